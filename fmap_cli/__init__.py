@@ -1,0 +1,1 @@
+"""fmap shows what a convolutional network sees: feature maps, statistics and shapes."""

@@ -1,0 +1,155 @@
+"""The frozen types that travel between rooms. Importing them imports neither torch nor numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+InputKind = Literal["image", "images", "video", "image_pair"]
+"""How a model takes its input.
+
+`image`: one tensor `[B, C, H, W]`. `images`: a list of `[C, H, W]` (detection). `video`: `[B, C, T, H, W]`.
+`image_pair`: two tensors `[B, C, H, W]` (optical flow).
+"""
+
+LayerKind = Literal["input", "conv", "linear", "norm", "act", "pool", "op", "block", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What happens to a picture before the network sees it; sizes are height before width.
+
+    In order: `resize` (an int is the length of the shorter side, a pair the exact size, None keeps the size),
+    centre crop to `crop` (None keeps all), values to 0..1, then `(value - mean) / std` per channel.
+    `multiple_of` crops height and width down to a multiple (1 keeps them). `channels` is how many channels
+    the network takes: 3 is RGB, 1 is grayscale, any other number takes arrays only.
+    """
+
+    resize: int | tuple[int, int] | None
+    crop: tuple[int, int] | None
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channels: int = 3
+    multiple_of: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A network ready to run, in eval mode, with what is needed to feed it and to read its answers.
+
+    `name` is the spec as shown to the user, `weights` says where the numbers come from on every output
+    (`IMAGENET1K_V1`, a file's name, `random (seed 0)`). `labels` are the classes of the answer in order,
+    None where they are not known. `frames` is the length of the clip a video model takes. `notes` are
+    sentences the user should read on stderr.
+    """
+
+    module: torch.nn.Module
+    name: str
+    weights: str
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None = None
+    input_kind: InputKind = "image"
+    frames: int = 1
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One line of `fmap models`, from metadata alone: no model is built for it.
+
+    `multiply_adds` counts multiply-accumulate pairs (FLOPs are twice that); `input_size` is (height, width).
+    `accuracy` is (metric, value in the metric's own unit), for example ("acc@1", 69.758). Absent values are None.
+    """
+
+    name: str
+    source: str
+    task: str
+    weights: tuple[str, ...]
+    default_weights: str | None
+    parameters: int | None
+    multiply_adds: int | None
+    input_size: tuple[int, int] | None
+    accuracy: tuple[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """A picture twice: for the eye and for the network.
+
+    `pixels` is `[H, W, 3]` uint8, exactly the crop the network saw, before normalisation.
+    `tensor` is `[C, H, W]` float32, normalised. `name` is what to call it on outputs (a path, `-`, a sample's
+    name), `stem` a short name for files. `notes` are sentences the user should read (first frame of a GIF,
+    transparency laid on white, ...).
+    """
+
+    name: str
+    stem: str
+    pixels: np.ndarray
+    tensor: torch.Tensor
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRef:
+    """A named place in the model: a module's call or an operation.
+
+    `name` is torchvision's own name (`layer1.0.conv1`, `layer1.0.add`, `relu_1` for a second call); `path` the
+    module it happens in or is (`layer1.0`), `call` its index among the calls of that module or operation,
+    `type_name` the module's class or the operation (`Conv2d`, `add`).
+    """
+
+    name: str
+    path: str
+    call: int
+    kind: LayerKind
+    type_name: str
+    parameters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStats:
+    """Moments of each channel of one layer's output, float64 arrays of length C.
+
+    Over the finite values: `mean`, `std` (population, divided by n), `min`, `max`, `l2` (root of the sum of
+    squares). `zeros`, `nan` and `inf` are counts among the channel's `count` values.
+    A channel with no finite value has NaN moments.
+    """
+
+    count: int
+    mean: np.ndarray
+    std: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    l2: np.ndarray
+    zeros: np.ndarray
+    nan: np.ndarray
+    inf: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStats:
+    """The same over the whole layer: Python numbers; None where no value was finite."""
+
+    count: int
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    zero_fraction: float
+    nan: int
+    inf: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer of a classifier: `label` is None where the classes' names are not known."""
+
+    index: int
+    label: str | None
+    probability: float

@@ -1,0 +1,3 @@
+"""Numbers to text."""
+
+from __future__ import annotations
