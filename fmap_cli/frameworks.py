@@ -1,0 +1,132 @@
+"""torch and torchvision, imported without what fmap has no use for.
+
+`torchvision/ops/roi_align.py` imports all of `torch._dynamo`, the compiler's front end, for one small
+function that it calls when roi_align has to run as compiled Python. That takes nine tenths of torchvision's
+import. Here the import waits until the function is called.
+
+How: while torchvision is being imported, `sys.modules["torch._dynamo.utils"]` is a stand-in that offers
+`is_compile_supported` alone, a function that imports the real one when called. The stand-in goes away
+
+- as soon as torchvision is there, or has failed to import;
+- as soon as anyone imports `torch._dynamo` itself or another part of it: they get the real one, whole;
+- as soon as anyone asks it for another name: that name is answered by the real module.
+
+So after `load_torchvision()` nothing of this is left but one forwarding function in
+`torchvision.ops.roi_align`; `torch.compile` and roi_align work as otherwise. Where torch or torchvision are
+not as expected (`_deferral_fits`), this steps aside and the import is an ordinary one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "torch._dynamo"
+_MODULE = "torch._dynamo.utils"
+_NAME = "is_compile_supported"
+_IMPORT = f"from {_MODULE} import {_NAME}"
+
+
+def load_torchvision() -> ModuleType:
+    """torchvision, with torch imported before it; `torch._dynamo` stays away until something needs it.
+
+    Free on the second call. Raises ImportError as an ordinary import would.
+
+    >>> load_torchvision().__name__
+    'torchvision'
+    """
+    if "torchvision" not in sys.modules:
+        # First, so that torch's own import never meets the stand-in.
+        importlib.import_module("torch")
+        if _deferral_fits():
+            with _dynamo_deferred():
+                return importlib.import_module("torchvision")
+    return importlib.import_module("torchvision")
+
+
+def _deferral_fits() -> bool:
+    """Whether torch and torchvision are as this room expects them; reads their text and imports nothing."""
+    if _PACKAGE in sys.modules or _MODULE in sys.modules:
+        return False
+    roi_align = _source("torchvision", "ops/roi_align.py")
+    mentions = [line.rstrip() for line in roi_align.splitlines() if "_dynamo" in line]
+    if mentions != [_IMPORT]:
+        return False
+    return re.search(rf"^def {_NAME}\(", _source("torch", "_dynamo/utils.py"), re.MULTILINE) is not None
+
+
+def _source(package: str, path: str) -> str:
+    """The text of a package's file, empty where there is none (a zip, a frozen program, another version)."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        try:
+            return Path(folder, path).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+    return ""
+
+
+@contextmanager
+def _dynamo_deferred() -> Iterator[None]:
+    stand_in = _StandIn(_MODULE)
+    watcher = _Watcher(stand_in)
+    sys.modules[_MODULE] = stand_in
+    sys.meta_path.insert(0, watcher)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(watcher)
+        stand_in.withdraw()
+
+
+class _StandIn(ModuleType):
+    """`torch._dynamo.utils` as far as roi_align's import goes."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        setattr(self, _NAME, _is_compile_supported)
+
+    def withdraw(self) -> None:
+        if sys.modules.get(_MODULE) is self:
+            del sys.modules[_MODULE]
+
+    def __getattr__(self, name: str) -> Any:
+        # `inspect` and `warnings` ask every module for `__file__` and the like: that is no use of dynamo.
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(f"module {_MODULE!r} has no attribute {name!r}")
+        self.withdraw()
+        return getattr(importlib.import_module(_MODULE), name)
+
+
+class _Watcher(MetaPathFinder):
+    """Finds nothing; takes the stand-in away before the real `torch._dynamo` is imported.
+
+    `torch._dynamo` is not in `sys.modules` while the stand-in is, so importing it or any part of it comes by
+    here first.
+    """
+
+    def __init__(self, stand_in: _StandIn) -> None:
+        self._stand_in = stand_in
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if fullname == _PACKAGE:
+            self._stand_in.withdraw()
+
+
+def _is_compile_supported(device_type: Any) -> Any:
+    """The real function's answer, imported at the first call."""
+    from torch._dynamo.utils import is_compile_supported
+
+    return is_compile_supported(device_type)
+
+
+# As on the real function: torch.compile takes the answer for a constant and does not trace into it.
+_is_compile_supported._dynamo_marked_constant = True  # type: ignore[attr-defined]
