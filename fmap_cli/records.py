@@ -64,7 +64,8 @@ class ModelEntry:
     """One line of `fmap models`, from metadata alone: no model is built for it.
 
     `multiply_adds` counts multiply-accumulate pairs (FLOPs are twice that); `input_size` is (height, width).
-    `accuracy` is (metric, value in the metric's own unit), for example ("acc@1", 69.758). Absent values are None.
+    `accuracy` is (metric, value in the metric's own unit), for example ("acc@1", 69.758).
+    Absent values are None.
     """
 
     name: str
@@ -100,8 +101,8 @@ class LayerRef:
     """A named place in the model: a module's call or an operation.
 
     `name` is torchvision's own name (`layer1.0.conv1`, `layer1.0.add`, `relu_1` for a second call); `path` the
-    module it happens in or is (`layer1.0`), `call` its index among the calls of that module or operation,
-    `type_name` the module's class or the operation (`Conv2d`, `add`).
+    module it is or happens in (`layer1.0`), `call` its index among the calls of that module or operation,
+    `type_name` the module's class or the operation (`Conv2d`, `add`), `parameters` the module's count of them.
     """
 
     name: str
@@ -109,16 +110,37 @@ class LayerRef:
     call: int
     kind: LayerKind
     type_name: str
+    is_module: bool = False
     parameters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What each axis of a layer's output is, in order.
+
+    `names` has one of `B` (batch), `C` (channel), `T` (time), `H`, `W` (height, width), `N` (tokens) or `?` for
+    each axis. Tokens that are cells of a `grid` (height, width) come after `prefix` tokens that are not (the
+    class token). `how` says where the answer comes from.
+    """
+
+    names: tuple[str, ...]
+    how: str
+    grid: tuple[int, int] | None = None
+    prefix: int = 0
+
+    @property
+    def spatial(self) -> bool:
+        """Whether the output is a map: it has height and width, or tokens that form a grid."""
+        return "H" in self.names or self.grid is not None
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelStats:
     """Moments of each channel of one layer's output, float64 arrays of length C.
 
-    Over the finite values: `mean`, `std` (population, divided by n), `min`, `max`, `l2` (root of the sum of
-    squares). `zeros`, `nan` and `inf` are counts among the channel's `count` values.
-    A channel with no finite value has NaN moments.
+    Over the finite values: `mean`, `std` (divided by n - 1, as `torch.std`), `min`, `max`, `l2` (root of the sum
+    of squares). `zeros`, `nan` and `inf` are counts among the channel's `count` values.
+    A moment that does not exist (no finite value; the `std` of a single one) is NaN.
     """
 
     count: int
@@ -134,7 +156,7 @@ class ChannelStats:
 
 @dataclass(frozen=True, slots=True)
 class LayerStats:
-    """The same over the whole layer: Python numbers; None where no value was finite."""
+    """The same over a whole output, as Python numbers; a moment that does not exist is None."""
 
     count: int
     mean: float | None
@@ -144,6 +166,32 @@ class LayerStats:
     zero_fraction: float
     nan: int
     inf: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """One layer's output for one image: the numbers of all channels, the maps of those that are drawn.
+
+    `maps` is `[N, T, H, W]` float32 (T is 1 but for video; a layer without spatial axes has T = H = W = 1 and all
+    its channels). `drawn` holds the N channel indices in the order drawn; `order` says which order that is.
+    `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer.
+    """
+
+    layer: LayerRef
+    asked: str
+    shape: tuple[int, ...]
+    dtype: str
+    axes: Axes
+    stats: LayerStats
+    channels: ChannelStats
+    drawn: np.ndarray
+    maps: np.ndarray
+    order: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channel_count(self) -> int:
+        return len(self.channels.mean)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,66 @@
 """Numbers to text."""
 
 from __future__ import annotations
+
+from math import isfinite
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value with `digits` significant figures; `–` where there is none.
+
+    >>> [number(v) for v in (0.0, 0.31249, -2.5, 12345.6, 1.5e-7, 1e9, None, float("inf"))]
+    ['0', '0.312', '-2.5', '12346', '1.5e-07', '1e+09', '–', 'inf']
+    """
+    if value is None or value != value:
+        return "–"
+    if not isfinite(value):
+        return "inf" if value > 0 else "-inf"
+    if 1000 <= abs(value) < 100_000:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}" if value else "0"
+
+
+def value_range(low: float, high: float, digits: int = 3) -> str:
+    """Both ends of a range, or the one value of a constant.
+
+    >>> value_range(-0.5, 2.25), value_range(0.0, 0.0), value_range(float("nan"), float("nan"))
+    ('-0.5 … 2.25', '= 0', 'no finite value')
+    """
+    if low != low:
+        return "no finite value"
+    if low == high:
+        return f"= {number(low, digits)}"
+    return f"{number(low, digits)} … {number(high, digits)}"
+
+
+def percent(fraction: float) -> str:
+    """A share, with a digit more where it would round to nothing or to all.
+
+    >>> [percent(v) for v in (0.0, 0.1234, 0.00004, 0.99999, 1.0)]
+    ['0 %', '12.3 %', '<0.1 %', '>99.9 %', '100 %']
+    """
+    if fraction in (0.0, 1.0):
+        return f"{fraction * 100:.0f} %"
+    if fraction < 0.0005:
+        return "<0.1 %"
+    if fraction >= 0.9995:
+        return ">99.9 %"
+    return f"{fraction * 100:.1f} %"
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands apart; `–` where there is none.
+
+    >>> count(4652008), count(None)
+    ('4,652,008', '–')
+    """
+    return "–" if value is None else f"{value:,}"
+
+
+def shape(sizes: tuple[int, ...] | list[int]) -> str:
+    """A shape as PyTorch prints it.
+
+    >>> shape((1, 64, 112, 112))
+    '[1, 64, 112, 112]'
+    """
+    return f"[{', '.join(str(size) for size in sizes)}]"

@@ -1,0 +1,469 @@
+"""One forward pass in which every layer's output is seen once. The only place with hooks.
+
+A *watcher* is asked at each layer, as it happens and in execution order, whether it wants the output; if so
+it answers with a *sink*, which is called with the output before any later operation can touch it. A sink must
+reduce or copy there and then: the next in-place ReLU rewrites the storage it was shown.
+
+Names are torchvision's own, those of `torchvision.models.feature_extraction.get_graph_node_names` in eval
+mode: modules by their path, operations that are no module by the module they happen in and torch.fx's name
+for them (`layer1.0.add`, `layer1.0.relu_1`). torch.fx gets them by running the forward with stand-ins for
+tensors; here the forward runs on real tensors, so the same names also exist where torch.fx cannot follow
+(detection models, loops over data). Two rules keep the counters (`_1`, `_2`, ...) in step with torch.fx:
+
+* arithmetic on sizes is counted (`x.shape[0] // 2` uses up `getitem` and `floordiv`), so while operations are
+  watched sizes come as `_Size` and `_Int`, a tuple and an int that report what is done with them;
+* only what descends from the input or from a parameter is recorded; a constant made on the way is not.
+
+Three differences are on purpose. Modules always keep their own path (torchvision prints a module called
+`ln_2` as `ln_1` where `ln_1` exists too). Modules inside torchvision's own blocks (`torchvision.ops`), which
+torchvision's list leaves out, are layers as well, and so are composite modules (`layer1`: its output). And
+parameters read on the way are no layers: they do not depend on the image.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import re
+import sys
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .kinds import module_kind, operation_kind
+from .records import LayerRef
+
+Sink = Callable[[Tensor], None]
+Watcher = Callable[[LayerRef], Sink | None]
+
+
+def capture(
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    watcher: Watcher,
+    *,
+    operations: bool = True,
+    paths: Collection[str] | None = None,
+) -> Any:
+    """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
+
+    `operations=False` leaves out the operations that are no module, which costs less; `paths` further limits
+    the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
+    output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`.
+
+    The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
+
+    Returns what the module returns. Whatever the module raises passes through.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+    >>> shapes = {}
+    >>> def watch(layer):
+    ...     return lambda output: shapes.update({layer.name: list(output.shape)})
+    >>> output = capture(net, (torch.zeros(1, 3, 6, 6),), watch)
+    >>> shapes
+    {'input': [1, 3, 6, 6], '0': [1, 8, 4, 4], '1': [1, 8, 4, 4], '2': [1, 8, 4, 4]}
+    """
+    with _eval_mode(module), torch.no_grad():
+        if not operations and paths is not None and not paths:
+            return module(*inputs)
+        return _Pass(module, watcher, operations, paths).run(inputs)
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each module has the training flag it had."""
+    flags = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in flags:
+            each.training = training
+
+
+class _Pass:
+    """The state of one capture: who is being called, which names are taken, what descends from the input."""
+
+    def __init__(
+        self, module: nn.Module, watcher: Watcher, operations: bool, paths: Collection[str] | None
+    ) -> None:
+        self.module = module
+        self.watcher = watcher
+        self.operations = operations
+        self.scopes: list[_Scope] = []
+        self.taken: dict[str, int] = {}  # base name -> calls so far
+        self.seen: dict[int, weakref.ref[Tensor]] = {}  # id -> a tensor that descends from the input
+        self.handles: list[Any] = []
+        self.modules = {path: each for path, each in module.named_modules() if path and _is_callable(each)}
+        self.watched = self.modules if paths is None else {p: m for p, m in self.modules.items() if p in paths}
+
+    def run(self, inputs: tuple[Any, ...]) -> Any:
+        global _current
+        outer = _current
+        try:
+            for path, module in self.watched.items():
+                self._hook(path, module)
+            _current = self
+            self._show_inputs(inputs)
+            if not self.operations:
+                return self.module(*inputs)
+            with _wrapped_functions(self), _Operations(self):
+                return self.module(*inputs)
+        finally:
+            _current = outer
+            for handle in self.handles:
+                handle.remove()
+            while self.scopes:
+                self._leave_scope()
+
+    # -- modules ---------------------------------------------------------------------------------------------
+
+    def _hook(self, path: str, module: nn.Module) -> None:
+        leaf = _is_leaf(module)
+        kind = module_kind(module)
+        type_name = type(module).__name__
+        parameters = sum(p.numel() for p in module.parameters())
+
+        def before(_module: nn.Module, _args: Any) -> None:
+            self.scopes.append(_Scope(path, leaf))
+
+        def after(_module: nn.Module, _args: Any, output: Any) -> Any:
+            while self.scopes and self._leave_scope() != path:
+                pass  # scopes of calls that raised inside, where the model caught it
+            name, call = self.claim(path, module=True)
+            self.mark(output)
+            layer = LayerRef(name, path, call, kind, type_name, True, parameters)
+            self.show(layer, output)
+            # Indexing a leaf's tuple is an operation of its own (`getitem`), in torch.fx's names as here.
+            return self.follow(output) if leaf and self.recording else output
+
+        self.handles.append(module.register_forward_pre_hook(before))
+        self.handles.append(module.register_forward_hook(after))
+
+    def _leave_scope(self) -> str:
+        scope = self.scopes.pop()
+        scope.close()
+        return scope.path
+
+    def _show_inputs(self, inputs: tuple[Any, ...]) -> None:
+        self.mark(inputs)
+        for name, value in zip(_argument_names(self.module, len(inputs)), inputs, strict=True):
+            self.claim(name)
+            self.show(LayerRef(name, "", 0, "input", "input"), value)
+
+    # -- operations ------------------------------------------------------------------------------------------
+
+    @property
+    def recording(self) -> bool:
+        """Operations are recorded now: they are watched, and no leaf module is running."""
+        return self.operations and not (self.scopes and self.scopes[-1].leaf)
+
+    def operation(self, operation: str, output: Any) -> Any:
+        """Record one operation in the running module; returns its output, followed."""
+        path = self.scopes[-1].path if self.scopes else ""
+        name, call = self.claim(f"{path}.{operation}" if path else operation)
+        self.mark(output)
+        if isinstance(output, Tensor):  # the tensors in a tuple are layers when they are taken out: `getitem`
+            self.show(LayerRef(name, path, call, operation_kind(operation), operation), output)
+        return self.follow(output)
+
+    def follow(self, value: Any) -> Any:
+        """Sizes and tuples as the kinds that report what is done with them; anything else as it is."""
+        kind = type(value)
+        if kind is torch.Size:
+            return _Size(value)
+        if kind is tuple or kind is list:
+            return _Tuple(value)
+        if kind is int:
+            return _Int(value)
+        return value
+
+    # -- names and descent -----------------------------------------------------------------------------------
+
+    def claim(self, base: str, *, module: bool = False) -> tuple[str, int]:
+        """The next free name for `base`, and its call index: `relu`, `relu_1`, `relu_2`, ...
+
+        Module paths belong to the modules: an operation passes over them.
+        """
+        call = self.taken.get(base, -1) + 1
+        if module and call == 0:
+            self.taken[base] = 0
+            return base, 0
+        while (name := f"{base}_{call}" if call else base) in self.modules:
+            call += 1
+        self.taken[base] = call
+        return name, call
+
+    def mark(self, value: Any) -> None:
+        """Remember that these tensors descend from the input."""
+        if isinstance(value, Tensor):
+            self.seen[id(value)] = weakref.ref(value)
+        elif isinstance(value, (tuple, list)):
+            for each in _plain_items(value):
+                self.mark(each)
+        elif isinstance(value, dict):
+            for each in value.values():
+                self.mark(each)
+
+    def descends(self, value: Any) -> bool:
+        """Whether a tensor, size or nested argument descends from the input or from a parameter."""
+        if isinstance(value, Tensor):
+            if isinstance(value, nn.Parameter):
+                return True
+            reference = self.seen.get(id(value))
+            return reference is not None and reference() is value
+        if isinstance(value, (_Int, _Tuple)):
+            return True
+        if isinstance(value, (tuple, list)):
+            return any(self.descends(each) for each in value)
+        if isinstance(value, dict):
+            return any(self.descends(each) for each in value.values())
+        if isinstance(value, slice):
+            return any(self.descends(each) for each in (value.start, value.stop, value.step))
+        return False
+
+    def show(self, layer: LayerRef, output: Any) -> None:
+        """Offer a layer's output to the watcher, one tensor at a time."""
+        if isinstance(output, Tensor):
+            sink = self.watcher(layer)
+            if sink is not None:
+                with torch._C.DisableTorchFunction():
+                    sink(output)
+            return
+        tensors = list(_named_tensors(output))
+        for suffix, tensor in tensors:
+            name = f"{layer.name}.{suffix}" if len(tensors) > 1 else layer.name
+            if name in self.modules and name != layer.path:
+                continue  # the module of that name shows the same place
+            self.show(replace(layer, name=name), tensor)
+
+
+class _Scope:
+    """A module call under way. Inside a leaf the function mode is switched off, so a leaf runs as it always does.
+
+    (Multi-head attention takes another path when it sees a mode.)
+    """
+
+    def __init__(self, path: str, leaf: bool) -> None:
+        self.path = path
+        self.leaf = leaf
+        self._off = torch._C.DisableTorchFunction() if leaf else None
+        if self._off is not None:
+            self._off.__enter__()
+
+    def close(self) -> None:
+        if self._off is not None:
+            self._off.__exit__(None, None, None)
+
+
+class _Operations(TorchFunctionMode):
+    """Sees every torch function and tensor method called outside leaf modules."""
+
+    def __init__(self, owner: _Pass) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        owner = self.owner
+        if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
+            return func(*args, **kwargs)
+        name = _operation_name(func)
+        if name in _IN_PLACE_OPERATORS and _called_by_operator(sys._getframe(1)):
+            name = _IN_PLACE_OPERATORS[name]
+        return owner.operation(name, func(*args, **kwargs))
+
+
+# -- names of operations -----------------------------------------------------------------------------------------
+
+# `x += y` and `x.add_(y)` reach a mode as the same function; torch.fx sees `add` and `add_`.
+_IN_PLACE_OPERATORS = {
+    "add_": "add",
+    "sub_": "sub",
+    "mul_": "mul",
+    "div_": "truediv",
+    "pow_": "pow",
+    "remainder_": "mod",
+    "floor_divide_": "floordiv",
+}
+_OPERATOR_SYNONYMS = {"div": "truediv", "and": "and_", "or": "or_", "getattribute": "getattr", "get": "getattr"}
+_REFLECTED = re.compile(r"__[ir](?=(add|sub|mul|truediv|div|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift)__$)")
+_COUNTER = re.compile(r"(.+?)_[0-9]+$")
+
+
+def _operation_name(func: Any) -> str:
+    """torch.fx's name for a torch function or tensor method, without its counter.
+
+    >>> _operation_name(torch.Tensor.__rsub__), _operation_name(torch.flatten), _operation_name(torch.Tensor.shape.__get__)
+    ('sub', 'flatten', 'getattr')
+    """
+    name = getattr(func, "__name__", None) or type(func).__name__
+    if name.startswith("__") and name.endswith("__"):
+        name = _REFLECTED.sub("__", name)[2:-2]
+        name = _OPERATOR_SYNONYMS.get(name, name)
+    name = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
+    name = re.sub(r"[^0-9a-z_]+", "_", name)
+    counted = _COUNTER.match(name)
+    return counted.group(1) if counted else name
+
+
+_BINARY_OPERATION = dis.opmap["BINARY_OP"]
+
+
+def _called_by_operator(frame: Any) -> bool:
+    """Whether the frame's running instruction is an operator (`+=`) rather than a call (`.add_()`)."""
+    return bool(frame.f_code.co_code[frame.f_lasti] == _BINARY_OPERATION)
+
+
+# -- sizes and tuples that report what is done with them ---------------------------------------------------------
+
+_current: _Pass | None = None
+
+
+def _count(operation: str) -> None:
+    """Use up a counter, as torch.fx does for arithmetic on sizes."""
+    if _current is not None and _current.recording:
+        path = _current.scopes[-1].path if _current.scopes else ""
+        _current.claim(f"{path}.{operation}" if path else operation)
+
+
+class _Int(int):
+    """An int out of a tensor's size."""
+
+    __slots__ = ()
+    __hash__ = int.__hash__
+
+
+def _counting(method: str, operation: str) -> Any:
+    plain = getattr(int, method)
+
+    def counted(self: _Int, *args: Any) -> Any:
+        result = plain(self, *args)
+        if result is NotImplemented:
+            return result
+        _count(operation)
+        return _Int(result) if type(result) is int else result
+
+    return counted
+
+
+for _operation in ("add", "sub", "mul", "floordiv", "mod", "truediv", "pow"):
+    setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
+    setattr(_Int, f"__r{_operation}__", _counting(f"__r{_operation}__", _operation))
+for _operation in ("eq", "ne", "lt", "le", "gt", "ge", "neg"):
+    setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
+
+
+class _Tuple(tuple[Any, ...]):
+    """A tuple or list out of an operation or a leaf module; taking an item is the operation `getitem`."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        if _current is None or not _current.recording:
+            return item
+        return _current.operation("getitem", item)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+
+class _Size(_Tuple):
+    """A tensor's shape."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        return torch.Size(_plain_items(self)).numel()
+
+
+def _plain_items(value: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
+    """The items, without being seen to take them."""
+    return tuple.__iter__(value) if isinstance(value, tuple) else iter(value)
+
+
+# -- what is a leaf ----------------------------------------------------------------------------------------------
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether operations inside belong to the module: torch.nn's own layers, as in torch.fx."""
+    home = type(module).__module__
+    if isinstance(module, nn.Sequential):
+        return False
+    return home.startswith(("torch.nn", "torch.ao.nn", "torch.jit")) or isinstance(module, torch.jit.ScriptModule)
+
+
+def _is_callable(module: nn.Module) -> bool:
+    """Whether a module is ever called itself; containers and quantization's FloatFunctional never are."""
+    return type(module).forward is not nn.Module.forward and "Functional" not in type(module).__name__
+
+
+def _argument_names(module: nn.Module, count: int) -> list[str]:
+    """The first `count` argument names of the module's forward: what torchvision calls the inputs."""
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names += [f"input_{index}" if index else "input" for index in range(len(names), count)]
+    return names[:count]
+
+
+def _named_tensors(output: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in a nested output with their keys joined by dots: `0`, `1.pool`, ..."""
+    if isinstance(output, Tensor):
+        yield prefix, output
+        return
+    if isinstance(output, dict):
+        items: Any = output.items()
+    elif isinstance(output, (tuple, list)) and not isinstance(output, (torch.Size, _Size)):
+        items = enumerate(_plain_items(output))
+    else:
+        return
+    for key, value in items:
+        yield from _named_tensors(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+@contextmanager
+def _wrapped_functions(owner: _Pass) -> Iterator[None]:
+    """Functions given to `torch.fx.wrap` are one operation each, as torch.fx has it.
+
+    torch.fx keeps their names and the globals they live in, and replaces them there while it traces; so does
+    this. Should a torch version keep them elsewhere, the operations inside show instead.
+    """
+    from torch.fx import _symbolic_trace
+
+    replaced: list[tuple[dict[str, Any], str, Any]] = []
+    try:
+        for (_, name), home in list(getattr(_symbolic_trace, "_wrapped_fns_to_patch", {}).items()):
+            if name in home and callable(home[name]):
+                replaced.append((home, name, home[name]))
+                home[name] = _as_one_operation(owner, name, home[name])
+        yield
+    finally:
+        for home, name, function in reversed(replaced):
+            home[name] = function
+
+
+def _as_one_operation(owner: _Pass, name: str, function: Any) -> Any:
+    counted = _COUNTER.match(name)
+    operation = counted.group(1) if counted else name
+
+    def whole(*args: Any, **kwargs: Any) -> Any:
+        if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
+            return function(*args, **kwargs)
+        owner.scopes.append(_Scope(owner.scopes[-1].path if owner.scopes else "", True))
+        try:
+            output = function(*args, **kwargs)
+        finally:
+            owner._leave_scope()
+        return owner.operation(operation, output)
+
+    return whole

@@ -1,0 +1,159 @@
+"""Feature maps to pixels: every tile of a layer in one array operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+# Colours of their own for what no colour map can say; codes follow the 256 of the palette.
+CONSTANT, NAN, INF, BACKGROUND = 256, 257, 258, 259
+CONSTANT_RGB = (205, 205, 205)
+NAN_RGB = (255, 0, 255)
+INF_RGB = (0, 255, 255)
+
+_LEVELS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where tiles go on a canvas: `columns` across, each `tile` (height, width) pixels, `gap` (down, across)."""
+
+    count: int
+    columns: int
+    tile: tuple[int, int]
+    gap: tuple[int, int]
+
+    @property
+    def rows(self) -> int:
+        return ceil(self.count / self.columns) if self.count else 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the canvas."""
+        down, across = self.gap
+        return (
+            max(self.rows * (self.tile[0] + down) - down, 0),
+            max(min(self.columns, self.count) * (self.tile[1] + across) - across, 0),
+        )
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """Top and left pixel of a tile."""
+        row, column = divmod(index, self.columns)
+        return row * (self.tile[0] + self.gap[0]), column * (self.tile[1] + self.gap[1])
+
+
+def palette(name: str) -> np.ndarray:
+    """Matplotlib's colour map `name` as `[256, 3]` uint8. Raises KeyError for a name it does not know."""
+    from matplotlib import colormaps
+
+    colours: Any = colormaps[name](np.linspace(0.0, 1.0, _LEVELS))
+    return np.rint(colours[:, :3] * 255).astype(np.uint8)
+
+
+def colour_codes(maps: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Each value as an index into the palette, or the code of a special colour.
+
+    `maps` is `[N, H, W]`; `low` and `high` `[N]` are the values at both ends of the palette; values beyond take the
+    end's colour. A map whose ends are the same is CONSTANT throughout; NaN and Inf have codes of their own.
+
+    Returns `[N, H, W]` uint16.
+
+    >>> colour_codes(np.array([[[0.0, 1.0, np.nan]], [[3.0, 3.0, 3.0]]]), np.array([0, 3]), np.array([1, 3])).tolist()
+    [[[0, 255, 257]], [[256, 256, 256]]]
+    """
+    low = np.asarray(low, np.float64)
+    span = np.asarray(high, np.float64) - low
+    constant = ~(span > 0)  # also where there is no finite value
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        scale = np.where(constant, 0.0, (_LEVELS - 1) / np.where(constant, 1.0, span))
+        levels = (maps - low[:, None, None]) * scale[:, None, None]
+        finite = np.isfinite(maps)
+        levels = np.rint(np.clip(np.where(finite, levels, 0.0), 0, _LEVELS - 1)).astype(np.uint16)
+    levels[constant] = CONSTANT
+    if not finite.all():
+        levels[np.isnan(maps)] = NAN
+        levels[np.isinf(maps)] = INF
+    return levels
+
+
+def lookup(colours: np.ndarray, background: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    """The palette with the special colours behind it: `[260, 3]` uint8."""
+    return np.vstack([colours, np.array([CONSTANT_RGB, NAN_RGB, INF_RGB, background], np.uint8)])
+
+
+def draw_tiles(
+    maps: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    colours: np.ndarray,
+    placement: Placement,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> np.ndarray:
+    """All maps as tiles on one canvas, `[height, width, 3]` uint8.
+
+    `maps` is `[N, H, W]` with the values at both ends of the palette in `low` and `high` `[N]`. A tile larger than
+    its map repeats each unit's pixel; a smaller one shows the mean of the units under each pixel.
+
+    >>> draw_tiles(np.eye(2)[None], np.zeros(1), np.ones(1), palette("gray"), Placement(1, 1, (4, 4), (0, 0)))[:, :, 0]
+    array([[255, 255,   0,   0],
+           [255, 255,   0,   0],
+           [  0,   0, 255, 255],
+           [  0,   0, 255, 255]], dtype=uint8)
+    """
+    codes = fit_codes(maps, low, high, placement.tile)
+    return lookup(colours, background)[place(codes, placement)]
+
+
+def fit_codes(maps: np.ndarray, low: np.ndarray, high: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
+    """Colour codes of each map at the size of a tile, `[N, tile height, tile width]` uint16."""
+    height, width = maps.shape[1:]
+    if tile[0] < height or tile[1] < width:
+        maps = shrink(maps, (min(tile[0], height), min(tile[1], width)))
+    codes = colour_codes(maps, low, high)
+    rows = np.arange(tile[0]) * codes.shape[1] // tile[0]
+    columns = np.arange(tile[1]) * codes.shape[2] // tile[1]
+    if codes.shape[1:] != tuple(tile):
+        codes = codes[:, rows][:, :, columns]
+    return codes
+
+
+def place(codes: np.ndarray, placement: Placement) -> np.ndarray:
+    """Tiles `[N, h, w]` on one canvas, BACKGROUND between them."""
+    count, height, width = codes.shape
+    down, across = placement.gap
+    rows, columns = placement.rows, placement.columns
+    cells = np.full((rows * columns, height + down, width + across), BACKGROUND, np.uint16)
+    cells[:count, :height, :width] = codes
+    canvas = cells.reshape(rows, columns, height + down, width + across).swapaxes(1, 2)
+    canvas = canvas.reshape(rows * (height + down), columns * (width + across))
+    return canvas[: placement.size[0], : placement.size[1]]
+
+
+def shrink(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps `[N, H, W]` at a smaller `size`: each new unit is the mean of the units it covers."""
+    import torch
+    from torch.nn import functional as F
+
+    tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float32))
+    return F.adaptive_avg_pool2d(tensor, size).numpy()
+
+
+def blend(tiles: np.ndarray, photo: np.ndarray, strength: float) -> np.ndarray:
+    """Tiles `[N, h, w, 3]` over a photo `[h, w, 3]`, `strength` 0..1 of the tile's colour."""
+    mixed = tiles.astype(np.float32) * strength + photo.astype(np.float32)[None] * (1 - strength)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def fit_columns(count: int, aspect: float, area: tuple[int, int], gap: tuple[int, int]) -> int:
+    """How many columns make `count` tiles of this `aspect` (width / height) largest within `area` (height, width)."""
+
+    def tile_height(columns: int) -> float:
+        rows = ceil(count / columns)
+        height = (area[0] - (rows - 1) * gap[0]) / rows
+        width = (area[1] - (columns - 1) * gap[1]) / columns
+        return min(height, width / aspect)
+
+    return max(range(1, count + 1), key=lambda columns: (tile_height(columns), -columns)) if count else 1

@@ -1,0 +1,150 @@
+"""Which layers a user means: patterns to layers, decided while the forward pass runs.
+
+Deciding during the pass keeps it to one: the names of operations exist only once they have happened. A
+pattern is a layer's name, a glob over names (`layer?.0.conv1`, `*.relu*`), or, where the model has no layer of
+that name, `conv3` (the third convolution in execution order), `first` or `last` (the first and the last module
+whose output is a spatial map).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from .errors import LayerError
+from .kinds import module_kind
+from .records import LayerRef
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_ORDINAL = re.compile(r"conv([1-9][0-9]*)")
+
+
+class Selection:
+    """The layers that `patterns` pick out of one pass.
+
+    Offer each layer in execution order; afterwards `chosen()` lists the layers picked, in execution order.
+
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    >>> selection = Selection(["conv1"], net)
+    >>> selection.offer(LayerRef("0", "0", 0, "conv", "Conv2d", is_module=True), (1, 8, 4, 4))
+    True
+    >>> selection.offer(LayerRef("1", "1", 0, "act", "ReLU", is_module=True), (1, 8, 4, 4))
+    False
+    >>> [(layer.name, asked) for layer, asked in selection.chosen()]
+    [('0', 'conv1')]
+    """
+
+    def __init__(self, patterns: Sequence[str], module: nn.Module) -> None:
+        self._modules = dict(module.named_modules())
+        self.patterns = [pattern.strip() for pattern in patterns]
+        self._seen: list[LayerRef] = []
+        self._picked: dict[str, list[LayerRef]] = {pattern: [] for pattern in self.patterns}
+        self._convolutions = 0
+        self._superseded: str | None = None
+
+    @property
+    def needs_operations(self) -> bool:
+        """Whether a pattern may mean more than the calls of modules it names outright."""
+        return not all(pattern in self._modules and pattern for pattern in self.patterns)
+
+    @property
+    def paths(self) -> frozenset[str] | None:
+        """The only modules that need watching; None where any may."""
+        return None if self.needs_operations else frozenset(self.patterns)
+
+    def offer(self, layer: LayerRef, shape: Sequence[int]) -> bool:
+        """Whether the layer is picked, as far as can be known now."""
+        self._seen.append(layer)
+        if self._is_convolution(layer):
+            self._convolutions += 1
+        matches = [pattern for pattern in self._picked if self._matches(pattern, layer, shape)]
+        for pattern in matches:
+            if pattern == "last" and "last" not in self._modules:
+                self._picked["last"] = [layer]
+            else:
+                self._picked[pattern].append(layer)
+        return bool(matches)
+
+    def wanted(self) -> frozenset[str]:
+        """The names picked so far; a layer that was `last` for a while drops out again."""
+        return frozenset(layer.name for layers in self._picked.values() for layer in layers)
+
+    def chosen(self) -> list[tuple[LayerRef, str]]:
+        """The picked layers in execution order, each with the pattern that picked it first.
+
+        Raises LayerError for a pattern that picked nothing, with the nearest names there are.
+        """
+        for pattern, layers in self._picked.items():
+            if not layers:
+                raise self._nothing_matches(pattern)
+        asked: dict[str, str] = {}
+        for pattern, layers in self._picked.items():
+            for layer in layers:
+                asked.setdefault(layer.name, pattern)
+        return [(layer, asked[layer.name]) for layer in self._seen if layer.name in asked]
+
+    def _matches(self, pattern: str, layer: LayerRef, shape: Sequence[int]) -> bool:
+        if pattern == layer.name:
+            return True
+        if any(character in pattern for character in "*?["):
+            return fnmatchcase(layer.name, pattern)
+        if pattern in self._modules:
+            return False
+        if pattern in ("first", "last"):
+            return layer.is_module and _is_spatial(shape) and (pattern == "last" or not self._picked["first"])
+        ordinal = _ORDINAL.fullmatch(pattern)
+        if ordinal is None:
+            return False
+        return self._is_convolution(layer) and self._convolutions == int(ordinal.group(1))
+
+    def _is_convolution(self, layer: LayerRef) -> bool:
+        """A convolution counts once: the operation inside a convolution module is not another one."""
+        if layer.kind != "conv":
+            return False
+        return layer.is_module or module_kind(self._modules[layer.path]) != "conv"
+
+    def _nothing_matches(self, pattern: str) -> LayerError:
+        hint = "`fmap layers` with the same --model lists them all."
+        ordinal = _ORDINAL.fullmatch(pattern)
+        if pattern in self._modules and pattern:
+            return LayerError(
+                f"layer {pattern!r} exists, but it did not run in this forward pass"
+                " (auxiliary heads and unused modules do not run in eval mode).",
+                hint=hint,
+            )
+        if ordinal is not None:
+            number = self._convolutions
+            return LayerError(
+                f"no layer {pattern!r}: the model runs {number} convolution{'s' if number != 1 else ''}.", hint=hint
+            )
+        if pattern in ("first", "last"):
+            return LayerError(f"no {pattern} spatial layer: no module of this model puts out a map.", hint=hint)
+        near = near_names(pattern, [layer.name for layer in self._seen])
+        if near:
+            hint = f"Did you mean {' or '.join(near)}? {hint}"
+        what = "no layer matches" if any(c in pattern for c in "*?[") else "no layer"
+        return LayerError(f"{what} {pattern!r}.", hint=hint)
+
+
+def _is_spatial(shape: Sequence[int]) -> bool:
+    """Whether a shape is that of a map with more than one cell."""
+    return len(shape) >= 4 and shape[-1] * shape[-2] > 1
+
+
+def near_names(name: str, names: Sequence[str], count: int = 3) -> list[str]:
+    """The names nearest to one that does not exist, in their own order.
+
+    >>> near_names("layer1.0.conv", ["layer1.0.conv1", "layer1.0.conv2", "fc"])
+    ['layer1.0.conv1', 'layer1.0.conv2']
+    """
+    folded = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=count, cutoff=0.6)
+    near += [each for each in folded if name.lower() in each and each not in near]
+    near = near[:count]
+    return [original for each, original in folded.items() if each in near]

@@ -1,0 +1,1 @@
+"""Records to what a person sees: terminal tables and pictures. No renderer ever sees a model."""

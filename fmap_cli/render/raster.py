@@ -1,0 +1,47 @@
+"""A scene as pixels, with Pillow."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from .scene import Box, Picture, Scene, Text, font
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Level 1 writes these pictures three times faster than Pillow's 6, for files a fifth larger.
+_PNG_COMPRESSION = 1
+
+
+def rasterise(scene: Scene) -> Image:
+    """The scene as an RGB image."""
+    from PIL import Image, ImageDraw
+
+    page = Image.new("RGB", (scene.width, scene.height), (255, 255, 255))
+    draw = ImageDraw.Draw(page)
+    for item in scene.items:
+        if isinstance(item, Text):
+            anchor = {"left": "la", "right": "ra", "middle": "ma"}[item.align]
+            draw.text((item.x, item.y), item.text, item.colour, font(item.size, item.bold), anchor)
+        elif isinstance(item, Picture):
+            picture = Image.fromarray(item.pixels)
+            height, width = item.size
+            if picture.size != (width, height):
+                smooth = Image.Resampling.LANCZOS if item.smooth else Image.Resampling.NEAREST
+                picture = picture.resize((width, height), smooth)
+            page.paste(picture, (item.x, item.y))
+        elif isinstance(item, Box):
+            corners = (item.x, item.y, item.x + item.width - 1, item.y + item.height - 1)
+            if corners[2] >= corners[0] and corners[3] >= corners[1]:
+                draw.rectangle(corners, item.fill, item.outline)
+    return page
+
+
+def write_image(image: Image, file: IO[bytes], suffix: str) -> None:
+    """Encode an RGB image as the format of `suffix` (`.png`, `.jpg`, `.jpeg` or `.webp`)."""
+    if suffix == ".png":
+        image.save(file, "PNG", compress_level=_PNG_COMPRESSION)
+    elif suffix == ".webp":
+        image.save(file, "WEBP", lossless=True, quality=40)
+    else:
+        image.save(file, "JPEG", quality=92, subsampling=0)

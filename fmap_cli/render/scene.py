@@ -1,0 +1,126 @@
+"""A picture as a list of texts, pixel images and boxes, before it is known whether it becomes PNG or PDF.
+
+Positions are in pixels from the top left. Laying a picture out once and drawing it twice (`raster` with Pillow,
+`vector` with Matplotlib) keeps the common case, a PNG, free of the half second that Matplotlib's figure takes
+to import, and makes both look alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.ImageFont import FreeTypeFont
+
+Colour = tuple[int, int, int]
+
+INK: Colour = (26, 26, 30)
+GRAY: Colour = (105, 105, 112)
+FAINT: Colour = (222, 222, 226)
+WHITE: Colour = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One line of text; `align` says which end of it stands at `x`. `y` is its top."""
+
+    x: float
+    y: float
+    text: str
+    size: int
+    colour: Colour = INK
+    bold: bool = False
+    align: Literal["left", "right", "middle"] = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Pixels `[h, w, 3]` uint8 drawn `size` (height, width) large; `smooth` interpolates when they differ."""
+
+    x: int
+    y: int
+    pixels: np.ndarray
+    size: tuple[int, int]
+    smooth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle, filled and outlined where a colour is given."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: Colour | None = None
+    outline: Colour | None = None
+
+
+@dataclass(slots=True)
+class Scene:
+    """What to draw, in order, on a white page `width` × `height` pixels."""
+
+    width: int = 0
+    height: int = 0
+    items: list[Text | Picture | Box] = field(default_factory=list)
+
+    def add(self, *items: Text | Picture | Box) -> None:
+        self.items.extend(items)
+
+
+@lru_cache(maxsize=64)
+def font(size: int, bold: bool = False) -> FreeTypeFont:
+    """DejaVu Sans, as it comes with Matplotlib: one font with the signs used here, on every machine."""
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def text_width(text: str, size: int, bold: bool = False) -> float:
+    """The width of a line of text in pixels."""
+    return font(size, bold).getlength(text)
+
+
+def wrap(text: str, width: float, size: int, bold: bool = False) -> list[str]:
+    """Text in lines no wider than `width` pixels; a word that is too long by itself is broken."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        trial = f"{line} {word}" if line else word
+        if text_width(trial, size, bold) <= width:
+            line = trial
+            continue
+        if line:
+            lines.append(line)
+        while text_width(word, size, bold) > width and len(word) > 1:
+            cut = _longest_fit(word, width, size, bold)
+            lines.append(word[:cut])
+            word = word[cut:]
+        line = word
+    return [*lines, line] if line or not lines else lines
+
+
+def shorten(text: str, width: float, size: int, bold: bool = False) -> str:
+    """Text no wider than `width` pixels, its end cut off and marked `…` where it is too long."""
+    if text_width(text, size, bold) <= width:
+        return text
+    ellipsis = text_width("…", size, bold)
+    return text[: _longest_fit(text, width - ellipsis, size, bold)].rstrip() + "…"
+
+
+def _longest_fit(text: str, width: float, size: int, bold: bool) -> int:
+    """How many leading characters fit, at least one."""
+    low, high = 1, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text_width(text[:middle], size, bold) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low
