@@ -1,0 +1,741 @@
+"""A file or an array becomes a picture twice: pixels for the eye, a tensor for the network.
+
+Reading comes first and needs Pillow and numpy only, so that a bad file is refused before torch is imported.
+The geometry (resize, crops) and the normalisation are torchvision's own functions on the picture itself, so a
+tensor is equal, bit for bit, to what the `transforms()` of a torchvision weights entry give for it.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from fmap_cli.errors import ImageError
+from fmap_cli.records import ImageInput, Preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    # What reading gives: an 8-bit picture (mode RGB or L), or float32 values in 0..1 as [C, H, W].
+    Picture = Image.Image | np.ndarray
+
+LAYOUTS = ("HWC", "CHW", "NHWC", "NCHW", "HW")
+
+_NPY_MAGIC = b"\x93NUMPY"
+_STREAM_LIMIT_BYTES = 1 << 30  # a pipe or a device has no size to look at: /dev/zero would never end
+_FORMATS_HINT = "fmap reads JPEG, PNG, WebP, TIFF, BMP, GIF and whatever else Pillow opens, and .npy arrays."
+
+
+def load_image(
+    source: str, preprocessing: Preprocessing, *, layout: str | None = None, stdin: BinaryIO | None = None
+) -> ImageInput:
+    """The picture at `source` as the network takes it, and as the eye sees what the network takes.
+
+    `source` is a path, or `-` for standard input (`stdin`, where given); the bytes are an image or a `.npy`
+    array, told apart by what they hold, not by a name. `layout` says how an array's axes are meant, one of
+    `LAYOUTS`; None finds it out where it is unambiguous. Pictures have no need of it and ignore it.
+
+    `tensor` is `[C, H, W]` float32, normalised; `pixels` is `[H, W, 3]` uint8, the same crop before that.
+    Raises `ImageError` for whatever cannot be read or does not fit the network.
+
+    >>> sample = load_image(str(sample_path()), Preprocessing(resize=256, crop=(224, 192)))
+    >>> sample.pixels.shape, tuple(sample.tensor.shape), sample.stem
+    ((224, 192, 3), (3, 224, 192), 'coffee')
+    """
+    label = "standard input" if source == "-" else source
+    with _opened(source, label, stdin) as stream:
+        start = _first_bytes(stream, label)
+        if start.startswith(_NPY_MAGIC):
+            picture, notes = _read_array(stream, label, layout, preprocessing.channels)
+        else:
+            picture, notes = _read_picture(stream, label, start, preprocessing.channels)
+    _check_sizes(_height_width(picture), preprocessing, label)
+    pixels, tensor, cut_notes = _prepare(picture, preprocessing, label)
+    return ImageInput(
+        name=source, stem=_safe_stem(source), pixels=pixels, tensor=tensor, notes=(*notes, *cut_notes)
+    )
+
+
+def sample_path(name: str = "coffee.png") -> Path:
+    """Where the bundled sample photo `name` lies, in an installed fmap and in a checkout.
+
+    >>> sample_path().name
+    'coffee.png'
+    """
+    package = Path(__file__).resolve().parent
+    folders = (package / "sample_images", package.parent / "sample_images")
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    known = sorted({file.name for folder in folders for file in folder.glob("*.[jp][pn]g")})
+    raise ImageError(
+        f"no bundled sample named {name}.",
+        hint=f"There are {', '.join(known)}." if known else "Reinstall fmap: its sample photos are missing.",
+    )
+
+
+# Opening --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(source: str, label: str, stdin: BinaryIO | None) -> Iterator[BinaryIO]:
+    """A seekable stream at its start: a file as it is, a pipe or device read into memory."""
+    if source == "-":
+        yield _read_stdin(stdin)
+        return
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise ImageError(
+                f"{label} is a directory, not an image.",
+                hint=f"Name the files in it, for example {path / '*.jpg'}",
+            )
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise ImageError(f"no such file: {label}", hint=_missing_hint(source)) from None
+    except PermissionError:
+        raise ImageError(
+            f"{label} cannot be read: permission denied.", hint=f"Look at its permissions: ls -l {label}"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(f"{label} cannot be read: {reason}.") from None
+    with file:
+        yield file if path.is_file() else _read_whole(file, label)
+
+
+def _missing_hint(source: str) -> str:
+    if re.match(r"https?://", source):
+        return f"fmap reads files, not addresses: curl -sL {source} | fmap show -"
+    return "Check the path; with no image at all, fmap takes a bundled sample."
+
+
+def _first_bytes(stream: BinaryIO, label: str) -> bytes:
+    try:
+        start = stream.read(32)
+        stream.seek(0)
+    except OSError as error:
+        raise ImageError(f"{label} cannot be read: {error.strerror or error}.") from None
+    if not start:
+        raise ImageError(f"{label} is empty (0 bytes).", hint="Check the program or copy that wrote it.")
+    return start
+
+
+def _read_stdin(stdin: BinaryIO | None) -> BinaryIO:
+    stream = stdin or getattr(sys.stdin, "buffer", None)
+    hint = "Pipe an image into it, for example: fmap show - < photo.jpg"
+    if stream is None or stream.isatty():
+        raise ImageError("no image on standard input.", hint=hint)
+    whole = _read_whole(stream, "standard input")
+    if not whole.getbuffer().nbytes:
+        raise ImageError("standard input is empty (0 bytes).", hint=hint)
+    return whole
+
+
+def _read_whole(stream: BinaryIO, label: str) -> io.BytesIO:
+    whole = io.BytesIO()
+    try:
+        while chunk := stream.read(1 << 20):
+            whole.write(chunk)
+            if whole.tell() > _STREAM_LIMIT_BYTES:
+                raise ImageError(
+                    f"{label} gives more than {_STREAM_LIMIT_BYTES:,} bytes: too much for an image.",
+                    hint="Name a file, or pipe in one image.",
+                )
+    except OSError as error:
+        raise ImageError(f"{label} cannot be read: {error.strerror or error}.") from None
+    whole.seek(0)
+    return whole
+
+
+# Image files ----------------------------------------------------------------------------------------------
+
+
+def _read_picture(stream: BinaryIO, label: str, start: bytes, channels: int) -> tuple[Picture, list[str]]:
+    if channels not in (1, 3):
+        raise ImageError(
+            f"{label}: a picture has 3 channels or 1, the network takes {channels}.",
+            hint=f"Give a .npy array with {channels} channels.",
+        )
+    image, bits, notes = _decode(stream, label, start)
+    if image.mode == "F":
+        import numpy as np
+
+        values, said = _to_unit(np.asarray(image)[None], label)  # [1, H, W]
+        return _fit_channels(values, channels), notes + said
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image, bits = _reduce_to_8_bits(image, bits, label)
+    if bits > 8:
+        notes.append(f"{bits}-bit values reduced to 8 bits")
+    return _as_network_mode(image, channels, notes, label), notes
+
+
+def _decode(stream: BinaryIO, label: str, start: bytes) -> tuple[Image.Image, int, list[str]]:
+    """The first picture in the stream, upright, in the file's own mode; bits per value; notes."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with _quiet_libtiff(start), _quiet_pillow(), Image.open(stream) as file:
+            if file.format == "EPS":
+                # Pillow would hand the file to Ghostscript: a program to run, not a picture to read.
+                raise ImageError(
+                    f"{label} is an EPS drawing, not a photo.", hint="Convert it to PNG or JPEG first."
+                )
+            if 0 in file.size:
+                raise ImageError(f"{label} has no pixels: {file.height} × {file.width}.")
+            bits = _stored_bits(file)
+            file.load()
+            image, notes = _upright(file)
+            # Only now: counting moves through the file, and a damaged later frame is no harm to the first.
+            notes += _frames_note(file)
+            return image, bits, notes
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        found = re.search(r"\d+", str(error))
+        size = f"{int(found.group()):,} pixels" if found else "too many pixels"
+        raise _too_large(label, size) from None
+    except UnidentifiedImageError:
+        raise _not_an_image(label, start) from None
+    except Exception as error:
+        # Pillow's readers raise whatever a damaged file leads them into (OSError, SyntaxError, struct.error,
+        # EOFError, IndexError, zlib.error ...): here, and only here, any of them means a bad file.
+        raise _damaged(label, str(error)) from None
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Keeps Pillow's remarks on odd metadata off stderr; its warning of a decompression bomb is an error."""
+    from PIL import Image
+
+    logger, silence = logging.getLogger("PIL"), logging.NullHandler()
+    logger.addHandler(silence)  # without a handler, logging prints errors on stderr as a last resort
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        logger.removeHandler(silence)
+
+
+@contextmanager
+def _quiet_libtiff(start: bytes) -> Iterator[None]:
+    """While a TIFF is read, file descriptor 2 leads nowhere: libtiff prints its errors there from C.
+
+    What matters of them comes back as an exception.
+    """
+    if start[:2] not in (b"II", b"MM"):
+        yield
+        return
+    try:
+        kept = os.dup(2)
+    except OSError:  # no stderr at all: nothing to print on
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 -- a device's name, not a path
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _stored_bits(file: Image.Image) -> int:
+    """Bits per value in the file, to be asked before loading: 16-bit RGB is 8-bit once it is loaded."""
+    tiff_tags = getattr(file, "tag_v2", None)
+    if tiff_tags is not None:
+        # Mode I: signed integers, whatever their width, or unsigned ones of 32 bits.
+        return 32 if file.mode == "I" else int(max(tiff_tags.get(258, (8,))))  # BitsPerSample
+    for tile in getattr(file, "tile", ()):
+        args = tile[3]
+        raw_mode = args[0] if isinstance(args, tuple) and args else args
+        if isinstance(raw_mode, str) and ";16" in raw_mode:
+            return 16
+    return 16 if file.mode == "I" or file.mode.startswith("I;16") else 8
+
+
+def _upright(file: Image.Image) -> tuple[Image.Image, list[str]]:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(file), []
+    except Exception:  # the pixels are loaded and sound: damaged EXIF data may raise anything
+        return file.copy(), ["damaged EXIF data: the picture is shown as it is stored, unrotated"]
+
+
+def _frames_note(file: Image.Image) -> list[str]:
+    what = {"TIFF": "page", "MPO": "picture"}.get(file.format or "", "frame")
+    try:
+        frames = getattr(file, "n_frames", 1)
+    except Exception:  # a damaged later frame
+        return [f"first {what} of a file with several"]
+    return [f"first {what} of {frames}"] if frames > 1 else []
+
+
+def _reduce_to_8_bits(image: Image.Image, bits: int, label: str) -> tuple[Image.Image, int]:
+    """Grayscale of more than 8 bits as mode L, rounded, full scale to 255; and the bits that scale means.
+
+    Pillow's own `convert("L")` clips: everything above 255 becomes white.
+    """
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.int64)  # [H, W]
+    low, high = int(values.min()), int(values.max())
+    if bits > 16:  # wide integers say nothing of their full scale
+        bits = 8 if high <= 255 else 16
+    full = (1 << bits) - 1
+    if low < 0 or high > full:
+        raise ImageError(
+            f"{label} holds integers from {low} to {high}; expected 0..255 or 0..65535.",
+            hint="Scale the values into that range first.",
+        )
+    return Image.fromarray(((values * 255 + full // 2) // full).astype(np.uint8)), bits
+
+
+def _as_network_mode(image: Image.Image, channels: int, notes: list[str], label: str) -> Image.Image:
+    """The picture in mode RGB, or L where the network takes one channel; adds what was done to `notes`."""
+    from PIL import ImageChops
+
+    try:
+        with _quiet_pillow():
+            image = _flatten(image, notes)
+    except (ValueError, OSError) as error:  # a mode or a palette that Pillow has no way to RGB for
+        raise ImageError(
+            f"{label} cannot be turned into RGB from mode {image.mode}: {error}.",
+            hint="Save it as an RGB picture.",
+        ) from None
+    if channels == 3:
+        return image
+    gray = image.convert("L")
+    if ImageChops.difference(image, gray.convert("RGB")).getbbox():
+        notes.append("converted to gray: the network takes one channel")
+    return gray
+
+
+def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
+    """The picture in RGB; where it is transparent, white shows through."""
+    from PIL import Image
+
+    if image.mode in ("La", "RGBa"):  # colours stored multiplied by alpha
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    if image.getchannel("A").getextrema()[0] == 255:
+        return image.convert("RGB")
+    notes.append("transparent pixels laid on white")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _not_an_image(label: str, start: bytes) -> ImageError:
+    from PIL import Image
+
+    for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        accept = Image.OPEN[name][1] if name in Image.OPEN else None
+        if accept is not None and accept(start) is True:
+            return ImageError(
+                f"{label} starts as {name} and cannot be read on: truncated, damaged, or of a kind Pillow "
+                "does not know.",
+                hint="Copy or download it again, or convert it to an ordinary PNG.",
+            )
+    if start.startswith(b"PK\x03\x04"):
+        hint = "It is a zip archive (.npz, .pt, .zip); save one array by itself: np.save('image.npy', array)"
+    elif start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        hint = "It looks like HEIC, which Pillow does not read: convert it to JPEG or PNG."
+    else:
+        hint = _FORMATS_HINT
+    return ImageError(f"{label} is not an image.", hint=hint)
+
+
+def _damaged(label: str, reason: str) -> ImageError:
+    word = "truncated" if "truncated" in reason.lower() else "truncated or damaged"
+    reason = reason.rstrip(".")
+    return ImageError(
+        f"{label} is {word}: {reason}." if reason else f"{label} is {word}.",
+        hint="Copy or download it again; half a picture is refused, not shown.",
+    )
+
+
+# Arrays ---------------------------------------------------------------------------------------------------
+
+
+def _read_array(stream: BinaryIO, label: str, layout: str | None, channels: int) -> tuple[Picture, list[str]]:
+    array = _load_npy(stream, label, channels)
+    planes, note = _to_chw(array, layout, label, channels)
+    values, said = _to_unit(planes, label)
+    notes = [note, *said]
+    if values.dtype == "uint8" and channels in (1, 3):
+        # The same bytes as a picture's take the picture's way, and give the same tensor.
+        return _as_network_mode(_to_pillow(values), channels, notes, label), notes
+    if channels == 1 and len(values) > 1:
+        notes.append("converted to gray: the network takes one channel")
+    return _fit_channels(values, channels), notes
+
+
+def _load_npy(stream: BinaryIO, label: str, channels: int) -> np.ndarray:
+    import numpy as np
+
+    try:
+        shape, dtype = _npy_header(stream)
+    except Exception as error:  # numpy parses the header as Python text: whatever that raises
+        raise _damaged(label, f"not a .npy header ({error})") from None
+    _check_npy(shape, dtype, label, channels)
+    promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    start = stream.tell()
+    held = stream.seek(0, io.SEEK_END) - start
+    if held < promised:
+        raise _damaged(
+            label, f"its header promises {promised:,} bytes of {dtype} {list(shape)}, the file holds {held:,}"
+        )
+    stream.seek(0)
+    try:
+        return np.asarray(np.load(stream, allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise _damaged(label, str(error)) from None
+
+
+def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype as the header tells them, before anything is allocated."""
+    from numpy.lib import format as npy
+
+    version = npy.read_magic(stream)
+    # Version 3 differs from 2 in the names of fields alone, which no picture has.
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"negative length in {shape}")
+    return shape, dtype
+
+
+def _check_npy(shape: tuple[int, ...], dtype: np.dtype[Any], label: str, channels: int) -> None:
+    import numpy as np
+
+    if dtype.hasobject:
+        raise ImageError(
+            f"{label} holds Python objects, which need pickle to be read, and pickle can run code.",
+            hint="Save numbers: np.save('image.npy', np.asarray(image, dtype='uint8'))",
+        )
+    if dtype.kind not in "buif":
+        raise ImageError(
+            f"{label} holds {dtype} values; expected bool, integers or floats.",
+            hint="Save real numbers, for example uint8 in 0..255 or float32 in 0..1.",
+        )
+    if 0 in shape:
+        raise ImageError(f"{label} has no pixels: the array's shape is {list(shape)}.")
+    if len(shape) == 4 and shape[0] != 1:
+        raise ImageError(
+            f"{label} holds {shape[0]} images, {list(shape)}; fmap takes one a file.",
+            hint="Save one of them, for example the first: np.save('first.npy', array[0])",
+        )
+    if not 2 <= len(shape) <= 4:
+        raise ImageError(
+            f"{label} has {len(shape)} axes, {list(shape)}; expected one of {', '.join(LAYOUTS)}."
+        )
+    limit = _pixel_limit()
+    values = int(np.prod(shape, dtype=object))
+    if limit is not None and values > limit * max(4, channels):
+        raise _too_large(label, f"an array of {list(shape)}")
+
+
+def _to_chw(array: np.ndarray, layout: str | None, label: str, channels: int) -> tuple[np.ndarray, str]:
+    """The array as a view of `[C, H, W]`, and the sentence that says how it was read."""
+    shape = list(array.shape)
+    layout = (
+        _find_layout(array.shape, label, channels) if layout is None else _checked(layout, array.shape, label)
+    )
+    if layout.startswith("N"):
+        array = array[0]
+    if layout == "HW":
+        array = array[None]  # [1, H, W]
+    elif layout.endswith("HWC"):
+        array = array.transpose(2, 0, 1)  # [C, H, W]
+    if len(array) not in _channel_counts(channels):
+        raise ImageError(
+            f"{label} has {len(array)} channels (array {shape} read as {layout}); "
+            f"the network takes {channels}.",
+            hint="If the axes are meant otherwise, say so with --layout HWC or --layout CHW.",
+        )
+    permuted = ", permuted to CHW" if layout.endswith("HWC") else ""
+    return array, f"array {shape} read as {layout}{permuted}"
+
+
+def _channel_counts(channels: int) -> tuple[int, ...]:
+    """How many channels an array may have: gray, RGB and RGBA fit a network for pictures, else its own."""
+    return (1, 3, 4) if channels in (1, 3) else (channels,)
+
+
+def _find_layout(shape: tuple[int, ...], label: str, channels: int) -> str:
+    if len(shape) == 2:
+        return "HW"
+    counts = _channel_counts(channels)
+    first, last = shape[-3] in counts, shape[-1] in counts
+    batch = "N" if len(shape) == 4 else ""
+    if first != last:
+        return batch + ("CHW" if first else "HWC")
+    lengths = " or ".join(str(count) for count in counts)
+    found = "the first and the last axis both are" if first else "neither the first nor the last axis is"
+    raise ImageError(
+        f"{label}: where are the channels of {list(shape)}? Of length {lengths}, {found}.",
+        hint=f"Say it with --layout {batch}HWC or --layout {batch}CHW.",
+    )
+
+
+def _checked(layout: str, shape: tuple[int, ...], label: str) -> str:
+    layout = layout.upper()
+    if layout not in LAYOUTS:
+        raise ImageError(f"unknown layout {layout}; expected one of {', '.join(LAYOUTS)}.")
+    if len(layout) != len(shape):
+        raise ImageError(
+            f"{label} has {len(shape)} axes, {list(shape)}; --layout {layout} names {len(layout)}.",
+            hint="Leave --layout out, or give one of "
+            + ", ".join(name for name in LAYOUTS if len(name) == len(shape)),
+        )
+    return layout
+
+
+def _to_unit(planes: np.ndarray, label: str) -> tuple[np.ndarray, list[str]]:
+    """The values as uint8, where they are whole numbers in 0..255, else as float32 in 0..1; and notes."""
+    import numpy as np
+
+    dtype = planes.dtype
+    if dtype == np.uint8:
+        return planes, []
+    if dtype == np.bool_:
+        return planes.astype(np.uint8) * np.uint8(255), []
+    if dtype.kind == "f":
+        _check_finite(planes, label)
+    low, high = planes.min(), planes.max()
+    span = f"{dtype.name} values {_number(low)}..{_number(high)}"
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return planes.astype(np.float32) / np.float32(65535), [f"{span} divided by 65535"]
+    if low < 0 or high > 255:
+        raise ImageError(
+            f"{label} holds {span}; expected "
+            + ("0..1 or 0..255." if dtype.kind == "f" else "0..255, or uint16 in 0..65535."),
+            hint="Give the picture before any normalisation: fmap applies the model's mean and std itself.",
+        )
+    if dtype.kind != "f":
+        return planes.astype(np.uint8), [f"{span} read as 0..255"]
+    if high > 1:
+        # float16 is too coarse to divide in.
+        unit = np.divide(planes, 255, dtype=np.promote_types(dtype, np.float32))
+        return unit.astype(np.float32), [f"{span} read as 0..255, divided by 255"]
+    return planes.astype(np.float32), []
+
+
+def _check_finite(planes: np.ndarray, label: str) -> None:
+    import numpy as np
+
+    nan, infinite = int(np.isnan(planes).sum()), int(np.isinf(planes).sum())
+    if nan or infinite:
+        raise ImageError(
+            f"{label} holds {nan} NaN and {infinite} infinite values among {planes.size}.",
+            hint="Mend them first, for example with np.nan_to_num(array).",
+        )
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
+
+
+def _to_pillow(values: np.ndarray) -> Image.Image:
+    """`[C, H, W]` uint8 of 1, 3 or 4 channels as a picture in mode L, RGB or RGBA."""
+    import numpy as np
+    from PIL import Image
+
+    channels_last = values[0] if len(values) == 1 else values.transpose(1, 2, 0)  # [H, W] or [H, W, C]
+    return Image.fromarray(np.ascontiguousarray(channels_last))
+
+
+def _fit_channels(values: np.ndarray, channels: int) -> np.ndarray:
+    """`[C, H, W]` float32 in 0..1 with the network's number of channels: white under alpha, luma for gray."""
+    import numpy as np
+
+    if values.dtype == np.uint8:
+        values = values.astype(np.float32) / np.float32(255)
+    if len(values) == channels:
+        return values
+    if len(values) == 4:
+        alpha = values[3]
+        values = values[:3] * alpha + (1 - alpha)  # [3, H, W]
+    if channels == 1 and len(values) == 3:
+        weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601 luma, as Pillow's mode L
+        values = np.tensordot(weights, values, axes=1)[None]  # [1, H, W]
+    return np.broadcast_to(values, (channels, *values.shape[1:]))
+
+
+# Preprocessing --------------------------------------------------------------------------------------------
+
+
+def _prepare(
+    picture: Picture, preprocessing: Preprocessing, label: str
+) -> tuple[np.ndarray, torch.Tensor, list[str]]:
+    """Pixels, tensor and notes: resize, centre crop, crop to a multiple, 0..1, normalise."""
+    from fmap_cli.frameworks import load_torchvision
+
+    mean = _per_channel(preprocessing.mean, preprocessing.channels, "mean")
+    std = _per_channel(preprocessing.std, preprocessing.channels, "std")
+    if 0 in std:
+        raise ImageError(f"std holds a zero: {std}; values are divided by it.", hint="Give another --std.")
+
+    load_torchvision()
+    import torch
+    from torchvision.transforms import functional as F
+
+    cut, notes = _resize_and_crop(picture, preprocessing, label)
+    values = F.convert_image_dtype(cut, torch.float32)
+    return _for_the_eye(cut, notes), F.normalize(values, mean=mean, std=std), notes
+
+
+def _resize_and_crop(
+    picture: Picture, preprocessing: Preprocessing, label: str
+) -> tuple[torch.Tensor, list[str]]:
+    """The crop the network sees as `[C, H, W]`, uint8 0..255 or float32 0..1."""
+    import numpy as np
+    import torch
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as F
+
+    notes: list[str] = []
+    work: Any = picture
+    if isinstance(picture, np.ndarray):
+        # A copy: torch takes neither read-only memory nor strides that run backwards.
+        work = torch.from_numpy(np.array(picture, order="C"))
+    elif not preprocessing.antialias:
+        work = F.pil_to_tensor(work)  # Pillow's own resize always antialiases
+    resize = preprocessing.resize
+    if resize is not None:
+        size = [resize] if isinstance(resize, int) else list(resize)
+        mode = InterpolationMode(preprocessing.interpolation)
+        work = F.resize(work, size, interpolation=mode, antialias=preprocessing.antialias)
+    _, height, width = F.get_dimensions(work)
+    if preprocessing.crop is not None:
+        crop_height, crop_width = preprocessing.crop
+        if height < crop_height or width < crop_width:
+            notes.append(
+                f"the picture, {height} × {width}, is smaller than the crop, {crop_height} × {crop_width}: "
+                "padded with black"
+            )
+        work = F.center_crop(work, [crop_height, crop_width])
+        height, width = crop_height, crop_width
+    multiple = preprocessing.multiple_of
+    if multiple > 1:
+        if min(height, width) < multiple:
+            raise ImageError(
+                f"{label} is {height} × {width}; the network takes multiples of {multiple}.",
+                hint="Give a larger picture, or resize it with --size.",
+            )
+        work = F.center_crop(work, [height - height % multiple, width - width % multiple])
+    cut = work if isinstance(work, torch.Tensor) else F.pil_to_tensor(work)
+    # Bicubic weights overshoot; a picture's 8 bits end there, and so does a float's 0..1.
+    return (cut if cut.dtype == torch.uint8 else cut.clamp(0, 1)), notes
+
+
+def _for_the_eye(cut: torch.Tensor, notes: list[str]) -> np.ndarray:
+    """`[H, W, 3]` uint8 of a crop `[C, H, W]`; one channel is repeated, more than 3 are averaged."""
+    import numpy as np
+    import torch
+
+    eight_bit = cut if cut.dtype == torch.uint8 else (cut.double() * 255).round().to(torch.uint8)
+    if len(cut) not in (1, 3):
+        eight_bit = (cut.double().mean(dim=0, keepdim=True) * 255).round().to(torch.uint8)  # [1, H, W]
+        notes.append(f"the picture shows the mean over {len(cut)} channels as gray")
+    pixels = eight_bit.expand(3, -1, -1).permute(1, 2, 0).numpy()  # [H, W, 3]
+    return np.ascontiguousarray(pixels)
+
+
+def _per_channel(values: tuple[float, ...], channels: int, what: str) -> list[float]:
+    """One value a channel, from as many, from one for all, or for a gray network RGB's three averaged."""
+    if len(values) == channels:
+        return list(values)
+    if len(values) == 1:
+        return list(values) * channels
+    if channels == 1 and len(values) == 3:
+        return [sum(values) / 3]
+    raise ImageError(
+        f"{what} has {len(values)} values; the network takes {channels} channels.",
+        hint=f"Give one value or {channels} with --{what}.",
+    )
+
+
+# Sizes ----------------------------------------------------------------------------------------------------
+
+
+def _check_sizes(size: tuple[int, int], preprocessing: Preprocessing, label: str) -> None:
+    """Refuses, before anything is allocated, what resizing or cropping would blow up beyond Pillow's limit.
+
+    A 1 × 20000 picture whose shorter side becomes 256 is 256 × 5120000.
+    """
+    height, width = _resized(size, preprocessing.resize)
+    _check_limit(f"{label}, {size[0]} × {size[1]}, resized to {height} × {width}", height * width)
+    if preprocessing.crop is not None:
+        crop_height, crop_width = preprocessing.crop
+        _check_limit(f"the crop {crop_height} × {crop_width}", crop_height * crop_width)
+
+
+def _resized(size: tuple[int, int], resize: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width after torchvision's `resize`.
+
+    >>> _resized((400, 600), 256)
+    (256, 384)
+    """
+    if resize is None:
+        return size
+    if not isinstance(resize, int):
+        return resize
+    longer = int(resize * max(size) / min(size))
+    return (resize, longer) if size[0] <= size[1] else (longer, resize)
+
+
+def _check_limit(what: str, pixels: int) -> None:
+    limit = _pixel_limit()
+    if limit is not None and pixels > limit:
+        raise _too_large(what, f"{pixels:,} pixels")
+
+
+def _too_large(what: str, size: str) -> ImageError:
+    return ImageError(
+        f"{what} is too large: {size}; the limit is {_pixel_limit():,} pixels.",
+        hint="Crop or shrink the picture first.",
+    )
+
+
+def _pixel_limit() -> int | None:
+    from PIL import Image
+
+    return Image.MAX_IMAGE_PIXELS
+
+
+def _height_width(picture: Picture) -> tuple[int, int]:
+    import numpy as np
+
+    if isinstance(picture, np.ndarray):
+        return picture.shape[-2], picture.shape[-1]
+    return picture.height, picture.width
+
+
+# Names ----------------------------------------------------------------------------------------------------
+
+
+def _safe_stem(source: str) -> str:
+    """A short name for files.
+
+    >>> _safe_stem("photos/My cat (1).jpg"), _safe_stem("-")
+    ('My_cat_1', 'stdin')
+    """
+    if source == "-":
+        return "stdin"
+    return re.sub(r"[^\w.+-]+", "_", Path(source).stem).strip("._-")[:80] or "image"
