@@ -90,9 +90,7 @@ def _eval_mode(module: nn.Module) -> Iterator[None]:
 class _Pass:
     """The state of one capture: who is being called, which names are taken, what descends from the input."""
 
-    def __init__(
-        self, module: nn.Module, watcher: Watcher, operations: bool, paths: Collection[str] | None
-    ) -> None:
+    def __init__(self, module: nn.Module, watcher: Watcher, operations: bool, paths: Collection[str] | None) -> None:
         self.module = module
         self.watcher = watcher
         self.operations = operations

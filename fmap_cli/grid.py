@@ -120,16 +120,16 @@ def fit_codes(maps: np.ndarray, low: np.ndarray, high: np.ndarray, tile: tuple[i
     return codes
 
 
-def place(codes: np.ndarray, placement: Placement) -> np.ndarray:
-    """Tiles `[N, h, w]` on one canvas, BACKGROUND between them."""
-    count, height, width = codes.shape
+def place(tiles: np.ndarray, placement: Placement, background: Any = BACKGROUND) -> np.ndarray:
+    """Tiles `[N, h, w]` or `[N, h, w, 3]` on one canvas `[height, width]` or `[height, width, 3]`."""
+    count, height, width, *colour = tiles.shape
     down, across = placement.gap
     rows, columns = placement.rows, placement.columns
-    cells = np.full((rows * columns, height + down, width + across), BACKGROUND, np.uint16)
-    cells[:count, :height, :width] = codes
-    canvas = cells.reshape(rows, columns, height + down, width + across).swapaxes(1, 2)
-    canvas = canvas.reshape(rows * (height + down), columns * (width + across))
-    return canvas[: placement.size[0], : placement.size[1]]
+    cells = np.full((rows * columns, height + down, width + across, *colour), background, tiles.dtype)
+    cells[:count, :height, :width] = tiles
+    canvas = cells.reshape(rows, columns, height + down, width + across, *colour).swapaxes(1, 2)
+    canvas = canvas.reshape(rows * (height + down), columns * (width + across), *colour)
+    return np.ascontiguousarray(canvas[: placement.size[0], : placement.size[1]])
 
 
 def shrink(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:

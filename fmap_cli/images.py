@@ -61,9 +61,7 @@ def load_image(
             picture, notes = _read_picture(stream, label, start, preprocessing.channels)
     _check_sizes(_height_width(picture), preprocessing, label)
     pixels, tensor, cut_notes = _prepare(picture, preprocessing, label)
-    return ImageInput(
-        name=source, stem=_safe_stem(source), pixels=pixels, tensor=tensor, notes=(*notes, *cut_notes)
-    )
+    return ImageInput(name=source, stem=_safe_stem(source), pixels=pixels, tensor=tensor, notes=(*notes, *cut_notes))
 
 
 def sample_path(name: str = "coffee.png") -> Path:
@@ -188,9 +186,7 @@ def _decode(stream: BinaryIO, label: str, start: bytes) -> tuple[Image.Image, in
         with _quiet_libtiff(start), _quiet_pillow(), Image.open(stream) as file:
             if file.format == "EPS":
                 # Pillow would hand the file to Ghostscript: a program to run, not a picture to read.
-                raise ImageError(
-                    f"{label} is an EPS drawing, not a photo.", hint="Convert it to PNG or JPEG first."
-                )
+                raise ImageError(f"{label} is an EPS drawing, not a photo.", hint="Convert it to PNG or JPEG first.")
             if 0 in file.size:
                 raise ImageError(f"{label} has no pixels: {file.height} × {file.width}.")
             bits = _stored_bits(file)
@@ -441,9 +437,7 @@ def _check_npy(shape: tuple[int, ...], dtype: np.dtype[Any], label: str, channel
             hint="Save one of them, for example the first: np.save('first.npy', array[0])",
         )
     if not 2 <= len(shape) <= 4:
-        raise ImageError(
-            f"{label} has {len(shape)} axes, {list(shape)}; expected one of {', '.join(LAYOUTS)}."
-        )
+        raise ImageError(f"{label} has {len(shape)} axes, {list(shape)}; expected one of {', '.join(LAYOUTS)}.")
     limit = _pixel_limit()
     values = int(np.prod(shape, dtype=object))
     if limit is not None and values > limit * max(4, channels):
@@ -453,9 +447,7 @@ def _check_npy(shape: tuple[int, ...], dtype: np.dtype[Any], label: str, channel
 def _to_chw(array: np.ndarray, layout: str | None, label: str, channels: int) -> tuple[np.ndarray, str]:
     """The array as a view of `[C, H, W]`, and the sentence that says how it was read."""
     shape = list(array.shape)
-    layout = (
-        _find_layout(array.shape, label, channels) if layout is None else _checked(layout, array.shape, label)
-    )
+    layout = _find_layout(array.shape, label, channels) if layout is None else _checked(layout, array.shape, label)
     if layout.startswith("N"):
         array = array[0]
     if layout == "HW":
@@ -464,8 +456,7 @@ def _to_chw(array: np.ndarray, layout: str | None, label: str, channels: int) ->
         array = array.transpose(2, 0, 1)  # [C, H, W]
     if len(array) not in _channel_counts(channels):
         raise ImageError(
-            f"{label} has {len(array)} channels (array {shape} read as {layout}); "
-            f"the network takes {channels}.",
+            f"{label} has {len(array)} channels (array {shape} read as {layout}); the network takes {channels}.",
             hint="If the axes are meant otherwise, say so with --layout HWC or --layout CHW.",
         )
     permuted = ", permuted to CHW" if layout.endswith("HWC") else ""
@@ -500,8 +491,7 @@ def _checked(layout: str, shape: tuple[int, ...], label: str) -> str:
     if len(layout) != len(shape):
         raise ImageError(
             f"{label} has {len(shape)} axes, {list(shape)}; --layout {layout} names {len(layout)}.",
-            hint="Leave --layout out, or give one of "
-            + ", ".join(name for name in LAYOUTS if len(name) == len(shape)),
+            hint="Leave --layout out, or give one of " + ", ".join(name for name in LAYOUTS if len(name) == len(shape)),
         )
     return layout
 
@@ -580,9 +570,7 @@ def _fit_channels(values: np.ndarray, channels: int) -> np.ndarray:
 # Preprocessing --------------------------------------------------------------------------------------------
 
 
-def _prepare(
-    picture: Picture, preprocessing: Preprocessing, label: str
-) -> tuple[np.ndarray, torch.Tensor, list[str]]:
+def _prepare(picture: Picture, preprocessing: Preprocessing, label: str) -> tuple[np.ndarray, torch.Tensor, list[str]]:
     """Pixels, tensor and notes: resize, centre crop, crop to a multiple, 0..1, normalise."""
     from fmap_cli.frameworks import load_torchvision
 
@@ -600,9 +588,7 @@ def _prepare(
     return _for_the_eye(cut, notes), F.normalize(values, mean=mean, std=std), notes
 
 
-def _resize_and_crop(
-    picture: Picture, preprocessing: Preprocessing, label: str
-) -> tuple[torch.Tensor, list[str]]:
+def _resize_and_crop(picture: Picture, preprocessing: Preprocessing, label: str) -> tuple[torch.Tensor, list[str]]:
     """The crop the network sees as `[C, H, W]`, uint8 0..255 or float32 0..1."""
     import numpy as np
     import torch

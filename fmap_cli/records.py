@@ -60,6 +60,20 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """The model a user asks for and how to run it, as `models.load_model` and `session.open_session` take it."""
+
+    model: str
+    weights: str | None = None
+    seed: int = 0
+    size: int | tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """One line of `fmap models`, from metadata alone: no model is built for it.
 
@@ -195,9 +209,52 @@ class FeatureMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Which channels to draw: the `channels` listed, the `top` ones ranked `by` a moment, or all in order.
+
+    With neither, all of a layer of up to 64 channels, and of a larger one the 64 of the largest `by`.
+    """
+
+    channels: tuple[int, ...] | None = None
+    top: int | None = None
+    by: Literal["std", "mean", "max", "l2"] = "std"
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How maps become colours.
+
+    `scale` says whose minimum and maximum stand at the ends of the colour map: each `channel`'s own or the
+    whole `layer`'s. `clip` leaves out that percentage of values at either end. `cmap` is None for the default:
+    viridis, or a diverging map centred on zero where a shared scale reaches below zero. `tile` is the height of
+    a tile in pixels, None for one that fits. `overlay` lays each map over the photo.
+    """
+
+    scale: Literal["channel", "layer"] = "channel"
+    clip: float = 0.0
+    cmap: str | None = None
+    tile: int | None = None
+    overlay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One answer of a classifier: `label` is None where the classes' names are not known."""
 
     index: int
     label: str | None
     probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one forward pass over one image showed: the layers asked for, the classifier's answers if it is one.
+
+    `arrays` holds the whole outputs by layer name where they were asked for.
+    """
+
+    image: ImageInput
+    maps: tuple[FeatureMap, ...]
+    predictions: tuple[Prediction, ...]
+    arrays: dict[str, torch.Tensor]

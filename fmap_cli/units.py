@@ -64,3 +64,17 @@ def shape(sizes: tuple[int, ...] | list[int]) -> str:
     '[1, 64, 112, 112]'
     """
     return f"[{', '.join(str(size) for size in sizes)}]"
+
+
+def scaled(value: int | None) -> str:
+    """A large count in thousands, millions or billions; `–` where there is none.
+
+    >>> scaled(4652008), scaled(1_814_073_144), scaled(12), scaled(None)
+    ('4.65 M', '1.81 G', '12', '–')
+    """
+    if value is None:
+        return "–"
+    for factor, sign in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g} {sign}"
+    return str(value)

@@ -232,7 +232,7 @@ def imagenet_labels() -> tuple[str, ...]:
     """The thousand classes in order."""
     load_torchvision()
     try:
-        from torchvision.models._meta import _IMAGENET_CATEGORIES as categories
+        from torchvision.models._meta import _IMAGENET_CATEGORIES as categories  # noqa: N811 (a constant, but private)
     except ImportError:  # a private name: torchvision may move it
         from torchvision.models import ResNet18_Weights
 

@@ -34,7 +34,7 @@ def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
                 figure.text(
                     left,
                     bottom,
-                    item.text.replace("$", r"\$"),
+                    item.text,
                     fontsize=item.size * 72 / _DPI,
                     color=_rgb(item.colour),
                     weight="bold" if item.bold else "normal",

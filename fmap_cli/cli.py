@@ -1,0 +1,87 @@
+"""The `fmap` group: commands by name, imported when called, and the boundary where errors become lines."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from .errors import FmapError
+from .options import report
+
+_COMMANDS = {
+    "show": "Draw what chosen layers see in an image.",
+    "layers": "List a model's layers: names, kinds, shapes, parameters.",
+    "models": "List the models there are.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows every command's name and one line of help; imports a command's file only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"fmap_cli.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, _COMMANDS, n=1)
+            wish = f" Did you mean `fmap {near[0]}`?" if near else " `fmap --help` lists the commands."
+            ctx.fail(f"No command {name!r}.{wish}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="fmap-cli", prog_name="fmap")
+def cli() -> None:
+    """See what a convolutional network sees.
+
+    Without a model named, fmap uses one that comes with it, EfficientNet-Lite0 with trained ImageNet weights:
+    nothing is downloaded. Try:
+
+        fmap show sample_images/coffee.png --layer conv1
+    """
+
+
+def main() -> None:
+    """Run `fmap`. Failures a user can mend are one or two lines on stderr and exit code 1; usage errors are 2."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run `fmap` with these arguments; returns the exit code."""
+    try:
+        result = cli.main(args=arguments, prog_name="fmap", standalone_mode=False)
+        sys.stdout.flush()
+    except FmapError as error:
+        report(error)
+        return 1
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("fmap: interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has stopped (`fmap layers | head`): say nothing, and do not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return result if isinstance(result, int) else 0

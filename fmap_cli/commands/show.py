@@ -1,0 +1,221 @@
+"""`fmap show`: one labelled figure a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import FmapError, ImageError
+from ..options import ChannelsType, ColourMapType, FileType, json_option, model_options, remark, report
+from ..records import Choice, Drawing, ModelRequest
+
+if TYPE_CHECKING:
+    from ..records import FeatureMap, Look
+    from ..session import Session
+
+FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
+
+
+@click.command("show")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option(
+    "--layer",
+    "-l",
+    "layers",
+    multiple=True,
+    metavar="PATTERN",
+    help="A layer's name, a glob ('layer?.0.conv1'), conv3 (the third convolution), first or last. Repeatable."
+    "  [default: conv1]",
+)
+@model_options
+@click.option("--channels", type=ChannelsType(), metavar="LIST", help="Draw these channels, e.g. 0-15,31.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Draw the N channels with the largest --by.")
+@click.option(
+    "--by",
+    type=click.Choice(["std", "mean", "max", "l2"]),
+    default="std",
+    show_default=True,
+    help="What channels are ranked by where not all are drawn.",
+)
+@click.option("--all", "every", is_flag=True, help="Draw every channel, in order.  [default: up to 64]")
+@click.option(
+    "--scale",
+    type=click.Choice(["channel", "layer"]),
+    default="channel",
+    show_default=True,
+    help="Whose lowest and highest value the colours span.",
+)
+@click.option(
+    "--clip",
+    type=click.FloatRange(0, 50, max_open=True),
+    default=0.0,
+    metavar="PCT",
+    help="Leave this percentage of values at either end out of the scale.",
+)
+@click.option(
+    "--cmap",
+    type=ColourMapType(),
+    metavar="NAME",
+    help="Matplotlib colour map.  [default: viridis; RdBu_r around zero for a shared scale with negative values]",
+)
+@click.option("--overlay", is_flag=True, help="Lay each map over the photo.")
+@click.option("--raw", is_flag=True, help="Write the bare tiles, one pixel a unit, without any text.")
+@click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help="Height of a tile in pixels.")
+@click.option(
+    "--out",
+    "-o",
+    type=FileType(FIGURE_SUFFIXES),
+    metavar="FILE",
+    help="Write the figure here: .png, .jpg, .webp, .pdf or .svg.",
+)
+@click.option(
+    "--out-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write figures here, under names made of image, model and layer.  [default: the current directory]",
+)
+@click.option(
+    "--save",
+    type=FileType(ARRAY_SUFFIXES),
+    metavar="FILE",
+    help="Also write the layers' whole outputs: .npz, .safetensors or .pt.",
+)
+@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@click.option("--inline", is_flag=True, help="Also draw the figure in the terminal.")
+@json_option
+def command(
+    images: tuple[str, ...], layers: tuple[str, ...], request: ModelRequest, as_json: bool, **options: Any
+) -> int:
+    """Draw what chosen layers see in an image.
+
+    There is one figure for each image and layer: the picture the network saw, a tile for each channel with its
+    index and range of values, and what the colours mean. The terminal gets the layers' numbers and the model's
+    top answers. An IMAGE is a picture, an .npy array, or - for standard input; without one, a bundled photo is
+    shown.
+
+    \b
+      fmap show sample_images/coffee.png --layer conv1
+    """
+    _check(images, options)
+    choice = Choice(options["channels"], options["top"], options["by"], options["every"])
+    drawing = Drawing(options["scale"], options["clip"], options["cmap"], options["tile"], options["overlay"])
+
+    from ..session import look, open_session, read_image
+
+    session = open_session(request, remark)
+    output = _Output(session, drawing, options)
+    failures: list[FmapError] = []
+    for source in images or (None,):
+        try:
+            image = read_image(session, source, remark, options["layout"])
+        except ImageError as error:
+            failures.append(error)
+            if len(images) > 1:
+                report(error)
+            continue
+        output.add(look(session, image, layers or ("conv1",), choice, keep_arrays=options["save"] is not None))
+    if len(failures) == max(len(images), 1) == 1:
+        raise failures[0]
+    output.finish(as_json, inline=options["inline"])
+    return 1 if failures else 0
+
+
+def _check(images: tuple[str, ...], options: dict[str, Any]) -> None:
+    """What can be refused before torch is imported."""
+    if options["out"] is not None and options["out_dir"] is not None:
+        raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
+    if options["out"] is not None and len(images) > 1:
+        raise click.UsageError(f"--out names one file, and there are {len(images)} images: use --out-dir.")
+    if options["raw"] and options["out"] is not None and options["out"].suffix.lower() not in RAW_SUFFIXES:
+        raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
+    if sum([options["channels"] is not None, options["top"] is not None, options["every"]]) > 1:
+        raise click.UsageError("--channels, --top and --all exclude one another.")
+    if options["raw"] and options["overlay"]:
+        raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
+
+
+class _Output:
+    """Writes the figures as the looks come in, then prints them all."""
+
+    def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any]) -> None:
+        from ..export import make_directory
+
+        self.session = session
+        self.drawing = drawing
+        self.out: Path | None = options["out"]
+        self.directory: Path = options["out_dir"] or Path()
+        self.save: Path | None = options["save"]
+        self.raw: bool = options["raw"]
+        self.looks: list[tuple[Look, list[str]]] = []
+        self.names: set[Path] = set()
+        if options["out_dir"] is not None:
+            make_directory(self.directory)
+
+    def add(self, look: Look) -> None:
+        """Write this look's figures."""
+        if self.out is not None and len(look.maps) > 1:
+            raise click.UsageError(f"--out names one file, and {len(look.maps)} layers match: use --out-dir.")
+        self.looks.append((look, [self._write(look, feature_map) for feature_map in look.maps]))
+
+    def _write(self, look: Look, feature_map: FeatureMap) -> str:
+        from ..export import write_file
+        from ..render.files import write_raw, write_scene
+
+        path = self.out or self._free_name(look, feature_map)
+        suffix = path.suffix.lower()
+        if self.raw:
+            write_file(path, lambda file: write_raw(feature_map, self.drawing, file, suffix))
+        else:
+            write_file(path, lambda file: write_scene(self._figure(look, feature_map), file, suffix))
+        return str(path)
+
+    def _figure(self, look: Look, feature_map: FeatureMap) -> Any:
+        from ..render.figure import Caption, layer_figure
+
+        model = self.session.model
+        dtype = str(self.session.dtype).removeprefix("torch.")
+        caption = Caption(model.name, model.weights, str(self.session.device), dtype, model.labels)
+        return layer_figure(feature_map, look.image, caption, self.drawing)
+
+    def _free_name(self, look: Look, feature_map: FeatureMap) -> Path:
+        """A name that this run has not used: two images may share a stem."""
+        from ..render.files import figure_name
+
+        stem, model = look.image.stem, self.session.model.name
+        path = self.directory / figure_name(stem, model, feature_map.layer.name)
+        number = 2
+        while path in self.names:
+            path = self.directory / figure_name(f"{stem}-{number}", model, feature_map.layer.name)
+            number += 1
+        self.names.add(path)
+        return path
+
+    def finish(self, as_json: bool, *, inline: bool) -> None:
+        """Save the arrays asked for, then print every look as a table or as JSON."""
+        from ..export import dumps, save_looks, show_document
+
+        model = self.session.model
+        looks = [look for look, _ in self.looks]
+        if self.save is not None and looks:
+            save_looks(self.save, looks, model.name, model.weights)
+        if inline:
+            self._draw_inline(as_json)
+        if as_json:
+            files = [files for _, files in self.looks]
+            click.echo(dumps(show_document(model.name, model.weights, looks, files)))
+            return
+        from ..render.table import print_looks
+
+        print_looks(model, self.looks, str(self.save) if self.save else None)
+
+    def _draw_inline(self, as_json: bool) -> None:
+        from ..render.inline import print_image
+        from ..render.raster import rasterise
+
+        for look, _ in self.looks:
+            for feature_map in look.maps:
+                print_image(rasterise(self._figure(look, feature_map)), to_stderr=as_json)

@@ -1,0 +1,267 @@
+"""Networks of the user's own: `package.module:attribute` or `path/to/file.py:attribute`.
+
+The attribute is a function or class that returns an `nn.Module` and needs no arguments, or an `nn.Module`
+itself. The user's code runs here as `python -m` would run it; what it prints goes to stderr, what it raises
+becomes one line that names the place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fmap_cli.errors import ModelError
+from fmap_cli.frameworks import load_torchvision
+from fmap_cli.models import building, checkpoint
+from fmap_cli.models.preprocessing import Wishes, described
+from fmap_cli.records import InputKind, LoadedModel, Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_SIZE_PX = 224
+VIDEO_FRAMES = 16
+
+
+def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> LoadedModel:
+    """The network that the factory makes, seeded, with the values it made or a checkpoint's."""
+    if weights is not None and weights.lower() == "default":
+        weights = None
+    load_torchvision()  # most factories import it: this way it is quick
+    with building.seeded(seed):
+        module = _made(spec)
+    notes: tuple[str, ...] = ()
+    if weights is None or weights.lower() == "random":
+        label = f"as made by {spec} (seed {seed})"
+    else:
+        label, notes = _filled(module, weights, spec)
+    own = _assumed_preprocessing(module)
+    preprocessing = wishes.over(own)
+    input_kind: InputKind = "video" if _takes_clips(module) else "image"
+    return LoadedModel(
+        module=module.eval(),
+        name=spec,
+        weights=label,
+        preprocessing=preprocessing,
+        input_kind=input_kind,
+        frames=VIDEO_FRAMES if input_kind == "video" else 1,
+        notes=notes + _assumptions(preprocessing, wishes),
+    )
+
+
+# --- Finding and calling -------------------------------------------------------------------------------
+
+
+def _made(spec: str) -> torch.nn.Module:
+    import torch
+
+    place, _, attribute = spec.rpartition(":")
+    if not place or not attribute:
+        raise ModelError(
+            f"{spec!r} names no {'attribute' if place else 'module'}",
+            hint="Write `package.module:NAME` or `path/to/file.py:NAME`.",
+        )
+    is_file = place.endswith(".py")
+    folder = Path(place).resolve().parent if is_file else Path.cwd()
+    # Its neighbours can be imported while it is imported and while it runs, as `python -m` has it.
+    with _first_on_path(folder), contextlib.redirect_stdout(sys.stderr):
+        home = _imported_file(Path(place), place) if is_file else _imported_module(place)
+        found = _attribute(home, attribute, place)
+        if not isinstance(found, torch.nn.Module):
+            found = _called(found, spec, folder)
+    if not isinstance(found, torch.nn.Module):
+        raise ModelError(f"{spec} returned {_kind_of(found)}; expected an nn.Module")
+    return found
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _imported_file(file: Path, place: str) -> ModuleType:
+    if not file.is_file():
+        raise ModelError(f"no such file: {place}" if not file.exists() else f"{place} is not a file")
+    # Not by its own name: `torch.py` or `resnet.py` must not stand in for another module.
+    name = f"fmap_factory_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file.resolve())
+    if spec is None or spec.loader is None:
+        raise ModelError(f"cannot import {place}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look modules up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ModelError(f"cannot import {place}: {_told(error, file.resolve().parent)}") from error
+    return module
+
+
+def _imported_module(place: str) -> ModuleType:
+    try:
+        importlib.invalidate_caches()
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        # The module itself, or a package above it; anything else is an import inside it that fails.
+        if error.name is not None and (place == error.name or place.startswith(f"{error.name}.")):
+            raise ModelError(
+                f"there is no module {error.name!r}",
+                hint="It is looked for in the current directory and among the installed packages; "
+                "a file is named by its path, `path/to/file.py:NAME`.",
+            ) from error
+        raise ModelError(f"cannot import {place}: {_told(error, Path.cwd())}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"cannot import {place}: {_told(error, Path.cwd())}") from error
+
+
+def _attribute(home: ModuleType, attribute: str, place: str) -> Any:
+    found: Any = home
+    for name in attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
+            callables = _callables(home)
+            listed = ", ".join(callables[:8]) + (" and more" if len(callables) > 8 else "")
+            raise ModelError(
+                f"{place} has no {attribute!r}",
+                hint=f"It has {listed}." if callables else "It defines no function and no class.",
+            ) from error
+    return found
+
+
+def _callables(home: ModuleType) -> list[str]:
+    """The public functions and classes of a module: those it defines, or all where it only gathers others'."""
+    public = {name: value for name, value in vars(home).items() if callable(value) and not name.startswith("_")}
+    own = [name for name, value in public.items() if getattr(value, "__module__", None) == home.__name__]
+    return own or list(public)
+
+
+def _called(factory: Any, spec: str, folder: Path) -> Any:
+    if not callable(factory):
+        raise ModelError(
+            f"{spec} is {_kind_of(factory)}; expected a function or class that makes an nn.Module, or an nn.Module"
+        )
+    needed = _needed_arguments(factory)
+    if needed:
+        raise ModelError(
+            f"{spec} needs arguments: {', '.join(needed)}",
+            hint="Name a function that takes none, for example `def make(): return Net(10)`.",
+        )
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{spec} failed: {_told(error, folder)}") from error
+
+
+def _needed_arguments(factory: Any) -> list[str]:
+    """The names of the parameters without a default; empty where Python cannot tell."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
+
+
+def _kind_of(value: object) -> str:
+    """
+    >>> _kind_of({}), _kind_of(3), _kind_of(None), _kind_of(dict)
+    ('a dict', 'an int', 'None', 'the class dict')
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _told(error: BaseException, folder: Path) -> str:
+    """What was raised and where, in one line: the innermost place in the user's own folder, if there is one."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({_shown(error.filename or '?')}:{error.lineno})"
+    if isinstance(error, SystemExit):
+        what = f"it called sys.exit({error.code!r})"
+    else:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_inside(frame.filename, folder)]
+    # Our own frames come first and are no news to the user.
+    others = [frame for frame in frames if not _is_inside(frame.filename, Path(__file__).parent)]
+    where = (own or others)[-1:]
+    return f"{what} ({_shown(where[0].filename)}:{where[0].lineno})" if where else what
+
+
+def _is_inside(file: str, folder: Path) -> bool:
+    path = Path(file)
+    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+
+
+def _shown(file: str) -> str:
+    """The path as the user would write it: relative where it is below the current directory."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
+# --- Weights and preprocessing -------------------------------------------------------------------------
+
+
+def _filled(module: torch.nn.Module, weights: str, spec: str) -> tuple[str, tuple[str, ...]]:
+    """Loads a checkpoint into the network; its label, and notes."""
+    saved = checkpoint.matched(checkpoint.read(weights), module)
+    rebuilt = checkpoint.resize_heads(module, saved)
+    checkpoint.fill(module, saved, spec)
+    return saved.name, saved.notes + rebuilt + checkpoint.finite_notes(module)
+
+
+def _assumed_preprocessing(module: torch.nn.Module) -> Preprocessing:
+    """ImageNet's usual preprocessing; values to -1..1 for networks that take other than three channels."""
+    channels = _input_channels(module)
+    size = DEFAULT_SIZE_PX
+    if channels == 3:
+        return Preprocessing(resize=round(size * 256 / 224), crop=(size, size))
+    return Preprocessing(
+        resize=round(size * 256 / 224),
+        crop=(size, size),
+        mean=(0.5,) * channels,
+        std=(0.5,) * channels,
+        channels=channels,
+    )
+
+
+def _first_convolution(module: torch.nn.Module) -> Any | None:
+    from torch.nn.modules.conv import _ConvNd
+
+    return next((layer for layer in module.modules() if isinstance(layer, _ConvNd)), None)
+
+
+def _input_channels(module: torch.nn.Module) -> int:
+    """What the first convolution takes, in the order the modules were made; 3 where there is none."""
+    first = _first_convolution(module)
+    # A lazy convolution has 0 until its first input.
+    return (first.in_channels or 3) if first is not None else 3
+
+
+def _takes_clips(module: torch.nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(_first_convolution(module), nn.Conv3d)
+
+
+def _assumptions(preprocessing: Preprocessing, wishes: Wishes) -> tuple[str, ...]:
+    if None not in (wishes.size, wishes.mean, wishes.std):
+        return ()
+    return (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)

@@ -1,0 +1,152 @@
+"""Click options and parameter types that commands share. No torch here: `--help` never imports it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import FmapError
+from .records import ModelRequest
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+class SizeType(click.ParamType):
+    """`224`, or height and width as `480,640` or `480x640`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, int]:
+        parts = str(value).lower().replace("x", ",").split(",")
+        if not 1 <= len(parts) <= 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a size: give 224, or height and width as 480,640.", param, ctx)
+        sizes = [int(part) for part in parts]
+        return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+class NumbersType(click.ParamType):
+    """One number, or one a channel: `0.5` or `0.485,0.456,0.406`."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers: give 0.5, or one a channel as 0.5,0.5,0.5.", param, ctx)
+
+
+class ChannelsType(click.ParamType):
+    """Channel indices and ranges, both ends included: `0-15,31`."""
+
+    name = "channels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        channels: dict[int, None] = {}
+        for part in str(value).split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+                self.fail(f"{part!r} is not a channel or a range: give for example 0-15,31.", param, ctx)
+            if dash and int(last) - int(first) > 1_000_000:
+                self.fail(f"{part!r} is too long a range.", param, ctx)
+            channels.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+        return tuple(channels)
+
+
+class FileType(click.ParamType):
+    """A path to write, whose name ends in one of the suffixes that are understood."""
+
+    name = "file"
+
+    def __init__(self, suffixes: tuple[str, ...]) -> None:
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if path.suffix.lower() not in self.suffixes:
+            self.fail(f"{value}: the name has to end in {', '.join(self.suffixes)}.", param, ctx)
+        return path
+
+
+class ColourMapType(click.ParamType):
+    """The name of a Matplotlib colour map."""
+
+    name = "colour map"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from matplotlib import colormaps
+
+        if value not in colormaps:
+            import difflib
+
+            near = difflib.get_close_matches(value, list(colormaps), n=3)
+            wish = f"Did you mean {' or '.join(near)}?" if near else "Try viridis, magma, gray or RdBu_r."
+            self.fail(f"Matplotlib has no colour map {value!r}. {wish}", param, ctx)
+        return str(value)
+
+
+def remark(sentence: str) -> None:
+    """Say something about a result, on stderr."""
+    click.echo(f"note: {sentence}", err=True)
+
+
+def report(error: FmapError) -> None:
+    """A failure as one or two lines on stderr."""
+    click.echo(f"fmap: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"      {error.hint}", err=True)
+
+
+def _model(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--model",
+        "-m",
+        default="efficientnet_lite0",
+        show_default=True,
+        metavar="MODEL",
+        help="A name out of `fmap models`, or your own network as package.module:factory or path/to/file.py:factory.",
+    )(function)
+
+
+def _weights(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--weights",
+        "-w",
+        metavar="WEIGHTS",
+        help="default, a name such as IMAGENET1K_V2, random, or a checkpoint's path (.pth, .pt, .safetensors).",
+    )(function)
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--model, --weights and how the network is fed and run, given to the command as one `request`."""
+
+    @functools.wraps(function)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        request = ModelRequest(**{field.name: kwargs.pop(field.name) for field in fields(ModelRequest)})
+        return function(*args, request=request, **kwargs)
+
+    options = [
+        _model,
+        _weights,
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of random weights."),
+        click.option(
+            "--size", type=SizeType(), metavar="S|H,W", help="Input size: the shorter side, or height and width."
+        ),
+        click.option("--mean", type=NumbersType(), metavar="M[,M,M]", help="Mean to subtract, of values in 0..1."),
+        click.option("--std", type=NumbersType(), metavar="S[,S,S]", help="Standard deviation to divide by."),
+        click.option(
+            "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto."
+        ),
+        click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Number format."),
+    ]
+    for option in reversed(options):
+        collected = option(collected)
+    return collected
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")

@@ -1,0 +1,351 @@
+"""One labelled figure a layer: the picture on the left, what the layer makes of it on the right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from .. import units
+from ..grid import (
+    BACKGROUND,
+    CONSTANT_RGB,
+    INF_RGB,
+    NAN_RGB,
+    Placement,
+    colour_codes,
+    fit_columns,
+    lookup,
+    palette,
+    place,
+)
+from ..records import Drawing, FeatureMap, ImageInput
+from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+from .tiles import DIVERGING, SEQUENTIAL, Scale, overlay_colours, scale_of, tile_colours
+
+_MARGIN = 36
+_SIDE = 380  # width of the left column
+_AREA = (1120, 1240)  # height and width that the tiles fill where they can
+_SMALLEST_TILE, _LARGEST_TILE = 76, 620
+_CAPTION = 22
+_GAP = 10
+_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 30, 16, 13
+_BAR: Colour = (59, 82, 139)
+_BAR_BELOW: Colour = (178, 76, 56)
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What the figure says about where it comes from, and the classes' names for an output that has one each."""
+
+    model: str
+    weights: str
+    device: str = "cpu"
+    dtype: str = "float32"
+    labels: tuple[str, ...] | None = None
+
+
+def layer_figure(feature_map: FeatureMap, image: ImageInput, caption: Caption, drawing: Drawing) -> Scene:
+    """The figure of one layer for one image."""
+    scene = Scene()
+    scale = scale_of(feature_map, drawing)
+    right = _MARGIN * 2 + _SIDE
+    top = _draw_title(scene, feature_map, image, caption)
+    if feature_map.axes.spatial:
+        bottom, edge = _draw_tiles(scene, feature_map, image, scale, drawing, top, right)
+    else:
+        bottom, edge = _draw_values(scene, feature_map, caption, scale, top, right)
+    bottom = max(bottom, _draw_side(scene, feature_map, image, caption, scale, drawing, top))
+    scene.width = max(edge, right + 560) + _MARGIN
+    scene.height = bottom + _MARGIN
+    return scene
+
+
+# -- words -------------------------------------------------------------------------------------------------------
+
+
+def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, caption: Caption) -> int:
+    layer = feature_map.layer
+    scene.add(Text(_MARGIN, _MARGIN - 6, layer.name, _TITLE_SIZE, bold=True))
+    after = _MARGIN + text_width(layer.name, _TITLE_SIZE, bold=True) + 16
+    scene.add(Text(after, _MARGIN + 4, _what(feature_map), 22, GRAY))
+    line = f"{_extent(feature_map)} from {image.name}, as {caption.model} computes them"
+    scene.add(Text(_MARGIN, _MARGIN + 36, line, 18, GRAY))
+    return _MARGIN + 82
+
+
+def _what(feature_map: FeatureMap) -> str:
+    layer = feature_map.layer
+    words = layer.type_name if layer.is_module or layer.kind == "input" else f"operation {layer.type_name}"
+    return f"{words}, call {layer.call + 1}" if layer.call else words
+
+
+def _extent(feature_map: FeatureMap) -> str:
+    channels = units.count(feature_map.channel_count)
+    plural = "s" if feature_map.channel_count != 1 else ""
+    if not feature_map.axes.spatial:
+        return f"{channels} value{plural}"
+    _, frames, height, width = feature_map.maps.shape
+    time = f" in {frames} frames" if frames > 1 else ""
+    return f"{channels} channel{plural} of {height} × {width}{time}"
+
+
+def _draw_side(
+    scene: Scene,
+    feature_map: FeatureMap,
+    image: ImageInput,
+    caption: Caption,
+    scale: Scale,
+    drawing: Drawing,
+    top: int,
+) -> int:
+    """The left column: the crop, the facts, the scale. Returns where it ends."""
+    height, width = image.pixels.shape[:2]
+    shown = _fit((height, width), (_SIDE, _SIDE))
+    scene.add(Picture(_MARGIN, top, image.pixels, shown, smooth=True))
+    y = top + shown[0] + 6
+    scene.add(Text(_MARGIN, y, f"what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
+    y += 34
+    for name, value in _facts(feature_map, image, caption):
+        lines = wrap(value, _SIDE - 96, _TEXT_SIZE)
+        scene.add(Text(_MARGIN, y, name, _TEXT_SIZE, GRAY))
+        for line in lines:
+            scene.add(Text(_MARGIN + 96, y, line, _TEXT_SIZE))
+            y += 22
+        y += 3
+    if feature_map.axes.spatial:
+        y = _draw_scale(scene, feature_map, scale, drawing, y + 16)
+    return y
+
+
+def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list[tuple[str, str]]:
+    stats = feature_map.stats
+    axes = ", ".join(feature_map.axes.names)
+    sizes = ", ".join(str(size) for size in feature_map.shape)
+    asked = f" (asked for as {feature_map.asked})" if _is_other_name(feature_map) else ""
+    facts = [
+        ("model", caption.model),
+        ("weights", caption.weights),
+        ("image", image.name),
+        ("layer", feature_map.layer.name + asked),
+        ("kind", f"{_what(feature_map)} ({feature_map.layer.kind})"),
+        ("shape", f"[{axes}] = [{sizes}]"),
+        ("mean", units.number(stats.mean, 4)),
+        ("std", units.number(stats.std, 4)),
+        ("range", f"{units.number(stats.min, 4)} … {units.number(stats.max, 4)}"),
+        ("zeros", units.percent(stats.zero_fraction)),
+    ]
+    if stats.nan or stats.inf:
+        facts.append(("not finite", f"{units.count(stats.nan)} NaN, {units.count(stats.inf)} Inf"))
+    if (caption.device, caption.dtype) != ("cpu", "float32"):
+        facts.append(("run on", f"{caption.device}, {caption.dtype}"))
+    facts.append(("drawn", feature_map.order))
+    facts += [("note", note) for note in feature_map.notes]
+    return facts
+
+
+def _is_other_name(feature_map: FeatureMap) -> bool:
+    asked = feature_map.asked
+    return asked != feature_map.layer.name and not any(sign in asked for sign in "*?[")
+
+
+def _draw_scale(scene: Scene, feature_map: FeatureMap, scale: Scale, drawing: Drawing, y: int) -> int:
+    """The colour bar with the values at its ends, and what it means. Returns where it ends."""
+    bar = palette(scale.cmap)[np.linspace(0, 255, _SIDE).astype(int)][None]  # [1, side, 3]
+    scene.add(Picture(_MARGIN, y, np.ascontiguousarray(bar), (16, _SIDE)))
+    y += 20
+    if scale.shared and len(scale.low):
+        ends = units.number(float(scale.low[0]), 4), units.number(float(scale.high[0]), 4)
+    else:
+        ends = "channel's lowest", "channel's highest"
+        if scale.clipped:
+            ends = f"{scale.clipped:g}th percentile", f"{100 - scale.clipped:g}th percentile"
+    scene.add(Text(_MARGIN, y, ends[0], _SMALL_SIZE))
+    scene.add(Text(_MARGIN + _SIDE, y, ends[1], _SMALL_SIZE, align="right"))
+    if scale.shared and len(scale.low) and scale.low[0] == -scale.high[0]:
+        scene.add(Text(_MARGIN + _SIDE / 2, y, "0", _SMALL_SIZE, align="middle"))
+    y += 26
+    for line in wrap(_scale_in_words(scale, drawing), _SIDE, _SMALL_SIZE):
+        scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
+        y += 18
+    return _draw_special_colours(scene, feature_map, scale, y + 6)
+
+
+def _scale_in_words(scale: Scale, drawing: Drawing) -> str:
+    if scale.shared:
+        words = "One scale for the whole layer: the same colour is the same value in every tile."
+    else:
+        words = "Each tile has its own scale, from its channel's lowest value to its highest (the numbers under it): "
+        words += "colours show where a channel responds, not which channel responds more."
+    if scale.clipped:
+        words += f" {scale.clipped:g} % of the values at either end take the end's colour."
+    if drawing.overlay:
+        words += " Maps are resized smoothly and laid over the photo."
+    return words
+
+
+def _draw_special_colours(scene: Scene, feature_map: FeatureMap, scale: Scale, y: int) -> int:
+    drawn = feature_map.drawn
+    channels = feature_map.channels
+    legend: list[tuple[Colour, str]] = []
+    constant = int((~(scale.high > scale.low)).sum())
+    if constant:
+        legend.append((CONSTANT_RGB, f"constant over the whole map ({constant} of the tiles)"))
+    if channels.nan[drawn].any():
+        legend.append((NAN_RGB, "NaN"))
+    if channels.inf[drawn].any():
+        legend.append((INF_RGB, "infinite"))
+    for colour, words in legend:
+        scene.add(Box(_MARGIN, y, 16, 16, colour), Text(_MARGIN + 26, y + 1, words, _SMALL_SIZE, GRAY))
+        y += 24
+    return y
+
+
+# -- maps --------------------------------------------------------------------------------------------------------
+
+
+def _draw_tiles(
+    scene: Scene,
+    feature_map: FeatureMap,
+    image: ImageInput,
+    scale: Scale,
+    drawing: Drawing,
+    top: int,
+    left: int,
+) -> tuple[int, int]:
+    """The grid of tiles with their captions. Returns the bottom and right edge."""
+    count, frames = feature_map.maps.shape[:2]
+    shape = image.pixels.shape[:2] if drawing.overlay else feature_map.maps.shape[2:]
+    columns, tile = _layout(count, frames, (shape[0], shape[1]), drawing.tile)
+    gap = (_CAPTION + _GAP // 2, _GAP if frames == 1 else 2)
+    placement = Placement(count * frames, columns, tile, gap)
+    if drawing.overlay:
+        colours = overlay_colours(feature_map, scale, image.pixels, tile)
+    else:
+        colours = tile_colours(feature_map, scale, tile)
+    for index in range(count):
+        first = placement.corner(index * frames)
+        last = placement.corner(index * frames + frames - 1)
+        width = last[1] - first[1] + tile[1]
+        _draw_caption(scene, feature_map, index, left + first[1], top + first[0] + tile[0] + 3, width)
+    height, width = placement.size
+    scene.items.insert(0, Picture(left, top, place(colours, placement, WHITE), (height, width)))
+    return top + height + _CAPTION, left + width
+
+
+def _layout(count: int, frames: int, shape: tuple[int, int], asked: int | None) -> tuple[int, tuple[int, int]]:
+    """How many tiles across, and a tile's height and width: a whole multiple of the map where that fits."""
+    aspect = shape[1] / shape[0]
+    gap = (_CAPTION + _GAP // 2, _GAP)
+    groups = fit_columns(count, aspect * frames, _AREA, gap)  # channels across
+    rows = ceil(count / groups)
+    room = min(
+        (_AREA[0] - (rows - 1) * gap[0]) / rows,
+        (_AREA[1] - (groups - 1) * gap[1]) / groups / frames / aspect,
+    )
+    height = min(max(room, _SMALLEST_TILE), _LARGEST_TILE)
+    if asked is not None:
+        height = asked
+    elif height >= shape[0]:
+        height = height // shape[0] * shape[0]
+    tile = (max(round(height), 1), max(round(height * aspect), 1))
+    if room < _SMALLEST_TILE or asked is not None:
+        groups = max(min(int((_AREA[1] + gap[1]) // (tile[1] * frames + gap[1])), count), 1)
+    return groups * frames, tile
+
+
+def _draw_caption(scene: Scene, feature_map: FeatureMap, index: int, x: int, y: int, width: int) -> None:
+    """A tile's channel on the left under it, its range on the right, as precisely as there is room."""
+    channel = int(feature_map.drawn[index])
+    low, high = float(feature_map.channels.min[channel]), float(feature_map.channels.max[channel])
+    name = str(channel)
+    scene.add(Text(x, y, name, _SMALL_SIZE, INK, bold=True))
+    room = width - text_width(name, _SMALL_SIZE, bold=True) - 8
+    for digits, size in ((3, _SMALL_SIZE), (3, _SMALL_SIZE - 2), (2, _SMALL_SIZE - 2), (1, _SMALL_SIZE - 3)):
+        words = units.value_range(low, high, digits)
+        if text_width(words, size) <= room:
+            scene.add(Text(x + width, y + (_SMALL_SIZE - size), words, size, GRAY, align="right"))
+            return
+
+
+def _fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of this shape within an area, height before width."""
+    factor = min(area[0] / shape[0], area[1] / shape[1])
+    return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
+
+
+# -- values without a place --------------------------------------------------------------------------------------
+
+
+def _draw_values(
+    scene: Scene, feature_map: FeatureMap, caption: Caption, scale: Scale, top: int, left: int
+) -> tuple[int, int]:
+    """A layer without height and width: all values as one strip, the largest as labelled bars."""
+    values = feature_map.maps.reshape(len(feature_map.maps), -1)  # [N, T]
+    y = _draw_strip(scene, feature_map, values, top, left)
+    if values.shape[1] == 1 and len(values):
+        y = _draw_bars(scene, feature_map, values[:, 0], caption.labels, y + 24, left)
+    return y, left + _AREA[1]
+
+
+def _draw_strip(scene: Scene, feature_map: FeatureMap, values: np.ndarray, top: int, left: int) -> int:
+    """Every value as a cell, in rows; where each channel has several (tokens), a row each."""
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
+    cmap = SEQUENTIAL
+    if low < 0:
+        cmap, high = DIVERGING, max(high, -low)
+        low = -high
+    if values.shape[1] == 1:
+        across = min(len(values), 64)
+        rows = ceil(len(values) / across)
+        codes = np.full(rows * across, BACKGROUND, np.uint16)
+        codes[: len(values)] = colour_codes(values.T[None], np.array([low]), np.array([high]))[0, 0]
+        codes = codes.reshape(rows, across)
+        words = f"All {units.count(len(values))} values, {across} a row from channel {feature_map.drawn[0]}"
+    else:
+        codes = colour_codes(values.T[None], np.array([low]), np.array([high]))[0]
+        words = f"{values.shape[1]} tokens (down) by {len(values)} channels (across)"
+    cell = max(min(_AREA[1] // codes.shape[1], 40), 1)
+    down = max(min(cell, 420 // codes.shape[0]), 1)
+    size = (codes.shape[0] * down, codes.shape[1] * cell)
+    words += f": {units.number(low)} {'blue' if low < 0 else 'dark'} to {units.number(high)} "
+    words += "red, white is zero." if low < 0 else "bright."
+    scene.add(Text(left, top, words, _TEXT_SIZE, GRAY))
+    pixels = np.ascontiguousarray(lookup(palette(cmap))[codes])
+    scene.add(Picture(left, top + 30, pixels, size))
+    return top + 30 + size[0]
+
+
+def _draw_bars(
+    scene: Scene,
+    feature_map: FeatureMap,
+    values: np.ndarray,
+    labels: tuple[str, ...] | None,
+    top: int,
+    left: int,
+) -> int:
+    """The largest values as bars, with the classes' names where the layer has one value a class."""
+    ranked = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[:20]
+    named = labels is not None and len(labels) == len(values)
+    names = [labels[feature_map.drawn[i]] if named and labels else str(feature_map.drawn[i]) for i in ranked]
+    column = min(max(text_width(name, _TEXT_SIZE) for name in names) + 16, 360)
+    finite = values[ranked][np.isfinite(values[ranked])]
+    low = min(finite.min(initial=0.0), 0.0)
+    span = (max(finite.max(initial=0.0), 0.0) - low) or 1.0
+    room = _AREA[1] - column - 120
+    zero = left + column + room * (-low / span)
+    scene.add(Text(left, top, f"The {len(ranked)} largest", _TEXT_SIZE, GRAY))
+    y = top + 32
+    for name, index in zip(names, ranked, strict=True):
+        value = float(values[index])
+        scene.add(Text(left + column - 12, y, shorten(name, column - 12, _TEXT_SIZE), _TEXT_SIZE, align="right"))
+        length = abs(value) / span * room if np.isfinite(value) else 0.0
+        start = zero - length if value < 0 else zero
+        scene.add(Box(start, y + 1, max(length, 1), 18, _BAR_BELOW if value < 0 else _BAR))
+        end = zero + (length if value >= 0 else 0)
+        scene.add(Text(end + 8, y, units.number(value, 4), _TEXT_SIZE, GRAY))
+        y += 28
+    scene.add(Box(zero, top + 30, 1, y - top - 34, FAINT))
+    return y

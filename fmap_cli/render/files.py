@@ -1,0 +1,54 @@
+"""Scenes and tile canvases to picture files, and their names."""
+
+from __future__ import annotations
+
+import re
+from typing import IO
+
+import numpy as np
+
+from ..grid import Placement, fit_columns, place
+from ..records import Drawing, FeatureMap
+from .raster import rasterise, write_image
+from .scene import Scene
+from .tiles import scale_of, tile_colours
+from .vector import write_vector
+
+
+def figure_name(stem: str, model: str, layer: str, suffix: str = ".png") -> str:
+    """The name of a figure: image, model and layer, with what file systems refuse replaced.
+
+    >>> figure_name("coffee", "nets/tiny.py:make", "layer1.0.conv1")
+    'coffee-nets_tiny.py_make-layer1.0.conv1.png'
+    """
+    parts = [re.sub(r"[^\w.+-]+", "_", part) for part in (stem, model, layer)]
+    return "-".join(parts)[:200] + suffix
+
+
+def write_scene(scene: Scene, file: IO[bytes], suffix: str) -> None:
+    """Write a figure as the format of `suffix`."""
+    if suffix in (".pdf", ".svg"):
+        write_vector(scene, file, suffix)
+    else:
+        write_image(rasterise(scene), file, suffix)
+
+
+def write_raw(feature_map: FeatureMap, drawing: Drawing, file: IO[bytes], suffix: str) -> None:
+    """Write the bare tiles of `raw_canvas` as the format of `suffix`."""
+    from PIL import Image
+
+    write_image(Image.fromarray(raw_canvas(feature_map, drawing)), file, suffix)
+
+
+def raw_canvas(feature_map: FeatureMap, drawing: Drawing) -> np.ndarray:
+    """The bare tiles, `[height, width, 3]` uint8: one pixel a unit unless `drawing.tile` says how high a tile is.
+
+    Tiles follow in the order drawn, left to right and top to bottom, a white line of one pixel between them.
+    """
+    count, frames, height, width = feature_map.maps.shape
+    tile = (height, width)
+    if drawing.tile is not None:
+        tile = (drawing.tile, max(round(drawing.tile * width / height), 1))
+    columns = fit_columns(count, tile[1] * frames / tile[0], (1000, 1000), (0, 0))
+    placement = Placement(count * frames, columns * frames, tile, (1, 1))
+    return place(tile_colours(feature_map, scale_of(feature_map, drawing), tile), placement, 255)

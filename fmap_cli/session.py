@@ -1,0 +1,355 @@
+"""Composes model, image and layers into one forward pass for one command."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .axes import axes_by_rank, channel_maps
+from .capture import Sink, capture
+from .errors import DeviceError, FmapError, LayerError, ModelError
+from .images import load_image, sample_path
+from .layers import Selection
+from .models import load_model
+from .records import (
+    ChannelStats,
+    Choice,
+    FeatureMap,
+    ImageInput,
+    LayerRef,
+    LoadedModel,
+    Look,
+    ModelRequest,
+    Prediction,
+)
+from .stats import channel_stats, layer_stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+SHOWN_CHANNELS = 64
+"""How many channels a figure shows unless told otherwise: an 8 × 8 grid is what a slide can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A model on its device, ready to look at images."""
+
+    model: LoadedModel
+    device: torch.device
+    dtype: torch.dtype
+
+
+def open_session(request: ModelRequest, say: Callable[[str], None]) -> Session:
+    """Load the model that is asked for and put it on its device (`cpu`, `cuda`, `cuda:1`, `mps`, `auto`) in its dtype.
+
+    `auto` takes CUDA, then MPS, then the CPU. `say` gets what the user should know, a sentence at a time.
+    Raises ModelError and WeightsError as `models.load_model`, and DeviceError where the device is absent or the
+    model does not go there.
+    """
+    device = _find_device(request.device)
+    dtype = getattr(torch, request.dtype)
+    model = load_model(
+        request.model,
+        request.weights,
+        seed=request.seed,
+        size=request.size,
+        mean=request.mean,
+        std=request.std,
+        say=say,
+    )
+    try:
+        model.module.to(device, dtype)
+    except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
+        raise DeviceError(
+            f"{model.name} cannot be moved to {device} as {request.dtype}: {_first_line(error)}"
+        ) from error
+    for note in model.notes + input_notes(model):
+        say(note)
+    return Session(model, device, dtype)
+
+
+def read_image(
+    session: Session, source: str | None, say: Callable[[str], None], layout: str | None = None
+) -> ImageInput:
+    """The image at `source` as this model takes it; None is the bundled sample, which is said. Raises ImageError."""
+    if source is None:
+        image = load_image(str(sample_path()), session.model.preprocessing)
+        image = replace(image, name=f"{image.stem} (bundled sample)")
+        say(f"no image given: showing the bundled sample, {sample_path().name}.")
+    else:
+        image = load_image(source, session.model.preprocessing, layout=layout)
+    for note in image.notes:
+        say(f"{image.name}: {note}")
+    return image
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise DeviceError(f"unknown device {name!r}.", hint="Use cpu, cuda, cuda:1, mps or auto.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
+        raise DeviceError(
+            f"no CUDA device here (PyTorch {torch.__version__} is built with {built}, and finds no usable GPU).",
+            hint="Use --device cpu, or --device auto to take a GPU only where there is one.",
+        )
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise DeviceError(f"no device {name}: there are {torch.cuda.device_count()} CUDA devices.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no MPS device here.", hint="Use --device cpu, or --device auto.")
+    return torch.device(name)
+
+
+def look(
+    session: Session,
+    image: ImageInput,
+    patterns: Sequence[str],
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    *,
+    keep_arrays: bool = False,
+) -> Look:
+    """Run the network on one image, once, and keep what the patterns pick out.
+
+    Raises LayerError for a pattern that picks nothing or channels that are not there, and ModelError where the
+    network fails on this input.
+    """
+    selection = Selection(patterns, session.model.module)
+    maps: dict[str, FeatureMap] = {}
+    arrays: dict[str, Tensor] = {}
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            if not selection.offer(layer, output.shape):
+                return
+            maps[layer.name] = _feature_map(layer, output, choice)
+            if keep_arrays:
+                arrays[layer.name] = _plain(output).detach().to("cpu", copy=True)
+            for name in maps.keys() - selection.wanted():
+                del maps[name]
+                arrays.pop(name, None)
+
+        return sink
+
+    output = run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
+    asked = selection.chosen()
+    return Look(
+        image=image,
+        maps=tuple(replace(maps[layer.name], asked=pattern) for layer, pattern in asked),
+        predictions=predictions(output, session.model.labels),
+        arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
+    )
+
+
+def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
+    """The same, where the values of the weights do not matter: without `--weights` they are random, not downloaded."""
+    return open_session(request if request.weights else replace(request, weights="random"), say)
+
+
+def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[LayerRef, tuple[int, ...]]]:
+    """Every layer of one forward pass with its output's shape, in execution order; or those that patterns pick.
+
+    The input is the bundled sample, at the model's own size.
+    """
+    image = load_image(str(sample_path()), session.model.preprocessing)
+    selection = Selection(patterns or ("*",), session.model.module)
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            if selection.offer(layer, output.shape):
+                shapes[layer.name] = tuple(output.shape)
+
+        return sink
+
+    run(session, image, watch)
+    return [(layer, shapes[layer.name]) for layer, _ in selection.chosen()]
+
+
+def run(
+    session: Session,
+    image: ImageInput,
+    watch: Callable[[LayerRef], Sink | None],
+    *,
+    operations: bool = True,
+    paths: frozenset[str] | None = None,
+) -> Any:
+    """One forward pass over one image; a failure of the network's own becomes a ModelError."""
+    module = session.model.module
+    inputs = _inputs(session, image)
+    own_fault: list[Exception] = []
+
+    def guarded(layer: LayerRef) -> Sink | None:
+        sink = watch(layer)
+        if sink is None:
+            return None
+
+        def call(output: Tensor) -> None:
+            try:
+                sink(output)
+            except Exception as error:
+                own_fault.append(error)
+                raise
+
+        return call
+
+    with _model_errors(session, image, own_fault):
+        return capture(module, inputs, guarded, operations=operations, paths=paths)
+
+
+@contextmanager
+def _model_errors(session: Session, image: ImageInput, own_fault: list[Exception]) -> Iterator[None]:
+    """Turn what the network raises into a ModelError; what fmap's own sinks raise stays what it is."""
+    try:
+        yield
+    except FmapError:
+        raise
+    except Exception as error:
+        if own_fault:
+            raise
+        shape = [1, *image.tensor.shape]
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        raise ModelError(
+            f"{session.model.name} fails on an input of shape {shape} as {_dtype_name(session.dtype)}"
+            f" on {session.device}: {type(error).__name__}: {_first_line(error)}{where}",
+            hint="Try another --size (networks have a smallest input), --dtype float32 or --device cpu.",
+        ) from error
+
+
+def _inputs(session: Session, image: ImageInput) -> tuple[Any, ...]:
+    """The image as the network takes it."""
+    tensor = image.tensor.to(session.device, session.dtype)
+    kind = session.model.input_kind
+    if kind == "images":
+        return ([tensor],)
+    if kind == "image_pair":
+        return (tensor[None], tensor[None])
+    if kind == "video":
+        return (tensor[None, :, None].expand(-1, -1, session.model.frames, -1, -1),)  # [1, C, T, H, W]
+    return (tensor[None],)
+
+
+def input_notes(model: LoadedModel) -> tuple[str, ...]:
+    """What the user should know about how one picture becomes the input of such a model."""
+    if model.input_kind == "video":
+        return (f"{model.name} takes clips: the picture is repeated as {model.frames} still frames.",)
+    if model.input_kind == "image_pair":
+        return (f"{model.name} takes two pictures: the same one is given twice, so there is no motion to find.",)
+    return ()
+
+
+# -- one layer ---------------------------------------------------------------------------------------------------
+
+
+def _feature_map(layer: LayerRef, output: Tensor, choice: Choice) -> FeatureMap:
+    """The numbers of a layer's output, and copies of the maps to draw."""
+    values = _plain(output)
+    axes = axes_by_rank(values.shape)
+    maps = channel_maps(values, axes)  # [C, T, H, W]
+    channels = channel_stats(maps.reshape(len(maps), -1))
+    drawn, order = choose_channels(layer, channels, choice, whole=not axes.spatial)
+    notes = []
+    if "B" in axes.names and values.shape[0] > 1:
+        notes.append(f"the first of {values.shape[0]} items along the first axis is drawn; mean to zeros are over all")
+    if axes.grid is not None:
+        tokens = f" after the first {axes.prefix}" if axes.prefix else ""
+        notes.append(f"tokens{tokens} drawn as their grid of {axes.grid[0]} × {axes.grid[1]}")
+    return FeatureMap(
+        layer=layer,
+        asked=layer.name,
+        shape=tuple(values.shape),
+        dtype=_dtype_name(output.dtype),
+        axes=axes,
+        stats=layer_stats(values),
+        channels=channels,
+        drawn=drawn,
+        maps=maps[torch.from_numpy(drawn).to(maps.device)].detach().to("cpu", torch.float32, copy=True).numpy(),
+        order=order,
+        notes=tuple(notes),
+    )
+
+
+def _plain(output: Tensor) -> Tensor:
+    """An output as ordinary numbers: a quantized tensor's values, a complex one's magnitudes."""
+    if output.is_quantized:
+        return output.dequantize()
+    return output.abs() if output.is_complex() else output
+
+
+def choose_channels(
+    layer: LayerRef, channels: ChannelStats, choice: Choice, *, whole: bool = False
+) -> tuple[np.ndarray, str]:
+    """The indices of the channels to draw, and in words which they are and in what order.
+
+    `whole` draws all unless channels are chosen: a layer without spatial axes is one strip.
+    Raises LayerError where a channel is asked for that the layer does not have.
+    """
+    count = len(channels.mean)
+    if choice.channels is not None:
+        missing = [channel for channel in choice.channels if channel >= count]
+        if missing:
+            raise LayerError(
+                f"layer {layer.name!r} has {count} channels; there is no channel {missing[0]}.",
+                hint=f"--channels takes 0 to {count - 1} here.",
+            )
+        return np.array(choice.channels, np.int64), f"{len(choice.channels)} of {count} channels, as chosen"
+    top = choice.top
+    if top is None and not choice.all and not whole and count > SHOWN_CHANNELS:
+        top = SHOWN_CHANNELS
+    if top is None:
+        return np.arange(count), f"all {count} channels, in order" if count != 1 else "the only channel"
+    key = getattr(channels, choice.by)
+    if choice.by == "std" and np.isnan(key).all():
+        key = np.abs(channels.mean)  # one value a channel has no standard deviation
+    ranked = np.argsort(-np.where(np.isnan(key), -np.inf, key), kind="stable")[:top]
+    names = {"std": "standard deviation", "mean": "mean", "max": "maximum", "l2": "L2 norm"}
+    return ranked, f"{len(ranked)} of {count} channels, largest {names[choice.by]} first"
+
+
+# -- answers -----------------------------------------------------------------------------------------------------
+
+
+def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tuple[Prediction, ...]:
+    """The likeliest classes where the output is `[1, K]` scores, most likely first; else nothing.
+
+    Scores become probabilities by softmax in float64, unless they are probabilities already.
+
+    >>> [(p.label, round(p.probability, 3)) for p in predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"])]
+    [('dog', 0.881), ('cat', 0.119)]
+    """
+    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 1 or output.shape[1] < 2:
+        return ()
+    scores = _plain(output)[0].double().cpu()
+    if labels is not None and len(labels) != len(scores):
+        return ()
+    if not scores.isfinite().all():
+        return ()
+    already = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
+    chances = scores if already else scores.softmax(0)
+    values, indices = chances.topk(min(count, len(chances)))
+    return tuple(
+        Prediction(int(i), labels[int(i)] if labels is not None else None, float(p))
+        for p, i in zip(values, indices, strict=True)
+    )
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
