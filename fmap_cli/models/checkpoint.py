@@ -244,19 +244,38 @@ def load_tensors_only(file: Path) -> object:
 
     path = str(file)
     try:
-        # torchvision's own training scripts save their options with the weights: a bag of names, no code.
-        with building.quiet(), torch.serialization.safe_globals([argparse.Namespace]):
+        with building.quiet(), torch.serialization.safe_globals(_harmless_types()):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         needed = _global_in(str(error))
         if needed is None:
-            raise WeightsError(f"{path} is damaged, or no checkpoint: {_reason(error)}", hint=_WAY_OUT) from error
+            # Torch's own message goes on to recommend weights_only=False; that is not for us to pass on.
+            raise WeightsError(
+                f"{path} is a pickle that torch.save did not write, or damaged", hint=_WAY_OUT
+            ) from error
         raise WeightsError(
             f"{path} holds more than tensors: it would run code to load (`{needed}`), so it was not opened",
             hint=_WAY_OUT,
         ) from error
     except Exception as error:  # what torch.load raises on damaged files is many things
         raise WeightsError(f"{path} is damaged or truncated: {_reason(error)}") from error
+
+
+def _harmless_types() -> list[Any]:
+    """What training scripts save beside the weights, and what is data through and through.
+
+    torchvision's save their options (`argparse.Namespace`), many save an accuracy as a NumPy number.
+    """
+    import numpy as np
+
+    number = np.float64(0).__reduce__()[0]  # NumPy 2 calls it by another name than NumPy 1
+    return [
+        argparse.Namespace,
+        (number, "numpy._core.multiarray.scalar"),
+        (number, "numpy.core.multiarray.scalar"),
+        np.dtype,
+        *{type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")},
+    ]
 
 
 def _global_in(message: str) -> str | None:
@@ -404,8 +423,9 @@ def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: to
         parts.append(f"{len(misfit.retyped)} of another type ({_listed(misfit.retyped)})")
     return WeightsError(
         f"{saved.name} does not fit {model_name}: {'; '.join(parts)}",
-        hint="Is it from another network, or one with another head? "
-        "Your own network is `--model path/to/file.py:factory --weights FILE`.",
+        hint="Is it from another network, or one with another head?"
+        # A factory is what the user has named already.
+        + ("" if ":" in model_name else " Your own network is `--model path/to/file.py:factory --weights FILE`."),
     )
 
 
