@@ -1,0 +1,94 @@
+"""Times commands and functions side by side: A B A B …, after a warm-up, and ratios pair by pair.
+
+What else the machine does slows both sides of a pair alike, so the median of the pairs' ratios is steadier than
+the ratio of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def process(command: Sequence[str | Path]) -> Callable[[], None]:
+    """A function that runs a command in the repository to its end; SystemExit if the command fails."""
+
+    def run() -> None:
+        done = subprocess.run([*map(str, command)], cwd=REPOSITORY, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"failed with {done.returncode}: {' '.join(map(str, command))}\n{done.stderr}")
+
+    return run
+
+
+def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call, `rounds` for each name, one of each in turn; the first turn warms up and is dropped."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            call()
+            elapsed = time.perf_counter() - start
+            if turn:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def show_times(seconds: dict[str, list[float]]) -> None:
+    """A small table: median, fastest and slowest of each."""
+    width = max(map(len, seconds))
+    print(f"{'':{width}}  {'median':>9}  {'min':>9}  {'max':>9}")
+    for name, values in seconds.items():
+        print(f"{name:{width}}  {_text(median(values))}  {_text(min(values))}  {_text(max(values))}")
+
+
+def _text(seconds: float) -> str:
+    return f"{seconds:7.3f} s" if seconds >= 0.2 else f"{seconds * 1000:6.1f} ms"
+
+
+def show_verdict(what: str, values: Sequence[float], target: float) -> bool:
+    """One line on the median of the pairs' ratios against a target; whether it is met."""
+    middle = median(values)
+    word = "met" if middle <= target else "MISSED"
+    spread = f"{min(values):.3f} to {max(values):.3f} over {len(values)} pairs"
+    print(f"{what}: {middle:.3f} ({spread}); target ≤ {target:g}: {word}")
+    return middle <= target
+
+
+def show_machine(*distributions: str) -> None:
+    """Versions and cores, without importing what is measured."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, load {load}\n")
+
+
+def rounds_wanted(description: str | None, default: int) -> int:
+    """The number of rounds on the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=default, help=f"pairs to measure ({default})")
+    rounds: int = parser.parse_args().rounds
+    if rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    return rounds
+
+
+def fmap_command() -> list[str]:
+    """The installed `fmap` beside this interpreter."""
+    program = Path(sys.executable).with_name("fmap.exe" if os.name == "nt" else "fmap")
+    if not program.exists():
+        sys.exit(f"no {program}: install the project first (`pip install -e .`)")
+    return [str(program)]

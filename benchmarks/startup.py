@@ -1,0 +1,63 @@
+"""`fmap --help` and `fmap --version`: at most 5 × `python -c pass` plus Click's and Rich's own import.
+
+    python benchmarks/startup.py
+
+Also checks that neither imports torch, torchvision, NumPy or Matplotlib.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import measure
+
+HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}
+TARGET = 1.0
+
+
+def heavy_imports(*arguments: str) -> set[str]:
+    """Which heavy packages `fmap` with these arguments imports, as the interpreter reports its imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "fmap_cli", *arguments],
+        cwd=measure.REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(re.findall(r"^import time:[^|]*\|[^|]*\|\s*(\w+)", done.stderr, re.MULTILINE))
+    assert "click" in imported, "the report of imports was not understood"
+    return imported & HEAVY
+
+
+def main() -> int:
+    rounds = measure.rounds_wanted(__doc__, 15)
+    measure.show_machine("click", "rich", "fmap-cli")
+    fmap = measure.fmap_command()
+    base, imports = "python -c pass", 'python -c "import click, rich.console, rich.table"'
+    commands = ("--help", "--version")
+    seconds = measure.interleaved(
+        {
+            base: measure.process([sys.executable, "-c", "pass"]),
+            imports: measure.process([sys.executable, "-c", "import click, rich.console, rich.table"]),
+            **{f"fmap {name}": measure.process([*fmap, name]) for name in commands},
+        },
+        rounds,
+    )
+    measure.show_times(seconds)
+    print()
+    # What is allowed: 5 bare starts, and the time the two libraries add to one.
+    allowed = [5 * p + (i - p) for p, i in zip(seconds[base], seconds[imports], strict=True)]
+    met = True
+    for name in commands:
+        shares = measure.ratios(seconds[f"fmap {name}"], allowed)
+        met &= measure.show_verdict(f"fmap {name} / (5 × pass + Click + Rich)", shares, TARGET)
+        heavy = heavy_imports(name)
+        print(f"    heavy packages imported: {', '.join(sorted(heavy)) or 'none'}")
+        met &= not heavy
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
