@@ -187,8 +187,6 @@ def _decode(stream: BinaryIO, label: str, start: bytes) -> tuple[Image.Image, in
             if file.format == "EPS":
                 # Pillow would hand the file to Ghostscript: a program to run, not a picture to read.
                 raise ImageError(f"{label} is an EPS drawing, not a photo.", hint="Convert it to PNG or JPEG first.")
-            if 0 in file.size:
-                raise ImageError(f"{label} has no pixels: {file.height} × {file.width}.")
             bits = _stored_bits(file)
             file.load()
             image, notes = _upright(file)

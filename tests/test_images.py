@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import struct
 import subprocess
@@ -210,6 +211,32 @@ def test_32_bit_integers_outside_any_range_are_refused(tmp_path: Path, values: l
     source = saved(tmp_path / "a.tif", Image.fromarray(np.array([values], dtype=np.int32)))
     error = refusal(source)
     assert f"holds integers from {values[0]} to {values[1]}; expected 0..255 or 0..65535" in error.message
+
+
+def signed_tiff_bytes(values: np.ndarray) -> bytes:
+    """A little-endian TIFF of signed integers `[H, W]`, which Pillow reads and does not write."""
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: 1}  # uncompressed, black is zero
+    tags |= {273: 0, 277: 1, 278: height, 279: values.nbytes, 339: 2}  # one strip, one sample, signed
+    tags[273] = 8 + 2 + 12 * len(tags) + 4  # header, count, entries, no next page
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + b"\0" * 4 + values.tobytes()
+
+
+def test_signed_16_bit_integers_are_scaled_by_the_range_they_use(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    file.write_bytes(signed_tiff_bytes(np.array([[0, 100, 255]], dtype="<i2")))
+    assert load_image(str(file), PLAIN).pixels.tolist() == gray_pixels(0, 100, 255)
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_colours_stored_multiplied_by_alpha_are_laid_on_white(mode: str) -> None:
+    # Opaque; white; black with alpha 0.2 on white: 0.8 × 255 = 204. Few files hold these modes.
+    pixels = np.array([[[9, 255], [255, 51], [0, 51]]], dtype=np.uint8)
+    stored = Image.fromarray(pixels, "LA").convert("LA" if mode == "La" else "RGBA").convert(mode)
+    notes: list[str] = []
+    assert np.asarray(images._flatten(stored, notes)).tolist() == gray_pixels(9, 255, 204)
+    assert notes == ["transparent pixels laid on white"]
 
 
 def test_16_bit_rgb_is_reduced_and_said(tmp_path: Path) -> None:
@@ -869,6 +896,14 @@ def test_a_truncated_image(tmp_path: Path, name: str, fraction: float, capfd) ->
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * fraction)])
     assert "truncated" in refusal(str(file)).message
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_pillow_logs_stays_off_stderr(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that sets up no logging
+    logging.getLogger("PIL.TiffImagePlugin").error("heard")
+    with images._quiet_pillow():
+        logging.getLogger("PIL.TiffImagePlugin").error("unheard")
+    assert capsys.readouterr().err == "heard\n"
 
 
 def test_what_libtiff_prints_stays_off_stderr(tmp_path: Path, capfd) -> None:
