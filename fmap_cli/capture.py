@@ -298,8 +298,8 @@ _COUNTER = re.compile(r"(.+?)_[0-9]+$")
 def _operation_name(func: Any) -> str:
     """torch.fx's name for a torch function or tensor method, without its counter.
 
-    >>> _operation_name(torch.Tensor.__rsub__), _operation_name(torch.flatten), _operation_name(torch.Tensor.shape.__get__)
-    ('sub', 'flatten', 'getattr')
+    >>> [_operation_name(f) for f in (torch.Tensor.__rsub__, torch.flatten, torch.Tensor.shape.__get__)]
+    ['sub', 'flatten', 'getattr']
     """
     name = getattr(func, "__name__", None) or type(func).__name__
     if name.startswith("__") and name.endswith("__"):

@@ -207,6 +207,11 @@ class FeatureMap:
     def channel_count(self) -> int:
         return len(self.channels.mean)
 
+    @property
+    def is_map(self) -> bool:
+        """Whether there is a map to draw: height and width of more than one cell."""
+        return self.axes.spatial and self.maps.shape[2] * self.maps.shape[3] > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

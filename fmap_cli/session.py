@@ -260,7 +260,7 @@ def _feature_map(layer: LayerRef, output: Tensor, choice: Choice) -> FeatureMap:
     axes = axes_by_rank(values.shape)
     maps = channel_maps(values, axes)  # [C, T, H, W]
     channels = channel_stats(maps.reshape(len(maps), -1))
-    drawn, order = choose_channels(layer, channels, choice, whole=not axes.spatial)
+    drawn, order = choose_channels(layer, channels, choice, whole=not axes.spatial or maps.shape[2] * maps.shape[3] == 1)
     notes = []
     if "B" in axes.names and values.shape[0] > 1:
         notes.append(f"the first of {values.shape[0]} items along the first axis is drawn; mean to zeros are over all")

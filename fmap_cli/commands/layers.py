@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from ..options import json_option, model_options, remark
@@ -9,23 +11,30 @@ from ..records import ModelRequest
 
 
 @click.command("layers")
-@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.argument("name", required=False, metavar="[MODEL]")
+@click.option(
+    "--layer",
+    "-l",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.",
+)
 @model_options
 @json_option
-def command(patterns: tuple[str, ...], request: ModelRequest, as_json: bool) -> None:
+def command(name: str | None, patterns: tuple[str, ...], request: ModelRequest, as_json: bool) -> None:
     """List a model's layers in the order they run.
 
-    Modules have their path as name (`layer1.0.conv1`), operations that are no module torchvision's name for them
-    (`layer1.0.add`). A PATTERN is a name, a glob such as '*.relu*', or conv3. The architecture is all this needs:
-    unless --weights is given, none are downloaded.
+    Modules have their path as name (layer1.0.conv1), operations that are no module torchvision's name for them
+    (layer1.0.add). The architecture is all this needs: unless --weights is given, nothing is downloaded.
 
     \b
       fmap layers
-      fmap layers 'layer?.0.*' --model resnet18
+      fmap layers resnet18 --layer 'layer?.0.*'
     """
     from ..session import list_layers, open_architecture
 
-    session = open_architecture(request, remark)
+    session = open_architecture(request if name is None else replace(request, model=name), remark)
     layers = list_layers(session, patterns)
     if as_json:
         from ..export import dumps, layers_document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,9 +214,15 @@ class _Output:
         print_looks(model, self.looks, str(self.save) if self.save else None)
 
     def _draw_inline(self, as_json: bool) -> None:
-        from ..render.inline import print_image
+        from ..render.inline import print_inline
+        from ..render.table import console
+
+        out = console(stderr=as_json)
+        for look, _ in self.looks:
+            for each in look.maps:
+                print_inline(out, partial(self._pixels, look, each), each, look.image, self.drawing)
+
+    def _pixels(self, look: Look, feature_map: FeatureMap) -> Any:
         from ..render.raster import rasterise
 
-        for look, _ in self.looks:
-            for feature_map in look.maps:
-                print_image(rasterise(self._figure(look, feature_map)), to_stderr=as_json)
+        return rasterise(self._figure(look, feature_map))

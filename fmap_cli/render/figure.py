@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +32,8 @@ _SMALLEST_TILE, _LARGEST_TILE = 76, 620
 _CAPTION = 22
 _GAP = 10
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 30, 16, 13
+_FAINT_SHARE = 1e-3
+_FAINT_INK: Colour = (176, 60, 40)
 _BAR: Colour = (59, 82, 139)
 _BAR_BELOW: Colour = (178, 76, 56)
 
@@ -52,7 +55,7 @@ def layer_figure(feature_map: FeatureMap, image: ImageInput, caption: Caption, d
     scale = scale_of(feature_map, drawing)
     right = _MARGIN * 2 + _SIDE
     top = _draw_title(scene, feature_map, image, caption)
-    if feature_map.axes.spatial:
+    if feature_map.is_map:
         bottom, edge = _draw_tiles(scene, feature_map, image, scale, drawing, top, right)
     else:
         bottom, edge = _draw_values(scene, feature_map, caption, scale, top, right)
@@ -70,7 +73,7 @@ def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, captio
     scene.add(Text(_MARGIN, _MARGIN - 6, layer.name, _TITLE_SIZE, bold=True))
     after = _MARGIN + text_width(layer.name, _TITLE_SIZE, bold=True) + 16
     scene.add(Text(after, _MARGIN + 4, _what(feature_map), 22, GRAY))
-    line = f"{_extent(feature_map)} from {image.name}, as {caption.model} computes them"
+    line = f"{_extent(feature_map)} from {_file_name(image)}, as {caption.model} computes them"
     scene.add(Text(_MARGIN, _MARGIN + 36, line, 18, GRAY))
     return _MARGIN + 82
 
@@ -81,10 +84,14 @@ def _what(feature_map: FeatureMap) -> str:
     return f"{words}, call {layer.call + 1}" if layer.call else words
 
 
+def _file_name(image: ImageInput) -> str:
+    return Path(image.name).name
+
+
 def _extent(feature_map: FeatureMap) -> str:
     channels = units.count(feature_map.channel_count)
     plural = "s" if feature_map.channel_count != 1 else ""
-    if not feature_map.axes.spatial:
+    if not feature_map.is_map:
         return f"{channels} value{plural}"
     _, frames, height, width = feature_map.maps.shape
     time = f" in {frames} frames" if frames > 1 else ""
@@ -114,7 +121,7 @@ def _draw_side(
             scene.add(Text(_MARGIN + 96, y, line, _TEXT_SIZE))
             y += 22
         y += 3
-    if feature_map.axes.spatial:
+    if feature_map.is_map:
         y = _draw_scale(scene, feature_map, scale, drawing, y + 16)
     return y
 
@@ -127,7 +134,7 @@ def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list
     facts = [
         ("model", caption.model),
         ("weights", caption.weights),
-        ("image", image.name),
+        ("image", _file_name(image)),
         ("layer", feature_map.layer.name + asked),
         ("kind", f"{_what(feature_map)} ({feature_map.layer.kind})"),
         ("shape", f"[{axes}] = [{sizes}]"),
@@ -196,6 +203,13 @@ def _draw_special_colours(scene: Scene, feature_map: FeatureMap, scale: Scale, y
         legend.append((NAN_RGB, "NaN"))
     if channels.inf[drawn].any():
         legend.append((INF_RGB, "infinite"))
+    faint = sum(is_faint(feature_map, int(channel)) for channel in drawn)
+    if faint and not scale.shared:
+        words = f"range in this colour ({faint} of the tiles): under a thousandth of the layer's, mostly rounding noise"
+        for line in wrap(words, _SIDE, _SMALL_SIZE):
+            scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, _FAINT_INK))
+            y += 18
+        y += 6
     for colour, words in legend:
         scene.add(Box(_MARGIN, y, 16, 16, colour), Text(_MARGIN + 26, y + 1, words, _SMALL_SIZE, GRAY))
         y += 24
@@ -250,8 +264,11 @@ def _layout(count: int, frames: int, shape: tuple[int, int], asked: int | None) 
     elif height >= shape[0]:
         height = height // shape[0] * shape[0]
     tile = (max(round(height), 1), max(round(height * aspect), 1))
-    if room < _SMALLEST_TILE or asked is not None:
-        groups = max(min(int((_AREA[1] + gap[1]) // (tile[1] * frames + gap[1])), count), 1)
+    most = max(min(int((_AREA[1] + gap[1]) // (tile[1] * frames + gap[1])), count), 1)
+    if height <= room:  # rounding left room to spare: take it where that fills the last row
+        groups = min(range(groups, max(most, groups) + 1), key=lambda columns: (-count % columns, columns))
+    else:
+        groups = most
     return groups * frames, tile
 
 
@@ -262,11 +279,21 @@ def _draw_caption(scene: Scene, feature_map: FeatureMap, index: int, x: int, y: 
     name = str(channel)
     scene.add(Text(x, y, name, _SMALL_SIZE, INK, bold=True))
     room = width - text_width(name, _SMALL_SIZE, bold=True) - 8
+    colour = _FAINT_INK if is_faint(feature_map, channel) else GRAY
     for digits, size in ((3, _SMALL_SIZE), (3, _SMALL_SIZE - 2), (2, _SMALL_SIZE - 2), (1, _SMALL_SIZE - 3)):
         words = units.value_range(low, high, digits)
         if text_width(words, size) <= room:
-            scene.add(Text(x + width, y + (_SMALL_SIZE - size), words, size, GRAY, align="right"))
+            scene.add(Text(x + width, y + (_SMALL_SIZE - size), words, size, colour, align="right"))
             return
+
+
+def is_faint(feature_map: FeatureMap, channel: int) -> bool:
+    """Whether a channel varies, but by less than a thousandth of the layer's range: its tile shows little of note."""
+    stats = feature_map.stats
+    span = float(feature_map.channels.max[channel] - feature_map.channels.min[channel])
+    if stats.min is None or stats.max is None:
+        return False
+    return 0 < span < _FAINT_SHARE * (stats.max - stats.min)
 
 
 def _fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
@@ -297,19 +324,18 @@ def _draw_strip(scene: Scene, feature_map: FeatureMap, values: np.ndarray, top: 
     if low < 0:
         cmap, high = DIVERGING, max(high, -low)
         low = -high
+    codes = colour_codes(values.T[None], np.array([low]), np.array([high]))[0]  # [T, N]
     if values.shape[1] == 1:
         across = min(len(values), 64)
-        rows = ceil(len(values) / across)
-        codes = np.full(rows * across, BACKGROUND, np.uint16)
-        codes[: len(values)] = colour_codes(values.T[None], np.array([low]), np.array([high]))[0, 0]
-        codes = codes.reshape(rows, across)
+        padded = np.full(ceil(len(values) / across) * across, BACKGROUND, np.uint16)
+        padded[: len(values)] = codes[0]
+        codes = padded.reshape(-1, across)
         words = f"All {units.count(len(values))} values, {across} a row from channel {feature_map.drawn[0]}"
     else:
-        codes = colour_codes(values.T[None], np.array([low]), np.array([high]))[0]
         words = f"{values.shape[1]} tokens (down) by {len(values)} channels (across)"
     cell = max(min(_AREA[1] // codes.shape[1], 40), 1)
     down = max(min(cell, 420 // codes.shape[0]), 1)
-    size = (codes.shape[0] * down, codes.shape[1] * cell)
+    size = (int(codes.shape[0]) * down, int(codes.shape[1]) * cell)
     words += f": {units.number(low)} {'blue' if low < 0 else 'dark'} to {units.number(high)} "
     words += "red, white is zero." if low < 0 else "bright."
     scene.add(Text(left, top, words, _TEXT_SIZE, GRAY))

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 160
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """Standard output. Where it is no terminal there is no edge to keep to, so tables get room for all columns."""
-    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False, width=_PIPE_WIDTH if wide else None)
+    wide = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
+    return Console(markup=False, highlight=False, emoji=False, stderr=stderr, width=_PIPE_WIDTH if wide else None)
 
 
 def new_table(*columns: str | tuple[str, str], title: str | None = None) -> Table:

@@ -15,7 +15,7 @@ def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    settings = {"pdf.fonttype": 42, "svg.hashsalt": "fmap", "font.family": "DejaVu Sans"}
+    settings: Any = {"pdf.fonttype": 42, "svg.hashsalt": "fmap", "font.family": "DejaVu Sans"}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(scene.width / _DPI, scene.height / _DPI), dpi=_DPI)
 

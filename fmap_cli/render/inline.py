@@ -1,0 +1,105 @@
+"""The figure in the terminal itself, so that it can be seen over SSH.
+
+Terminals that show pictures (kitty's protocol, sixel, iTerm2's) get the whole figure; any other gets the photo
+and the first tiles in coloured half blocks, with their captions as text: at two pixels a character a figure's
+text could not be read. Which terminal it is, it is asked; FMAP_INLINE=kitty|sixel|iterm2|blocks decides instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import units
+from ..records import Drawing, FeatureMap, ImageInput
+from .tiles import scale_of, tile_colours
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from rich.console import Console
+
+_BLOCK_TILE = 24  # width of a tile in half blocks, in characters
+_BLOCK_ROWS = 2
+
+
+def print_inline(
+    out: Console, figure: Callable[[], Image], feature_map: FeatureMap, image: ImageInput, drawing: Drawing
+) -> None:
+    """Draw one figure in the terminal behind `out`; `figure` makes its pixels where the terminal shows pictures."""
+    from rich.text import Text
+
+    method = os.environ.get("FMAP_INLINE") or _method(out)
+    out.print(Text(f"{feature_map.layer.name} {units.shape(feature_map.shape)}", "bold"))
+    if method == "iterm2":
+        _print_iterm2(out, figure())
+    elif method in ("kitty", "sixel"):
+        from textual_image.renderable import SixelImage, TGPImage
+
+        picture: Any = SixelImage if method == "sixel" else TGPImage
+        out.print(picture(figure(), width="100%", height="auto"))
+    else:
+        _print_blocks(out, feature_map, image, drawing)
+
+
+def _method(out: Console) -> str:
+    if not out.is_terminal:
+        return "blocks"
+    if "iTerm" in (os.environ.get("TERM_PROGRAM", "") + os.environ.get("LC_TERMINAL", "")):
+        return "iterm2"
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "blocks"  # the terminal could not be asked
+    from textual_image import renderable  # asks the terminal while it is imported
+
+    return {renderable.SixelImage: "sixel", renderable.TGPImage: "kitty"}.get(renderable.Image, "blocks")
+
+
+def _print_iterm2(out: Console, figure: Image) -> None:
+    """iTerm2's own escape sequence: the file's bytes in base64."""
+    file = io.BytesIO()
+    figure.save(file, "PNG")
+    content = base64.b64encode(file.getvalue()).decode("ascii")
+    out.file.write(f"\x1b]1337;File=inline=1;width=100%;size={len(file.getvalue())}:{content}\a\n")
+
+
+def _print_blocks(out: Console, feature_map: FeatureMap, image: ImageInput, drawing: Drawing) -> None:
+    """The photo and the first tiles in half blocks, a line of captions under each row."""
+    from PIL import Image
+    from rich.text import Text
+    from textual_image.renderable import HalfcellImage
+
+    if not feature_map.is_map:
+        out.print(Text("This layer has no height and width; its values are in the figure's file."))
+        return
+    across = max((out.width + 1) // (_BLOCK_TILE + 1), 1)
+    count = min(across * _BLOCK_ROWS - 1, len(feature_map.maps))
+    height, width = image.pixels.shape[:2]
+    tile = (max(round(_BLOCK_TILE * height / width / 2), 1) * 2, _BLOCK_TILE)
+    photo = Image.fromarray(image.pixels).resize((tile[1], tile[0]), Image.Resampling.LANCZOS)
+    frames = feature_map.maps.shape[1]
+    colours = tile_colours(feature_map, scale_of(feature_map, drawing), tile)[::frames][:count]
+    tiles = [np.asarray(photo), *colours]
+    captions = ["input", *(_caption(feature_map, index) for index in range(count))]
+    for start in range(0, len(tiles), across):
+        row = tiles[start : start + across]
+        canvas = np.concatenate([_with_gap(each) for each in row], axis=1)[:, :-1]
+        out.print(HalfcellImage(Image.fromarray(canvas), width=canvas.shape[1], height=canvas.shape[0] // 2), end="")
+        words = "".join(caption.ljust(_BLOCK_TILE + 1) for caption in captions[start : start + across])
+        out.print(Text(words.rstrip()), no_wrap=True)
+    if count < len(feature_map.maps):
+        out.print(Text(f"{len(feature_map.maps) - count} more in the figure's file"))
+
+
+def _caption(feature_map: FeatureMap, index: int) -> str:
+    channel = int(feature_map.drawn[index])
+    low, high = float(feature_map.channels.min[channel]), float(feature_map.channels.max[channel])
+    return f"{channel}: {units.value_range(low, high, 2)}"[:_BLOCK_TILE]
+
+
+def _with_gap(tile: np.ndarray) -> np.ndarray:
+    return np.concatenate([tile, np.zeros((len(tile), 1, 3), np.uint8)], axis=1)
