@@ -15,6 +15,7 @@ from .axes import axes_by_rank, channel_maps
 from .capture import Sink, capture
 from .errors import DeviceError, FmapError, LayerError, ModelError
 from .images import load_image, sample_path
+from .kinds import module_kind
 from .layers import Selection
 from .models import load_model
 from .records import (
@@ -121,12 +122,12 @@ def look(
     *,
     keep_arrays: bool = False,
 ) -> Look:
-    """Run the network on one image, once, and keep what the patterns pick out.
+    """Run the network on one image, once, and keep what the patterns pick out; with none, the first convolution.
 
     Raises LayerError for a pattern that picks nothing or channels that are not there, and ModelError where the
     network fails on this input.
     """
-    selection = Selection(patterns, session.model.module)
+    selection = Selection(patterns or default_patterns(session.model), session.model.module)
     maps: dict[str, FeatureMap] = {}
     arrays: dict[str, Tensor] = {}
 
@@ -151,6 +152,12 @@ def look(
         predictions=predictions(output, session.model.labels),
         arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
     )
+
+
+def default_patterns(model: LoadedModel) -> tuple[str, ...]:
+    """What is shown where no layer is named: the first convolution, or the first map of a network without one."""
+    modules = model.module.modules()
+    return ("conv1",) if any(module_kind(module) == "conv" for module in modules) else ("first",)
 
 
 def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
@@ -260,10 +267,12 @@ def _feature_map(layer: LayerRef, output: Tensor, choice: Choice) -> FeatureMap:
     axes = axes_by_rank(values.shape)
     maps = channel_maps(values, axes)  # [C, T, H, W]
     channels = channel_stats(maps.reshape(len(maps), -1))
-    drawn, order = choose_channels(layer, channels, choice, whole=not axes.spatial or maps.shape[2] * maps.shape[3] == 1)
+    drawn, order = choose_channels(
+        layer, channels, choice, whole=not axes.spatial or maps.shape[2] * maps.shape[3] == 1
+    )
     notes = []
     if "B" in axes.names and values.shape[0] > 1:
-        notes.append(f"the first of {values.shape[0]} items along the first axis is drawn; mean to zeros are over all")
+        notes.append(f"drawn is the first of {values.shape[0]} items on the first axis; mean to zeros are over all")
     if axes.grid is not None:
         tokens = f" after the first {axes.prefix}" if axes.prefix else ""
         notes.append(f"tokens{tokens} drawn as their grid of {axes.grid[0]} × {axes.grid[1]}")

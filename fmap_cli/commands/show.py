@@ -118,7 +118,7 @@ def command(
             if len(images) > 1:
                 report(error)
             continue
-        output.add(look(session, image, layers or ("conv1",), choice, keep_arrays=options["save"] is not None))
+        output.add(look(session, image, layers, choice, keep_arrays=options["save"] is not None))
     if len(failures) == max(len(images), 1) == 1:
         raise failures[0]
     output.finish(as_json, inline=options["inline"])
