@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 SHOWN_CHANNELS = 64
 """How many channels a figure shows unless told otherwise: an 8 × 8 grid is what a slide can hold."""
+SHOWN_CLIPS = 16
+"""The same where each channel is a row of frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +269,7 @@ def _feature_map(layer: LayerRef, output: Tensor, choice: Choice) -> FeatureMap:
     axes = axes_by_rank(values.shape)
     maps = channel_maps(values, axes)  # [C, T, H, W]
     channels = channel_stats(maps.reshape(len(maps), -1))
-    drawn, order = choose_channels(
-        layer, channels, choice, whole=not axes.spatial or maps.shape[2] * maps.shape[3] == 1
-    )
+    drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))
     notes = []
     if "B" in axes.names and values.shape[0] > 1:
         notes.append(f"drawn is the first of {values.shape[0]} items on the first axis; mean to zeros are over all")
@@ -298,13 +298,20 @@ def _plain(output: Tensor) -> Tensor:
     return output.abs() if output.is_complex() else output
 
 
+def _most_shown(maps: Tensor) -> int:
+    """How many channels of `[C, T, H, W]` to draw unless told otherwise: values without a place are one strip."""
+    if maps.shape[2] * maps.shape[3] == 1:
+        return len(maps)
+    return SHOWN_CHANNELS if maps.shape[1] == 1 else SHOWN_CLIPS
+
+
 def choose_channels(
-    layer: LayerRef, channels: ChannelStats, choice: Choice, *, whole: bool = False
+    layer: LayerRef, channels: ChannelStats, choice: Choice, most: int = SHOWN_CHANNELS
 ) -> tuple[np.ndarray, str]:
     """The indices of the channels to draw, and in words which they are and in what order.
 
-    `whole` draws all unless channels are chosen: a layer without spatial axes is one strip.
-    Raises LayerError where a channel is asked for that the layer does not have.
+    Without a choice, a layer of up to `most` channels is drawn whole, and of a larger one the `most` of the largest
+    `choice.by`. Raises LayerError where a channel is asked for that the layer does not have.
     """
     count = len(channels.mean)
     if choice.channels is not None:
@@ -316,8 +323,8 @@ def choose_channels(
             )
         return np.array(choice.channels, np.int64), f"{len(choice.channels)} of {count} channels, as chosen"
     top = choice.top
-    if top is None and not choice.all and not whole and count > SHOWN_CHANNELS:
-        top = SHOWN_CHANNELS
+    if top is None and not choice.all and count > most:
+        top = most
     if top is None:
         return np.arange(count), f"all {count} channels, in order" if count != 1 else "the only channel"
     key = getattr(channels, choice.by)
