@@ -28,7 +28,7 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -79,8 +79,8 @@ def capture(
 def _eval_mode(module: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards each module has the training flag it had."""
     flags = [(each, each.training) for each in module.modules()]
-    module.eval()
     try:
+        module.eval()
         yield
     finally:
         for each, training in flags:
@@ -95,7 +95,8 @@ class _Pass:
         self.watcher = watcher
         self.operations = operations
         self.scopes: list[_Scope] = []
-        self.taken: dict[str, int] = {}  # base name -> calls so far
+        self.taken: dict[str, int] = {}  # base name -> counter of the last name given out
+        self.calls: dict[str, int] = {}  # path of a module -> calls so far
         self.seen: dict[int, weakref.ref[Tensor]] = {}  # id -> a tensor that descends from the input
         self.handles: list[Any] = []
         self.modules = {path: each for path, each in module.named_modules() if path and _is_callable(each)}
@@ -111,7 +112,7 @@ class _Pass:
             self._show_inputs(inputs)
             if not self.operations:
                 return self.module(*inputs)
-            with _wrapped_functions(self), _Operations(self):
+            with _torch_function_on(), _wrapped_functions(self), _Operations(self):
                 return self.module(*inputs)
         finally:
             _current = outer
@@ -129,11 +130,16 @@ class _Pass:
         parameters = sum(p.numel() for p in module.parameters())
 
         def before(_module: nn.Module, _args: Any) -> None:
-            self.scopes.append(_Scope(path, leaf))
+            if _current is self:  # a sink may run the same module in a capture of its own
+                self.scopes.append(_Scope(path, leaf))
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            if _current is self and self.scopes and self.scopes[-1].path == path:
+                self._leave_scope()
 
         def after(_module: nn.Module, _args: Any, output: Any) -> Any:
-            while self.scopes and self._leave_scope() != path:
-                pass  # scopes of calls that raised inside, where the model caught it
+            if _current is not self:
+                return output
             name, call = self.claim(path, module=True)
             self.mark(output)
             layer = LayerRef(name, path, call, kind, type_name, True, parameters)
@@ -141,13 +147,13 @@ class _Pass:
             # Indexing a leaf's tuple is an operation of its own (`getitem`), in torch.fx's names as here.
             return self.follow(output) if leaf and self.recording else output
 
-        self.handles.append(module.register_forward_pre_hook(before))
+        # The scope ends on an exception too: the model may catch it and go on.
+        self.handles.append(module.register_forward_pre_hook(before, prepend=True))
+        self.handles.append(module.register_forward_hook(leave, always_call=True))
         self.handles.append(module.register_forward_hook(after))
 
-    def _leave_scope(self) -> str:
-        scope = self.scopes.pop()
-        scope.close()
-        return scope.path
+    def _leave_scope(self) -> None:
+        self.scopes.pop().close()
 
     def _show_inputs(self, inputs: tuple[Any, ...]) -> None:
         self.mark(inputs)
@@ -159,8 +165,8 @@ class _Pass:
 
     @property
     def recording(self) -> bool:
-        """Operations are recorded now: they are watched, and no leaf module is running."""
-        return self.operations and not (self.scopes and self.scopes[-1].leaf)
+        """Operations are recorded now: they are watched, and no leaf module and no capture within runs."""
+        return self.operations and _current is self and not (self.scopes and self.scopes[-1].leaf)
 
     def operation(self, operation: str, output: Any) -> Any:
         """Record one operation in the running module; returns its output, followed."""
@@ -172,14 +178,18 @@ class _Pass:
         return self.follow(output)
 
     def follow(self, value: Any) -> Any:
-        """Sizes and tuples as the kinds that report what is done with them; anything else as it is."""
+        """Sizes, tuples and lists as the kinds that report what is done with them; anything else as it is."""
         kind = type(value)
         if kind is torch.Size:
             return _Size(value)
-        if kind is tuple or kind is list:
+        if kind is tuple:
             return _Tuple(value)
+        if kind is list:
+            return _List(value)
         if kind is int:
             return _Int(value)
+        if kind.__module__ == "torch.return_types":
+            return _Fields.of(value)
         return value
 
     # -- names and descent -----------------------------------------------------------------------------------
@@ -187,15 +197,20 @@ class _Pass:
     def claim(self, base: str, *, module: bool = False) -> tuple[str, int]:
         """The next free name for `base`, and its call index: `relu`, `relu_1`, `relu_2`, ...
 
-        Module paths belong to the modules: an operation passes over them.
+        Module paths belong to the modules: an operation passes over them, and a module's first call has its path
+        even where an operation of the same name came before it.
         """
-        call = self.taken.get(base, -1) + 1
-        if module and call == 0:
-            self.taken[base] = 0
-            return base, 0
-        while (name := f"{base}_{call}" if call else base) in self.modules:
-            call += 1
-        self.taken[base] = call
+        counter = self.taken.get(base, -1) + 1
+        call = counter
+        if module:
+            call = self.calls.get(base, 0)
+            self.calls[base] = call + 1
+            if call == 0:
+                self.taken.setdefault(base, 0)
+                return base, 0
+        while (name := f"{base}_{counter}" if counter else base) in self.modules:
+            counter += 1
+        self.taken[base] = counter
         return name, call
 
     def mark(self, value: Any) -> None:
@@ -216,7 +231,7 @@ class _Pass:
                 return True
             reference = self.seen.get(id(value))
             return reference is not None and reference() is value
-        if isinstance(value, (_Int, _Tuple)):
+        if isinstance(value, (_Int, _Tuple, _List)):
             return True
         if isinstance(value, (tuple, list)):
             return any(self.descends(each) for each in value)
@@ -240,6 +255,11 @@ class _Pass:
             if name in self.modules and name != layer.path:
                 continue  # the module of that name shows the same place
             self.show(replace(layer, name=name), tensor)
+
+
+def _torch_function_on() -> Any:
+    """Torch functions reach modes inside, also in a capture that a sink of another one runs."""
+    return getattr(torch._C, "_EnableTorchFunction", nullcontext)()
 
 
 class _Scope:
@@ -273,9 +293,11 @@ class _Operations(TorchFunctionMode):
         if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
             return func(*args, **kwargs)
         name = _operation_name(func)
-        if name in _IN_PLACE_OPERATORS and _called_by_operator(sys._getframe(1)):
+        if name in _IN_PLACE_OPERATORS and (func is _IPOW or _called_by_operator(sys._getframe(1))):
             name = _IN_PLACE_OPERATORS[name]
-        return owner.operation(name, func(*args, **kwargs))
+        output = func(*args, **kwargs)
+        followed = owner.operation(name, output)
+        return output if name in _TO_PLAIN_INT else followed
 
 
 # -- names of operations -----------------------------------------------------------------------------------------
@@ -290,6 +312,8 @@ _IN_PLACE_OPERATORS = {
     "remainder_": "mod",
     "floor_divide_": "floordiv",
 }
+_IPOW = torch.Tensor.__ipow__  # the one operator that comes through a Python function of torch's
+_TO_PLAIN_INT = ("int", "index", "len")  # Python wants an int of these, no subclass
 _OPERATOR_SYNONYMS = {"div": "truediv", "and": "and_", "or": "or_", "getattribute": "getattr", "get": "getattr"}
 _REFLECTED = re.compile(r"__[ir](?=(add|sub|mul|truediv|div|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift)__$)")
 _COUNTER = re.compile(r"(.+?)_[0-9]+$")
@@ -358,33 +382,113 @@ for _operation in ("eq", "ne", "lt", "le", "gt", "ge", "neg"):
     setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
 
 
+def _taken_out(item: Any) -> Any:
+    """An item as it comes out of a tuple, recorded as the operation `getitem`."""
+    if _current is None or not _current.recording:
+        return item
+    return _current.operation("getitem", item)
+
+
 class _Tuple(tuple[Any, ...]):
-    """A tuple or list out of an operation or a leaf module; taking an item is the operation `getitem`."""
+    """A tuple out of an operation or a leaf module; taking an item is the operation `getitem`."""
 
     __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
-        item = tuple.__getitem__(self, index)
-        if _current is None or not _current.recording:
-            return item
-        return _current.operation("getitem", item)
+        return _taken_out(tuple.__getitem__(self, index))
 
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
 
-class _Size(_Tuple):
-    """A tensor's shape."""
+class _List(list[Any]):
+    """The same for a list."""
 
     __slots__ = ()
 
+    def __getitem__(self, index: Any) -> Any:
+        return _taken_out(list.__getitem__(self, index))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+
+class _Fields(_Tuple):
+    """The same for what `x.max(1)` and its kin return, whose items have names too: `.values`, `.indices`."""
+
+    _original: Any
+
+    @classmethod
+    def of(cls, value: tuple[Any, ...]) -> _Fields:
+        fields = cls(value)
+        fields._original = value
+        return fields
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._original)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # `copy` and `pickle` ask before there is an original
+            raise AttributeError(name)
+        item = getattr(self._original, name)
+        if _current is None or not _current.recording or callable(item):
+            return item
+        return _current.operation("getattr", item)
+
+    def __reduce__(self) -> Any:
+        return self._original.__reduce__()
+
+    def __repr__(self) -> str:
+        return repr(self._original)
+
+
+class _Size(_Tuple):
+    """A tensor's shape. It takes the place of a `torch.Size`, which cannot be subclassed, in every other way."""
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # `isinstance(x.shape, torch.Size)`
+        return torch.Size
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        return _taken_out(torch.Size(item) if isinstance(index, slice) else item)
+
+    def __add__(self, other: Any) -> Any:
+        return _combined("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _combined("add", other, self)
+
+    def __mul__(self, times: Any) -> Any:
+        _count("mul")
+        return _Size(tuple(_plain_items(self)) * times)
+
+    __rmul__ = __mul__
+
     def numel(self) -> int:
-        return torch.Size(_plain_items(self)).numel()
+        _count("numel")
+        return _Int(torch.Size(_plain_items(self)).numel())
+
+    def __reduce__(self) -> Any:
+        return torch.Size, (tuple(_plain_items(self)),)
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(repr, _plain_items(self)))}])"
+
+
+def _combined(operation: str, left: Any, right: Any) -> Any:
+    if not isinstance(left, tuple) or not isinstance(right, tuple):
+        return NotImplemented
+    _count(operation)
+    return _Size((*_plain_items(left), *_plain_items(right)))
 
 
 def _plain_items(value: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
     """The items, without being seen to take them."""
-    return tuple.__iter__(value) if isinstance(value, tuple) else iter(value)
+    return tuple.__iter__(value) if isinstance(value, tuple) else list.__iter__(value)
 
 
 # -- what is a leaf ----------------------------------------------------------------------------------------------
