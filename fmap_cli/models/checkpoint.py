@@ -21,6 +21,8 @@ from fmap_cli.models import building
 if TYPE_CHECKING:
     import torch
 
+    Build = Callable[[Mapping[str, torch.Tensor], int | None], torch.nn.Module]
+
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar", ".th")
 
 # Where training scripts put the weights, in the order of preference: the trained ones before their averages.
@@ -86,7 +88,7 @@ def looks_like_a_file(text: str) -> bool:
 def module_from_file(
     path: str,
     model_name: str,
-    build: Callable[[Mapping[str, torch.Tensor], int | None], torch.nn.Module],
+    build: Build,
     classes: int,
 ) -> FromFile:
     """The network that `build` makes, filled from the file; its head has as many classes as the file's.
@@ -98,20 +100,29 @@ def module_from_file(
     with building.no_init():
         module = build(saved.tensors, None)
     saved = matched(saved, module)
-    misfit = compare(saved, module)
     notes = saved.notes
+    found: int | None = classes
+    misfit = compare(saved, module)
     if misfit.only_shapes and _are_heads(misfit, module):
         found = _classes_of(misfit, classes)
-        if found is not None:
-            with building.no_init():
-                module = build(saved.tensors, found)
-            notes += (f"classifier rebuilt for {_counted(found, 'class')}, as in the checkpoint",)
+        rebuilt = _built_for(found, saved, build)
+        if rebuilt is not None:
+            module = rebuilt
+            notes += (f"classifier rebuilt for {_counted(found or 0, 'class')}, as in the checkpoint",)
         else:
+            found = None
             notes += _resize_heads(module, saved, misfit)
-    else:
-        found = classes
     fill(module, saved, model_name)
     return FromFile(module=module, label=saved.name, classes=found, notes=notes + finite_notes(module))
+
+
+def _built_for(classes: int | None, saved: Checkpoint, build: Build) -> torch.nn.Module | None:
+    """The network built for that many classes; None where the file still differs: only some heads were changed."""
+    if classes is None:
+        return None
+    with building.no_init():
+        module = build(saved.tensors, classes)
+    return None if compare(saved, module) else module
 
 
 def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str) -> None:

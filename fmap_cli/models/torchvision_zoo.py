@@ -14,7 +14,6 @@ import re
 import socket
 import urllib.error
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,12 +21,11 @@ from urllib.parse import urlsplit
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint
+from fmap_cli.models.preprocessing import Wishes
 from fmap_cli.records import InputKind, LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
     import torch
-
-    from fmap_cli.models.preprocessing import Wishes
 
 VIDEO_FRAMES = 16  # the clip length most of them were trained on; all of them run on it
 FLOW_SHORTER_SIDE_PX = 256  # RAFT takes any size from 128 up; its time grows with the area squared
@@ -236,13 +234,20 @@ def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
     notes = found.notes
     if name.startswith("quantized_"):
         notes += (f"{name} with a checkpoint's weights computes in float32",)
-    preprocessing = preprocessing_of(entry)
     side = getattr(found.module, "image_size", None)  # ViT's, which is in the file
-    if isinstance(side, int):
-        entry = next((each for each in _all_weights(name) if each.meta["min_size"] == (side, side)), entry)
-        preprocessing = replace(preprocessing_of(entry), crop=(side, side))
-    _check_size(name, wishes, (side, side) if isinstance(side, int) else entry.meta["min_size"])
+    trained = (side, side) if isinstance(side, int) else entry.meta.get("min_size", (1, 1))
+    _check_size(name, wishes, trained)
+    preprocessing = _preprocessing_for(name, side) if isinstance(side, int) else preprocessing_of(entry)
     return _loaded(name, found.module, found.label, entry, wishes.over(preprocessing), labels, notes)
+
+
+def _preprocessing_for(name: str, side: int) -> Preprocessing:
+    """That of the pretrained set with images of `side`, the default set first; the default's resized if none has."""
+    default = _all_weights(name).DEFAULT
+    for entry in [default, *_all_weights(name)]:
+        if preprocessing_of(entry).crop == (side, side):
+            return preprocessing_of(entry)
+    return Wishes(size=side).over(preprocessing_of(default))
 
 
 def _build(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
@@ -330,6 +335,8 @@ def _by(height_width: tuple[int, int]) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
+    if lines and lines[0].endswith(":"):  # torch's key report: a heading, then the first key
+        lines[:2] = [" ".join(line.strip() for line in lines[:2])]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
