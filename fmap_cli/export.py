@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import OutputError
-from .records import FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
+from .records import Axes, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -160,7 +160,7 @@ def show_document(model: str, weights: str, looks: Sequence[Look], files: Sequen
     return {**head, "image": None, "images": entries}
 
 
-def layers_document(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[int, ...]]]) -> dict[str, Any]:
+def layers_document(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[int, ...], Axes]]) -> dict[str, Any]:
     """The result of `fmap layers`."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -174,9 +174,10 @@ def layers_document(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[i
                 "type": layer.type_name,
                 "call": layer.call,
                 "shape": list(shape),
+                "axes": list(axes.names),
                 "parameters": layer.parameters,
             }
-            for layer, shape in layers
+            for layer, shape, axes in layers
         ],
     }
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import torch
 
@@ -46,7 +48,8 @@ class LoadedModel:
     `name` is the spec as shown to the user, `weights` says where the numbers come from on every output
     (`IMAGENET1K_V1`, a file's name, `random (seed 0)`). `labels` are the classes of the answer in order,
     None where they are not known. `frames` is the length of the clip a video model takes. `notes` are
-    sentences the user should read on stderr.
+    sentences the user should read on stderr. `rebuild` makes the same network, with weights of no meaning, for
+    another square input, where it is built for one size.
     """
 
     module: torch.nn.Module
@@ -57,6 +60,7 @@ class LoadedModel:
     input_kind: InputKind = "image"
     frames: int = 1
     notes: tuple[str, ...] = ()
+    rebuild: Callable[[int], torch.nn.Module] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,9 @@ class LayerRef:
 class Axes:
     """What each axis of a layer's output is, in order.
 
-    `names` has one of `B` (batch), `C` (channel), `T` (time), `H`, `W` (height, width), `N` (tokens) or `?` for
-    each axis. Tokens that are cells of a `grid` (height, width) come after `prefix` tokens that are not (the
-    class token). `how` says where the answer comes from.
+    `names` has one of `B` (batch), `C` (channel), `T` (time), `H`, `W` (height, width), `N` (tokens), `B·N` (both
+    in one) or `?` (of fixed length: heads, cells of a window) for each axis. Tokens that are cells of a `grid`
+    (height, width) come after `prefix` tokens that are not (the class token). `how` says where the answer comes from.
     """
 
     names: tuple[str, ...]

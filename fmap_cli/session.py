@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .axes import axes_by_rank, channel_maps
+from .axes import Measurement, axes_by_module, axes_by_rank, channel_maps, defines_axes, measure
 from .capture import Sink, capture
 from .errors import DeviceError, FmapError, LayerError, ModelError
 from .images import load_image, sample_path
@@ -19,6 +20,7 @@ from .kinds import module_kind
 from .layers import Selection
 from .models import load_model
 from .records import (
+    Axes,
     ChannelStats,
     Choice,
     FeatureMap,
@@ -34,7 +36,7 @@ from .stats import channel_stats, layer_stats
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SHOWN_CHANNELS = 64
 """How many channels a figure shows unless told otherwise: an 8 × 8 grid is what a slide can hold."""
@@ -49,6 +51,7 @@ class Session:
     model: LoadedModel
     device: torch.device
     dtype: torch.dtype
+    measured: dict[tuple[int, ...], Measurement | None] = field(default_factory=dict, repr=False)
 
 
 def open_session(request: ModelRequest, say: Callable[[str], None]) -> Session:
@@ -130,6 +133,8 @@ def look(
     network fails on this input.
     """
     selection = Selection(patterns or default_patterns(session.model), session.model.module)
+    measurement = measure_axes(session, image) if _needs_measuring(selection, session.model.module) else None
+    modules = dict(session.model.module.named_modules())
     maps: dict[str, FeatureMap] = {}
     arrays: dict[str, Tensor] = {}
 
@@ -137,7 +142,12 @@ def look(
         def sink(output: Tensor) -> None:
             if not selection.offer(layer, output.shape):
                 return
-            maps[layer.name] = _feature_map(layer, output, choice)
+            axes = axes_by_module(modules.get(layer.path) if layer.is_module else None, output.shape)
+            if axes is None and measurement is not None:
+                axes = measurement.axes.get(layer.name)
+            if axes is None or len(axes.names) != output.ndim:
+                axes = axes_by_rank(output.shape)
+            maps[layer.name] = _feature_map(layer, output, axes, choice)
             if keep_arrays:
                 arrays[layer.name] = _plain(output).detach().to("cpu", copy=True)
             for name in maps.keys() - selection.wanted():
@@ -167,24 +177,88 @@ def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Sess
     return open_session(request if request.weights else replace(request, weights="random"), say)
 
 
-def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[LayerRef, tuple[int, ...]]]:
-    """Every layer of one forward pass with its output's shape, in execution order; or those that patterns pick.
+def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[LayerRef, tuple[int, ...], Axes]]:
+    """Every layer with its output's shape for one image and its axes, in execution order; or those patterns pick.
 
-    The input is the bundled sample, at the model's own size.
+    The input has the bundled sample's size after the model's own preprocessing.
     """
     image = load_image(str(sample_path()), session.model.preprocessing)
+    measurement = measure_axes(session, image)
     selection = Selection(patterns or ("*",), session.model.module)
     shapes: dict[str, tuple[int, ...]] = {}
+    if measurement is not None:
+        shapes.update(measurement.shapes)
+        for layer in measurement.layers:
+            selection.offer(layer, shapes[layer.name])
+    else:
 
-    def watch(layer: LayerRef) -> Sink:
-        def sink(output: Tensor) -> None:
-            if selection.offer(layer, output.shape):
+        def watch(layer: LayerRef) -> Sink:
+            def sink(output: Tensor) -> None:
                 shapes[layer.name] = tuple(output.shape)
+                selection.offer(layer, output.shape)
 
-        return sink
+            return sink
 
-    run(session, image, watch)
-    return [(layer, shapes[layer.name]) for layer, _ in selection.chosen()]
+        run(session, image, watch)
+    known = measurement.axes if measurement is not None else {}
+    return [
+        (layer, shapes[layer.name], known.get(layer.name) or axes_by_rank(shapes[layer.name]))
+        for layer, _ in selection.chosen()
+    ]
+
+
+# -- axes --------------------------------------------------------------------------------------------------------
+
+_META_PARAMETERS = 40_000_000
+"""From this size on, measuring on the meta device pays for what its kernels take to import (about a second)."""
+
+
+def _needs_measuring(selection: Selection, module: nn.Module) -> bool:
+    """Whether a pattern may pick a layer whose class does not say what its axes are."""
+    modules = dict(module.named_modules())
+    return not all(
+        defines_axes(modules[pattern]) if pattern in modules else selection.is_ordinal(pattern)
+        for pattern in selection.patterns
+    )
+
+
+def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
+    """The axes of every layer for inputs of this image's size, measured once a size; None where that is not possible.
+
+    Detection models, which resize their input by themselves and read values on the way, cannot be measured so.
+    """
+    model = session.model
+    size = tuple(image.tensor.shape)
+    if size not in session.measured:
+        large = sum(parameter.numel() for parameter in model.module.parameters()) >= _META_PARAMETERS
+        session.measured[size] = None
+        for on_meta in (True, False) if large or model.input_kind == "video" else (False, True):
+            if model.input_kind == "images":
+                break
+            try:
+                session.measured[size] = measure(
+                    model.module,
+                    partial(_blank_inputs, session, on_meta),
+                    (size[1], size[2]),
+                    model.frames,
+                    on_meta=on_meta,
+                    rebuild=model.rebuild,
+                )
+                break
+            except Exception:
+                continue  # the pass over the image itself will say what is wrong
+    return session.measured[size]
+
+
+def _blank_inputs(
+    session: Session, on_meta: bool, batch: int, height: int, width: int, frames: int
+) -> tuple[Tensor, ...]:
+    model = session.model
+    device = torch.device("meta") if on_meta else session.device
+    time = (frames,) if model.input_kind == "video" else ()
+    shape = (batch, model.preprocessing.channels, *time, height, width)
+    blank = torch.zeros(shape, device=device, dtype=session.dtype)
+    return (blank, blank) if model.input_kind == "image_pair" else (blank,)
 
 
 def run(
@@ -263,10 +337,9 @@ def input_notes(model: LoadedModel) -> tuple[str, ...]:
 # -- one layer ---------------------------------------------------------------------------------------------------
 
 
-def _feature_map(layer: LayerRef, output: Tensor, choice: Choice) -> FeatureMap:
+def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) -> FeatureMap:
     """The numbers of a layer's output, and copies of the maps to draw."""
     values = _plain(output)
-    axes = axes_by_rank(values.shape)
     maps = channel_maps(values, axes)  # [C, T, H, W]
     channels = channel_stats(maps.reshape(len(maps), -1))
     drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))

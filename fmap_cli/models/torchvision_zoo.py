@@ -315,6 +315,18 @@ def _sized(name: str, height_width: tuple[int, int] | None) -> dict[str, Any]:
     return {keyword: height_width[0]}
 
 
+def _rebuilder(name: str, entry: Any) -> Callable[[int], torch.nn.Module] | None:
+    """What makes a network that is built for one input size anew for another; None for those that take any."""
+    if _size_keyword(name) is None:
+        return None
+
+    def rebuild(side: int) -> torch.nn.Module:
+        with building.no_init():
+            return _build(name, _structure(name, entry) | _sized(name, (side, side))).eval()
+
+    return rebuild
+
+
 def _size_keyword(name: str) -> str | None:
     return next((keyword for start, keyword in _SIZE_KEYWORDS.items() if name.startswith(start)), None)
 
@@ -362,6 +374,7 @@ def _loaded(
         input_kind=input_kind,
         frames=VIDEO_FRAMES if input_kind == "video" else 1,
         notes=notes,
+        rebuild=_rebuilder(name, entry),
     )
 
 

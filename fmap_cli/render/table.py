@@ -15,7 +15,7 @@ from rich.text import Text
 from .. import units
 
 if TYPE_CHECKING:
-    from ..records import FeatureMap, LayerRef, LoadedModel, Look, ModelEntry
+    from ..records import Axes, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry
 
 _PIPE_WIDTH = 160
 
@@ -90,14 +90,16 @@ def predictions_table(look: Look) -> Table:
     return table
 
 
-def print_layers(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[int, ...]]]) -> None:
+def print_layers(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[int, ...], Axes]]) -> None:
     """`fmap layers`: a row a layer, in execution order."""
     out = console()
     total = sum(p.numel() for p in model.module.parameters())
-    table = new_table("layer", "kind", "type", ("output shape", "right"), ("parameters", "right"))
-    for layer, shape in layers:
+    table = new_table("layer", "kind", "type", ("output shape", "right"), "axes", ("parameters", "right"))
+    for layer, shape, axes in layers:
         parameters = units.count(layer.parameters) if layer.is_module and layer.parameters else ""
-        table.add_row(Text(layer.name), layer.kind, Text(layer.type_name), units.shape(shape), parameters)
+        table.add_row(
+            Text(layer.name), layer.kind, Text(layer.type_name), units.shape(shape), " ".join(axes.names), parameters
+        )
     out.print(table)
     out.print()
     out.print(
