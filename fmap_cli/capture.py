@@ -78,7 +78,7 @@ def capture(
 @contextmanager
 def _eval_mode(module: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards each module has the training flag it had."""
-    flags = [(each, each.training) for each in module.modules()]
+    flags = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
     try:
         module.eval()
         yield
@@ -125,9 +125,6 @@ class _Pass:
 
     def _hook(self, path: str, module: nn.Module) -> None:
         leaf = _is_leaf(module)
-        kind = module_kind(module)
-        type_name = type(module).__name__
-        parameters = sum(p.numel() for p in module.parameters())
 
         def before(_module: nn.Module, _args: Any) -> None:
             if _current is self:  # a sink may run the same module in a capture of its own
@@ -142,15 +139,18 @@ class _Pass:
                 return output
             name, call = self.claim(path, module=True)
             self.mark(output)
-            layer = LayerRef(name, path, call, kind, type_name, True, parameters)
-            self.show(layer, output)
+            # Asked now, not before: a lazy module has neither its class nor its parameters until it has run.
+            with torch._C.DisableTorchFunction():
+                parameters = sum(p.numel() for p in module.parameters())
+            self.show(LayerRef(name, path, call, module_kind(module), type(module).__name__, True, parameters), output)
             # Indexing a leaf's tuple is an operation of its own (`getitem`), in torch.fx's names as here.
             return self.follow(output) if leaf and self.recording else output
 
         # The scope ends on an exception too: the model may catch it and go on.
-        self.handles.append(module.register_forward_pre_hook(before, prepend=True))
-        self.handles.append(module.register_forward_hook(leave, always_call=True))
-        self.handles.append(module.register_forward_hook(after))
+        # (nn.Module's own methods, because scripted modules hide theirs.)
+        self.handles.append(nn.Module.register_forward_pre_hook(module, before, prepend=True))
+        self.handles.append(nn.Module.register_forward_hook(module, leave, always_call=True))
+        self.handles.append(nn.Module.register_forward_hook(module, after))
 
     def _leave_scope(self) -> None:
         self.scopes.pop().close()
@@ -504,6 +504,8 @@ def _is_leaf(module: nn.Module) -> bool:
 
 def _is_callable(module: nn.Module) -> bool:
     """Whether a module is ever called itself; containers and quantization's FloatFunctional never are."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
     return type(module).forward is not nn.Module.forward and "Functional" not in type(module).__name__
 
 
