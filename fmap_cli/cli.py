@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -82,6 +83,21 @@ def run(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has stopped (`fmap layers | head`): say nothing, and do not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()
         return 141
+    except OSError as error:
+        # Files are written through `export.write_file`, which has its own words: what is left is standard output.
+        if error.errno not in _FULL:
+            raise
+        _abandon_stdout()
+        report(FmapError(f"cannot write to standard output: {error.strerror}."))
+        return 1
     return result if isinstance(result, int) else 0
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _abandon_stdout() -> None:
+    """Let what is still buffered go nowhere: Python would try to write it at exit, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -114,8 +115,12 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
 
 
 def dumps(document: Mapping[str, Any]) -> str:
-    """JSON in a stable order, human-readable, with no NaN or Infinity in it."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    """JSON in a stable order, human-readable, with no NaN or Infinity in it; always valid UTF-8.
+
+    Bytes of a file's name that are no UTF-8 stay the escapes that Python reads them as.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def layer_row(feature_map: FeatureMap) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 
 from .errors import FmapError
 from .records import ModelRequest
+from .units import one_line
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -92,14 +93,14 @@ class ColourMapType(click.ParamType):
 
 def remark(sentence: str) -> None:
     """Say something about a result, on stderr."""
-    click.echo(f"note: {sentence}", err=True)
+    click.echo(f"note: {one_line(sentence)}", err=True)
 
 
 def report(error: FmapError) -> None:
     """A failure as one or two lines on stderr."""
-    click.echo(f"fmap: {error.message}", err=True)
+    click.echo(f"fmap: {one_line(error.message)}", err=True)
     if error.hint:
-        click.echo(f"      {error.hint}", err=True)
+        click.echo(f"      {one_line(error.hint)}", err=True)
 
 
 def _model(function: Callable[..., Any]) -> Callable[..., Any]:

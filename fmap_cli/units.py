@@ -1,7 +1,8 @@
-"""Numbers to text."""
+"""Numbers and names to text."""
 
 from __future__ import annotations
 
+import unicodedata
 from math import isfinite
 
 
@@ -78,3 +79,19 @@ def scaled(value: int | None) -> str:
         if value >= factor:
             return f"{value / factor:.3g} {sign}"
     return str(value)
+
+
+def one_line(text: str) -> str:
+    r"""Text for people in one line: line breaks, escape sequences and bytes that are no text become visible.
+
+    A file's name may hold any of them, and none may move the terminal's cursor or end a line of a message.
+
+    >>> one_line("a\nb\x1b[31m\udcff.png"), one_line("naïve 😀.png")
+    ('a\\nb\\x1b[31m\\udcff.png', 'naïve 😀.png')
+    """
+    return "".join(sign if _is_shown(sign) else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def _is_shown(sign: str) -> bool:
+    # Joiners and variation selectors are parts of emoji and of several scripts; they move nothing.
+    return sign.isprintable() or sign in "\u200c\u200d" or unicodedata.category(sign) == "Zs"
