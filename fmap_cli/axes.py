@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .capture import Sink, capture
+from .errors import LayerError
 from .records import Axes, LayerRef
 
 _BY_RANK = {
@@ -90,6 +91,26 @@ def axes_by_module(module: nn.Module | None, shape: Sequence[int]) -> Axes | Non
     return None
 
 
+def axes_by_layout(layout: str, layer: str, shape: Sequence[int]) -> Axes:
+    """The axes a user names, one letter each: `BHWC`. Tokens (`N`) that are a square, or one more, form a grid.
+
+    Raises LayerError where they do not fit the output.
+
+    >>> axes_by_layout("BHWC", "norm", [1, 7, 7, 96]).names
+    ('B', 'H', 'W', 'C')
+    """
+    names = tuple(layout.upper())
+    if len(names) != len(shape):
+        raise LayerError(
+            f"--layout {layout} names {len(names)} axes, and layer {layer!r} puts out {len(shape)}: {list(shape)}.",
+            hint="Give one letter for each axis: B batch, C channel, T time, H height, W width, N tokens.",
+        )
+    if "N" in names:
+        usual = axes_by_rank([1, shape[names.index("N")], 1])
+        return Axes(names, "as --layout says", usual.grid, usual.prefix)
+    return Axes(names, "as --layout says")
+
+
 # -- measured ----------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +128,20 @@ class Measurement:
 
 
 _Shapes = dict[str, tuple[int, ...]]
+
+
+def within(path: str, inner: Measurement) -> Measurement:
+    """The measurement of a submodule, with its layers named from the whole network."""
+
+    def outer(name: str) -> str:
+        return f"{path}.{name}"
+
+    return Measurement(
+        tuple(replace(each, name=outer(each.name), path=outer(each.path)) for each in inner.layers),
+        {outer(name): shape for name, shape in inner.shapes.items()},
+        {outer(name): axes for name, axes in inner.axes.items()},
+        inner.how,
+    )
 
 
 def measure(

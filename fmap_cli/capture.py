@@ -55,7 +55,8 @@ def capture(
 
     `operations=False` leaves out the operations that are no module, which costs less; `paths` further limits
     the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
-    output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`.
+    output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`; so is the
+    answer of the whole network, as `KEY` or `output.0`.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
 
@@ -110,10 +111,14 @@ class _Pass:
                 self._hook(path, module)
             _current = self
             self._show_inputs(inputs)
-            if not self.operations:
-                return self.module(*inputs)
-            with _torch_function_on(), _wrapped_functions(self), _Operations(self):
-                return self.module(*inputs)
+            if self.operations:
+                with _torch_function_on(), _wrapped_functions(self), _Operations(self):
+                    output = self.module(*inputs)
+            else:
+                output = self.module(*inputs)
+            if self.watched is self.modules:
+                self._show_outputs(output)
+            return output
         finally:
             _current = outer
             for handle in self.handles:
@@ -160,6 +165,14 @@ class _Pass:
         for name, value in zip(_argument_names(self.module, len(inputs)), inputs, strict=True):
             self.claim(name)
             self.show(LayerRef(name, "", 0, "input", "input"), value)
+
+    def _show_outputs(self, output: Any) -> None:
+        """The tensors of an answer that is no single tensor: `out` and `aux` of a segmentation model, `output.0`."""
+        if isinstance(output, Tensor):
+            return
+        for key, tensor in _named_tensors(output):
+            name, call = self.claim(key if isinstance(output, dict) else f"output.{key}")
+            self.show(LayerRef(name, "", call, "output", "output"), tensor)
 
     # -- operations ------------------------------------------------------------------------------------------
 
@@ -524,6 +537,9 @@ def _named_tensors(output: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]
     """The tensors in a nested output with their keys joined by dots: `0`, `1.pool`, ..."""
     if isinstance(output, Tensor):
         yield prefix, output
+        return
+    if isinstance(getattr(output, "tensors", None), Tensor):  # torchvision's ImageList: a padded batch
+        yield prefix, output.tensors
         return
     if isinstance(output, dict):
         items: Any = output.items()

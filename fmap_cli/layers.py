@@ -94,8 +94,8 @@ class Selection:
         return [(layer, asked[layer.name]) for layer in self._seen if layer.name in asked]
 
     def _matches(self, pattern: str, layer: LayerRef, shape: Sequence[int]) -> bool:
-        if pattern == layer.name:
-            return True
+        if pattern == layer.name or (pattern == layer.path and layer.is_module and layer.call == 0):
+            return True  # a module's name stands for all tensors it puts out: `fpn` for `fpn.0`, `fpn.1`
         if any(character in pattern for character in "*?["):
             return fnmatchcase(layer.name, pattern)
         if pattern in self._modules:

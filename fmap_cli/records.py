@@ -18,7 +18,7 @@ InputKind = Literal["image", "images", "video", "image_pair"]
 `image_pair`: two tensors `[B, C, H, W]` (optical flow).
 """
 
-LayerKind = Literal["input", "conv", "linear", "norm", "act", "pool", "op", "block", "other"]
+LayerKind = Literal["input", "output", "conv", "linear", "norm", "act", "pool", "op", "block", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,8 @@ class FeatureMap:
 
     `maps` is `[N, T, H, W]` float32 (T is 1 but for video; a layer without spatial axes has T = H = W = 1 and all
     its channels). `drawn` holds the N channel indices in the order drawn; `order` says which order that is.
-    `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer.
+    `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer. `label_map` is, for an
+    answer with one map a class, the class of the largest value in each cell: `[H, W]` integers.
     """
 
     layer: LayerRef
@@ -206,6 +207,7 @@ class FeatureMap:
     maps: np.ndarray
     order: str
     notes: tuple[str, ...] = ()
+    label_map: np.ndarray | None = None
 
     @property
     def channel_count(self) -> int:
@@ -257,13 +259,25 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one forward pass over one image showed: the layers asked for, the classifier's answers if it is one.
+class Detection:
+    """One object a detector found: `box` is (top, left, bottom, right) in pixels of the look's image."""
 
-    `arrays` holds the whole outputs by layer name where they were asked for.
+    box: tuple[float, float, float, float]
+    index: int
+    label: str | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one forward pass over one image showed: the layers asked for, and the answers of a classifier or detector.
+
+    `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
+    the whole outputs by layer name where they were asked for.
     """
 
     image: ImageInput
     maps: tuple[FeatureMap, ...]
     predictions: tuple[Prediction, ...]
     arrays: dict[str, torch.Tensor]
+    detections: tuple[Detection, ...] = ()

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from .axes import Measurement, axes_by_module, axes_by_rank, channel_maps, defines_axes, measure
+from .answers import detections, label_map, plain, predictions
+from .axes import Measurement, axes_by_layout, axes_by_module, axes_by_rank, channel_maps, defines_axes, measure, within
 from .capture import Sink, capture
 from .errors import DeviceError, FmapError, LayerError, ModelError
 from .images import load_image, sample_path
@@ -29,14 +31,13 @@ from .records import (
     LoadedModel,
     Look,
     ModelRequest,
-    Prediction,
 )
 from .stats import channel_stats, layer_stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SHOWN_CHANNELS = 64
 """How many channels a figure shows unless told otherwise: an 8 × 8 grid is what a slide can hold."""
@@ -126,15 +127,21 @@ def look(
     choice: Choice = Choice(),  # noqa: B008 - frozen
     *,
     keep_arrays: bool = False,
+    least_score: float = 0.5,
+    layout: str | None = None,
 ) -> Look:
     """Run the network on one image, once, and keep what the patterns pick out; with none, the first convolution.
 
-    Raises LayerError for a pattern that picks nothing or channels that are not there, and ModelError where the
-    network fails on this input.
+    `least_score` leaves out a detector's boxes below it. `layout` names the axes of the layers picked, `BHWC`, where
+    what was measured is not wanted.
+
+    Raises LayerError for a pattern that picks nothing, channels that are not there or a layout that does not fit, and
+    ModelError where the network fails on this input.
     """
     selection = Selection(patterns or default_patterns(session.model), session.model.module)
     measurement = measure_axes(session, image) if _needs_measuring(selection, session.model.module) else None
     modules = dict(session.model.module.named_modules())
+    labels = session.model.labels
     maps: dict[str, FeatureMap] = {}
     arrays: dict[str, Tensor] = {}
 
@@ -142,14 +149,17 @@ def look(
         def sink(output: Tensor) -> None:
             if not selection.offer(layer, output.shape):
                 return
-            axes = axes_by_module(modules.get(layer.path) if layer.is_module else None, output.shape)
+            axes = axes_by_layout(layout, layer.name, output.shape) if layout else None
+            if axes is None:
+                axes = axes_by_module(modules.get(layer.path) if layer.is_module else None, output.shape)
             if axes is None and measurement is not None:
                 axes = measurement.axes.get(layer.name)
             if axes is None or len(axes.names) != output.ndim:
                 axes = axes_by_rank(output.shape)
-            maps[layer.name] = _feature_map(layer, output, axes, choice)
+            classes = label_map(output, labels) if layer.kind == "output" else None
+            maps[layer.name] = replace(_feature_map(layer, output, axes, choice), label_map=classes)
             if keep_arrays:
-                arrays[layer.name] = _plain(output).detach().to("cpu", copy=True)
+                arrays[layer.name] = plain(output).detach().to("cpu", copy=True)
             for name in maps.keys() - selection.wanted():
                 del maps[name]
                 arrays.pop(name, None)
@@ -158,12 +168,36 @@ def look(
 
     output = run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
     asked = selection.chosen()
+    seen, scale = _picture_seen(session, image)
     return Look(
-        image=image,
+        image=seen,
         maps=tuple(replace(maps[layer.name], asked=pattern) for layer, pattern in asked),
-        predictions=predictions(output, session.model.labels),
+        predictions=predictions(output, labels),
         arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
+        detections=detections(output, labels, least_score, scale),
     )
+
+
+def _picture_seen(session: Session, image: ImageInput) -> tuple[ImageInput, tuple[float, float]]:
+    """The picture that the backbone saw, and how much larger it is than the image (height, width).
+
+    torchvision's detectors resize and pad their input in a module called `transform`; running it alone is cheap.
+    Any other network saw the image as it is.
+    """
+    transform: Any = getattr(session.model.module, "transform", None)
+    if session.model.input_kind != "images" or not hasattr(transform, "image_std"):
+        return image, (1.0, 1.0)
+    with torch.no_grad():
+        batch, _ = transform([image.tensor.to(session.device, session.dtype)])
+    tensor = batch.tensors[0].float().cpu()  # [3, H, W]
+    mean = torch.tensor(transform.image_mean)[:, None, None]
+    std = torch.tensor(transform.image_std)[:, None, None]
+    unpadded = torch.zeros_like(tensor)
+    height, width = batch.image_sizes[0]
+    unpadded[:, :height, :width] = (tensor * std + mean)[:, :height, :width]
+    pixels = (unpadded.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()  # [H, W, 3]
+    scale = height / image.pixels.shape[0], width / image.pixels.shape[1]
+    return replace(image, pixels=np.ascontiguousarray(pixels)), scale
 
 
 def default_patterns(model: LoadedModel) -> tuple[str, ...]:
@@ -186,7 +220,7 @@ def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[La
     measurement = measure_axes(session, image)
     selection = Selection(patterns or ("*",), session.model.module)
     shapes: dict[str, tuple[int, ...]] = {}
-    if measurement is not None:
+    if measurement is not None and session.model.input_kind != "images":
         shapes.update(measurement.shapes)
         for layer in measurement.layers:
             selection.offer(layer, shapes[layer.name])
@@ -225,25 +259,25 @@ def _needs_measuring(selection: Selection, module: nn.Module) -> bool:
 def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
     """The axes of every layer for inputs of this image's size, measured once a size; None where that is not possible.
 
-    Detection models, which resize their input by themselves and read values on the way, cannot be measured so.
+    Of a detector, which resizes its input by itself and reads values on the way, the backbone is measured.
     """
     model = session.model
     size = tuple(image.tensor.shape)
     if size not in session.measured:
         large = sum(parameter.numel() for parameter in model.module.parameters()) >= _META_PARAMETERS
         session.measured[size] = None
+        backbone = getattr(model.module, "backbone", None) if model.input_kind == "images" else None
+        if model.input_kind == "images" and not isinstance(backbone, nn.Module):
+            return None
         for on_meta in (True, False) if large or model.input_kind == "video" else (False, True):
-            if model.input_kind == "images":
-                break
+            blank = partial(_blank_inputs, session, on_meta)
             try:
-                session.measured[size] = measure(
-                    model.module,
-                    partial(_blank_inputs, session, on_meta),
-                    (size[1], size[2]),
-                    model.frames,
-                    on_meta=on_meta,
-                    rebuild=model.rebuild,
-                )
+                if backbone is not None:
+                    session.measured[size] = within("backbone", measure(backbone, blank, (256, 256), on_meta=on_meta))
+                else:
+                    session.measured[size] = measure(
+                        model.module, blank, (size[1], size[2]), model.frames, on_meta=on_meta, rebuild=model.rebuild
+                    )
                 break
             except Exception:
                 continue  # the pass over the image itself will say what is wrong
@@ -339,7 +373,7 @@ def input_notes(model: LoadedModel) -> tuple[str, ...]:
 
 def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) -> FeatureMap:
     """The numbers of a layer's output, and copies of the maps to draw."""
-    values = _plain(output)
+    values = plain(output)
     maps = channel_maps(values, axes)  # [C, T, H, W]
     channels = channel_stats(maps.reshape(len(maps), -1))
     drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))
@@ -362,13 +396,6 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
         order=order,
         notes=tuple(notes),
     )
-
-
-def _plain(output: Tensor) -> Tensor:
-    """An output as ordinary numbers: a quantized tensor's values, a complex one's magnitudes."""
-    if output.is_quantized:
-        return output.dequantize()
-    return output.abs() if output.is_complex() else output
 
 
 def _most_shown(maps: Tensor) -> int:
@@ -406,33 +433,6 @@ def choose_channels(
     ranked = np.argsort(-np.where(np.isnan(key), -np.inf, key), kind="stable")[:top]
     names = {"std": "standard deviation", "mean": "mean", "max": "maximum", "l2": "L2 norm"}
     return ranked, f"{len(ranked)} of {count} channels, largest {names[choice.by]} first"
-
-
-# -- answers -----------------------------------------------------------------------------------------------------
-
-
-def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tuple[Prediction, ...]:
-    """The likeliest classes where the output is `[1, K]` scores, most likely first; else nothing.
-
-    Scores become probabilities by softmax in float64, unless they are probabilities already.
-
-    >>> [(p.label, round(p.probability, 3)) for p in predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"])]
-    [('dog', 0.881), ('cat', 0.119)]
-    """
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 1 or output.shape[1] < 2:
-        return ()
-    scores = _plain(output)[0].double().cpu()
-    if labels is not None and len(labels) != len(scores):
-        return ()
-    if not scores.isfinite().all():
-        return ()
-    already = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
-    chances = scores if already else scores.softmax(0)
-    values, indices = chances.topk(min(count, len(chances)))
-    return tuple(
-        Prediction(int(i), labels[int(i)] if labels is not None else None, float(p))
-        for p, i in zip(values, indices, strict=True)
-    )
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

@@ -85,7 +85,19 @@ ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
     metavar="FILE",
     help="Also write the layers' whole outputs: .npz, .safetensors or .pt.",
 )
-@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@click.option(
+    "--layout",
+    metavar="AXES",
+    help="Axes of an .npy array (HWC, CHW, NHWC, NCHW, HW), or, beginning with B, of the layers' outputs (BHWC, BNC)"
+    " where what is measured is not wanted.",
+)
+@click.option(
+    "--score",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Least score of the boxes a detector's figures show.",
+)
 @click.option("--inline", is_flag=True, help="Also draw the figure in the terminal.")
 @json_option
 def command(
@@ -107,18 +119,30 @@ def command(
 
     from ..session import look, open_session, read_image
 
+    layout: str | None = options["layout"]
+    of_outputs = layout is not None and layout[:1].upper() == "B"
     session = open_session(request, remark)
     output = _Output(session, drawing, options)
     failures: list[FmapError] = []
     for source in images or (None,):
         try:
-            image = read_image(session, source, remark, options["layout"])
+            image = read_image(session, source, remark, None if of_outputs else layout)
         except ImageError as error:
             failures.append(error)
             if len(images) > 1:
                 report(error)
             continue
-        output.add(look(session, image, layers, choice, keep_arrays=options["save"] is not None))
+        output.add(
+            look(
+                session,
+                image,
+                layers,
+                choice,
+                keep_arrays=options["save"] is not None,
+                least_score=options["score"],
+                layout=layout if of_outputs else None,
+            )
+        )
     if len(failures) == max(len(images), 1) == 1:
         raise failures[0]
     output.finish(as_json, inline=options["inline"])
@@ -180,7 +204,7 @@ class _Output:
         model = self.session.model
         dtype = str(self.session.dtype).removeprefix("torch.")
         caption = Caption(model.name, model.weights, str(self.session.device), dtype, model.labels)
-        return layer_figure(feature_map, look.image, caption, self.drawing)
+        return layer_figure(feature_map, look.image, caption, self.drawing, look.detections)
 
     def _free_name(self, look: Look, feature_map: FeatureMap) -> Path:
         """A name that this run has not used: two images may share a stem."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import units
+from ..errors import OutputError
 from ..grid import (
     BACKGROUND,
     CONSTANT_RGB,
@@ -21,7 +23,8 @@ from ..grid import (
     palette,
     place,
 )
-from ..records import Drawing, FeatureMap, ImageInput
+from ..records import Detection, Drawing, FeatureMap, ImageInput
+from .answers import draw_boxes, draw_label_map
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
 from .tiles import DIVERGING, SEQUENTIAL, Scale, overlay_colours, scale_of, tile_colours
 
@@ -29,6 +32,9 @@ _MARGIN = 36
 _SIDE = 380  # width of the left column
 _AREA = (1120, 1240)  # height and width that the tiles fill where they can
 _SMALLEST_TILE, _LARGEST_TILE = 76, 620
+_LOWEST_TILE = 16
+_ASPECTS = (1 / 4, 8)  # width / height of the narrowest and the widest tile; maps beyond are stretched into it
+_LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 _CAPTION = 22
 _GAP = 10
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 30, 16, 13
@@ -49,43 +55,56 @@ class Caption:
     labels: tuple[str, ...] | None = None
 
 
-def layer_figure(feature_map: FeatureMap, image: ImageInput, caption: Caption, drawing: Drawing) -> Scene:
-    """The figure of one layer for one image."""
+def layer_figure(
+    feature_map: FeatureMap,
+    image: ImageInput,
+    caption: Caption,
+    drawing: Drawing,
+    detections: Sequence[Detection] = (),
+) -> Scene:
+    """The figure of one layer for one image; a detector's boxes are drawn on the image."""
     scene = Scene()
     scale = scale_of(feature_map, drawing)
     right = _MARGIN * 2 + _SIDE
-    top = _draw_title(scene, feature_map, image, caption)
+    top = _MARGIN + 82
     if feature_map.is_map:
-        bottom, edge = _draw_tiles(scene, feature_map, image, scale, drawing, top, right)
+        bottom, edge = _draw_tiles(scene, feature_map, image, caption, scale, drawing, top, right)
     else:
         bottom, edge = _draw_values(scene, feature_map, caption, scale, top, right)
-    bottom = max(bottom, _draw_side(scene, feature_map, image, caption, scale, drawing, top))
+    bottom = max(bottom, _draw_side(scene, feature_map, image, caption, scale, drawing, top, detections))
     scene.width = max(edge, right + 560) + _MARGIN
     scene.height = bottom + _MARGIN
+    _draw_title(scene, feature_map, image, caption)
     return scene
 
 
 # -- words -------------------------------------------------------------------------------------------------------
 
 
-def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, caption: Caption) -> int:
-    layer = feature_map.layer
-    scene.add(Text(_MARGIN, _MARGIN - 6, layer.name, _TITLE_SIZE, bold=True))
-    after = _MARGIN + text_width(layer.name, _TITLE_SIZE, bold=True) + 16
-    scene.add(Text(after, _MARGIN + 4, _what(feature_map), 22, GRAY))
-    line = f"{_extent(feature_map)} from {_file_name(image)}, as {caption.model} computes them"
-    scene.add(Text(_MARGIN, _MARGIN + 36, line, 18, GRAY))
-    return _MARGIN + 82
+def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, caption: Caption) -> None:
+    """Two lines over the page's whole width; what is too long for it stands in full in the left column."""
+    room = scene.width - 2 * _MARGIN
+    name = shorten(units.one_line(feature_map.layer.name), room, _TITLE_SIZE, bold=True)
+    scene.add(Text(_MARGIN, _MARGIN - 6, name, _TITLE_SIZE, bold=True))
+    after = text_width(name, _TITLE_SIZE, bold=True) + 16
+    if after + 60 < room:
+        what = shorten(units.one_line(_what(feature_map)), room - after, 22)
+        scene.add(Text(_MARGIN + after, _MARGIN + 4, what, 22, GRAY))
+    model = units.one_line(caption.model)
+    line = f"{_extent(feature_map)} from {_file_name(image)}, as {model} computes them"
+    scene.add(Text(_MARGIN, _MARGIN + 36, shorten(line, room, 18), 18, GRAY))
 
 
 def _what(feature_map: FeatureMap) -> str:
     layer = feature_map.layer
-    words = layer.type_name if layer.is_module or layer.kind == "input" else f"operation {layer.type_name}"
+    if layer.kind in ("input", "output"):
+        return "what the network is given" if layer.kind == "input" else "the network's answer"
+    words = layer.type_name if layer.is_module else f"operation {layer.type_name}"
     return f"{words}, call {layer.call + 1}" if layer.call else words
 
 
 def _file_name(image: ImageInput) -> str:
-    return Path(image.name).name
+    return units.one_line(Path(image.name).name)
 
 
 def _extent(feature_map: FeatureMap) -> str:
@@ -106,6 +125,7 @@ def _draw_side(
     scale: Scale,
     drawing: Drawing,
     top: int,
+    detections: Sequence[Detection],
 ) -> int:
     """The left column: the crop, the facts, the scale. Returns where it ends."""
     height, width = image.pixels.shape[:2]
@@ -114,8 +134,11 @@ def _draw_side(
     y = top + shown[0] + 6
     scene.add(Text(_MARGIN, y, f"what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
     y += 34
+    draw_boxes(scene, detections, (height, width), (top, _MARGIN), shown)
+    if feature_map.label_map is not None and caption.labels is not None:
+        y = draw_label_map(scene, feature_map.label_map, image.pixels, caption.labels, (y, _MARGIN), shown) + 16
     for name, value in _facts(feature_map, image, caption):
-        lines = wrap(value, _SIDE - 96, _TEXT_SIZE)
+        lines = wrap(units.one_line(value), _SIDE - 96, _TEXT_SIZE)
         scene.add(Text(_MARGIN, y, name, _TEXT_SIZE, GRAY))
         for line in lines:
             scene.add(Text(_MARGIN + 96, y, line, _TEXT_SIZE))
@@ -173,7 +196,11 @@ def _draw_scale(scene: Scene, feature_map: FeatureMap, scale: Scale, drawing: Dr
     if scale.shared and len(scale.low) and scale.low[0] == -scale.high[0]:
         scene.add(Text(_MARGIN + _SIDE / 2, y, "0", _SMALL_SIZE, align="middle"))
     y += 26
-    for line in wrap(_scale_in_words(scale, drawing), _SIDE, _SMALL_SIZE):
+    words = _scale_in_words(scale, drawing)
+    shape = (feature_map.maps.shape[2], feature_map.maps.shape[3])
+    if not drawing.overlay and shape[1] / shape[0] != _tile_aspect(shape):
+        words += " Tiles are stretched: a unit is not drawn square."
+    for line in wrap(words, _SIDE, _SMALL_SIZE):
         scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
         y += 18
     return _draw_special_colours(scene, feature_map, scale, y + 6)
@@ -196,7 +223,7 @@ def _draw_special_colours(scene: Scene, feature_map: FeatureMap, scale: Scale, y
     drawn = feature_map.drawn
     channels = feature_map.channels
     legend: list[tuple[Colour, str]] = []
-    constant = int((~(scale.high > scale.low)).sum())
+    constant = int((scale.high == scale.low).sum())
     if constant:
         legend.append((CONSTANT_RGB, f"constant over the whole map ({constant} of the tiles)"))
     if channels.nan[drawn].any():
@@ -223,6 +250,7 @@ def _draw_tiles(
     scene: Scene,
     feature_map: FeatureMap,
     image: ImageInput,
+    caption: Caption,
     scale: Scale,
     drawing: Drawing,
     top: int,
@@ -230,10 +258,15 @@ def _draw_tiles(
 ) -> tuple[int, int]:
     """The grid of tiles with their captions. Returns the bottom and right edge."""
     count, frames = feature_map.maps.shape[:2]
-    shape = image.pixels.shape[:2] if drawing.overlay else feature_map.maps.shape[2:]
-    columns, tile = _layout(count, frames, (shape[0], shape[1]), drawing.tile)
-    gap = (_CAPTION + _GAP // 2, _GAP if frames == 1 else 2)
-    placement = Placement(count * frames, columns, tile, gap)
+    name_width = max((text_width(str(channel), _SMALL_SIZE, bold=True) for channel in feature_map.drawn), default=0)
+    placement = _layout(count, frames, _drawn_shape(feature_map, image, drawing), drawing.tile, ceil(name_width))
+    tile = placement.tile
+    if placement.size[0] * placement.size[1] > _LARGEST_PAGE_PX:
+        across, down = units.count(placement.size[1]), units.count(placement.size[0])
+        raise OutputError(
+            f"the figure of layer {feature_map.layer.name!r} would be {across} pixels wide and {down} high.",
+            hint="Draw fewer channels (--top, --channels) or smaller tiles (--tile).",
+        )
     if drawing.overlay:
         colours = overlay_colours(feature_map, scale, image.pixels, tile)
     else:
@@ -241,42 +274,67 @@ def _draw_tiles(
     for index in range(count):
         first = placement.corner(index * frames)
         last = placement.corner(index * frames + frames - 1)
-        width = last[1] - first[1] + tile[1]
-        _draw_caption(scene, feature_map, index, left + first[1], top + first[0] + tile[0] + 3, width)
+        width = last[1] - first[1] + tile[1] - (0 if frames == 1 else _GAP)
+        _draw_caption(scene, feature_map, caption, index, left + first[1], top + first[0] + tile[0] + 3, width)
     height, width = placement.size
     scene.items.insert(0, Picture(left, top, place(colours, placement, WHITE), (height, width)))
     return top + height + _CAPTION, left + width
 
 
-def _layout(count: int, frames: int, shape: tuple[int, int], asked: int | None) -> tuple[int, tuple[int, int]]:
-    """How many tiles across, and a tile's height and width: a whole multiple of the map where that fits."""
-    aspect = shape[1] / shape[0]
-    gap = (_CAPTION + _GAP // 2, _GAP)
-    groups = fit_columns(count, aspect * frames, _AREA, gap)  # channels across
+def _drawn_shape(feature_map: FeatureMap, image: ImageInput, drawing: Drawing) -> tuple[int, int]:
+    """Height and width of what a tile shows: the map, or the photo under it."""
+    height, width = image.pixels.shape[:2] if drawing.overlay else feature_map.maps.shape[2:]
+    return height, width
+
+
+def _tile_aspect(shape: tuple[int, int]) -> float:
+    """A tile's width / height: its map's, but for those that would be lines."""
+    return min(max(shape[1] / shape[0], _ASPECTS[0]), _ASPECTS[1])
+
+
+def _layout(count: int, frames: int, shape: tuple[int, int], asked: int | None, name_width: int) -> Placement:
+    """How many tiles across, and a tile's size: a whole multiple of the map where one is near what fits."""
+    aspect = _tile_aspect(shape)
+    down, across = _CAPTION + _GAP // 2, _GAP
+    groups = fit_columns(count, aspect * frames, _AREA, (down, across))  # channels across
     rows = ceil(count / groups)
     room = min(
-        (_AREA[0] - (rows - 1) * gap[0]) / rows,
-        (_AREA[1] - (groups - 1) * gap[1]) / groups / frames / aspect,
+        (_AREA[0] - (rows - 1) * down) / rows,
+        (_AREA[1] - (groups - 1) * across) / groups / frames / aspect,
     )
-    height = min(max(room, _SMALLEST_TILE), _LARGEST_TILE)
+    height = min(max(room, _SMALLEST_TILE / aspect, _LOWEST_TILE), _LARGEST_TILE)
     if asked is not None:
         height = asked
-    elif height >= shape[0]:
-        height = height // shape[0] * shape[0]
-    tile = (max(round(height), 1), max(round(height * aspect), 1))
-    most = max(min(int((_AREA[1] + gap[1]) // (tile[1] * frames + gap[1])), count), 1)
-    if height <= room:  # rounding left room to spare: take it where that fills the last row
+        tile = (asked, max(round(asked * aspect), 1))
+    else:
+        tile = (_near_multiple(height, shape[0]), _near_multiple(height * aspect, shape[1]))
+    # The name under a narrow tile needs room too.
+    across = max(_GAP if frames == 1 else 2, ceil((name_width + 6) / frames) - tile[1])
+    most = max(min(int((_AREA[1] + across) // ((tile[1] + across) * frames)), count), 1)
+    if height <= room and asked is None:  # rounding left room to spare: take it where that fills the last row
         groups = min(range(groups, max(most, groups) + 1), key=lambda columns: (-count % columns, columns))
     else:
         groups = most
-    return groups * frames, tile
+    return Placement(count * frames, groups * frames, tile, (down, across))
 
 
-def _draw_caption(scene: Scene, feature_map: FeatureMap, index: int, x: int, y: int, width: int) -> None:
+def _near_multiple(size: float, units_across: int) -> int:
+    """A whole number of pixels a unit where that is near `size`, so that all units are drawn alike."""
+    for pixels in (size // units_across, size // units_across + 1):
+        if pixels and 0.75 <= pixels * units_across / size <= 1.15:
+            return int(pixels) * units_across
+    return max(round(size), 1)
+
+
+def _draw_caption(
+    scene: Scene, feature_map: FeatureMap, caption: Caption, index: int, x: int, y: int, width: int
+) -> None:
     """A tile's channel on the left under it, its range on the right, as precisely as there is room."""
     channel = int(feature_map.drawn[index])
     low, high = float(feature_map.channels.min[channel]), float(feature_map.channels.max[channel])
     name = str(channel)
+    if feature_map.label_map is not None and caption.labels is not None:
+        name = shorten(f"{channel} {caption.labels[channel].strip('_')}", width - 60, _SMALL_SIZE, bold=True)
     scene.add(Text(x, y, name, _SMALL_SIZE, INK, bold=True))
     room = width - text_width(name, _SMALL_SIZE, bold=True) - 8
     colour = _FAINT_INK if is_faint(feature_map, channel) else GRAY
@@ -318,30 +376,46 @@ def _draw_values(
 
 def _draw_strip(scene: Scene, feature_map: FeatureMap, values: np.ndarray, top: int, left: int) -> int:
     """Every value as a cell, in rows; where each channel has several (tokens), a row each."""
+    count = len(values)
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
     cmap = SEQUENTIAL
     if low < 0:
         cmap, high = DIVERGING, max(high, -low)
         low = -high
+    values, share = _thinned(values)
     codes = colour_codes(values.T[None], np.array([low]), np.array([high]))[0]  # [T, N]
     if values.shape[1] == 1:
-        across = min(len(values), 64)
+        across = min(len(values), 64 if len(values) <= 64 * 210 else _AREA[1] // 2)
         padded = np.full(ceil(len(values) / across) * across, BACKGROUND, np.uint16)
         padded[: len(values)] = codes[0]
         codes = padded.reshape(-1, across)
-        words = f"All {units.count(len(values))} values, {across} a row from channel {feature_map.drawn[0]}"
+        words = f"All {units.count(count)} values, {across * share} a row from channel {feature_map.drawn[0]}"
     else:
-        words = f"{values.shape[1]} tokens (down) by {len(values)} channels (across)"
+        words = f"{values.shape[1]} tokens (down) by {count} channels (across)"
     cell = max(min(_AREA[1] // codes.shape[1], 40), 1)
     down = max(min(cell, 420 // codes.shape[0]), 1)
     size = (int(codes.shape[0]) * down, int(codes.shape[1]) * cell)
     words += f": {units.number(low)} {'blue' if low < 0 else 'dark'} to {units.number(high)} "
     words += "red, white is zero." if low < 0 else "bright."
-    scene.add(Text(left, top, words, _TEXT_SIZE, GRAY))
+    if share > 1:
+        words += f" Each cell is the mean of {share}."
+    scene.add(Text(left, top, shorten(words, _AREA[1], _TEXT_SIZE), _TEXT_SIZE, GRAY))
     pixels = np.ascontiguousarray(lookup(palette(cmap))[codes])
     scene.add(Picture(left, top + 30, pixels, size))
     return top + 30 + size[0]
+
+
+def _thinned(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Values `[N, T]` few enough to have a pixel each, and how many channels each is the mean of."""
+    most = _AREA[1] if values.shape[1] > 1 else _AREA[1] // 2 * 420
+    share = ceil(len(values) / most)
+    if share == 1:
+        return values, 1
+    starts = np.arange(0, len(values), share)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.add.reduceat(values.astype(np.float64), starts, axis=0)
+    return sums / np.diff([*starts, len(values)])[:, None], share
 
 
 def _draw_bars(
@@ -356,7 +430,7 @@ def _draw_bars(
     ranked = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[:20]
     named = labels is not None and len(labels) == len(values)
     names = [labels[feature_map.drawn[i]] if named and labels else str(feature_map.drawn[i]) for i in ranked]
-    column = min(max(text_width(name, _TEXT_SIZE) for name in names) + 16, 360)
+    column = min(max(text_width(units.one_line(name), _TEXT_SIZE) for name in names) + 16, 360)
     finite = values[ranked][np.isfinite(values[ranked])]
     low = min(finite.min(initial=0.0), 0.0)
     span = (max(finite.max(initial=0.0), 0.0) - low) or 1.0
@@ -366,7 +440,11 @@ def _draw_bars(
     y = top + 32
     for name, index in zip(names, ranked, strict=True):
         value = float(values[index])
-        scene.add(Text(left + column - 12, y, shorten(name, column - 12, _TEXT_SIZE), _TEXT_SIZE, align="right"))
+        scene.add(
+            Text(
+                left + column - 12, y, shorten(units.one_line(name), column - 12, _TEXT_SIZE), _TEXT_SIZE, align="right"
+            )
+        )
         length = abs(value) / span * room if np.isfinite(value) else 0.0
         start = zero - length if value < 0 else zero
         scene.add(Box(start, y + 1, max(length, 1), 18, _BAR_BELOW if value < 0 else _BAR))
