@@ -5,6 +5,7 @@ Only names are looked at here. Needs no torch, and Pillow only where a folder is
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import glob
 import os
@@ -97,15 +98,37 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _by_pattern(pattern: str) -> list[str]:
     found: list[str] = []
-    for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 -- absolute patterns too, as typed
-        found += _in_folder(path) if Path(path).is_dir() and "**" not in pattern else [path]
-    if "**" in pattern:  # it has been in the folders already
-        found = [path for path in found if not Path(path).is_dir()]
+    for path in _below_any_depth(pattern) if "**" in Path(pattern).parts else sorted(glob.glob(pattern)):  # noqa: PTH207
+        found += _in_folder(path) if Path(path).is_dir() else [path]
     if not found:
         raise ImageError(
             f"no file matches {pattern!r}.", hint="Check the path; a folder's name alone takes all images below it."
         )
     return found
+
+
+def _below_any_depth(pattern: str) -> Iterator[str]:
+    """The files that a pattern with `**` matches. The glob module would follow a loop of links for ever."""
+    parts = Path(pattern).parts
+    at = parts.index("**")
+    top = str(Path(*parts[:at]))
+    for folder in sorted(glob.glob(top)) if glob.has_magic(top) else [top]:  # noqa: PTH207
+        for path in _files_below(folder, set()) if Path(folder).is_dir() else ():
+            if _fits(Path(path).relative_to(folder).parts, parts[at:]):
+                yield str(Path(path))
+
+
+def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether a path, name by name, is what a pattern means; `**` is any number of names.
+
+    >>> _fits(["a", "b", "c.png"], ["**", "*.png"]), _fits(["a", "b.png"], ["*.png"])
+    (True, False)
+    """
+    if not names or not patterns:
+        return not names and all(pattern == "**" for pattern in patterns)
+    if patterns[0] == "**":
+        return _fits(names, patterns[1:]) or _fits(names[1:], patterns)
+    return fnmatch.fnmatchcase(names[0], patterns[0]) and _fits(names[1:], patterns[1:])
 
 
 def _no_images(folder: str) -> ImageError:
