@@ -16,10 +16,14 @@ So after `load_torchvision()` nothing of this is left but one forwarding functio
 not as expected (`_deferral_fits`), this steps aside and the import is an ordinary one.
 
 Beside that, the garbage collector rests during the import (`_collector_resting`).
+
+timm imports `torch._dynamo` too: it marks five methods with `torch.compiler.disable`, which is done by then, three
+quarters of its import. `load_timm` has the mark made later, when such a method runs beside a compiler.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import importlib.util
@@ -29,7 +33,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = "torch._dynamo"
@@ -53,6 +57,47 @@ def load_torchvision() -> ModuleType:
             with _dynamo_deferred() if _deferral_fits() else nullcontext():
                 importlib.import_module("torchvision")
     return importlib.import_module("torchvision")
+
+
+def load_timm() -> ModuleType:
+    """timm, imported as torchvision is above. Raises ImportError where it is not installed."""
+    load_torchvision()
+    if "timm" not in sys.modules:
+        with _collector_resting(), _compiler_disabled_later():
+            importlib.import_module("timm")
+    return importlib.import_module("timm")
+
+
+@contextmanager
+def _compiler_disabled_later() -> Iterator[None]:
+    """`torch.compiler.disable`, used as a plain decorator, waits with its import of `torch._dynamo`.
+
+    A function so marked is itself until dynamo is imported, without which nothing is compiled; from then on it is
+    what the real decorator makes of it. Any other use of the decorator is the real one at once.
+    """
+    import torch.compiler
+
+    real = torch.compiler.disable
+
+    def disable(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs or not isinstance(fn, FunctionType) or _PACKAGE in sys.modules:
+            return real(fn, *args, **kwargs)
+        made: list[Any] = []
+
+        @functools.wraps(fn)
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            if not made and _PACKAGE in sys.modules:
+                made.append(real(fn))
+            return (made[0] if made else fn)(*args, **kwargs)
+
+        marked._torchdynamo_disable = True  # type: ignore[attr-defined]  # as on what the real one returns
+        return marked
+
+    torch.compiler.disable = disable
+    try:
+        yield
+    finally:
+        torch.compiler.disable = real
 
 
 def _deferral_fits() -> bool:

@@ -47,9 +47,9 @@ class LoadedModel:
 
     `name` is the spec as shown to the user, `weights` says where the numbers come from on every output
     (`IMAGENET1K_V1`, a file's name, `random (seed 0)`). `labels` are the classes of the answer in order,
-    None where they are not known. `frames` is the length of the clip a video model takes. `notes` are
-    sentences the user should read on stderr. `rebuild` makes the same network, with weights of no meaning, for
-    another square input, where it is built for one size.
+    None where they are not known, empty where the answer is no list of classes. `frames` is the length of the
+    clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild` makes the same
+    network, with weights of no meaning, for another square input, where it is built for one size.
     """
 
     module: torch.nn.Module

@@ -13,8 +13,8 @@ from ..options import json_option
 def command(pattern: str | None, as_json: bool) -> None:
     """List the models there are, with sizes, weights and accuracy, without building one.
 
-    PATTERN is a glob ('resnet*') or a part of a name. Any of them is a --model for the other commands; so is your
-    own network, as package.module:factory or path/to/file.py:factory.
+    PATTERN is a glob ('resnet*') or a part of a name; timm:PATTERN lists timm's models. Any of them is a --model for
+    the other commands; so is your own network, as package.module:factory or path/to/file.py:factory.
 
     \b
       fmap models 'resnet*'

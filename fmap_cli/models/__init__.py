@@ -2,6 +2,7 @@
 
     efficientnet_lite0            the model that comes with fmap (`embedded`)
     resnet18, swin_t, ...         torchvision's models by name (`torchvision_zoo`)
+    timm:NAME                     timm's models (`timm_zoo`); the extra `[timm]` brings it
     package.module:make           a function, class or module of your own (`factory`)
     path/to/file.py:make          the same, in a file
 
@@ -59,6 +60,12 @@ def load_model(
         from fmap_cli.models import embedded
 
         return embedded.load(weights, seed=seed, wishes=wishes)
+    if spec.startswith("timm:"):
+        from fmap_cli.models import timm_zoo
+
+        return timm_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say)
+    if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+        raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     if ":" in spec:
         from fmap_cli.models import factory
 
@@ -74,11 +81,17 @@ def load_model(
 def catalog(pattern: str | None = None) -> list[ModelEntry]:
     """Every model that has a name, the embedded one first, from metadata alone: no model is built.
 
-    `pattern` is a glob or a part of the name, in any case. Raises ModelError where nothing matches.
+    `pattern` is a glob or a part of the name, in any case; `timm:PATTERN` lists timm's models instead. Raises
+    ModelError where nothing matches.
 
     >>> [entry.name for entry in catalog("resnet1?")]
     ['resnet18']
     """
+    if pattern is not None and pattern.lower().startswith("timm:"):
+        from fmap_cli.models import timm_zoo
+
+        return timm_zoo.entries(pattern[len(timm_zoo.PREFIX) :])
+
     from fmap_cli.models import embedded, torchvision_zoo
 
     entries = [embedded.entry(), *torchvision_zoo.entries()]
@@ -97,6 +110,10 @@ def _unknown_model(spec: str) -> ModelError:
             f"{spec} is a file; which function or class in it makes the network?",
             hint=f"Name it after a colon: `--model {spec}:NAME`.",
         )
+    from fmap_cli.models import timm_zoo
+
+    if timm_zoo.has(spec):
+        return ModelError(f"torchvision has no model {spec!r}", hint=f"timm has: `--model timm:{spec}`.")
     return ModelError(f"unknown model {spec!r}", hint=_near(spec))
 
 

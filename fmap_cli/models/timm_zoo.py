@@ -128,16 +128,18 @@ def _architecture(spec: str, asked: str) -> _Architecture:
     name, _, tag = asked.partition(".")
     if not name or not timm.is_model(name):
         raise ModelError(f"timm has no model {asked!r}", hint=_near(asked))
-    with building.quiet():
-        cfg = timm.get_pretrained_cfg(asked) if not tag or tag in _tags(name) else None
-    if tag and cfg is None:
+    cfgs = timm.models.get_arch_pretrained_cfgs(name)
+    if tag and asked not in cfgs:
         tags = _tags(name)
         near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.5) or tags
         raise ModelError(
             f"timm's {name} has no weights tagged {tag!r}",
             hint=f"It has {_listed(near)}." if tags else f"timm has no weights for it: `--model {PREFIX}{name}`.",
         )
-    return _Architecture(spec, name, tag or (cfg.tag or "" if cfg is not None else ""), cfg or _usual())
+    cfg = cfgs.get(asked) or timm.get_pretrained_cfg(name)
+    if cfg is None:
+        return _Architecture(spec, name, "", _usual())
+    return _Architecture(spec, name, tag or cfg.tag or "", cfg)
 
 
 def _usual() -> Any:
@@ -164,7 +166,7 @@ def _tag_named(which: _Architecture, weights: str) -> str | None:
 
 
 def _near(asked: str) -> str:
-    name, _, tag = asked.partition(".")
+    name = asked.partition(".")[0]
     known = list(_timm().list_models())
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
     wished = f"Did you mean {' or '.join(PREFIX + match for match in near)}? " if near else ""
@@ -249,10 +251,7 @@ def _load_from_source(
     cfg = _timm().models.PretrainedCfg(**{**found, "custom_load": False, "state_dict": None})
     which = _Architecture(spec, str(found.get("architecture", asked)), "", cfg)
     label = asked if known == "default" else f"random (seed {seed})"
-    model = _loaded(which, module, label, wishes)
-    if which.one_size and _timm().is_model(which.name):
-        return model
-    return model
+    return _loaded(which, module, label, wishes)
 
 
 def _with_timms_weights(
@@ -261,23 +260,21 @@ def _with_timms_weights(
     """The network as timm makes it with its own weights, fetched where they are not in the cache yet."""
     timm = _timm()
     host = _host(name, cfg)
-    unreachable = None
-    if host is not None and not _is_cached(cfg):
+    if host is not None and not _is_cached(name, cfg):
         unreachable = _unreachable(host)
-        if unreachable is None:
-            say(f"Downloading timm's {name} from {host}, once")
-    options = {"pretrained": True, **arguments}
-    try:
-        with building.quiet(), _hub_quiet(offline=unreachable is not None):
-            module: torch.nn.Module = timm.create_model(name, **options)
-    except Exception as error:
         if unreachable is not None:
-            reason = f"{host}: {unreachable}"
-        else:
-            reason = _first_line(error)
+            raise WeightsError(f"cannot download timm's {name} from {host}: {unreachable}", hint=_INSTEAD)
+        say(f"Downloading timm's {name} from {host}, once")
+        host_answers = True
+    else:
+        host_answers = host is not None and _unreachable(host) is None
+    try:
+        with building.quiet(), _hub_quiet(offline=not host_answers):
+            module: torch.nn.Module = timm.create_model(name, **{"pretrained": True, **arguments})
+    except Exception as error:
         if host is None:
-            raise ModelError(f"timm cannot load {name}: {reason}") from error
-        raise WeightsError(f"cannot download timm's weights {name}: {reason}", hint=_INSTEAD) from error
+            raise ModelError(f"timm cannot load {name}: {_first_line(error)}") from error
+        raise WeightsError(f"timm cannot load its weights {name}: {_first_line(error)}", hint=_INSTEAD) from error
     return module
 
 
@@ -292,19 +289,16 @@ def _host(name: str, cfg: Any | None) -> str | None:
     return urlsplit(constants.ENDPOINT).netloc
 
 
-def _is_cached(cfg: Any | None) -> bool:
-    """Whether the pretrained set's file is on this machine; a wrong no costs a sentence, nothing else."""
-    if cfg is None:
-        return False
-    if cfg.hf_hub_id:
-        from huggingface_hub import try_to_load_from_cache
-
-        names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-        repository, _, revision = cfg.hf_hub_id.partition("@")
-        return any(isinstance(try_to_load_from_cache(repository, each, revision=revision or None), str) for each in names)
+def _is_cached(name: str, cfg: Any | None) -> bool:
+    """Whether anything of what the model needs is on this machine already."""
     import torch.hub
+    from huggingface_hub import constants
 
-    return Path(torch.hub.get_dir(), "checkpoints", str(cfg.url).rpartition("/")[2]).exists()
+    repository = cfg.hf_hub_id if cfg is not None else name.partition(":")[2]
+    if not repository:
+        return Path(torch.hub.get_dir(), "checkpoints", str(getattr(cfg, "url", "")).rpartition("/")[2]).is_file()
+    folder = f"models--{repository.partition('@')[0].replace('/', '--')}"
+    return any(Path(constants.HF_HUB_CACHE, folder, "snapshots").glob("*/*"))
 
 
 def _unreachable(host: str) -> str | None:
