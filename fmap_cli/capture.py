@@ -50,13 +50,14 @@ def capture(
     *,
     operations: bool = True,
     paths: Collection[str] | None = None,
+    entered: Callable[[str], None] | None = None,
 ) -> Any:
     """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
 
     `operations=False` leaves out the operations that are no module, which costs less; `paths` further limits
     the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
     output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`; so is the
-    answer of the whole network, as `KEY` or `output.0`.
+    answer of the whole network, as `KEY` or `output.0`. `entered` is told the path of each module as its call begins.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
 
@@ -73,7 +74,7 @@ def capture(
     with _eval_mode(module), torch.no_grad():
         if not operations and paths is not None and not paths:
             return module(*inputs)
-        return _Pass(module, watcher, operations, paths).run(inputs)
+        return _Pass(module, watcher, operations, paths, entered).run(inputs)
 
 
 @contextmanager
@@ -91,9 +92,17 @@ def _eval_mode(module: nn.Module) -> Iterator[None]:
 class _Pass:
     """The state of one capture: who is being called, which names are taken, what descends from the input."""
 
-    def __init__(self, module: nn.Module, watcher: Watcher, operations: bool, paths: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        watcher: Watcher,
+        operations: bool,
+        paths: Collection[str] | None,
+        entered: Callable[[str], None] | None = None,
+    ) -> None:
         self.module = module
         self.watcher = watcher
+        self.entered = entered
         self.operations = operations
         self.scopes: list[_Scope] = []
         self.taken: dict[str, int] = {}  # base name -> counter of the last name given out
@@ -133,6 +142,8 @@ class _Pass:
 
         def before(_module: nn.Module, _args: Any) -> None:
             if _current is self:  # a sink may run the same module in a capture of its own
+                if self.entered is not None:
+                    self.entered(path)
                 self.scopes.append(_Scope(path, leaf))
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
