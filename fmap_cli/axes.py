@@ -395,7 +395,7 @@ def channel_maps(output: Tensor, axes: Axes) -> Tensor:
             names[at] = "T"
     channels = [at for at, name in enumerate(names) if name in ("C", "?", "N")]
     others = [names.index(name) for name in ("T", "H", "W") if name in names]
-    output = output.permute(*channels, *others)
+    output = output.permute((*channels, *others))  # a tuple: a value without axes has none to name
     output = output.reshape(-1, *output.shape[len(channels) :])  # [C, ...]
     for at, name in enumerate(("T", "H", "W"), start=1):
         if name not in names:

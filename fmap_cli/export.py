@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import OutputError
-from .records import Axes, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
+from .records import Axes, Detection, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +133,7 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
         "call": feature_map.layer.call,
         "shape": list(feature_map.shape),
         "axes": list(feature_map.axes.names),
+        "strides": list(feature_map.strides),
         "dtype": feature_map.dtype,
         "count": stats.count,
         "mean": _finite(stats.mean),
@@ -156,6 +157,7 @@ def show_document(model: str, weights: str, looks: Sequence[Look], files: Sequen
             "image": look.image.name,
             "layers": [{**layer_row(m), "file": file} for m, file in zip(look.maps, names, strict=True)],
             "predictions": [prediction_row(each) for each in look.predictions],
+            "detections": [detection_row(each) for each in look.detections],
         }
         for look, names in zip(looks, files, strict=True)
     ]
@@ -210,6 +212,16 @@ def models_document(entries: Sequence[ModelEntry]) -> dict[str, Any]:
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
     return {"index": prediction.index, "label": prediction.label, "probability": prediction.probability}
+
+
+def detection_row(detection: Detection) -> dict[str, Any]:
+    """One object; `box` is top, left, bottom, right in pixels of the picture shown."""
+    return {
+        "index": detection.index,
+        "label": detection.label,
+        "score": detection.score,
+        "box": list(detection.box),
+    }
 
 
 def _finite(value: float | None) -> float | None:

@@ -144,6 +144,13 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto."
         ),
         click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Number format."),
+        click.option(
+            "--memory-format",
+            type=click.Choice(["contiguous", "channels_last"]),
+            default="contiguous",
+            show_default=True,
+            help="How tensors lie in memory; shapes and results stay the same.",
+        ),
     ]
     for option in reversed(options):
         collected = option(collected)

@@ -75,6 +75,7 @@ class ModelRequest:
     std: tuple[float, ...] | None = None
     device: str = "cpu"
     dtype: str = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ class ImageInput:
     `pixels` is `[H, W, 3]` uint8, exactly the crop the network saw, before normalisation.
     `tensor` is `[C, H, W]` float32, normalised. `name` is what to call it on outputs (a path, `-`, a sample's
     name), `stem` a short name for files. `notes` are sentences the user should read (first frame of a GIF,
-    transparency laid on white, ...).
+    transparency laid on white, ...). `more` holds
+    what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair.
     """
 
     name: str
@@ -112,6 +114,7 @@ class ImageInput:
     pixels: np.ndarray
     tensor: torch.Tensor
     notes: tuple[str, ...] = ()
+    more: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,8 @@ class FeatureMap:
     `maps` is `[N, T, H, W]` float32 (T is 1 but for video; a layer without spatial axes has T = H = W = 1 and all
     its channels). `drawn` holds the N channel indices in the order drawn; `order` says which order that is.
     `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer. `label_map` is, for an
-    answer with one map a class, the class of the largest value in each cell: `[H, W]` integers.
+    answer with one map a class, the class of the largest value in each cell: `[H, W]` integers. `strides`
+    are the output's in memory, in elements.
     """
 
     layer: LayerRef
@@ -208,6 +212,7 @@ class FeatureMap:
     order: str
     notes: tuple[str, ...] = ()
     label_map: np.ndarray | None = None
+    strides: tuple[int, ...] = ()
 
     @property
     def channel_count(self) -> int:

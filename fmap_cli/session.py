@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import nn
 from .answers import detections, label_map, plain, predictions
 from .axes import Measurement, axes_by_layout, axes_by_module, axes_by_rank, channel_maps, defines_axes, measure, within
 from .capture import Sink, capture
-from .errors import DeviceError, FmapError, LayerError, ModelError
+from .errors import DeviceError, FmapError, ImageError, LayerError, ModelError
 from .images import load_image, sample_path
 from .kinds import module_kind
 from .layers import Selection
@@ -32,6 +33,7 @@ from .records import (
     Look,
     ModelRequest,
 )
+from .sources import image_sources
 from .stats import channel_stats, layer_stats
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Session:
     model: LoadedModel
     device: torch.device
     dtype: torch.dtype
+    memory_format: torch.memory_format | None = None
     measured: dict[tuple[int, ...], Measurement | None] = field(default_factory=dict, repr=False)
 
 
@@ -79,24 +82,90 @@ def open_session(request: ModelRequest, say: Callable[[str], None]) -> Session:
         raise DeviceError(
             f"{model.name} cannot be moved to {device} as {request.dtype}: {_first_line(error)}"
         ) from error
-    for note in model.notes + input_notes(model):
+    memory_format = None
+    if request.memory_format == "channels_last" and model.input_kind != "images":
+        memory_format = torch.channels_last_3d if model.input_kind == "video" else torch.channels_last
+        model.module.to(memory_format=memory_format)
+    for note in model.notes:
         say(note)
-    return Session(model, device, dtype)
+    return Session(model, device, dtype, memory_format)
 
 
 def read_image(
-    session: Session, source: str | None, say: Callable[[str], None], layout: str | None = None
+    session: Session, source: str | Sequence[str] | None, say: Callable[[str], None], layout: str | None = None
 ) -> ImageInput:
-    """The image at `source` as this model takes it; None is the bundled sample, which is said. Raises ImageError."""
+    """The image at `source` as this model takes it; None is the bundled sample, which is said.
+
+    For a model of clips a directory is read as frames, as many as the clip has, evenly spaced over its pictures; for
+    one of pairs `source` may be two images. A single picture is repeated, which is said as well. Raises ImageError.
+    """
+    model = session.model
+
+    def load(path: str) -> ImageInput:
+        return load_image(path, model.preprocessing, layout=layout)
+
     if source is None:
-        image = load_image(str(sample_path()), session.model.preprocessing)
-        image = replace(image, name=f"{image.stem} (bundled sample)")
+        image = replace(load(str(sample_path())), name=f"{sample_path().stem} (bundled sample)")
         say(f"no image given: showing the bundled sample, {sample_path().name}.")
+    elif not isinstance(source, str):
+        first, second = (load(path) for path in source)
+        image = _followed_by(first, (second,))
+    elif model.input_kind == "video" and source != "-" and Path(source).is_dir():
+        image = _clip(source, [load(path) for path in _frames(source, model.frames)])
+        say(f"{source}: {model.frames} frames, evenly spaced over its pictures in the order of their names.")
     else:
-        image = load_image(source, session.model.preprocessing, layout=layout)
+        image = load(source)
     for note in image.notes:
         say(f"{image.name}: {note}")
+    if model.input_kind == "video" and not image.more:
+        say(f"{model.name} takes clips: the picture is repeated as {model.frames} still frames.")
+    if model.input_kind == "image_pair" and not image.more:
+        say(f"{model.name} takes two pictures: the same one is given twice, so there is no motion to find.")
     return image
+
+
+def groups(session: Session, sources: Sequence[str]) -> list[str | Sequence[str] | None]:
+    """The sources that belong to one pass each: two for a model of pairs, else one. None is the bundled sample.
+
+    A folder stands for the images in it, but for a model of clips, to which it is a clip.
+
+    Raises ImageError where a model of pairs is given an odd number of several images.
+    """
+    if not sources:
+        return [None]
+    if session.model.input_kind != "video":
+        sources = image_sources(sources)
+    if session.model.input_kind != "image_pair" or len(sources) == 1:
+        return list(sources)
+    if len(sources) % 2:
+        raise ImageError(
+            f"{session.model.name} takes images in pairs, and there are {len(sources)}.",
+            hint=f"Give two images a look: `fmap show first.png second.png --model {session.model.name}`.",
+        )
+    return [sources[at : at + 2] for at in range(0, len(sources), 2)]
+
+
+def _frames(folder: str, count: int) -> list[str]:
+    """`count` of a folder's pictures, evenly spaced in the order of their names, repeated where there are fewer."""
+    files = image_sources([folder])
+    return [files[round(at * (len(files) - 1) / max(count - 1, 1))] for at in range(count)]
+
+
+def _clip(folder: str, frames: Sequence[ImageInput]) -> ImageInput:
+    middle = frames[len(frames) // 2]
+    clip = _followed_by(frames[0], frames[1:])
+    return replace(clip, name=folder, stem=Path(folder).resolve().name, pixels=middle.pixels)
+
+
+def _followed_by(first: ImageInput, others: Sequence[ImageInput]) -> ImageInput:
+    for other in others:
+        if other.tensor.shape != first.tensor.shape:
+            sizes = [list(each.tensor.shape[1:]) for each in (first, other)]
+            raise ImageError(
+                f"{first.name} and {other.name} belong together and differ in size: {sizes[0]} and {sizes[1]}.",
+                hint="Give pictures of the same size, or --size H,W to bring them to one.",
+            )
+    return replace(first, more=tuple(each.tensor for each in others))
 
 
 def _find_device(name: str) -> torch.device:
@@ -349,23 +418,20 @@ def _model_errors(session: Session, image: ImageInput, own_fault: list[Exception
 def _inputs(session: Session, image: ImageInput) -> tuple[Any, ...]:
     """The image as the network takes it."""
     tensor = image.tensor.to(session.device, session.dtype)
+    more = [each.to(session.device, session.dtype) for each in image.more]
     kind = session.model.input_kind
     if kind == "images":
         return ([tensor],)
     if kind == "image_pair":
-        return (tensor[None], tensor[None])
+        return (tensor[None], more[0][None] if more else tensor[None])
     if kind == "video":
-        return (tensor[None, :, None].expand(-1, -1, session.model.frames, -1, -1),)  # [1, C, T, H, W]
-    return (tensor[None],)
+        frames = [tensor, *more] if more else [tensor] * session.model.frames
+        return (_laid_out(session, torch.stack(frames, dim=1)[None]),)  # [1, C, T, H, W]
+    return (_laid_out(session, tensor[None]),)
 
 
-def input_notes(model: LoadedModel) -> tuple[str, ...]:
-    """What the user should know about how one picture becomes the input of such a model."""
-    if model.input_kind == "video":
-        return (f"{model.name} takes clips: the picture is repeated as {model.frames} still frames.",)
-    if model.input_kind == "image_pair":
-        return (f"{model.name} takes two pictures: the same one is given twice, so there is no motion to find.",)
-    return ()
+def _laid_out(session: Session, batch: Tensor) -> Tensor:
+    return batch.contiguous(memory_format=session.memory_format) if session.memory_format else batch
 
 
 # -- one layer ---------------------------------------------------------------------------------------------------
@@ -395,6 +461,7 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
         maps=maps[torch.from_numpy(drawn).to(maps.device)].detach().to("cpu", torch.float32, copy=True).numpy(),
         order=order,
         notes=tuple(notes),
+        strides=() if output.layout != torch.strided else tuple(output.stride()),
     )
 
 

@@ -113,23 +113,26 @@ def command(
     \b
       fmap show sample_images/coffee.png --layer conv1
     """
-    _check(images, options)
+    _check(options)
     choice = Choice(options["channels"], options["top"], options["by"], options["every"])
     drawing = Drawing(options["scale"], options["clip"], options["cmap"], options["tile"], options["overlay"])
 
-    from ..session import look, open_session, read_image
+    from ..session import groups, look, open_session, read_image
 
     layout: str | None = options["layout"]
     of_outputs = layout is not None and layout[:1].upper() == "B"
     session = open_session(request, remark)
     output = _Output(session, drawing, options)
     failures: list[FmapError] = []
-    for source in images or (None,):
+    sources = groups(session, images)
+    if options["out"] is not None and len(sources) > 1:
+        raise click.UsageError(f"--out names one file, and there are {len(sources)} images: use --out-dir.")
+    for source in sources:
         try:
             image = read_image(session, source, remark, None if of_outputs else layout)
         except ImageError as error:
             failures.append(error)
-            if len(images) > 1:
+            if len(sources) > 1:
                 report(error)
             continue
         output.add(
@@ -143,18 +146,16 @@ def command(
                 layout=layout if of_outputs else None,
             )
         )
-    if len(failures) == max(len(images), 1) == 1:
+    if len(failures) == len(sources) == 1:
         raise failures[0]
     output.finish(as_json, inline=options["inline"])
     return 1 if failures else 0
 
 
-def _check(images: tuple[str, ...], options: dict[str, Any]) -> None:
+def _check(options: dict[str, Any]) -> None:
     """What can be refused before torch is imported."""
     if options["out"] is not None and options["out_dir"] is not None:
         raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
-    if options["out"] is not None and len(images) > 1:
-        raise click.UsageError(f"--out names one file, and there are {len(images)} images: use --out-dir.")
     if options["raw"] and options["out"] is not None and options["out"].suffix.lower() not in RAW_SUFFIXES:
         raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
     if sum([options["channels"] is not None, options["top"] is not None, options["every"]]) > 1:

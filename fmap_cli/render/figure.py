@@ -166,6 +166,8 @@ def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list
         ("range", f"{units.number(stats.min, 4)} … {units.number(stats.max, 4)}"),
         ("zeros", units.percent(stats.zero_fraction)),
     ]
+    if feature_map.strides and not _is_contiguous(feature_map.shape, feature_map.strides):
+        facts.append(("strides", f"[{', '.join(str(stride) for stride in feature_map.strides)}] in memory"))
     if stats.nan or stats.inf:
         facts.append(("not finite", f"{units.count(stats.nan)} NaN, {units.count(stats.inf)} Inf"))
     if (caption.device, caption.dtype) != ("cpu", "float32"):
@@ -173,6 +175,16 @@ def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list
     facts.append(("drawn", feature_map.order))
     facts += [("note", note) for note in feature_map.notes]
     return facts
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether values lie in memory in the order of the axes; axes of length 1 do not count."""
+    expected = 1
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if length != 1 and stride != expected:
+            return False
+        expected *= length
+    return True
 
 
 def _is_other_name(feature_map: FeatureMap) -> bool:

@@ -144,6 +144,9 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
         if look.predictions:
             out.print()
             _print_predictions(out, look)
+        if look.detections:
+            out.print()
+            _print_detections(out, look)
     if arrays:
         out.print()
         out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
@@ -176,6 +179,17 @@ def _print_predictions(out: Console, look: Look) -> None:
         label = each.label if each.label is not None else f"class {each.index}"
         bar = Text("█" * round(each.probability * 24), "blue")
         rows.append((units.one_line(label), units.percent(each.probability), bar))
+    print_table(out, columns, rows)
+
+
+def _print_detections(out: Console, look: Look) -> None:
+    """The objects found, the surest first, with their boxes in pixels of the picture shown."""
+    columns = [Column("object", least=16), Column("score", right=True), Column("top, left, bottom, right", right=True)]
+    rows: list[Sequence[Text | str]] = []
+    for each in look.detections:
+        label = each.label if each.label is not None else f"class {each.index}"
+        box = ", ".join(f"{edge:.0f}" for edge in each.box)
+        rows.append((units.one_line(label), f"{each.score:.2f}", box))
     print_table(out, columns, rows)
 
 
