@@ -1,0 +1,112 @@
+"""A network's forward without its arithmetic: convolutions and matrix products put out zeros of the right shape.
+
+Everything else runs as always, on real tensors, so control flow that reads values (detection's proposals) goes its
+way, and what the weights hold does not matter. For shapes, axes and counts; tens of times quicker than the real thing.
+The meta device does the same for networks that read no values, and first imports a second's worth of compiler.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_aten = torch.ops.aten
+
+
+class blank_arithmetic(TorchDispatchMode):  # noqa: N801 - used as `with blank_arithmetic():`
+    """Inside, convolutions and matrix products put out zeros.
+
+    >>> with blank_arithmetic():
+    ...     output = torch.conv2d(torch.ones(1, 3, 9, 9), torch.ones(8, 3, 3, 3), stride=2)
+    >>> output.shape, output.abs().sum()
+    (torch.Size([1, 8, 4, 4]), tensor(0.))
+    """
+
+    supports_higher_order_operators = True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        zeros = _ZEROS.get(getattr(func, "_overloadpacket", func))
+        if zeros is not None:
+            return zeros(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _convolution(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+) -> Tensor:
+    sizes = []
+    places = len(images.shape) - 2
+    for at in range(places):
+        # torch takes one value for all axes, too
+        step, pad, gap, extra = (each[at % len(each)] for each in (stride, padding, dilation, output_padding))
+        reach = gap * (weight.shape[2 + at] - 1)
+        if transposed:
+            sizes.append((images.shape[2 + at] - 1) * step - 2 * pad + reach + extra + 1)
+        else:
+            sizes.append((images.shape[2 + at] + 2 * pad - reach - 1) // step + 1)
+    if min(sizes) < 1 or images.shape[1] != (weight.shape[0] if transposed else weight.shape[1] * groups):
+        raise RuntimeError(
+            f"a convolution with a kernel of shape {list(weight.shape)} does not fit an input of {list(images.shape)}"
+        )
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    output = images.new_zeros((images.shape[0], channels, *sizes))
+    last = {2: torch.channels_last, 3: torch.channels_last_3d}.get(places)
+    if last is not None and any(
+        each.is_contiguous(memory_format=last) and not each.is_contiguous() for each in (images, weight)
+    ):
+        output = output.contiguous(memory_format=last)
+    return output
+
+
+def _mm(left: Tensor, right: Tensor) -> Tensor:
+    _fits(left, right)
+    return left.new_zeros((left.shape[0], right.shape[1]))
+
+
+def _addmm(bias: Tensor, left: Tensor, right: Tensor, **scales: Any) -> Tensor:
+    return _mm(left, right)
+
+
+def _bmm(left: Tensor, right: Tensor) -> Tensor:
+    _fits(left, right)
+    return left.new_zeros((left.shape[0], left.shape[1], right.shape[2]))
+
+
+def _baddbmm(bias: Tensor, left: Tensor, right: Tensor, **scales: Any) -> Tensor:
+    return _bmm(left, right)
+
+
+def _fits(left: Tensor, right: Tensor) -> None:
+    if left.shape[-1] != right.shape[-2]:
+        raise RuntimeError(f"a matrix product of shapes {list(left.shape)} and {list(right.shape)}")
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    batch, heads, places, _ = query.shape
+    output = query.new_zeros((batch, places, heads, value.shape[-1])).transpose(1, 2)  # [B, heads, N, C]
+    return output, query.new_zeros((batch, heads, places), dtype=torch.float32)
+
+
+_ZEROS = {
+    _aten.convolution: _convolution,
+    _aten.mm: _mm,
+    _aten.addmm: _addmm,
+    _aten.bmm: _bmm,
+    _aten.baddbmm: _baddbmm,
+    _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+}
