@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,7 +37,7 @@ from .sources import image_sources
 from .stats import channel_stats, layer_stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
@@ -218,13 +218,10 @@ def look(
         def sink(output: Tensor) -> None:
             if not selection.offer(layer, output.shape):
                 return
-            axes = axes_by_layout(layout, layer.name, output.shape) if layout else None
-            if axes is None:
-                axes = axes_by_module(modules.get(layer.path) if layer.is_module else None, output.shape)
-            if axes is None and measurement is not None:
-                axes = measurement.axes.get(layer.name)
-            if axes is None or len(axes.names) != output.ndim:
-                axes = axes_by_rank(output.shape)
+            if layout:
+                axes = axes_by_layout(layout, layer.name, output.shape)
+            else:
+                axes = axes_of(layer, output.shape, modules, measurement)
             classes = label_map(output, labels) if layer.kind == "output" else None
             maps[layer.name] = replace(_feature_map(layer, output, axes, choice), label_map=classes)
             if keep_arrays:
@@ -353,6 +350,16 @@ def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
     return session.measured[size]
 
 
+def axes_of(
+    layer: LayerRef, shape: Sequence[int], modules: Mapping[str, nn.Module], measurement: Measurement | None
+) -> Axes:
+    """The axes of a layer whose output has this shape: by its class, as measured, or by their number."""
+    axes = axes_by_module(modules.get(layer.path) if layer.is_module else None, shape)
+    if axes is None and measurement is not None:
+        axes = measurement.axes.get(layer.name)
+    return axes if axes is not None and len(axes.names) == len(shape) else axes_by_rank(shape)
+
+
 def _blank_inputs(
     session: Session, on_meta: bool, batch: int, height: int, width: int, frames: int
 ) -> tuple[Tensor, ...]:
@@ -366,15 +373,15 @@ def _blank_inputs(
 
 def run(
     session: Session,
-    image: ImageInput,
+    images: ImageInput | Sequence[ImageInput],
     watch: Callable[[LayerRef], Sink | None],
     *,
     operations: bool = True,
     paths: frozenset[str] | None = None,
 ) -> Any:
-    """One forward pass over one image; a failure of the network's own becomes a ModelError."""
+    """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError."""
     module = session.model.module
-    inputs = _inputs(session, image)
+    batch = [images] if isinstance(images, ImageInput) else images
     own_fault: list[Exception] = []
 
     def guarded(layer: LayerRef) -> Sink | None:
@@ -391,12 +398,12 @@ def run(
 
         return call
 
-    with _model_errors(session, image, own_fault):
-        return capture(module, inputs, guarded, operations=operations, paths=paths)
+    with _model_errors(session, batch, own_fault):
+        return capture(module, _inputs(session, batch), guarded, operations=operations, paths=paths)
 
 
 @contextmanager
-def _model_errors(session: Session, image: ImageInput, own_fault: list[Exception]) -> Iterator[None]:
+def _model_errors(session: Session, images: Sequence[ImageInput], own_fault: list[Exception]) -> Iterator[None]:
     """Turn what the network raises into a ModelError; what fmap's own sinks raise stays what it is."""
     try:
         yield
@@ -405,29 +412,36 @@ def _model_errors(session: Session, image: ImageInput, own_fault: list[Exception
     except Exception as error:
         if own_fault:
             raise
-        shape = [1, *image.tensor.shape]
+        shape = [len(images), *images[0].tensor.shape]
+        fewer = " Or --batch 1, where it takes no more." if len(images) > 1 else ""
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
         raise ModelError(
             f"{session.model.name} fails on an input of shape {shape} as {_dtype_name(session.dtype)}"
             f" on {session.device}: {type(error).__name__}: {_first_line(error)}{where}",
-            hint="Try another --size (networks have a smallest input), --dtype float32 or --device cpu.",
+            hint=f"Try another --size (networks have a smallest input), --dtype float32 or --device cpu.{fewer}",
         ) from error
 
 
-def _inputs(session: Session, image: ImageInput) -> tuple[Any, ...]:
-    """The image as the network takes it."""
-    tensor = image.tensor.to(session.device, session.dtype)
-    more = [each.to(session.device, session.dtype) for each in image.more]
+def _inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
+    """The images as the network takes them."""
+
+    def batched(tensors: Iterable[Tensor]) -> Tensor:
+        return torch.stack([tensor.to(session.device, session.dtype) for tensor in tensors])
+
     kind = session.model.input_kind
     if kind == "images":
-        return ([tensor],)
+        return ([image.tensor.to(session.device, session.dtype) for image in images],)
     if kind == "image_pair":
-        return (tensor[None], more[0][None] if more else tensor[None])
+        return (
+            batched(image.tensor for image in images),
+            batched(image.more[0] if image.more else image.tensor for image in images),
+        )
     if kind == "video":
-        frames = [tensor, *more] if more else [tensor] * session.model.frames
-        return (_laid_out(session, torch.stack(frames, dim=1)[None]),)  # [1, C, T, H, W]
-    return (_laid_out(session, tensor[None]),)
+        still = session.model.frames
+        clips = [[image.tensor, *image.more] if image.more else [image.tensor] * still for image in images]
+        return (_laid_out(session, batched(torch.stack(clip, dim=1) for clip in clips)),)  # [B, C, T, H, W]
+    return (_laid_out(session, batched(image.tensor for image in images)),)
 
 
 def _laid_out(session: Session, batch: Tensor) -> Tensor:
