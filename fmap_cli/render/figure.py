@@ -308,12 +308,21 @@ def _layout(count: int, frames: int, shape: tuple[int, int], asked: int | None, 
     """How many tiles across, and a tile's size: a whole multiple of the map where one is near what fits."""
     aspect = _tile_aspect(shape)
     down, across = _CAPTION + _GAP // 2, _GAP
+
+    def room_with(columns: int) -> float:
+        """How high a tile may be."""
+        rows = ceil(count / columns)
+        return min(
+            (_AREA[0] - (rows - 1) * down) / rows,
+            (_AREA[1] - (columns - 1) * across) / columns / frames / aspect,
+        )
+
     groups = fit_columns(count, aspect * frames, _AREA, (down, across))  # channels across
-    rows = ceil(count / groups)
-    room = min(
-        (_AREA[0] - (rows - 1) * down) / rows,
-        (_AREA[1] - (groups - 1) * across) / groups / frames / aspect,
-    )
+    if count <= _AREA[1]:  # full rows look better than the largest tiles
+        enough = 0.85 * room_with(groups)
+        fitting = [columns for columns in range(1, count + 1) if room_with(columns) >= enough > 0]
+        groups = min(fitting or [groups], key=lambda columns: (-count % columns, abs(columns - groups)))
+    room = room_with(groups)
     height = min(max(room, _SMALLEST_TILE / aspect, _LOWEST_TILE), _LARGEST_TILE)
     if asked is not None:
         height = asked
@@ -333,7 +342,7 @@ def _layout(count: int, frames: int, shape: tuple[int, int], asked: int | None, 
 def _near_multiple(size: float, units_across: int) -> int:
     """A whole number of pixels a unit where that is near `size`, so that all units are drawn alike."""
     for pixels in (size // units_across, size // units_across + 1):
-        if pixels and 0.75 <= pixels * units_across / size <= 1.15:
+        if pixels and 0.85 <= pixels * units_across / size <= 1.15:
             return int(pixels) * units_across
     return max(round(size), 1)
 
@@ -388,46 +397,51 @@ def _draw_values(
 
 def _draw_strip(scene: Scene, feature_map: FeatureMap, values: np.ndarray, top: int, left: int) -> int:
     """Every value as a cell, in rows; where each channel has several (tokens), a row each."""
-    count = len(values)
+    whole = values.shape
+    in_rows = 1 in whole  # one axis alone: laid out in rows, as a text is
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
     cmap = SEQUENTIAL
     if low < 0:
         cmap, high = DIVERGING, max(high, -low)
         low = -high
-    values, share = _thinned(values)
+    values, share = _thinned(values.reshape(-1, 1) if in_rows else values)
     codes = colour_codes(values.T[None], np.array([low]), np.array([high]))[0]  # [T, N]
-    if values.shape[1] == 1:
+    if in_rows:
         across = min(len(values), 64 if len(values) <= 64 * 210 else _AREA[1] // 2)
         padded = np.full(ceil(len(values) / across) * across, BACKGROUND, np.uint16)
         padded[: len(values)] = codes[0]
         codes = padded.reshape(-1, across)
-        words = f"All {units.count(count)} values, {across * share} a row from channel {feature_map.drawn[0]}"
+        what = "values" if whole[1] == 1 else "tokens"
+        words = f"All {units.count(max(whole))} {what}, {across * share[0]} a row"
+        words += f" from channel {feature_map.drawn[0]}"
     else:
-        words = f"{values.shape[1]} tokens (down) by {count} channels (across)"
+        words = f"{whole[1]} tokens (down) by {whole[0]} channels (across)"
     cell = max(min(_AREA[1] // codes.shape[1], 40), 1)
     down = max(min(cell, 420 // codes.shape[0]), 1)
     size = (int(codes.shape[0]) * down, int(codes.shape[1]) * cell)
     words += f": {units.number(low)} {'blue' if low < 0 else 'dark'} to {units.number(high)} "
     words += "red, white is zero." if low < 0 else "bright."
-    if share > 1:
-        words += f" Each cell is the mean of {share}."
+    if share != (1, 1):
+        words += f" Each cell is the mean of {share[0] * share[1]}."
     scene.add(Text(left, top, shorten(words, _AREA[1], _TEXT_SIZE), _TEXT_SIZE, GRAY))
     pixels = np.ascontiguousarray(lookup(palette(cmap))[codes])
     scene.add(Picture(left, top + 30, pixels, size))
     return top + 30 + size[0]
 
 
-def _thinned(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Values `[N, T]` few enough to have a pixel each, and how many channels each is the mean of."""
-    most = _AREA[1] if values.shape[1] > 1 else _AREA[1] // 2 * 420
-    share = ceil(len(values) / most)
-    if share == 1:
-        return values, 1
-    starts = np.arange(0, len(values), share)
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.add.reduceat(values.astype(np.float64), starts, axis=0)
-    return sums / np.diff([*starts, len(values)])[:, None], share
+def _thinned(values: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Values `[N, T]` few enough to have a pixel each, and of how many along either axis each is the mean."""
+    most = (_AREA[1], 840) if values.shape[1] > 1 else (_AREA[1] // 2 * 420, 1)
+    share = (ceil(values.shape[0] / most[0]), ceil(values.shape[1] / most[1]))
+    for axis, step in enumerate(share):
+        if step > 1:
+            starts = np.arange(0, values.shape[axis], step)
+            counts = np.diff([*starts, values.shape[axis]])
+            with np.errstate(invalid="ignore", over="ignore"):
+                sums = np.add.reduceat(values.astype(np.float64), starts, axis=axis)
+                values = sums / np.expand_dims(counts, 1 - axis)
+    return values, share
 
 
 def _draw_bars(
