@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from .. import units
-from ..errors import OutputError
 from ..grid import (
     BACKGROUND,
     CONSTANT_RGB,
@@ -26,7 +25,7 @@ from ..grid import (
 from ..records import Detection, Drawing, FeatureMap, ImageInput
 from .answers import draw_boxes, draw_label_map
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
-from .tiles import DIVERGING, SEQUENTIAL, Scale, overlay_colours, scale_of, tile_colours
+from .tiles import DIVERGING, SEQUENTIAL, Scale, check_page, overlay_colours, scale_of, tile_colours
 
 _MARGIN = 36
 _SIDE = 380  # width of the left column
@@ -34,7 +33,6 @@ _AREA = (1120, 1240)  # height and width that the tiles fill where they can
 _SMALLEST_TILE, _LARGEST_TILE = 76, 620
 _LOWEST_TILE = 16
 _ASPECTS = (1 / 4, 8)  # width / height of the narrowest and the widest tile; maps beyond are stretched into it
-_LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 _CAPTION = 22
 _GAP = 10
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 30, 16, 13
@@ -110,9 +108,11 @@ def _file_name(image: ImageInput) -> str:
 def _extent(feature_map: FeatureMap) -> str:
     channels = units.count(feature_map.channel_count)
     plural = "s" if feature_map.channel_count != 1 else ""
-    if not feature_map.is_map:
-        return f"{channels} value{plural}"
     _, frames, height, width = feature_map.maps.shape
+    if not feature_map.is_map:
+        return (
+            f"{channels} channel{plural} of {units.count(frames)} tokens" if frames > 1 else f"{channels} value{plural}"
+        )
     time = f" in {frames} frames" if frames > 1 else ""
     return f"{channels} channel{plural} of {height} × {width}{time}"
 
@@ -273,12 +273,7 @@ def _draw_tiles(
     name_width = max((text_width(str(channel), _SMALL_SIZE, bold=True) for channel in feature_map.drawn), default=0)
     placement = _layout(count, frames, _drawn_shape(feature_map, image, drawing), drawing.tile, ceil(name_width))
     tile = placement.tile
-    if placement.size[0] * placement.size[1] > _LARGEST_PAGE_PX:
-        across, down = units.count(placement.size[1]), units.count(placement.size[0])
-        raise OutputError(
-            f"the figure of layer {feature_map.layer.name!r} would be {across} pixels wide and {down} high.",
-            hint="Draw fewer channels (--top, --channels) or smaller tiles (--tile).",
-        )
+    check_page(feature_map, placement)
     if drawing.overlay:
         colours = overlay_colours(feature_map, scale, image.pixels, tile)
     else:
@@ -290,7 +285,7 @@ def _draw_tiles(
         _draw_caption(scene, feature_map, caption, index, left + first[1], top + first[0] + tile[0] + 3, width)
     height, width = placement.size
     scene.items.insert(0, Picture(left, top, place(colours, placement, WHITE), (height, width)))
-    return top + height + _CAPTION, left + width
+    return top + height + _CAPTION, left + max(width, width - tile[1] + ceil(name_width))
 
 
 def _drawn_shape(feature_map: FeatureMap, image: ImageInput, drawing: Drawing) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from ..grid import Placement, fit_columns, place
 from ..records import Drawing, FeatureMap
 from .raster import rasterise, write_image
 from .scene import Scene
-from .tiles import scale_of, tile_colours
+from .tiles import check_page, scale_of, tile_colours
 from .vector import write_vector
 
 
@@ -51,4 +51,5 @@ def raw_canvas(feature_map: FeatureMap, drawing: Drawing) -> np.ndarray:
         tile = (drawing.tile, max(round(drawing.tile * width / height), 1))
     columns = fit_columns(count, tile[1] * frames / tile[0], (1000, 1000), (0, 0))
     placement = Placement(count * frames, columns * frames, tile, (1, 1))
+    check_page(feature_map, placement)
     return place(tile_colours(feature_map, scale_of(feature_map, drawing), tile), placement, 255)

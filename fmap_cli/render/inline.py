@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import units
+from ..errors import OutputError
 from ..records import Drawing, FeatureMap, ImageInput
 from .tiles import scale_of, tile_colours
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _BLOCK_TILE = 24  # width of a tile in half blocks, in characters
 _BLOCK_ROWS = 2
+_METHODS = ("kitty", "sixel", "iterm2", "blocks")
 
 
 def print_inline(
@@ -35,6 +37,8 @@ def print_inline(
     from rich.text import Text
 
     method = os.environ.get("FMAP_INLINE") or _method(out)
+    if method not in _METHODS:
+        raise OutputError(f"FMAP_INLINE is {method!r}: it takes {', '.join(_METHODS)}.")
     out.print(Text(f"{feature_map.layer.name} {units.shape(feature_map.shape)}", "bold"))
     if method == "iterm2":
         _print_iterm2(out, figure())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
+from ..errors import OutputError
 from .scene import Box, Picture, Scene, Text, font
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 # Level 1 writes these pictures three times faster than Pillow's 6, for files a fifth larger.
 _PNG_COMPRESSION = 1
+_MOST_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # of either side
 
 
 def rasterise(scene: Scene) -> Image:
@@ -38,7 +40,17 @@ def rasterise(scene: Scene) -> Image:
 
 
 def write_image(image: Image, file: IO[bytes], suffix: str) -> None:
-    """Encode an RGB image as the format of `suffix` (`.png`, `.jpg`, `.jpeg` or `.webp`)."""
+    """Encode an RGB image as the format of `suffix` (`.png`, `.jpg`, `.jpeg` or `.webp`).
+
+    Raises OutputError where the format ends before the picture does.
+    """
+    most = _MOST_PX.get(suffix)
+    if most is not None and max(image.size) > most:
+        width, height = image.size
+        raise OutputError(
+            f"the picture is {width} pixels wide and {height} high, and {suffix} ends at {most}.",
+            hint="Write .png, or draw fewer channels.",
+        )
     if suffix == ".png":
         image.save(file, "PNG", compress_level=_PNG_COMPRESSION)
     elif suffix == ".webp":

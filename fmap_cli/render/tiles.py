@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..grid import blend, fit_codes, lookup, palette
+from .. import units
+from ..errors import OutputError
+from ..grid import Placement, blend, fit_codes, lookup, palette
 from ..records import Drawing, FeatureMap
 
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
 OVERLAY_STRENGTH = 0.6
+_LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,17 @@ def _clipped(values: np.ndarray, percent: float) -> tuple[np.ndarray, np.ndarray
     if some.any():
         ends[:, some] = np.nanpercentile(finite[some].astype(np.float64), [percent, 100 - percent], axis=1)
     return ends[0], ends[1]
+
+
+def check_page(feature_map: FeatureMap, placement: Placement) -> None:
+    """Raises OutputError where the tiles make a page of a size that fills the memory, and that no program opens."""
+    height, width = placement.size
+    if height * width > _LARGEST_PAGE_PX:
+        raise OutputError(
+            f"the tiles of layer {feature_map.layer.name!r} would take"
+            f" {units.count(width)} pixels across and {units.count(height)} down.",
+            hint="Draw fewer channels (--top, --channels) or smaller tiles (--tile).",
+        )
 
 
 def frames_of(feature_map: FeatureMap, scale: Scale) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
