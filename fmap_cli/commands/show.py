@@ -215,7 +215,7 @@ class _Output:
         path = self.directory / figure_name(stem, model, feature_map.layer.name)
         number = 2
         while path in self.names:
-            path = self.directory / figure_name(f"{stem}-{number}", model, feature_map.layer.name)
+            path = self.directory / figure_name(stem, model, feature_map.layer.name, number)
             number += 1
         self.names.add(path)
         return path
