@@ -354,3 +354,33 @@ class Listing:
     depthwise: int
     strided: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A classifier's likeliest classes for the image of that name, most likely first."""
+
+    image: str
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each of the `images` (their names), out of one layer.
+
+    `vectors` is `[N, D]` float32, or float64 from a network in float64; `norms` their lengths in float64. `shape` is
+    the layer's output for one image, `enters` the classifier that reads it where that is why it was chosen, `pooling`
+    None for a layer that is a vector already. `neighbours` holds for each image the nearest others as (index, cosine
+    similarity), nearest first; None where not asked for.
+    """
+
+    model: str
+    weights: str
+    layer: str
+    enters: str | None
+    shape: tuple[int, ...]
+    pooling: str | None
+    images: tuple[str, ...]
+    vectors: np.ndarray
+    norms: np.ndarray
+    neighbours: tuple[tuple[tuple[int, float], ...], ...] | None = None

@@ -1,0 +1,396 @@
+"""Many images through one session, in batches: to a classifier's answers, or to one vector each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .answers import plain, predictions
+from .axes import defines_axes
+from .capture import Sink
+from .embed import Pooling, is_vector, nearest, norms, pool
+from .errors import FmapError, ImageError, LayerError, ModelError
+from .layers import Selection
+from .records import Answers, Axes, Embeddings, ImageInput, LayerRef
+from .session import Session, axes_of, groups, measure_axes, read_image, run
+
+Say = Callable[[str], None]
+Failures = list[tuple[str, FmapError]]
+"""The images that gave no result, by name, each with the reason."""
+
+_REMEMBERED = 24
+"""How many outputs before a classifier its input is looked for among."""
+
+
+def batches(
+    session: Session,
+    sources: Sequence[str | Sequence[str] | None],
+    size: int,
+    say: Say,
+    failures: Failures,
+    layout: str | None = None,
+) -> Iterator[list[ImageInput]]:
+    """The images in their order, in batches of up to `size` that have the same height and width.
+
+    `sources` are `session.groups`' own. An image that cannot be read goes to `failures`. What is said is said once.
+    """
+    said: set[str] = set()
+
+    def say_once(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            say(sentence)
+
+    batch: list[ImageInput] = []
+    for source in sources:
+        try:
+            image = read_image(session, source, say_once, layout)
+        except ImageError as error:
+            failures.append((_name(source), error))
+            continue
+        if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
+            yield batch
+            batch = []
+        batch.append(image)
+    if batch:
+        yield batch
+
+
+def _name(source: str | Sequence[str] | None) -> str:
+    if source is None:
+        return "bundled sample"
+    return source if isinstance(source, str) else " ".join(source)
+
+
+# -- answers -----------------------------------------------------------------------------------------------------
+
+
+def classify(
+    session: Session, arguments: Sequence[str], top: int, size: int, say: Say, layout: str | None = None
+) -> tuple[list[Answers], Failures]:
+    """The `top` likeliest classes of each image, in batches of `size`; and the images that gave none.
+
+    Raises ModelError where the model is no classifier, and ImageError where the arguments name no images.
+    """
+    if session.model.input_kind in ("images", "image_pair"):
+        raise _no_classifier(session, None)
+    found: list[Answers] = []
+    failures: Failures = []
+    for batch in batches(session, groups(session, arguments), size, say, failures, layout):
+        output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
+        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
+            raise _no_classifier(session, output)
+        _check_rows(f"{session.model.name} puts out", len(output), len(batch))
+        labels = session.model.labels
+        if labels is not None and len(labels) != output.shape[1]:
+            labels = None
+        for image, scores in zip(batch, output, strict=True):
+            answers = predictions(scores[None], labels, top)
+            if answers:
+                found.append(Answers(image.name, answers))
+            else:
+                reason = ModelError(f"{session.model.name} puts out scores that are not finite for {image.name}.")
+                failures.append((image.name, reason))
+    return found, failures
+
+
+def _check_rows(what: str, rows: int, images: int) -> None:
+    if rows != images:
+        raise ModelError(
+            f"{what} {rows} rows for {images} image{'s' if images > 1 else ''}: expected one each.",
+            hint="If the network takes one image at a time, give --batch 1." if images > 1 else None,
+        )
+
+
+def _no_classifier(session: Session, output: Any) -> ModelError:
+    """What such a model puts out instead of a score for each class, and how to see it."""
+    name = session.model.name
+    show = f"`fmap show IMAGE --model {name}"
+    if session.model.input_kind == "images":
+        return ModelError(
+            f"{name} is no classifier: it detects objects, boxes with a class and a score each.",
+            hint=f"{show}` draws them on the picture.",
+        )
+    if session.model.input_kind == "image_pair":
+        return ModelError(
+            f"{name} is no classifier: it puts out how each pixel moves from one picture to the next.",
+            hint=f"`fmap show FIRST SECOND --model {name} --layer last` draws maps of it.",
+        )
+    if isinstance(output, dict):
+        maps = [(key, each) for key, each in output.items() if isinstance(each, Tensor)]
+        listed = ", ".join(f"{key} {list(each.shape)}" for key, each in maps) or "a dict without tensors"
+        segments = any(each.ndim == 4 for _, each in maps)
+        what = f"{listed}, a map of scores for each class" if segments else listed
+        layer = maps[0][0] if maps else "last"
+    elif isinstance(output, Tensor):
+        single = output.ndim == 2 and output.shape[1] == 1
+        what, layer = f"{list(output.shape)}{', a single number an image' if single else ''}", "last"
+    else:
+        what, layer = f"a {type(output).__name__}", "last"
+    return ModelError(
+        f"{name} is no classifier: it puts out {what}; expected [B, K] scores of K ≥ 2 classes.",
+        hint=f"{show} --layer {layer}` draws it; `fmap layers {name}` lists its layers.",
+    )
+
+
+# -- embeddings --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The layer that gives the vectors: its output for one image, what its axes are and how it is pooled.
+
+    `enters` is the classifier whose input the layer is, where that is why it was chosen. `pooling` is None for a layer
+    that is a vector already.
+    """
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    axes: Axes
+    pooling: Pooling | None
+    enters: str | None = None
+
+
+def embed(
+    session: Session,
+    arguments: Sequence[str],
+    pattern: str | None,
+    pooling: Pooling | None,
+    size: int,
+    say: Say,
+    *,
+    layout: str | None = None,
+    similar: int | None = None,
+) -> tuple[Embeddings | None, Failures]:
+    """One vector for each image out of one layer, in batches of `size`; and the images that gave none.
+
+    `pattern` None is `find_place`'s choice. `similar` also finds each image's so many nearest neighbours. What is held
+    is the vectors and one batch. None where no image gave a vector.
+
+    Raises LayerError for a layer that cannot be had as vectors, and what `session.groups` and `session.run` raise.
+    """
+    sources = groups(session, arguments)
+    if similar is not None and len(sources) < 2:
+        raise ImageError(
+            "--similar compares images, and there is one.", hint="Name several images, or a folder with several."
+        )
+    if session.model.input_kind == "images":
+        size = 1  # a detector pads a batch to its largest image
+    failures: Failures = []
+    names: list[str] = []
+    vectors = np.empty((0, 0))
+    place: Place | None = None
+    for batch in batches(session, sources, size, say, failures, layout):
+        if place is None:
+            place = find_place(session, batch[0], pattern, pooling)
+        rows = _vectors(session, batch, place)
+        if not names:
+            vectors = np.empty((len(sources), rows.shape[1]), rows.dtype)
+        if rows.shape[1] != vectors.shape[1]:
+            raise LayerError(
+                f"layer {place.layer.name!r} gives {rows.shape[1]} values for {batch[0].name}"
+                f" and {vectors.shape[1]} for {names[0]}: vectors of one length are needed.",
+                hint="Pool with --pool avg, or bring the images to one size with --size H,W.",
+            )
+        vectors[len(names) : len(names) + len(rows)] = rows
+        names += [image.name for image in batch]
+    if place is None:
+        return None, failures
+    vectors = vectors[: len(names)]
+    neighbours = None if similar is None else tuple(tuple(row) for row in nearest(vectors, similar))
+    return (
+        Embeddings(
+            model=session.model.name,
+            weights=session.model.weights,
+            layer=place.layer.name,
+            enters=place.enters,
+            shape=place.shape,
+            pooling=place.pooling,
+            images=tuple(names),
+            vectors=vectors,
+            norms=norms(vectors),
+            neighbours=neighbours,
+        ),
+        failures,
+    )
+
+
+def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.ndarray:
+    """The layer's output for these images as `[B, D]`."""
+    found: list[Tensor] = []
+
+    def watch(layer: LayerRef) -> Sink | None:
+        return (lambda output: found.append(_pooled(output, place))) if layer.name == place.layer.name else None
+
+    alone = place.layer.is_module and place.layer.call == 0
+    paths = frozenset([place.layer.path]) if alone else None
+    run(session, batch, watch, operations=not alone, paths=paths)
+    if not found:
+        raise LayerError(f"layer {place.layer.name!r} did not run for {batch[0].name}, and did for the image before.")
+    _check_rows(f"layer {place.layer.name!r} puts out", len(found[0]), len(batch))
+    return found[0].numpy()
+
+
+def _pooled(output: Tensor, place: Place) -> Tensor:
+    try:
+        return pool(output, place.axes, place.pooling or "avg")
+    except LayerError as error:
+        raise LayerError(f"layer {place.layer.name!r} gives no vector: {error.message}", hint=error.hint) from None
+
+
+def find_place(session: Session, image: ImageInput, pattern: str | None, pooling: Pooling | None) -> Place:
+    """The layer that `pattern` names; with none, the one that the classifier reads. One pass over one image.
+
+    The classifier is the last linear layer in execution order, or a last 1 × 1 convolution whose channels are the
+    classes (SqueezeNet). The layer before it is told by its values: the first whose output, given to the classifier,
+    gives the classifier's output. Where a pooling is asked for there is nothing to pool in a vector: then it is the
+    last map before the classifier, or for `cls` the last tokens with a class token.
+
+    Raises LayerError where there is no such layer, or the pattern picks several.
+    """
+    if pattern is not None:
+        return _named_place(session, image, pattern, pooling)
+    if pooling is not None:
+        return _last_map(session, image, pooling)
+    classifier, layer, shape = _before_classifier(session, image)
+    axes = _axes(session, image, layer, shape)
+    if shape[0] != 1:
+        raise _no_layer(session, f"{layer.name}, the input of {classifier}, has {shape[0]} rows for one image")
+    return Place(layer, shape, axes, None if is_vector(axes) else "avg", classifier)
+
+
+def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Pooling | None) -> Place:
+    selection = Selection([pattern], session.model.module)
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            shapes[layer.name] = tuple(output.shape)
+            selection.offer(layer, output.shape)
+
+        return sink
+
+    run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
+    chosen = [layer for layer, _ in selection.chosen()]
+    if len(chosen) > 1:
+        listed = ", ".join(layer.name for layer in chosen[:3]) + (", …" if len(chosen) > 3 else "")
+        raise LayerError(
+            f"--layer {pattern} picks {len(chosen)} layers ({listed}); an embedding comes out of one.",
+            hint=f"Name one of them: --layer {chosen[-1].name}",
+        )
+    layer = chosen[0]
+    axes = _axes(session, image, layer, shapes[layer.name])
+    if is_vector(axes) and pooling != "cls":  # which says that there is none
+        pooling = None
+    elif pooling is None:
+        pooling = "avg"
+    return Place(layer, shapes[layer.name], axes, pooling)
+
+
+def _axes(session: Session, image: ImageInput, layer: LayerRef, shape: tuple[int, ...]) -> Axes:
+    """The layer's axes; measured only where neither its class nor its two axes say them."""
+    modules = dict(session.model.module.named_modules())
+    plain_enough = len(shape) <= 2 or (layer.is_module and defines_axes(modules.get(layer.path)))
+    return axes_of(layer, shape, modules, None if plain_enough else measure_axes(session, image))
+
+
+def _last_map(session: Session, image: ImageInput, pooling: Pooling) -> Place:
+    """The last layer before the classifier that there is something to pool in."""
+    seen: list[tuple[LayerRef, tuple[int, ...]]] = []
+    classifier = 0
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            nonlocal classifier
+            if layer.kind == "linear" and layer.is_module:
+                classifier = len(seen)
+            seen.append((layer, tuple(output.shape)))
+
+        return sink
+
+    run(session, image, watch)
+    modules = dict(session.model.module.named_modules())
+    measurement = measure_axes(session, image)
+    for layer, shape in reversed(seen[: classifier or None]):
+        axes = axes_of(layer, shape, modules, measurement)
+        token = axes.prefix > 0 and "N" in axes.names
+        if axes.names.count("B") == 1 and (token if pooling == "cls" else _cells(axes, shape) > 1):
+            return Place(layer, shape, axes, pooling)
+    wanted = "class token" if pooling == "cls" else "map"
+    raise _no_layer(session, f"none of its layers before the classifier has a {wanted} to pool")
+
+
+def _cells(axes: Axes, shape: Sequence[int]) -> int:
+    """How many places a layer's output has; 0 where it is no map."""
+    if axes.grid is not None:
+        return prod(axes.grid)
+    if not axes.spatial:
+        return 0
+    return prod(length for name, length in zip(axes.names, shape, strict=True) if name in ("H", "W", "T"))
+
+
+def _before_classifier(session: Session, image: ImageInput) -> tuple[str, LayerRef, tuple[int, ...]]:
+    """The classifier's name, and the layer whose output it reads with that output's shape."""
+    modules = dict(session.model.module.named_modules())
+    recent: deque[tuple[LayerRef, Tensor]] = deque(maxlen=_REMEMBERED)
+    last: tuple[LayerRef, Tensor, list[tuple[LayerRef, Tensor]]] | None = None
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            nonlocal last
+            copied = output.detach().clone()
+            if layer.is_module and (layer.kind == "linear" or _mixes_channels(modules.get(layer.path), layer)):
+                last = (layer, copied, list(recent))
+            elif layer.kind == "conv" and layer.is_module:
+                last = None  # whatever was linear before it (squeeze and excitation, say) is no classifier
+            recent.append((layer, copied))
+
+        return sink
+
+    if session.model.input_kind == "images":
+        raise _no_layer(session, "a detector has no classifier of the whole picture")
+    answer = run(session, image, watch)
+    if last is None or (last[0].kind == "conv" and not _scores(answer, last[1].shape[1])):
+        raise _no_layer(session, "it has no classifier (a last linear layer, or a 1 × 1 convolution to the classes)")
+    classifier, output, before = last
+    module = modules[classifier.path]
+    for layer, candidate in before:
+        if _gives(module, candidate, output):
+            return classifier.name, layer, tuple(candidate.shape)
+    raise _no_layer(session, f"what enters {classifier.name} is no layer's output")
+
+
+def _mixes_channels(module: nn.Module | None, layer: LayerRef) -> bool:
+    return layer.kind == "conv" and prod(getattr(module, "kernel_size", (0,))) == 1
+
+
+def _scores(answer: Any, classes: int) -> bool:
+    """Whether the network's answer is one score a class."""
+    return isinstance(answer, Tensor) and answer.ndim == 2 and answer.shape[1] == classes
+
+
+def _gives(module: nn.Module, candidate: Tensor, output: Tensor) -> bool:
+    """Whether the module, given this tensor, puts out just that."""
+    result: Any = None
+    with torch.no_grad(), suppress(Exception):  # most candidates have another shape
+        result = module(candidate)
+    if not isinstance(result, Tensor) or result.shape != output.shape or result.dtype != output.dtype:
+        return False
+    tolerance = 1e-5 if output.dtype in (torch.float32, torch.float64) else 1e-2
+    return torch.allclose(plain(result), plain(output), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def _no_layer(session: Session, reason: str) -> LayerError:
+    name = session.model.name
+    return LayerError(
+        f"{name} gives no embedding by itself: {reason}.",
+        hint=f"Name a layer: --layer last is its last map; `fmap layers {name}` lists all.",
+    )
