@@ -7,6 +7,8 @@ The meta device does the same for networks that read no values, and first import
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,15 +18,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _aten = torch.ops.aten
 
 
-class blank_arithmetic(TorchDispatchMode):  # noqa: N801 - used as `with blank_arithmetic():`
-    """Inside, convolutions and matrix products put out zeros.
+@contextmanager
+def blank_arithmetic() -> Iterator[None]:
+    """Inside, convolutions and matrix products put out zeros, and torch computes in one thread.
+
+    (What is left to compute takes microseconds; where others use the cores, waiting for a second thread takes longer.)
 
     >>> with blank_arithmetic():
     ...     output = torch.conv2d(torch.ones(1, 3, 9, 9), torch.ones(8, 3, 3, 3), stride=2)
     >>> output.shape, output.abs().sum()
     (torch.Size([1, 8, 4, 4]), tensor(0.))
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _Blank():
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
+
+class _Blank(TorchDispatchMode):
     supports_higher_order_operators = True
 
     @classmethod
@@ -102,6 +116,20 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: 
     return output, query.new_zeros((batch, heads, places), dtype=torch.float32)
 
 
+def _self_attention(
+    query: Tensor, key: Tensor, value: Tensor, width: int, heads: int, *args: Any, **kwargs: Any
+) -> tuple[Tensor, Tensor | None]:
+    needs_weights = args[5] if len(args) > 5 else kwargs.get("need_weights", True)
+    averaged = args[6] if len(args) > 6 else kwargs.get("average_attn_weights", True)
+    across = () if averaged else (heads,)
+    weights = query.new_zeros((query.shape[0], *across, query.shape[1], key.shape[1])) if needs_weights else None
+    return torch.zeros_like(query), weights
+
+
+def _encoder_layer(tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.zeros_like(tokens)
+
+
 _ZEROS = {
     _aten.convolution: _convolution,
     _aten.mm: _mm,
@@ -109,4 +137,6 @@ _ZEROS = {
     _aten.bmm: _bmm,
     _aten.baddbmm: _baddbmm,
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    _aten._native_multi_head_attention: _self_attention,
+    _aten._transformer_encoder_layer_fwd: _encoder_layer,
 }

@@ -37,6 +37,7 @@ def load_model(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     say: Say = _say_on_stderr,
+    initialise: bool = True,
 ) -> LoadedModel:
     """The network that `spec` names, in eval mode on the CPU, and what is needed to feed it.
 
@@ -44,7 +45,8 @@ def load_model(
     checkpoint's path; `seed` is what random weights are drawn from. `size`, `mean` and `std` replace the
     model's own preprocessing: a number resizes the shorter side to it (and crops the square in the middle
     where the model's own preprocessing crops), a pair (height, width) resizes to exactly that. `say` gets a
-    sentence before something slow begins, such as a download.
+    sentence before something slow begins, such as a download. `initialise=False` is for those who want the
+    architecture alone: where `random` weights are asked for none are drawn, and `weights` is `architecture only`.
 
     Raises ModelError (an unknown model, one that cannot be built, a size it cannot take) and WeightsError
     (unknown weights, a failed download, a file that cannot be read or does not fit).
@@ -59,11 +61,11 @@ def load_model(
     if spec == DEFAULT_MODEL:
         from fmap_cli.models import embedded
 
-        return embedded.load(weights, seed=seed, wishes=wishes)
+        return embedded.load(weights, seed=seed, wishes=wishes, initialise=initialise)
     if spec.startswith("timm:"):
         from fmap_cli.models import timm_zoo
 
-        return timm_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say)
+        return timm_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
     if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     if ":" in spec:
@@ -75,7 +77,7 @@ def load_model(
 
     if spec not in torchvision_zoo.names():
         raise _unknown_model(spec)
-    return torchvision_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say)
+    return torchvision_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
 
 
 def catalog(pattern: str | None = None) -> list[ModelEntry]:

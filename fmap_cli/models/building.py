@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 
@@ -47,6 +47,31 @@ def no_init() -> Iterator[None]:
     finally:
         for name, value in own.items():
             setattr(init, name, value)
+
+
+ARCHITECTURE_ONLY = "architecture only"
+"""The label of a network whose weights have no meaning, where others have the name of theirs."""
+
+
+@contextmanager
+def fresh(seed: int, *, initialise: bool) -> Iterator[None]:
+    """Weights are drawn from `seed` inside; or, without `initialise`, not at all: see `settle`."""
+    with seeded(seed), nullcontext() if initialise else no_init():
+        yield
+
+
+def settle(module: Any) -> None:
+    """Zeros for the vectors (biases, what norms scale by) of a network that was built with `no_init`.
+
+    What the memory held before may be NaN or numbers so small that arithmetic on them is slow. The matrices, which
+    are nearly all there is, stay as they are: they are not even paged in.
+    """
+    import torch
+
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim < 2 and not parameter.is_meta:
+                parameter.zero_()
 
 
 def _fills_a_tensor(name: str) -> bool:

@@ -67,7 +67,7 @@ def entry() -> ModelEntry:
     )
 
 
-def load(weights: str | None, *, seed: int, wishes: Wishes) -> LoadedModel:
+def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = True) -> LoadedModel:
     """The embedded model with its own weights, random ones, or a checkpoint's."""
     preprocessing = wishes.over(PREPROCESSING)
     labels: tuple[str, ...] | None = imagenet_labels()
@@ -77,9 +77,12 @@ def load(weights: str | None, *, seed: int, wishes: Wishes) -> LoadedModel:
         module = _with_own_weights()
         label = f"{WEIGHTS_NAME} ({DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)})"
     elif known == "random":
-        with building.seeded(seed):
+        with building.fresh(seed, initialise=initialise):
             module = build()
         label = f"random (seed {seed})"
+        if not initialise:
+            building.settle(module)
+            label = building.ARCHITECTURE_ONLY
     else:
         assert weights is not None
         if not checkpoint.looks_like_a_file(weights):

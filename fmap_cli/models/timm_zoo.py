@@ -78,7 +78,15 @@ def entries(pattern: str) -> list[ModelEntry]:
     return [_entry(name) for name in found]
 
 
-def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes, say: Callable[[str], None]) -> LoadedModel:
+def load(
+    spec: str,
+    weights: str | None,
+    *,
+    seed: int,
+    wishes: Wishes,
+    say: Callable[[str], None],
+    initialise: bool = True,
+) -> LoadedModel:
     """The model of `timm:NAME`; see `fmap_cli.models.load_model` for the rest."""
     asked = spec.removeprefix(PREFIX)
     weights = weights or "default"
@@ -86,9 +94,12 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes, say: Call
         return _load_from_source(spec, asked, weights, seed, wishes, say)
     which = _architecture(spec, asked)
     if weights.lower() == "random":
-        with building.seeded(seed):
+        label = f"random (seed {seed})" if initialise else building.ARCHITECTURE_ONLY
+        with building.fresh(seed, initialise=initialise):
             module = _build(which, **_sized(which, wishes))
-        return _loaded(which, module, f"random (seed {seed})", wishes)
+        if not initialise:
+            building.settle(module)
+        return _loaded(which, module, label, wishes)
     tag = _tag_named(which, weights)
     if tag is not None:
         return _load_pretrained(_architecture(spec, f"{which.name}.{tag}" if tag else which.name), wishes, say)

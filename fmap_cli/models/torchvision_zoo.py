@@ -51,11 +51,19 @@ def entries() -> list[ModelEntry]:
     return [_entry(name) for name in names()]
 
 
-def load(name: str, weights: str | None, *, seed: int, wishes: Wishes, say: Callable[[str], None]) -> LoadedModel:
+def load(
+    name: str,
+    weights: str | None,
+    *,
+    seed: int,
+    wishes: Wishes,
+    say: Callable[[str], None],
+    initialise: bool = True,
+) -> LoadedModel:
     """The model `name` of `names()`; see `fmap_cli.models.load_model` for the rest."""
     weights = weights or "default"
     if weights.lower() == "random":
-        return _load_random(name, seed, wishes)
+        return _load_random(name, seed, wishes, initialise)
     entry = _entry_named(name, weights)
     if entry is not None:
         _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
@@ -207,15 +215,20 @@ def _answering(entry: Any, state: object) -> Iterator[None]:
         del entry.get_state_dict
 
 
-def _load_random(name: str, seed: int, wishes: Wishes) -> LoadedModel:
+def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> LoadedModel:
     entry = _all_weights(name).DEFAULT
-    with building.seeded(seed):
+    label = f"random (seed {seed})" if initialise else building.ARCHITECTURE_ONLY
+    with building.fresh(seed, initialise=initialise):
         module = _build(name, _structure(name, entry) | _sized(name, wishes.height_width))
+    if not initialise:
+        building.settle(module)
     notes: tuple[str, ...] = ()
-    if name.startswith("quantized_"):
+    if name.startswith("quantized_") and not initialise:
+        notes = (f"{name} is listed in float32; with `--weights default` as it is quantized",)
+    elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
     preprocessing = wishes.over(preprocessing_of(entry))
-    return _loaded(name, module, f"random (seed {seed})", entry, preprocessing, _labels(entry), notes)
+    return _loaded(name, module, label, entry, preprocessing, _labels(entry), notes)
 
 
 def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
