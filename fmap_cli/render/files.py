@@ -14,7 +14,6 @@ from .scene import Scene
 from .tiles import check_page, scale_of, tile_colours
 from .vector import write_vector
 
-
 _STEM_BYTES, _MODEL_BYTES, _LAYER_BYTES = 80, 50, 100  # file systems end at 255 a name
 
 
