@@ -41,6 +41,7 @@ from .records import LayerRef
 
 Sink = Callable[[Tensor], None]
 Watcher = Callable[[LayerRef], Sink | None]
+CallWatcher = Callable[[str, bool], None]
 
 
 def capture(
@@ -50,14 +51,15 @@ def capture(
     *,
     operations: bool = True,
     paths: Collection[str] | None = None,
-    entered: Callable[[str], None] | None = None,
+    calls: CallWatcher | None = None,
 ) -> Any:
     """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
 
     `operations=False` leaves out the operations that are no module, which costs less; `paths` further limits
     the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
     output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`; so is the
-    answer of the whole network, as `KEY` or `output.0`. `entered` is told the path of each module as its call begins.
+    answer of the whole network, as `KEY` or `output.0`. `calls` is told the path of each module as its call begins
+    (True) and ends (False), the latter before its outputs are shown.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
 
@@ -74,7 +76,7 @@ def capture(
     with _eval_mode(module), torch.no_grad():
         if not operations and paths is not None and not paths:
             return module(*inputs)
-        return _Pass(module, watcher, operations, paths, entered).run(inputs)
+        return _Pass(module, watcher, operations, paths, calls).run(inputs)
 
 
 @contextmanager
@@ -98,11 +100,11 @@ class _Pass:
         watcher: Watcher,
         operations: bool,
         paths: Collection[str] | None,
-        entered: Callable[[str], None] | None = None,
+        calls: CallWatcher | None = None,
     ) -> None:
         self.module = module
         self.watcher = watcher
-        self.entered = entered
+        self.call_watcher = calls
         self.operations = operations
         self.scopes: list[_Scope] = []
         self.taken: dict[str, int] = {}  # base name -> counter of the last name given out
@@ -142,13 +144,15 @@ class _Pass:
 
         def before(_module: nn.Module, _args: Any) -> None:
             if _current is self:  # a sink may run the same module in a capture of its own
-                if self.entered is not None:
-                    self.entered(path)
+                if self.call_watcher is not None:
+                    self.call_watcher(path, True)
                 self.scopes.append(_Scope(path, leaf))
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
             if _current is self and self.scopes and self.scopes[-1].path == path:
                 self._leave_scope()
+                if self.call_watcher is not None:
+                    self.call_watcher(path, False)
 
         def after(_module: nn.Module, _args: Any, output: Any) -> Any:
             if _current is not self:
