@@ -15,7 +15,9 @@ So after `load_torchvision()` nothing of this is left but one forwarding functio
 `torchvision.ops.roi_align`; `torch.compile` and roi_align work as otherwise. Where torch or torchvision are
 not as expected (`_deferral_fits`), this steps aside and the import is an ordinary one.
 
-Beside that, the garbage collector rests during the import (`_collector_resting`).
+Beside that, the garbage collector rests during the import (`_collector_resting`), and torch's threads learn to
+share the processor with others (`_threads_yielding`). Both need torch imported by way of this room: call
+`load_torchvision()` before the first `import torch`.
 
 timm imports `torch._dynamo` too: it marks five methods with `torch.compiler.disable`, which is done by then, three
 quarters of its import. `load_timm` has the mark made later, when such a method runs beside a compiler.
@@ -27,6 +29,7 @@ import functools
 import gc
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -51,7 +54,7 @@ def load_torchvision() -> ModuleType:
     'torchvision'
     """
     if "torchvision" not in sys.modules:
-        with _collector_resting():
+        with _collector_resting(), _threads_yielding():
             # First, so that torch's own import never meets the stand-in.
             importlib.import_module("torch")
             with _dynamo_deferred() if _deferral_fits() else nullcontext():
@@ -136,6 +139,25 @@ def _collector_resting() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def _threads_yielding() -> Iterator[None]:
+    """OpenMP's threads soon sleep while they wait for each other, unless the user has set how long they spin.
+
+    GNU's OpenMP, which torch brings along on Linux, spins 300,000 times by default. On a machine with other work,
+    where the thread waited for may have no core, that turns a forward pass of 0.1 s into several seconds; with
+    1,000 spins it stays below half a second, and on an idle machine it is as quick as before. The variable is
+    read once, when torch's libraries are loaded; other OpenMPs do not know it.
+    """
+    if "torch" in sys.modules or "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
 
 
 @contextmanager

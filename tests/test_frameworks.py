@@ -21,12 +21,12 @@ DEFERRABLE = "from torch._dynamo.utils import is_compile_supported"
 
 TOY = {
     "torch/__init__.py": """
-        import importlib
-        def __getattr__(name):
-            if name == "_dynamo":
-                return importlib.import_module("torch._dynamo")
-            raise AttributeError(name)
-    """,
+import importlib
+def __getattr__(name):
+    if name == "_dynamo":
+        return importlib.import_module("torch._dynamo")
+    raise AttributeError(name)
+""",
     "torch/_dynamo/__init__.py": "from . import config, utils\n",
     "torch/_dynamo/config.py": "loads = []\nloads.append(1)\n",
     "torch/_dynamo/utils.py": """
@@ -175,6 +175,33 @@ def test_a_failing_import_leaves_nothing_behind(toy):
 def test_a_collector_that_was_off_stays_off(toy):
     code = "import gc\ngc.disable(); load_torchvision(); assert not gc.isenabled()\n"
     assert toy(code) == DEFERRED
+
+
+@pytest.mark.parametrize(
+    ("user", "seen"),
+    [
+        ({}, "1000 None"),
+        ({"GOMP_SPINCOUNT": "5"}, "5 None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_threads_yield_unless_the_user_says_how(toy, monkeypatch, user, seen):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in user.items():
+        monkeypatch.setenv(name, value)
+    names = "os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY')"
+    torch = f"import os\nseen = ' '.join(map(str, ({names})))\n" + TOY["torch/__init__.py"]
+    code = f"""
+        import os
+        load_torchvision()
+        import torch
+        assert torch.seen == {seen!r}, torch.seen
+        assert [os.environ.get(name) for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")] == [
+            {user!r}.get(name) for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+        ], "the environment is left as it was"
+    """
+    assert toy(code, {"torch/__init__.py": torch}) == DEFERRED
 
 
 # The real torch and torchvision.
