@@ -25,10 +25,17 @@ _MODELS_WIDTH = 130  # from here on `fmap models` has a column for the task; bel
 _GAPS = (3, 2)  # between columns: where there is room, and where there is little
 
 
+class _Console(Console):
+    """Rich's, but for what it does where its reader has stopped: that is `cli`'s to answer."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """Standard output. Where it is no terminal there is no edge to keep to, so tables get room for all columns."""
     wide = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
-    return Console(markup=False, highlight=False, emoji=False, stderr=stderr, width=_PIPE_WIDTH if wide else None)
+    return _Console(markup=False, highlight=False, emoji=False, stderr=stderr, width=_PIPE_WIDTH if wide else None)
 
 
 @dataclass(frozen=True, slots=True)
