@@ -1,0 +1,191 @@
+"""The program: what it says about itself, what it imports, how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmap_cli import cli
+from fmap_cli.cli import _COMMANDS
+
+Run = Callable[..., Any]
+PROGRAM = Path(sys.executable).parent / "fmap"
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules in memory after `fmap` ran with these arguments in a process of its own."""
+    code = f"""
+import sys
+from fmap_cli.cli import run
+run({list(arguments)!r})
+print("\\n".join(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    return set(done.stderr.splitlines())
+
+
+# -- what it says about itself -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [False, True], ids=["fmap", "python -m fmap_cli"])
+def test_the_installed_program_tells_its_version_and_its_commands(installed: Run, module: bool) -> None:
+    told = installed("--version", module=module)
+    assert (told.code, told.out, told.err) == (0, f"fmap, version {version('fmap-cli')}\n", "")
+    told = installed("--help", module=module)
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith("Usage: fmap ")
+    for name, line in _COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(line[:30])}", told.out, re.MULTILINE), told.out
+
+
+def test_without_arguments_the_help_is_shown(fmap: Run) -> None:
+    shown = fmap()
+    assert "Usage: fmap" in shown.out + shown.err
+    assert shown.code in (0, 2)  # Click 8.2 made it 2
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["show", "--help"], ["layers", "--help"]])
+def test_help_and_version_import_no_torch(arguments: list[str]) -> None:
+    modules = imported(*arguments)
+    assert "click" in modules
+    heavy = {"torch", "torchvision", "matplotlib", "PIL", "numpy"} & modules
+    assert not heavy, heavy
+
+
+def test_that_guard_can_fail() -> None:
+    assert {"torch", "torchvision"} <= imported("models", "resnet18")
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_has_help_with_an_example_and_every_option_is_explained(fmap: Run, name: str) -> None:
+    command = cli.cli.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None and command.help and command.name == name
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, f"{name} {parameter.opts}"
+    shown = fmap(name, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert re.search(rf"^ +fmap {name}", shown.out, re.MULTILINE), "no example"
+    assert fmap(name, "-h").out == shown.out
+
+
+def test_a_command_is_imported_only_when_it_is_called() -> None:
+    modules = imported("models", "--help")
+    assert "fmap_cli.commands.models" in modules
+    assert "fmap_cli.commands.show" not in modules
+
+
+# -- wrong usage ---------------------------------------------------------------------------------------------------
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(fmap: Run) -> None:
+    fmap("shwo").refused("No command 'shwo'", "Did you mean `fmap show`?", code=2)
+    fmap("zzz").refused("No command 'zzz'", "`fmap --help` lists the commands", code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "--nonsense"], ["No such option", "--nonsense"]),
+        (["show", "--channels", "3-1"], ["'3-1' is not a channel or a range", "0-15,31"]),
+        (["show", "--channels", "a"], ["'a' is not a channel"]),
+        (["show", "--channels", "0-99999999"], ["too long a range"]),
+        (["show", "--top", "0"], ["--top"]),
+        (["show", "--by", "median"], ["--by", "std", "mean", "max", "l2"]),
+        (["show", "--size", "big"], ["'big' is not a size", "224"]),
+        (["show", "--size", "0"], ["'0' is not a size"]),
+        (["show", "--mean", "a,b"], ["'a,b' is not a list of numbers"]),
+        (["show", "--clip", "50"], ["--clip"]),
+        (["show", "--tile", "0"], ["--tile"]),
+        (["show", "--cmap", "virids"], ["no colour map 'virids'", "Did you mean", "viridis"]),
+        (["show", "-o", "a.xyz"], ["a.xyz", ".png", ".svg"]),
+        (["show", "--save", "a.png"], ["a.png", ".npz"]),
+        (["show", "-o", "a.png", "--out-dir", "d"], ["--out", "--out-dir"]),
+        (["show", "a.png", "b.png", "-o", "c.png"], ["2 images", "--out-dir"]),
+        (["show", "--raw", "-o", "a.pdf"], ["--raw", ".png"]),
+        (["show", "--raw", "--overlay"], ["--raw", "--overlay"]),
+        (["show", "--top", "3", "--all"], ["--top", "--all", "exclude"]),
+        (["show", "--dtype", "int8"], ["--dtype", "float16"]),
+        (["layers", "resnet18", "resnet50"], ["unexpected extra argument"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_right(fmap: Run, arguments: list[str], words: list[str]) -> None:
+    fmap(*arguments).refused(*words, code=2)
+    assert not list(Path().iterdir()), "something was written"
+
+
+# -- how it ends ---------------------------------------------------------------------------------------------------
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("fmap_cli.models.catalog", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["models"])
+
+
+def test_the_exit_code_of_a_failure_reaches_the_shell(installed: Run) -> None:
+    installed("show", "missing.png").refused("no such file: missing.png")
+    installed("show", "--nonsense", module=True).refused("--nonsense", code=2)
+
+
+def test_a_reader_that_stops_ends_it_silently() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"'{PROGRAM}' models | head -1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    first, code = done.stdout.splitlines()
+    assert first.split()[0] == "model"
+    assert done.stderr == ""
+    assert code in ("0", "141")  # 0 where all of it fits the pipe before `head` ends
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_standard_output_is_one_line(installed: Run) -> None:
+    for arguments in (["models"], ["models", "--json"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+        assert done.returncode == 1
+        assert done.stderr == "fmap: cannot write to standard output: No space left on device.\n"
+
+
+def test_an_interrupt_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ndef net():\n    open('here', 'w').close()\n    time.sleep(60)\n")
+    process = subprocess.Popen(
+        [PROGRAM, "show", "-m", "slow.py:net"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "here").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "\nfmap: interrupted.\n")
+
+
+def test_messages_stay_lines_whatever_a_name_holds(fmap: Run) -> None:
+    ran = fmap("show", "no\nsuch\x1b[31m.png")
+    ran.refused("such\\x1b[31m.png")
+    assert "\x1b" not in ran.err
+
+
+def test_every_command_file_is_known_to_the_group() -> None:
+    folder = Path(importlib.import_module("fmap_cli.commands").__file__ or "").parent
+    files = {name.removesuffix(".py") for name in os.listdir(folder) if name.endswith(".py")}
+    assert files - {"__init__"} == set(_COMMANDS)
