@@ -337,7 +337,7 @@ class Listing:
     """What `fmap layers` shows: the chosen `layers` out of `count`, and the whole network in numbers.
 
     `stages` are the shapes, channels first and without the batch, that the map passes through as its resolution
-    changes. `parameters` are all the network has, `idle_parameters` those of modules that did not run.
+    changes. `parameters` are all the network has, `idle_parameters` those of heads that did not run.
     `convolutions`, `mixers` (1 × 1), `depthwise` and `strided` count calls of convolutions. `input_shape` is that
     of the batch of one (or of the one image, for networks that take lists).
     """

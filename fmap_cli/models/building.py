@@ -60,6 +60,19 @@ def fresh(seed: int, *, initialise: bool) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Networks ignore what state dicts are loaded into them inside: for builders that insist on weights."""
+    from torch import nn
+
+    own = nn.Module.load_state_dict
+    try:
+        nn.Module.load_state_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
+        yield
+    finally:
+        nn.Module.load_state_dict = own  # type: ignore[method-assign]
+
+
 def settle(module: Any) -> None:
     """Zeros for the vectors (biases, what norms scale by) of a network that was built with `no_init`.
 

@@ -219,7 +219,10 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
     entry = _all_weights(name).DEFAULT
     label = f"random (seed {seed})" if initialise else building.ARCHITECTURE_ONLY
     with building.fresh(seed, initialise=initialise):
-        module = _build(name, _structure(name, entry) | _sized(name, wishes.height_width))
+        if not initialise and _task(name) == "detection":
+            module = _detector_unfilled(name, entry)
+        else:
+            module = _build(name, _structure(name, entry) | _sized(name, wishes.height_width))
     if not initialise:
         building.settle(module)
     notes: tuple[str, ...] = ()
@@ -229,6 +232,19 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
     preprocessing = wishes.over(preprocessing_of(entry))
     return _loaded(name, module, label, entry, preprocessing, _labels(entry), notes)
+
+
+def _detector_unfilled(name: str, entry: Any) -> torch.nn.Module:
+    """The network that torchvision builds for a pretrained set, without the set.
+
+    Without weights its detectors are other networks: with BatchNorm that learns where the pretrained ones have it
+    frozen. And where heads look at each object that was found, blank weights are to find as many as there may be.
+    """
+    arguments: dict[str, Any] = {"weights_backbone": None, "progress": False}
+    if name.startswith(("maskrcnn_", "keypointrcnn_")):
+        arguments["box_score_thresh"] = 0.0
+    with building.unfilled(), _answering(entry, {}):
+        return _build(name, arguments, entry)
 
 
 def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
@@ -263,10 +279,10 @@ def _preprocessing_for(name: str, side: int) -> Preprocessing:
     return Wishes(size=side).over(preprocessing_of(default))
 
 
-def _build(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
+def _build(name: str, arguments: dict[str, Any], weights: Any = None) -> torch.nn.Module:
     try:
         with building.quiet():
-            module: torch.nn.Module = _builder(name)(weights=None, **arguments)
+            module: torch.nn.Module = _builder(name)(weights=weights, **arguments)
     except Exception as error:
         raise ModelError(f"torchvision cannot build {name}: {_first_line(error)}") from error
     return module
