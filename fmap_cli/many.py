@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ Say = Callable[[str], None]
 Failures = list[tuple[str, FmapError]]
 """The images that gave no result, by name, each with the reason."""
 
+_NEAR = 1e-3
+"""Such a share of its largest value may a classifier's answer differ between two runs on the same numbers."""
 _REMEMBERED = 24
 """How many outputs before a classifier its input is looked for among."""
 
@@ -258,13 +260,14 @@ def find_place(session: Session, image: ImageInput, pattern: str | None, pooling
     """
     if pattern is not None:
         return _named_place(session, image, pattern, pooling)
+    survey = _survey(session, image)
     if pooling is not None:
-        return _last_map(session, image, pooling)
-    classifier, layer, shape = _before_classifier(session, image)
+        return _last_map(session, image, survey, pooling)
+    layer, shape = _before_classifier(session, survey)
     axes = _axes(session, image, layer, shape)
     if shape[0] != 1:
-        raise _no_layer(session, f"{layer.name}, the input of {classifier}, has {shape[0]} rows for one image")
-    return Place(layer, shape, axes, None if is_vector(axes) else "avg", classifier)
+        raise _no_layer(session, f"{layer.name}, before its last linear layer, has {shape[0]} rows for one image")
+    return Place(layer, shape, axes, None if is_vector(axes) else "avg", survey.classifier)
 
 
 def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Pooling | None) -> Place:
@@ -302,90 +305,102 @@ def _axes(session: Session, image: ImageInput, layer: LayerRef, shape: tuple[int
     return axes_of(layer, shape, modules, None if plain_enough else measure_axes(session, image))
 
 
-def _last_map(session: Session, image: ImageInput, pooling: Pooling) -> Place:
+def _last_map(session: Session, image: ImageInput, survey: _Survey, pooling: Pooling) -> Place:
     """The last layer before the classifier that there is something to pool in."""
-    seen: list[tuple[LayerRef, tuple[int, ...]]] = []
-    classifier = 0
-
-    def watch(layer: LayerRef) -> Sink:
-        def sink(output: Tensor) -> None:
-            nonlocal classifier
-            if layer.kind == "linear" and layer.is_module:
-                classifier = len(seen)
-            seen.append((layer, tuple(output.shape)))
-
-        return sink
-
-    run(session, image, watch)
     modules = dict(session.model.module.named_modules())
     measurement = measure_axes(session, image)
-    for layer, shape in reversed(seen[: classifier or None]):
+    for layer, shape in reversed(survey.layers):
         axes = axes_of(layer, shape, modules, measurement)
         token = axes.prefix > 0 and "N" in axes.names
-        if axes.names.count("B") == 1 and (token if pooling == "cls" else _cells(axes, shape) > 1):
+        if _is_per_image(axes, shape) and (token if pooling == "cls" else _has_places(axes, shape)):
             return Place(layer, shape, axes, pooling)
     wanted = "class token" if pooling == "cls" else "map"
     raise _no_layer(session, f"none of its layers before the classifier has a {wanted} to pool")
 
 
-def _cells(axes: Axes, shape: Sequence[int]) -> int:
-    """How many places a layer's output has; 0 where it is no map."""
-    if axes.grid is not None:
-        return prod(axes.grid)
-    if not axes.spatial:
-        return 0
-    return prod(length for name, length in zip(axes.names, shape, strict=True) if name in ("H", "W", "T"))
+def _is_per_image(axes: Axes, shape: Sequence[int]) -> bool:
+    """Whether an output for one image has one item, and several channels."""
+    lengths = {name: prod(n for each, n in zip(axes.names, shape, strict=True) if each == name) for name in axes.names}
+    return axes.names.count("B") == 1 and lengths["B"] == 1 and lengths.get("C", 0) > 1
 
 
-def _before_classifier(session: Session, image: ImageInput) -> tuple[str, LayerRef, tuple[int, ...]]:
-    """The classifier's name, and the layer whose output it reads with that output's shape."""
+def _has_places(axes: Axes, shape: Sequence[int]) -> bool:
+    """Whether an output is a map of more than one cell, or tokens."""
+    if axes.names.count("N") == 1:
+        return shape[axes.names.index("N")] > 1
+    return "H" in axes.names and prod(n for name, n in zip(axes.names, shape, strict=True) if name in "THW") > 1
+
+
+@dataclass(slots=True)
+class _Survey:
+    """The classifier's path and what it put out for one image; the layers before it with their shapes, in order.
+
+    `before` holds the outputs of the last of them.
+    """
+
+    classifier: str
+    output: Tensor
+    layers: list[tuple[LayerRef, tuple[int, ...]]]
+    before: Sequence[tuple[LayerRef, Tensor]]
+
+
+def _survey(session: Session, image: ImageInput) -> _Survey:
+    """Run the network over one image and find its classifier. Raises LayerError where there is none."""
+    if session.model.input_kind == "images":
+        raise _no_layer(session, "a detector has no classifier of the whole picture")
     modules = dict(session.model.module.named_modules())
+    seen: list[tuple[LayerRef, tuple[int, ...]]] = []
     recent: deque[tuple[LayerRef, Tensor]] = deque(maxlen=_REMEMBERED)
-    last: tuple[LayerRef, Tensor, list[tuple[LayerRef, Tensor]]] | None = None
+    found: _Survey | None = None
+    convolution = False
 
     def watch(layer: LayerRef) -> Sink:
         def sink(output: Tensor) -> None:
-            nonlocal last
+            nonlocal found, convolution
             copied = output.detach().clone()
-            if layer.is_module and (layer.kind == "linear" or _mixes_channels(modules.get(layer.path), layer)):
-                last = (layer, copied, list(recent))
-            elif layer.kind == "conv" and layer.is_module:
-                last = None  # whatever was linear before it (squeeze and excitation, say) is no classifier
+            if layer.is_module and layer.kind in ("linear", "conv"):
+                # A later convolution shows that what was linear before it (squeeze and excitation) is no classifier.
+                convolution = layer.kind == "conv"
+                if convolution and prod(getattr(modules.get(layer.path), "kernel_size", (0,))) != 1:
+                    found = None
+                else:
+                    found = _Survey(layer.path, copied, list(seen), list(recent))
+            seen.append((layer, tuple(output.shape)))
             recent.append((layer, copied))
 
         return sink
 
-    if session.model.input_kind == "images":
-        raise _no_layer(session, "a detector has no classifier of the whole picture")
     answer = run(session, image, watch)
-    if last is None or (last[0].kind == "conv" and not _scores(answer, last[1].shape[1])):
+    if found is None or (convolution and not _scores(answer, found.output)):
         raise _no_layer(session, "it has no classifier (a last linear layer, or a 1 × 1 convolution to the classes)")
-    classifier, output, before = last
-    module = modules[classifier.path]
-    for layer, candidate in before:
-        if _gives(module, candidate, output):
-            return classifier.name, layer, tuple(candidate.shape)
-    raise _no_layer(session, f"what enters {classifier.name} is no layer's output")
+    return found
 
 
-def _mixes_channels(module: nn.Module | None, layer: LayerRef) -> bool:
-    return layer.kind == "conv" and prod(getattr(module, "kernel_size", (0,))) == 1
+def _scores(answer: Any, output: Tensor) -> bool:
+    """Whether the network's answer is one score for each channel of this output."""
+    return isinstance(answer, Tensor) and answer.ndim == 2 and output.ndim > 1 and answer.shape[1] == output.shape[1]
 
 
-def _scores(answer: Any, classes: int) -> bool:
-    """Whether the network's answer is one score a class."""
-    return isinstance(answer, Tensor) and answer.ndim == 2 and answer.shape[1] == classes
+def _before_classifier(session: Session, survey: _Survey) -> tuple[LayerRef, tuple[int, ...]]:
+    """The layer whose output the classifier reads, and that output's shape."""
+    module = session.model.module.get_submodule(survey.classifier)
+    far = [_distance(module, candidate, survey.output) for _, candidate in survey.before]
+    least = min(far, default=inf)
+    if least > _NEAR:
+        raise _no_layer(session, f"what enters {survey.classifier} is no layer's output")
+    layer, candidate = survey.before[far.index(least)]
+    return layer, tuple(candidate.shape)
 
 
-def _gives(module: nn.Module, candidate: Tensor, output: Tensor) -> bool:
-    """Whether the module, given this tensor, puts out just that."""
+def _distance(module: nn.Module, candidate: Tensor, output: Tensor) -> float:
+    """How far from `output` the module's answer to this tensor is, as a share of the largest value."""
     result: Any = None
     with torch.no_grad(), suppress(Exception):  # most candidates have another shape
         result = module(candidate)
     if not isinstance(result, Tensor) or result.shape != output.shape or result.dtype != output.dtype:
-        return False
-    tolerance = 1e-5 if output.dtype in (torch.float32, torch.float64) else 1e-2
-    return torch.allclose(plain(result), plain(output), rtol=tolerance, atol=tolerance, equal_nan=True)
+        return inf
+    found, expected = (plain(each).double().nan_to_num() for each in (result, output))
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-300))
 
 
 def _no_layer(session: Session, reason: str) -> LayerError:
