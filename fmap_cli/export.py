@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import OutputError
-from .records import Axes, Detection, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
+from .errors import FmapError, OutputError
+from .records import (
+    Answers,
+    Axes,
+    Detection,
+    Embeddings,
+    FeatureMap,
+    LayerRef,
+    LoadedModel,
+    Look,
+    ModelEntry,
+    Prediction,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +124,64 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
     write_file(path, write)
 
 
+def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
+    """Write the vectors with their images' names and where they come from; returns the files written.
+
+    By the file's suffix: `.npz` holds `embeddings` `[N, D]`, `images` (names) and `__about__` (JSON); `.safetensors`
+    holds `embeddings`, with the rest in its metadata; `.csv` has a row an image; `.npy` is the matrix alone, with the
+    rest in a JSON file beside it, `FILE.npy.json`.
+    """
+    import numpy as np
+
+    about = {
+        "model": embeddings.model,
+        "weights": embeddings.weights,
+        "layer": embeddings.layer,
+        "pool": embeddings.pooling,
+    }
+    suffix = path.suffix.lower()
+
+    def write(file: IO[bytes]) -> None:
+        if suffix == ".npz":
+            arrays = {"embeddings": embeddings.vectors, "images": np.array(embeddings.images, dtype=str)}
+            np.savez(file, __about__=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+        elif suffix == ".safetensors":
+            from safetensors.numpy import save
+
+            file.write(save({"embeddings": embeddings.vectors}, {**about, "images": json.dumps(embeddings.images)}))
+        elif suffix == ".csv":
+            file.write(csv_text(["image", *about, *range(embeddings.vectors.shape[1])], []))
+            for name, row in zip(embeddings.images, embeddings.vectors, strict=True):
+                file.write(csv_text([name, *about.values(), *row], []))
+        else:
+            np.save(file, embeddings.vectors)
+
+    write_file(path, write)
+    if suffix != ".npy":
+        return [path]
+    beside = path.with_name(f"{path.name}.json")
+    text = dumps({"schema_version": SCHEMA_VERSION, **about, "images": list(embeddings.images)})
+    write_file(beside, lambda file: file.write(text.encode() + b"\n"))
+    return [path, beside]
+
+
+def csv_text(head: Sequence[object], rows: Iterable[Sequence[object]]) -> bytes:
+    """A table as CSV in UTF-8. Numbers are written with the fewest digits that read back as the same."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue().encode(errors="surrogateescape")
+
+
+def check_folder(path: Path) -> None:
+    """Raises OutputError where `path` cannot become a file: to be asked before the work is done."""
+    if not path.parent.is_dir():
+        raise OutputError(*_explained(path, OSError()))
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a directory.", hint="Give a file's name.")
+
+
 # -- JSON --------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +258,66 @@ def layers_document(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[i
             for layer, shape, axes in layers
         ],
     }
+
+
+def answers_document(
+    model: str, weights: str, answers: Sequence[Answers], failures: Sequence[tuple[str, FmapError]], several: bool
+) -> dict[str, Any]:
+    """The result of `fmap predict`; with one image its name and predictions stand at the top, too."""
+    entries = [
+        {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
+        for each in answers
+    ]
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model, "weights": weights}
+    if not several and len(entries) == 1:
+        document |= entries[0]
+    else:
+        document["image"] = None
+    return {**document, "images": entries, "failed": failed_rows(failures)}
+
+
+def answers_csv(answers: Sequence[Answers]) -> bytes:
+    """The same as CSV: a row for each image and rank."""
+    return csv_text(
+        ["image", "rank", "index", "label", "probability"],
+        (
+            (each.image, rank, answer.index, answer.label, answer.probability)
+            for each in answers
+            for rank, answer in enumerate(each.predictions, start=1)
+        ),
+    )
+
+
+def embeddings_document(
+    embeddings: Embeddings, failures: Sequence[tuple[str, FmapError]], files: Sequence[Path]
+) -> dict[str, Any]:
+    """The result of `fmap embed`; the vectors themselves stand in it where no file has been written."""
+    entries: list[dict[str, Any]] = []
+    for at, (name, norm) in enumerate(zip(embeddings.images, embeddings.norms, strict=True)):
+        entry: dict[str, Any] = {"image": name, "norm": _finite(float(norm))}
+        if embeddings.neighbours is not None:
+            near = embeddings.neighbours[at]
+            entry["similar"] = [{"image": embeddings.images[other], "cosine": cosine} for other, cosine in near]
+        if not files:  # as short as reads back the same: 0.1, not 0.10000000149011612
+            entry["embedding"] = [_finite(float(str(value))) for value in embeddings.vectors[at]]
+        entries.append(entry)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": embeddings.model,
+        "weights": embeddings.weights,
+        "layer": embeddings.layer,
+        "enters": embeddings.enters,
+        "shape": list(embeddings.shape),
+        "pool": embeddings.pooling,
+        "dimension": embeddings.vectors.shape[1],
+        "file": str(files[0]) if files else None,
+        "images": entries,
+        "failed": failed_rows(failures),
+    }
+
+
+def failed_rows(failures: Sequence[tuple[str, FmapError]]) -> list[dict[str, str]]:
+    return [{"image": name, "error": error.message} for name, error in failures]
 
 
 def models_document(entries: Sequence[ModelEntry]) -> dict[str, Any]:

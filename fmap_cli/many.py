@@ -150,14 +150,14 @@ def _no_classifier(session: Session, output: Any) -> ModelError:
 class Place:
     """The layer that gives the vectors: its output for one image, what its axes are and how it is pooled.
 
-    `enters` is the classifier whose input the layer is, where that is why it was chosen. `pooling` is None for a layer
-    that is a vector already.
+    `enters` is the classifier whose input the layer is, where that is why it was chosen. `pooling` is `none` for a
+    layer that is a vector already.
     """
 
     layer: LayerRef
     shape: tuple[int, ...]
     axes: Axes
-    pooling: Pooling | None
+    pooling: Pooling
     enters: str | None = None
 
 
@@ -193,6 +193,8 @@ def embed(
     for batch in batches(session, sources, size, say, failures, layout):
         if place is None:
             place = find_place(session, batch[0], pattern, pooling)
+            if pooling not in (None, place.pooling):
+                say(f"layer {place.layer.name} is a vector already: --pool {pooling} changes nothing.")
         rows = _vectors(session, batch, place)
         if not names:
             vectors = np.empty((len(sources), rows.shape[1]), rows.dtype)
@@ -243,7 +245,7 @@ def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.
 
 def _pooled(output: Tensor, place: Place) -> Tensor:
     try:
-        return pool(output, place.axes, place.pooling or "avg")
+        return pool(output, place.axes, place.pooling)
     except LayerError as error:
         raise LayerError(f"layer {place.layer.name!r} gives no vector: {error.message}", hint=error.hint) from None
 
@@ -267,7 +269,7 @@ def find_place(session: Session, image: ImageInput, pattern: str | None, pooling
     axes = _axes(session, image, layer, shape)
     if shape[0] != 1:
         raise _no_layer(session, f"{layer.name}, before its last linear layer, has {shape[0]} rows for one image")
-    return Place(layer, shape, axes, None if is_vector(axes) else "avg", survey.classifier)
+    return Place(layer, shape, axes, "none" if is_vector(axes) else "avg", survey.classifier)
 
 
 def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Pooling | None) -> Place:
@@ -291,11 +293,9 @@ def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Poo
         )
     layer = chosen[0]
     axes = _axes(session, image, layer, shapes[layer.name])
-    if is_vector(axes) and pooling != "cls":  # which says that there is none
-        pooling = None
-    elif pooling is None:
-        pooling = "avg"
-    return Place(layer, shapes[layer.name], axes, pooling)
+    if is_vector(axes) and pooling != "cls":  # pooling for a class token says that there is none
+        pooling = "none"
+    return Place(layer, shapes[layer.name], axes, pooling or "avg")
 
 
 def _axes(session: Session, image: ImageInput, layer: LayerRef, shape: tuple[int, ...]) -> Axes:

@@ -370,7 +370,7 @@ class Embeddings:
 
     `vectors` is `[N, D]` float32, or float64 from a network in float64; `norms` their lengths in float64. `shape` is
     the layer's output for one image, `enters` the classifier that reads it where that is why it was chosen, `pooling`
-    None for a layer that is a vector already. `neighbours` holds for each image the nearest others as (index, cosine
+    `none` for a layer that is a vector already. `neighbours` holds for each image the nearest others as (index, cosine
     similarity), nearest first; None where not asked for.
     """
 
@@ -379,7 +379,7 @@ class Embeddings:
     layer: str
     enters: str | None
     shape: tuple[int, ...]
-    pooling: str | None
+    pooling: str
     images: tuple[str, ...]
     vectors: np.ndarray
     norms: np.ndarray

@@ -18,7 +18,7 @@ from rich.text import Text
 from .. import units
 
 if TYPE_CHECKING:
-    from ..records import Axes, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry
+    from ..records import Axes, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
 
 _PIPE_WIDTH = 160
 _MODELS_WIDTH = 130  # from here on `fmap models` has a column for the task; below, it stands under the name
@@ -150,7 +150,7 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
             out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
         if look.predictions:
             out.print()
-            _print_predictions(out, look)
+            print_predictions(out, look.predictions)
         if look.detections:
             out.print()
             _print_detections(out, look)
@@ -178,11 +178,11 @@ def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:
     print_table(out, columns, rows)
 
 
-def _print_predictions(out: Console, look: Look) -> None:
+def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
     """The likeliest classes, each with its probability and a bar."""
-    columns = [Column(f"top {len(look.predictions)}", least=16), Column("probability", right=True), Column("")]
+    columns = [Column(f"top {len(predictions)}", least=16), Column("probability", right=True), Column("")]
     rows: list[Sequence[Text | str]] = []
-    for each in look.predictions:
+    for each in predictions:
         label = each.label if each.label is not None else f"class {each.index}"
         bar = Text("█" * round(each.probability * 24), "blue")
         rows.append((units.one_line(label), units.percent(each.probability), bar))
