@@ -16,6 +16,8 @@ from .options import report
 _COMMANDS = {
     "show": "Draw what chosen layers see in an image.",
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
+    "predict": "Say what is in an image: the likeliest classes.",
+    "embed": "Sum up each image in one vector, and find like images.",
     "models": "List the models there are.",
 }
 

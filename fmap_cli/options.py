@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,17 @@ def report(error: FmapError) -> None:
     click.echo(f"fmap: {one_line(error.message)}", err=True)
     if error.hint:
         click.echo(f"      {one_line(error.hint)}", err=True)
+
+
+def report_failures(failures: Sequence[tuple[str, FmapError]], count: int) -> int:
+    """The images that failed, out of `count`, each with its reason, on stderr; returns the exit code."""
+    for _, error in failures:
+        report(error)
+    if failures:
+        names = ", ".join(one_line(name) for name, _ in failures[:10])
+        names += f" and {len(failures) - 10} more" if len(failures) > 10 else ""
+        click.echo(f"fmap: {len(failures)} of {count} images failed: {names}", err=True)
+    return 1 if failures else 0
 
 
 def _model(function: Callable[..., Any]) -> Callable[..., Any]:

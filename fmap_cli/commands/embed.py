@@ -1,0 +1,104 @@
+"""`fmap embed`: one vector for each image, and which images are alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..options import FileType, json_option, model_options, remark, report_failures
+from ..records import ModelRequest
+
+_SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
+_NEIGHBOURS = 3
+
+
+class _Command(click.Command):
+    """Lets `--similar` stand before an image: only a number after it is its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        spelled = [
+            f"--similar={_NEIGHBOURS}"
+            if each == "--similar" and not "".join(args[at + 1 : at + 2]).lstrip("-").isdigit()
+            else each
+            for at, each in enumerate(args[:end])
+        ]
+        return super().parse_args(ctx, spelled + args[end:])
+
+
+@click.command("embed", cls=_Command)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE|DIR...")
+@click.option(
+    "--layer",
+    "-l",
+    metavar="PATTERN",
+    help="The layer the vectors come out of: a name, conv3, first or last.  [default: what the classifier reads]",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["avg", "max", "gem", "cls", "none"]),
+    help="How a map becomes a vector: mean, maximum or generalised mean (p = 3) of each channel; the class token; or"
+    " all values. Without --layer, of the last map before the classifier.  [default: avg]",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images at once.")
+@click.option(
+    "--similar",
+    type=click.IntRange(min=1),
+    metavar="[K]",
+    help=f"Print each image's K nearest neighbours by cosine similarity.  [K: {_NEIGHBOURS}]",
+)
+@click.option(
+    "--out",
+    "-o",
+    type=FileType(_SUFFIXES),
+    metavar="FILE",
+    help="Write the vectors here: .npz, .csv, .safetensors, or .npy with the names in FILE.npy.json beside it.",
+)
+@model_options
+@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@json_option
+def command(
+    images: tuple[str, ...], out: Path | None, request: ModelRequest, as_json: bool, layout: str | None, **options: Any
+) -> int:
+    """Sum up each image in one vector: what is in it, without where.
+
+    A feature map has a value for each place; pooled over the places, one number a channel is left. The vectors of
+    like images point the same way. Without --layer they are what the model's classifier reads, and the output says
+    which layer that is. An IMAGE is a picture, an .npy array, a pattern, or - for standard input; a DIR stands for
+    the images in it and below.
+
+    \b
+      fmap embed sample_images -o vectors.npz
+      fmap embed sample_images --similar 2
+    """
+    from ..export import check_folder, dumps, embeddings_document, save_embeddings
+    from ..many import embed
+    from ..session import open_session
+
+    if out is not None:
+        check_folder(out)
+    session = open_session(request, remark)
+    embeddings, failures = embed(
+        session,
+        images,
+        options["layer"],
+        options["pool"],
+        options["batch"],
+        remark,
+        layout=layout,
+        similar=options["similar"],
+    )
+    if embeddings is None:
+        if len(failures) == 1:
+            raise failures[0][1]
+        return report_failures(failures, len(failures))
+    files = save_embeddings(out, embeddings) if out is not None else []
+    if as_json:
+        click.echo(dumps(embeddings_document(embeddings, failures, files)))
+    else:
+        from ..render.many import print_embeddings
+
+        print_embeddings(embeddings, [str(file) for file in files])
+    return report_failures(failures, len(embeddings.images) + len(failures))

@@ -1,0 +1,60 @@
+"""`fmap predict`: what a classifier says of one image or many."""
+
+from __future__ import annotations
+
+import click
+
+from ..options import json_option, model_options, remark, report_failures
+from ..records import ModelRequest
+
+
+@click.command("predict")
+@click.argument("images", nargs=-1, metavar="[IMAGE|DIR]...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="How many answers.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images run at once."
+)
+@model_options
+@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank.")
+@json_option
+def command(
+    images: tuple[str, ...],
+    top: int,
+    batch: int,
+    request: ModelRequest,
+    layout: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> int:
+    """Say what is in an image: the likeliest classes with their probabilities.
+
+    An IMAGE is a picture, an .npy array, a pattern ('photos/**/*.jpg'), or - for standard input; a DIR stands for the
+    images in it and below. Without one, a bundled photo is taken. Several images are run in batches and get a row each.
+    For a model of clips a picture is repeated as still frames, and a folder is one clip.
+
+    \b
+      fmap predict sample_images/coffee.png
+      fmap predict sample_images --top 3
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude one another.")
+    from ..export import answers_csv, answers_document, dumps
+    from ..many import classify
+    from ..session import open_session
+
+    session = open_session(request, remark)
+    answers, failures = classify(session, images, top, batch, remark, layout)
+    several = len(answers) + len(failures) > 1
+    if failures and not several:
+        raise failures[0][1]
+    if as_csv:
+        click.echo(answers_csv(answers), nl=False)
+    elif as_json:
+        model = session.model
+        click.echo(dumps(answers_document(model.name, model.weights, answers, failures, several)))
+    elif answers:
+        from ..render.many import print_answers
+
+        print_answers(session.model, answers, top, several=several)
+    return report_failures(failures, len(answers) + len(failures))
