@@ -7,7 +7,7 @@ The meta device does the same for networks that read no values, and first import
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -130,7 +130,7 @@ def _encoder_layer(tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return torch.zeros_like(tokens)
 
 
-_ZEROS = {
+_ZEROS: dict[Any, Callable[..., Any]] = {
     _aten.convolution: _convolution,
     _aten.mm: _mm,
     _aten.addmm: _addmm,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +15,37 @@ import numpy as np
 import torch
 from torch import nn
 
+from . import inventory
 from .answers import detections, label_map, plain, predictions
-from .axes import Measurement, axes_by_layout, axes_by_module, axes_by_rank, channel_maps, defines_axes, measure, within
+from .axes import (
+    Measurement,
+    axes_by_layout,
+    axes_by_module,
+    axes_by_rank,
+    channel_maps,
+    defines_axes,
+    measure,
+    meta_twin,
+    within,
+)
+from .blank import blank_arithmetic
 from .capture import Sink, capture
+from .costs import count_layers
 from .errors import DeviceError, FmapError, ImageError, LayerError, ModelError
 from .images import load_image, sample_path
 from .kinds import module_kind
 from .layers import Selection
 from .models import load_model
+from .models.building import ARCHITECTURE_ONLY
 from .records import (
     Axes,
     ChannelStats,
     Choice,
+    CountedLayer,
     FeatureMap,
     ImageInput,
     LayerRef,
+    Listing,
     LoadedModel,
     Look,
     ModelRequest,
@@ -58,10 +75,11 @@ class Session:
     measured: dict[tuple[int, ...], Measurement | None] = field(default_factory=dict, repr=False)
 
 
-def open_session(request: ModelRequest, say: Callable[[str], None]) -> Session:
+def open_session(request: ModelRequest, say: Callable[[str], None], *, initialise: bool = True) -> Session:
     """Load the model that is asked for and put it on its device (`cpu`, `cuda`, `cuda:1`, `mps`, `auto`) in its dtype.
 
-    `auto` takes CUDA, then MPS, then the CPU. `say` gets what the user should know, a sentence at a time.
+    `auto` takes CUDA, then MPS, then the CPU. `say` gets what the user should know, a sentence at a time. Without
+    `initialise`, weights asked to be random have no meaning.
     Raises ModelError and WeightsError as `models.load_model`, and DeviceError where the device is absent or the
     model does not go there.
     """
@@ -75,6 +93,7 @@ def open_session(request: ModelRequest, say: Callable[[str], None]) -> Session:
         mean=request.mean,
         std=request.std,
         say=say,
+        initialise=initialise,
     )
     try:
         model.module.to(device, dtype)
@@ -273,44 +292,120 @@ def default_patterns(model: LoadedModel) -> tuple[str, ...]:
 
 
 def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
-    """The same, where the values of the weights do not matter: without `--weights` they are random, not downloaded."""
-    return open_session(request if request.weights else replace(request, weights="random"), say)
+    """The same, where the values of the weights do not matter: without `--weights` there are none."""
+    if request.weights:
+        return open_session(request, say)
+    return open_session(replace(request, weights="random"), say, initialise=False)
+
+
+# -- the list of layers ------------------------------------------------------------------------------------------
 
 
 def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[LayerRef, tuple[int, ...], Axes]]:
-    """Every layer with its output's shape for one image and its axes, in execution order; or those patterns pick.
+    """Every layer with its output's shape for one image and its axes, in execution order; or those patterns pick."""
+    layers = survey(session, patterns).layers
+    return [(each.layer, each.shape, each.axes or axes_by_rank(each.shape)) for each in layers]
 
-    The input has the bundled sample's size after the model's own preprocessing.
+
+def survey(
+    session: Session, patterns: Sequence[str] = (), *, kinds: Sequence[str] = (), depth: int | None = None
+) -> Listing:
+    """Every layer with its shape, axes and cost for one image, in execution order, and the network in numbers.
+
+    Or those layers that the patterns pick, of these kinds, and not inside more than `depth - 1` others. The input has
+    the bundled sample's size after the model's own preprocessing; nothing depends on what is in the picture, but for
+    a detector with weights: there it is how many objects are found. Raises LayerError where no layer is left.
     """
     image = load_image(str(sample_path()), session.model.preprocessing)
     measurement = measure_axes(session, image)
+    modules = dict(session.model.module.named_modules())
+    counted, total = _counted(session, image)
+    layers = [replace(each, axes=axes_of(each.layer, each.shape, modules, measurement)) for each in counted]
     selection = Selection(patterns or ("*",), session.model.module)
-    shapes: dict[str, tuple[int, ...]] = {}
-    if measurement is not None and session.model.input_kind != "images":
-        shapes.update(measurement.shapes)
-        for layer in measurement.layers:
-            selection.offer(layer, shapes[layer.name])
-    else:
+    for each in layers:
+        selection.offer(each.layer, each.shape)
+    names = {layer.name for layer, _ in selection.chosen()}
+    shown = [each for each in (layers if depth is None else inventory.cut(layers, depth)) if each.layer.name in names]
+    if kinds:
+        there = list(dict.fromkeys(each.layer.kind for each in shown))
+        shown = [each for each in shown if each.layer.kind in kinds]
+        if not shown:
+            asked = " or ".join(kinds)
+            raise LayerError(f"no layer of kind {asked} among these.", hint=f"Their kinds are {', '.join(there)}.")
+    if not shown:
+        raise LayerError(
+            f"no layer is left at --depth {depth}: those picked are further inside.",
+            hint=f"The first of them is at depth {min(each.depth for each in layers if each.layer.name in names)}.",
+        )
+    convolutions = inventory.convolutions(layers)
+    return Listing(
+        layers=tuple(shown),
+        count=len(layers),
+        input_shape=layers[0].shape,
+        stages=inventory.stages(layers),
+        parameters=sum(parameter.numel() for parameter in session.model.module.parameters()),
+        idle_parameters=_idle_parameters(session.model.module, {each.layer.path for each in layers}),
+        multiply_adds=total,
+        convolutions=len(convolutions),
+        mixers=sum(map(inventory.is_mixer, convolutions)),
+        depthwise=sum(each.geometry is not None and each.geometry.per_channel for each in convolutions),
+        strided=sum(map(inventory.is_strided, convolutions)),
+    )
 
-        def watch(layer: LayerRef) -> Sink:
-            def sink(output: Tensor) -> None:
-                shapes[layer.name] = tuple(output.shape)
-                selection.offer(layer, output.shape)
 
-            return sink
+def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], int]:
+    """The layers of a pass over an image of this size, run in the cheapest way that works."""
+    model = session.model
+    size = tuple(image.tensor.shape)
+    attempts: tuple[str, ...] = ("meta", "blank") if _prefers_meta(session, size) else ("blank", "meta")
+    if model.input_kind == "images":  # reads values; what a detector with weights finds is to be counted
+        attempts = ("blank",) if model.weights == ARCHITECTURE_ONLY else ()
+    for attempt in attempts:
+        try:
+            if attempt == "meta":
+                twin = meta_twin(model.module)
+                with torch.device("meta"):
+                    inputs = _blank_inputs(session, True, 1, size[1], size[2], model.frames)
+                    return count_layers(twin, tuple(_laid_out(session, each) for each in inputs))
+            with blank_arithmetic():
+                return count_layers(model.module, _inputs(session, [image]))
+        except Exception:
+            continue  # the pass over the image itself will say what is wrong
+    with _model_errors(session, [image], []):
+        return count_layers(model.module, _inputs(session, [image]))
 
-        run(session, image, watch)
-    known = measurement.axes if measurement is not None else {}
-    return [
-        (layer, shapes[layer.name], known.get(layer.name) or axes_by_rank(shapes[layer.name]))
-        for layer, _ in selection.chosen()
-    ]
+
+def _idle_parameters(module: nn.Module, ran: set[str]) -> int:
+    """How many parameters stand in modules of which nothing ran: auxiliary heads in eval mode."""
+    idle: dict[str, nn.Module] = {}
+    for path, each in module.named_modules():
+        if not path or next(each.children(), None) is None or any(path.startswith(f"{other}.") for other in idle):
+            continue
+        if not any(other == path or other.startswith(f"{path}.") for other in ran) and not _within_torch(module, path):
+            idle[path] = each
+    return sum(parameter.numel() for each in idle.values() for parameter in each.parameters())
+
+
+def _within_torch(module: nn.Module, path: str) -> bool:
+    """Whether a module belongs to one of torch.nn's own, which may use its parameters without calling it."""
+    parents = path.split(".")[:-1]
+    return any(
+        type(parent).__module__.startswith("torch.nn") and not isinstance(parent, (nn.Sequential, nn.ModuleList))
+        for parent in (module.get_submodule(".".join(parents[:at])) for at in range(1, len(parents) + 1))
+    )
 
 
 # -- axes --------------------------------------------------------------------------------------------------------
 
-_META_PARAMETERS = 40_000_000
-"""From this size on, measuring on the meta device pays for what its kernels take to import (about a second)."""
+_META_VALUES = 3 * 400 * 400
+"""From an input of this size on, the meta device pays for what its kernels take to import (about a second).
+
+Below, a pass without its arithmetic takes hundredths of a second, whatever the number of parameters.
+"""
+
+
+def _prefers_meta(session: Session, size: Sequence[int]) -> bool:
+    return prod(size) * session.model.frames >= _META_VALUES
 
 
 def _needs_measuring(selection: Selection, module: nn.Module) -> bool:
@@ -330,20 +425,23 @@ def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
     model = session.model
     size = tuple(image.tensor.shape)
     if size not in session.measured:
-        large = sum(parameter.numel() for parameter in model.module.parameters()) >= _META_PARAMETERS
         session.measured[size] = None
         backbone = getattr(model.module, "backbone", None) if model.input_kind == "images" else None
         if model.input_kind == "images" and not isinstance(backbone, nn.Module):
             return None
-        for on_meta in (True, False) if large or model.input_kind == "video" else (False, True):
+        on_meta_first = backbone is None and _prefers_meta(session, size)
+        for on_meta in (True, False) if on_meta_first else (False, True):
             blank = partial(_blank_inputs, session, on_meta)
             try:
-                if backbone is not None:
-                    session.measured[size] = within("backbone", measure(backbone, blank, (256, 256), on_meta=on_meta))
-                else:
-                    session.measured[size] = measure(
-                        model.module, blank, (size[1], size[2]), model.frames, on_meta=on_meta, rebuild=model.rebuild
-                    )
+                with nullcontext() if on_meta else blank_arithmetic():
+                    if backbone is not None:
+                        measurement = within("backbone", measure(backbone, blank, (256, 256), on_meta=on_meta))
+                    else:
+                        places = size[1], size[2]
+                        measurement = measure(
+                            model.module, blank, places, model.frames, on_meta=on_meta, rebuild=model.rebuild
+                        )
+                session.measured[size] = measurement
                 break
             except Exception:
                 continue  # the pass over the image itself will say what is wrong
