@@ -10,6 +10,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -92,3 +93,17 @@ def fmap_command() -> list[str]:
     if not program.exists():
         sys.exit(f"no {program}: install the project first (`pip install -e .`)")
     return [str(program)]
+
+
+def imported_by_fmap(*arguments: str | Path) -> set[str]:
+    """The full names of all modules that `fmap` with these arguments imports, as the interpreter reports them."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "fmap_cli", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(re.findall(r"^import time:[^|]*\|[^|]*\|\s*(\S+)$", done.stderr, re.MULTILINE))
+    assert "click" in imported, "the report of imports was not understood"
+    return imported

@@ -7,28 +7,12 @@ Also checks that neither imports torch, torchvision, NumPy or Matplotlib.
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
 
 import measure
 
 HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}
 TARGET = 1.0
-
-
-def heavy_imports(*arguments: str) -> set[str]:
-    """Which heavy packages `fmap` with these arguments imports, as the interpreter reports its imports."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "fmap_cli", *arguments],
-        cwd=measure.REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = set(re.findall(r"^import time:[^|]*\|[^|]*\|\s*(\w+)", done.stderr, re.MULTILINE))
-    assert "click" in imported, "the report of imports was not understood"
-    return imported & HEAVY
 
 
 def main() -> int:
@@ -53,7 +37,7 @@ def main() -> int:
     for name in commands:
         shares = measure.ratios(seconds[f"fmap {name}"], allowed)
         met &= measure.show_verdict(f"fmap {name} / (5 × pass + Click + Rich)", shares, TARGET)
-        heavy = heavy_imports(name)
+        heavy = measure.imported_by_fmap(name) & HEAVY
         print(f"    heavy packages imported: {', '.join(sorted(heavy)) or 'none'}")
         met &= not heavy
     return 0 if met else 1

@@ -178,6 +178,24 @@ def test_a_collector_that_was_off_stays_off(toy):
 
 
 @pytest.mark.parametrize(
+    ("first", "torchvision", "frozen"),
+    [
+        ("", "", True),
+        ("import torch", "", False),
+        ("", "import triton", False),
+    ],
+)
+def test_only_our_own_imports_are_set_aside(toy, first, torchvision, frozen):
+    """Triton complains at exit where its objects are not taken apart."""
+    code = f"import gc\n{first}\nload_torchvision()\nassert (gc.get_freeze_count() > 0) == {frozen}\n"
+    files = {
+        "triton.py": "",
+        "torchvision/__init__.py": torchvision + "\nfrom torchvision.ops import roi_align\n",
+    }
+    assert toy(code, files) == DEFERRED
+
+
+@pytest.mark.parametrize(
     ("user", "seen"),
     [
         ({}, "1000 None"),
