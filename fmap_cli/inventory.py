@@ -58,6 +58,7 @@ def stages(layers: Sequence[CountedLayer]) -> tuple[Shape, ...]:
     found = walk.over(None, start)
     if not found or found[0] != start:
         found.insert(0, start)
+    found = _without_repeats(found)
     if not walk.stopped:
         last = next((each for each in reversed(layers) if each.parent is None), None)
         if last is not None and last.axes is not None and last.axes.names == ("B", "C"):
@@ -78,7 +79,7 @@ def map_shape(layer: CountedLayer) -> Shape | None:
     if axes is None or len(axes.names) != len(layer.shape) or axes.names.count("C") != 1 or "?" in axes.names:
         return None
     sizes = dict(zip(axes.names, layer.shape, strict=True))
-    if "B" not in sizes or not layer.shape[axes.names.index("B")]:
+    if "B" not in sizes and layer.layer.kind != "input":  # an image in a list has no batch
         return None
     long = (sizes["T"],) if "T" in sizes else ()
     if "H" in sizes and "W" in sizes:
@@ -106,6 +107,8 @@ class _Walk:
             first = group[0]
             shape = map_shape(first)
             children = self.inside.get(first.index)
+            if first.layer.kind == "conv" or (shape is None and first.axes is not None and "N" in first.axes.names):
+                children = None  # padding before a convolution, what attention does with tokens: nothing handed on
             pyramid = len({_places(each) for row in group if (each := map_shape(row)) is not None}) > 2
             if children and (shape is None or len(group) > 1 or _places(shape) != _places(current)):
                 steps = self.over(first.index, current)
@@ -143,11 +146,31 @@ def _without_detours(start: Shape, steps: Sequence[Shape], end: Shape) -> list[S
     """What a module passes through from `start` to `end`, one way; nothing where it takes a single step."""
     falls = prod(_places(end)) <= prod(_places(start))
     kept: list[Shape] = []
-    bound = prod(_places(end))
+    first, bound = prod(_places(start)), prod(_places(end))
     for step in reversed(steps):
         area = prod(_places(step))
-        if (area >= bound) if falls else (area <= bound):
+        if (bound <= area <= first) if falls else (first <= area <= bound):
             kept.insert(0, step)
             bound = area
     resolutions: Collection[Shape] = {_places(step) for step in kept} - {_places(start), _places(end)}
     return kept if resolutions else []
+
+
+def _without_repeats(steps: Sequence[Shape]) -> list[Shape]:
+    """Loops gone through once (RAFT's refinements), and no single values aside (a scale for each channel).
+
+    >>> _without_repeats([(3, 8, 8), (2, 4, 4), (2, 8, 8), (2, 4, 4), (2, 8, 8)])
+    [(3, 8, 8), (2, 4, 4), (2, 8, 8)]
+    >>> _without_repeats([(3, 8, 8), (4, 4, 4), (4, 1, 1), (4, 4, 4), (9, 2, 2)])
+    [(3, 8, 8), (4, 4, 4), (9, 2, 2)]
+    """
+    kept: list[Shape] = []
+    for step in steps:
+        kept.append(step)
+        if len(kept) > 2 and prod(_places(kept[-2])) == 1 and _places(kept[-3]) == _places(step):
+            kept[-3:] = [step]
+        for long in range(1, len(kept) // 2 + 1):
+            if kept[-long:] == kept[-2 * long : -long]:
+                del kept[-long:]
+                break
+    return kept

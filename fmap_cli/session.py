@@ -320,7 +320,10 @@ def survey(
     measurement = measure_axes(session, image)
     modules = dict(session.model.module.named_modules())
     counted, total = _counted(session, image)
-    layers = [replace(each, axes=axes_of(each.layer, each.shape, modules, measurement)) for each in counted]
+    layers = [
+        replace(each, axes=_axes_of_image(session, each) or axes_of(each.layer, each.shape, modules, measurement))
+        for each in counted
+    ]
     selection = Selection(patterns or ("*",), session.model.module)
     for each in layers:
         selection.offer(each.layer, each.shape)
@@ -351,6 +354,15 @@ def survey(
         depthwise=sum(each.geometry is not None and each.geometry.per_channel for each in convolutions),
         strided=sum(map(inventory.is_strided, convolutions)),
     )
+
+
+def _axes_of_image(session: Session, row: CountedLayer) -> Axes | None:
+    """A detector's input, before it is a batch; None for everything else."""
+    if session.model.input_kind != "images" or len(row.shape) != 3:
+        return None
+    if row.layer.kind != "input" and row.layer.path != "transform":
+        return None
+    return Axes(("C", "H", "W"), "an image in a list")
 
 
 def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], int]:
