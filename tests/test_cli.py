@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import signal
 import subprocess
@@ -159,7 +158,7 @@ def test_a_reader_that_stops_ends_it_silently() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_standard_output_is_one_line(installed: Run) -> None:
     for arguments in (["models"], ["models", "--json"], ["--help"]):
-        with open("/dev/full", "w") as full:
+        with Path("/dev/full").open("w") as full:
             done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
         assert done.returncode == 1
         assert done.stderr == "fmap: cannot write to standard output: No space left on device.\n"
@@ -187,5 +186,5 @@ def test_messages_stay_lines_whatever_a_name_holds(fmap: Run) -> None:
 
 def test_every_command_file_is_known_to_the_group() -> None:
     folder = Path(importlib.import_module("fmap_cli.commands").__file__ or "").parent
-    files = {name.removesuffix(".py") for name in os.listdir(folder) if name.endswith(".py")}
+    files = {file.stem for file in folder.glob("*.py")}
     assert files - {"__init__"} == set(_COMMANDS)

@@ -1,0 +1,452 @@
+"""The figure: everything on the page, nothing over anything else, and each tile the map its caption names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from fmap_cli.axes import axes_by_rank, channel_maps
+from fmap_cli.errors import OutputError
+from fmap_cli.grid import CONSTANT_RGB, palette
+from fmap_cli.records import Axes, Drawing, FeatureMap, ImageInput, LayerRef
+from fmap_cli.render.figure import Caption, layer_figure
+from fmap_cli.render.files import figure_name, raw_canvas
+from fmap_cli.render.raster import rasterise, write_image
+from fmap_cli.render.scene import Box, Picture, Scene, Text, font, shorten, text_width, wrap
+from fmap_cli.render.vector import write_vector
+from fmap_cli.stats import channel_stats, layer_stats
+
+CAPTION = Caption("efficientnet_lite0", "ImageNet")
+
+
+def image(height: int = 64, width: int = 64, name: str = "photo.png") -> ImageInput:
+    ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
+    return ImageInput(name, "photo", ramp, torch.zeros(3, height, width))
+
+
+def layer(
+    shape: Sequence[int],
+    *,
+    name: str = "layer1.0.conv1",
+    drawn: Sequence[int] | None = None,
+    times: float = 1.0,
+    axes: Axes | None = None,
+) -> FeatureMap:
+    """A layer whose output has this shape and random values `times` a normal distribution."""
+    values = torch.tensor(np.random.default_rng(0).normal(0, 1, shape) * times).float()
+    axes = axes or axes_by_rank(shape)
+    maps = channel_maps(values, axes)
+    channels = channel_stats(maps.reshape(len(maps), -1))
+    chosen = np.arange(len(maps)) if drawn is None else np.array(drawn)
+    return FeatureMap(
+        layer=LayerRef(name, name, 0, "conv", "Conv2d", True, 1728),
+        asked=name,
+        shape=tuple(shape),
+        dtype="float32",
+        axes=axes,
+        stats=layer_stats(values),
+        channels=channels,
+        drawn=chosen,
+        maps=maps[torch.from_numpy(chosen)].numpy(),
+        order="all channels, in order",
+    )
+
+
+def changed(feature_map: FeatureMap, values: np.ndarray) -> FeatureMap:
+    """The same layer with other maps `[C, H, W]`."""
+    tensor = torch.from_numpy(np.asarray(values, np.float32))
+    return replace(
+        feature_map,
+        shape=(1, *values.shape),
+        stats=layer_stats(tensor),
+        channels=channel_stats(tensor.flatten(1)),
+        drawn=np.arange(len(values)),
+        maps=tensor.numpy()[:, None],
+    )
+
+
+# -- where things are ----------------------------------------------------------------------------------------------
+
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def ink_of(item: Text) -> Rectangle:
+    """Where a text's ink may be, by the font's own measure."""
+    anchor = {"left": "la", "right": "ra", "middle": "ma"}[item.align]
+    left, top, right, bottom = font(item.size, item.bold).getbbox(item.text, anchor=anchor)
+    return item.x + left, item.y + top, item.x + right, item.y + bottom
+
+
+def place_of(item: Text | Picture | Box) -> Rectangle:
+    if isinstance(item, Text):
+        return ink_of(item)
+    if isinstance(item, Picture):
+        return item.x, item.y, item.x + item.size[1], item.y + item.size[0]
+    return item.x, item.y, item.x + item.width, item.y + item.height
+
+
+def overlap(a: Rectangle, b: Rectangle) -> bool:
+    return min(a[2], b[2]) - max(a[0], b[0]) > 0.5 and min(a[3], b[3]) - max(a[1], b[1]) > 0.5
+
+
+def faults_of(scene: Scene) -> list[str]:
+    """What runs off the page, and texts that lie over a picture or another text."""
+    faults = []
+    for item in scene.items:
+        left, top, right, bottom = place_of(item)
+        if left < 0 or top < 0 or right > scene.width or bottom > scene.height:
+            faults.append(f"off the page: {item if isinstance(item, Text) else place_of(item)}")
+    texts = sorted((item for item in scene.items if isinstance(item, Text)), key=lambda item: ink_of(item)[1])
+    pictures = [item for item in scene.items if isinstance(item, Picture)]
+    tiles = [place_of(picture) for picture in pictures[1:]] + gaps_free_tiles(scene)
+    for at, text in enumerate(texts):
+        ink = ink_of(text)
+        faults += [f"{text.text!r} lies over a picture" for tile in tiles if overlap(ink, tile)]
+        for other in texts[at + 1 :]:
+            if ink_of(other)[1] > ink[3]:
+                break
+            if overlap(ink, ink_of(other)):
+                faults.append(f"{text.text!r} lies over {other.text!r}")
+    return faults
+
+
+def gaps_free_tiles(scene: Scene) -> list[Rectangle]:
+    """The tiles on the canvas, which is one picture with white between them: found from the pixels.
+
+    The canvas is the first item; a row or column that is white throughout lies between tiles.
+    """
+    canvas = scene.items[0]
+    if not isinstance(canvas, Picture) or canvas.smooth:
+        return []
+    painted = (canvas.pixels != 255).any(axis=2)
+    bands = []
+    for axis in (1, 0):
+        lines = np.concatenate([[False], painted.any(axis=axis), [False]])
+        edges = np.flatnonzero(lines[1:] != lines[:-1])
+        bands.append(list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)))
+    return [
+        (canvas.x + left, canvas.y + top, canvas.x + right, canvas.y + bottom)
+        for top, bottom in bands[0]
+        for left, right in bands[1]
+        if painted[top:bottom, left:right].any()
+    ]
+
+
+LONG = "features.3.block.2.attention.projection.normalisation_layer" * 4
+CASES = {
+    "one channel": (layer((1, 1, 222, 222)), Drawing()),
+    "three": (layer((1, 3, 224, 224)), Drawing()),
+    "ten": (layer((1, 10, 7, 7)), Drawing()),
+    "32 of 112": (layer((1, 32, 112, 112)), Drawing()),
+    "64 of 56": (layer((1, 64, 56, 56)), Drawing()),
+    "64 of 65": (layer((1, 65, 14, 14), drawn=range(64, 0, -1)), Drawing()),
+    "512 of 7": (layer((1, 512, 7, 7)), Drawing()),
+    "1280 of 7": (layer((1, 1280, 7, 7)), Drawing()),
+    "a line": (layer((1, 8, 1, 300)), Drawing()),
+    "64 lines": (layer((1, 64, 1, 300)), Drawing()),
+    "a column": (layer((1, 8, 300, 1)), Drawing()),
+    "64 columns": (layer((1, 64, 300, 1)), Drawing()),
+    "wide": (layer((1, 20, 20, 200)), Drawing()),
+    "tall": (layer((1, 20, 200, 20)), Drawing()),
+    "two units": (layer((1, 6, 1, 2)), Drawing()),
+    "larger than the page": (layer((1, 2, 3000, 2000)), Drawing()),
+    "tiles of a pixel": (layer((1, 1280, 7, 7)), Drawing(tile=1)),
+    "tiles of 500 pixels": (layer((1, 3, 7, 7)), Drawing(tile=500)),
+    "a shared scale": (layer((1, 16, 28, 28)), Drawing(scale="layer")),
+    "clipped": (layer((1, 16, 28, 28)), Drawing(clip=2.5)),
+    "overlay": (layer((1, 16, 7, 7)), Drawing(overlay=True)),
+    "overlay of lines": (layer((1, 8, 1, 300)), Drawing(overlay=True)),
+    "huge values": (layer((1, 32, 14, 14), times=1e30), Drawing()),
+    "tiny values": (layer((1, 32, 14, 14), times=1e-30), Drawing()),
+    "a long name": (layer((1, 4, 14, 14), name=LONG), Drawing()),
+    "a name of one word": (layer((1, 4, 14, 14), name="n" * 200), Drawing()),
+    "a name with line breaks": (layer((1, 4, 14, 14), name="a\nb\tc"), Drawing()),
+    "a clip": (layer((1, 16, 8, 14, 14)), Drawing()),
+    "a clip of many": (layer((1, 64, 16, 7, 7)), Drawing()),
+    "a clip of one": (layer((1, 1, 4, 56, 56)), Drawing()),
+    "1000 values": (layer((1, 1000)), Drawing()),
+    "one value": (layer(()), Drawing()),
+    "5 values": (layer((5,)), Drawing()),
+    "a million values": (layer((1, 1_003_520)), Drawing()),
+    "tokens": (layer((1, 50, 768), axes=Axes(("B", "N", "C"), "test")), Drawing()),
+    "many tokens": (layer((1, 3000, 2000), axes=Axes(("B", "N", "C"), "test")), Drawing()),
+    "tokens of one channel": (layer((1, 3000), axes=Axes(("B", "N"), "test")), Drawing()),
+    "negative values alone": (changed(layer((1, 4, 4, 4)), -np.ones((4, 4, 4)) - np.eye(4)), Drawing(scale="layer")),
+    "not finite": (changed(layer((1, 3, 4, 4)), np.full((3, 4, 4), np.nan)), Drawing(scale="layer", clip=1)),
+    "constant": (changed(layer((1, 3, 4, 4)), np.full((3, 4, 4), 2.5)), Drawing(scale="layer")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_cut_and_nothing_lies_over_anything_else(case: str) -> None:
+    feature_map, drawing = CASES[case]
+    scene = layer_figure(feature_map, image(), CAPTION, drawing)
+    assert faults_of(scene) == []
+    assert max(scene.width, scene.height) < 20_000
+    page = rasterise(scene)
+    assert page.size == (scene.width, scene.height)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        Caption("m" * 300, "w" * 300),
+        Caption("mymodels.networks:make " * 9, "as made by mymodels.networks:make (seed 0) " * 5, "cuda:1", "bfloat16"),
+        Caption("[bold]x[/]", "naïve 😀 \x1b[31m \udcff\n", "mps", "float16"),
+    ],
+    ids=["one word", "many words", "strange signs"],
+)
+@pytest.mark.parametrize("name", ["p" * 250 + ".png", "a\nb.png", "[bold]x[/].png", "日本語 😀.png", "\udcff.png"])
+def test_names_of_any_kind_stay_on_the_page(caption: Caption, name: str) -> None:
+    scene = layer_figure(layer((1, 6, 14, 14)), image(name=name), caption, Drawing())
+    assert faults_of(scene) == []
+    for text in (item.text for item in scene.items if isinstance(item, Text)):
+        assert text.isprintable()
+
+
+@pytest.mark.parametrize("size", [(10, 1000), (1000, 10), (1, 1), (2000, 1500)])
+def test_photos_of_any_shape_stay_in_their_column(size: tuple[int, int]) -> None:
+    scene = layer_figure(layer((1, 6, 14, 14)), image(*size), CAPTION, Drawing())
+    assert faults_of(scene) == []
+
+
+def test_that_guard_can_fail() -> None:
+    scene = layer_figure(layer((1, 6, 14, 14)), image(), CAPTION, Drawing())
+    canvas = scene.items[0]
+    assert isinstance(canvas, Picture)
+    assert len(gaps_free_tiles(scene)) == 6
+    scene.add(Text(canvas.x + 5, canvas.y + 5, "over a tile", 13), Text(scene.width - 5, 5, "off the page", 13))
+    faults = faults_of(scene)
+    assert any("over a tile" in fault for fault in faults) and any("off the page" in fault for fault in faults)
+
+
+def test_a_page_that_no_program_opens_is_refused() -> None:
+    huge = layer((1, 1280, 7, 7))
+    with pytest.raises(OutputError, match=r"pixels across and [\d,]+ down") as refused:
+        layer_figure(huge, image(), CAPTION, Drawing(tile=2048))
+    assert "--tile" in (refused.value.hint or "")
+    with pytest.raises(OutputError, match="pixels across"):
+        raw_canvas(huge, Drawing(tile=2048))
+
+
+# -- tiles and captions --------------------------------------------------------------------------------------------
+
+
+def captions(scene: Scene) -> dict[str, Text]:
+    """The bold names under tiles, by name."""
+    return {item.text: item for item in scene.items if isinstance(item, Text) and item.bold and item.size == 13}
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [
+        ((1, 1, 20, 20), None),
+        ((1, 5, 20, 20), None),
+        ((1, 32, 112, 112), None),
+        ((1, 64, 7, 7), None),
+        ((1, 80, 14, 14), [79, 3, 41, 0]),
+        ((1, 8, 1, 300), None),
+        ((1, 8, 300, 1), None),
+        ((1, 3, 150, 250), [2, 0]),
+    ],
+)
+def test_the_tile_over_a_channels_name_is_that_channels_map(shape: tuple[int, ...], drawn: list[int] | None) -> None:
+    feature_map = layer(shape, drawn=drawn)
+    scene = layer_figure(feature_map, image(), CAPTION, Drawing())
+    page = np.asarray(rasterise(scene))
+    tiles = {
+        (round(left), round(bottom)): (left, top, right, bottom) for left, top, right, bottom in gaps_free_tiles(scene)
+    }
+    names = captions(scene)
+    assert list(names) == [str(channel) for channel in feature_map.drawn]
+    colours = palette("viridis")
+    for index, (name, text) in enumerate(names.items()):
+        over = [tiles[place] for place in tiles if place[0] == round(text.x) and 0 <= text.y - place[1] <= 10]
+        assert len(over) == 1, name
+        left, top, right, bottom = (round(edge) for edge in over[0])
+        values = feature_map.maps[index, 0].astype(np.float64)
+        levels = (values - values.min()) / (values.max() - values.min()) * 255
+        expected = colours[np.rint(levels).astype(int)]
+        rows = np.arange(bottom - top) * len(values) // (bottom - top)
+        columns = np.arange(right - left) * values.shape[1] // (right - left)
+        given = page[top:bottom, left:right].astype(int)
+        assert np.abs(given - expected[rows][:, columns]).max() <= 4, name  # a neighbouring colour, at most
+
+
+def test_a_tile_smaller_than_its_map_shows_means() -> None:
+    values = np.kron(np.arange(16).reshape(4, 4), np.ones((2, 2)))[None]  # every 2 × 2 block is one value
+    scene = layer_figure(changed(layer((1, 1, 8, 8)), values), image(), CAPTION, Drawing(tile=4))
+    canvas = scene.items[0]
+    assert isinstance(canvas, Picture)
+    expected = palette("viridis")[np.rint(np.arange(16) / 15 * 255).astype(int)].reshape(4, 4, 3)
+    assert (canvas.pixels == expected).all()
+
+
+def test_a_whole_multiple_of_the_map_is_taken_where_one_is_near() -> None:
+    scene = layer_figure(layer((1, 64, 56, 56)), image(), CAPTION, Drawing())
+    left, top, right, bottom = gaps_free_tiles(scene)[0]
+    assert (right - left, bottom - top) == (112, 112)
+
+
+def test_ranges_are_those_of_the_channels_and_name_the_scale() -> None:
+    feature_map = changed(layer((1, 2, 2, 2)), np.array([[[-1.5, 0], [0, 2.25]], [[3, 3], [3, 3]]]))
+    texts = [
+        item.text for item in layer_figure(feature_map, image(), CAPTION, Drawing()).items if isinstance(item, Text)
+    ]
+    assert "-1.5 … 2.25" in texts and "= 3" in texts
+    assert "channel's lowest" in texts and any("own scale" in text for text in texts)
+    assert "constant over the whole map (1 of the tiles)" in texts
+    scene = layer_figure(feature_map, image(), CAPTION, Drawing(scale="layer"))
+    texts = [item.text for item in scene.items if isinstance(item, Text)]
+    assert "-3" in texts and "3" in texts and "0" in texts, "both ends of the shared scale, and its middle"
+    assert "channel's lowest" not in texts
+
+
+def test_a_channel_without_a_number_is_not_called_constant() -> None:
+    values = np.stack([np.full((4, 4), np.nan), np.full((4, 4), 1.0), np.eye(4)])
+    texts = [
+        item.text
+        for item in layer_figure(changed(layer((1, 3, 4, 4)), values), image(), CAPTION, Drawing()).items
+        if isinstance(item, Text)
+    ]
+    assert "constant over the whole map (1 of the tiles)" in texts
+    assert "NaN" in texts and "no finite value" in texts and "infinite" not in texts
+
+
+def test_a_constant_tile_has_its_own_gray() -> None:
+    scene = layer_figure(changed(layer((1, 1, 4, 4)), np.full((1, 4, 4), 7.0)), image(), CAPTION, Drawing())
+    canvas = scene.items[0]
+    assert isinstance(canvas, Picture)
+    assert {tuple(pixel) for pixel in canvas.pixels.reshape(-1, 3).tolist()} == {CONSTANT_RGB}
+
+
+def test_a_stretched_tile_says_so_and_others_do_not() -> None:
+    for shape, stretched in (((1, 8, 1, 300), True), ((1, 8, 7, 7), False), ((1, 8, 20, 60), False)):
+        scene = layer_figure(layer(shape), image(), CAPTION, Drawing())
+        words = " ".join(item.text for item in scene.items if isinstance(item, Text))
+        assert ("stretched" in words) == stretched, shape
+
+
+def test_every_fact_of_the_layer_is_on_the_page() -> None:
+    feature_map = replace(layer((1, 6, 14, 14)), asked="conv2", order="6 of 99 channels, largest maximum first")
+    scene = layer_figure(feature_map, image(name="some/where/cat.png"), Caption("net", "random (seed 3)"), Drawing())
+    words = " ".join(item.text for item in scene.items if isinstance(item, Text))
+    for fact in (
+        "layer1.0.conv1",
+        "(asked for as conv2)",
+        "Conv2d",
+        "[B, C, H, W] = [1, 6, 14, 14]",
+        "net",
+        "random (seed 3)",
+        "cat.png",
+        "64 × 64 px",
+        "6 of 99 channels",
+        "largest maximum first",
+    ):
+        assert fact in words, fact
+    assert "some/where" not in words
+
+
+def test_device_and_dtype_are_named_where_they_are_not_the_usual() -> None:
+    def words(caption: Caption) -> str:
+        scene = layer_figure(layer((1, 6, 14, 14)), image(), caption, Drawing())
+        return " ".join(item.text for item in scene.items if isinstance(item, Text))
+
+    assert "run on" not in words(CAPTION)
+    assert "cuda:0, float16" in words(Caption("net", "random", "cuda:0", "float16"))
+
+
+# -- values without a place ----------------------------------------------------------------------------------------
+
+
+def test_the_strip_shows_every_value_and_the_bars_the_largest_with_their_names() -> None:
+    values = np.linspace(-1, 2, 100)
+    feature_map = replace(layer((1, 100)), maps=values.astype(np.float32).reshape(100, 1, 1, 1))
+    labels = tuple(f"class {at:02}" for at in range(100))
+    scene = layer_figure(feature_map, image(), Caption("net", "random", labels=labels), Drawing())
+    strip = next(item for item in scene.items if isinstance(item, Picture) and not item.smooth)
+    cells = strip.pixels.reshape(-1, 3)[:100]
+    ends = np.rint((values + 2) / 4 * 255).astype(int)  # diverging: from -2 to 2
+    assert np.abs(cells.astype(int) - palette("RdBu_r")[ends]).max() <= 8
+    names = [item.text for item in scene.items if isinstance(item, Text) and item.text.startswith("class ")]
+    assert names == [f"class {at}" for at in range(99, 79, -1)]
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    feature_map = replace(layer((4,)), maps=np.array([3.0, -1.0, 1.5, 0.0], np.float32).reshape(4, 1, 1, 1))
+    boxes = [item for item in layer_figure(feature_map, image(), CAPTION, Drawing()).items if isinstance(item, Box)]
+    three, half, nothing, below = boxes[:4]
+    assert three.width == pytest.approx(2 * half.width)
+    assert below.width == pytest.approx(three.width / 3)
+    assert nothing.width <= 1
+    assert below.x + below.width == pytest.approx(three.x) == pytest.approx(half.x)
+
+
+def test_thousands_of_values_are_averaged_and_that_is_said() -> None:
+    scene = layer_figure(CASES["a million values"][0], image(), CAPTION, Drawing())
+    words = " ".join(item.text for item in scene.items if isinstance(item, Text))
+    assert "All 1,003,520 values" in words and "Each cell is the mean of 4" in words
+
+
+# -- both ways of drawing ------------------------------------------------------------------------------------------
+
+
+def test_a_pdf_and_an_svg_hold_every_word(tmp_path) -> None:
+    scene = layer_figure(layer((1, 4, 14, 14), name="a$b_c^d$.e%f"), image(name="x$y$.png"), CAPTION, Drawing())
+    for suffix in (".svg", ".pdf"):
+        with (tmp_path / f"a{suffix}").open("wb") as file:
+            write_vector(scene, file, suffix)
+        assert (tmp_path / f"a{suffix}").stat().st_size > 1000
+    written = (tmp_path / "a.svg").read_text()
+    for text in ("a$b_c^d$.e%f", "efficientnet_lite0", "x$y$.png"):
+        assert text in written, text
+
+
+@pytest.mark.parametrize(("suffix", "most"), [(".webp", 16383), (".jpg", 65500)])
+def test_a_picture_larger_than_its_format_is_refused(tmp_path, suffix: str, most: int) -> None:
+    from PIL import Image
+
+    with (tmp_path / "a").open("wb") as file:
+        with pytest.raises(OutputError, match=f"ends at {most}"):
+            write_image(Image.new("RGB", (2, most + 1)), file, suffix)
+        write_image(Image.new("RGB", (2, most)), file, suffix)
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["a few words that need some lines", "x" * 100, "", " ", "ein " + "y" * 70 + " ende"])
+def test_wrapped_text_is_whole_and_no_wider_than_asked(text: str) -> None:
+    lines = wrap(text, 120, 16)
+    assert all(text_width(line, 16) <= 120 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert len(lines) >= 1
+
+
+def test_shortened_text_fits_and_starts_the_same() -> None:
+    assert shorten("short", 500, 16) == "short"
+    cut = shorten("x" * 100, 200, 16)
+    assert cut.endswith("…") and text_width(cut, 16) <= 200 < text_width(cut[:-1] + "xxx", 16)
+
+
+def test_names_of_files_are_whole_where_they_can_be_and_never_too_long() -> None:
+    assert figure_name("coffee", "resnet18", "layer1.0.conv1") == "coffee-resnet18-layer1.0.conv1.png"
+    assert figure_name("a b/c", "x:y", "l") == "a_b_c-x_y-l.png"
+    names = [figure_name("é" * 300, "m" * 300, "x" * 300 + str(at), number) for at in (1, 2) for number in (1, 2, 30)]
+    assert len(set(names)) == len(names)
+    assert all(len(name.encode()) <= 255 for name in names)
+
+
+def test_channels_of_a_grid_stand_in_rows_of_one_length() -> None:
+    for count in (8, 16, 24, 32, 40, 48, 64):
+        scene = layer_figure(layer((1, count, 28, 28)), image(), CAPTION, Drawing())
+        rows = sorted({text.y for text in captions(scene).values()})
+        lengths = [sum(text.y == row for text in captions(scene).values()) for row in rows]
+        assert len(set(lengths)) == 1, (count, lengths)
+        assert all(math.isclose(b - a, rows[1] - rows[0]) for a, b in pairwise(rows))
