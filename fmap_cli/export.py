@@ -16,11 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 from .errors import FmapError, OutputError
 from .records import (
     Answers,
-    Axes,
+    CountedLayer,
     Detection,
     Embeddings,
     FeatureMap,
-    LayerRef,
+    Listing,
     LoadedModel,
     Look,
     ModelEntry,
@@ -238,26 +238,74 @@ def show_document(model: str, weights: str, looks: Sequence[Look], files: Sequen
     return {**head, "image": None, "images": entries}
 
 
-def layers_document(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[int, ...], Axes]]) -> dict[str, Any]:
+def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
     """The result of `fmap layers`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
-        "parameters": sum(p.numel() for p in model.module.parameters()),
-        "layers": [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "type": layer.type_name,
-                "call": layer.call,
-                "shape": list(shape),
-                "axes": list(axes.names),
-                "parameters": layer.parameters,
-            }
-            for layer, shape, axes in layers
-        ],
+        "input_shape": list(listing.input_shape),
+        "parameters": listing.parameters,
+        "idle_parameters": listing.idle_parameters,
+        "multiply_adds": listing.multiply_adds,
+        "layer_count": listing.count,
+        "convolutions": {
+            "count": listing.convolutions,
+            "pointwise": listing.mixers,
+            "depthwise": listing.depthwise,
+            "strided": listing.strided,
+        },
+        "stages": [list(stage) for stage in listing.stages],
+        "layers": [listed_layer(each) for each in listing.layers],
     }
+
+
+def listed_layer(row: CountedLayer) -> dict[str, Any]:
+    """One layer of `fmap layers` for JSON and CSV, in the order of the columns; what a layer has not is null."""
+    layer, how = row.layer, row.geometry
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "type": layer.type_name,
+        "call": layer.call,
+        "depth": row.depth,
+        "composite": row.composite,
+        "shape": list(row.shape),
+        "axes": list(row.axes.names) if row.axes is not None else None,
+        "parameters": layer.parameters,
+        "multiply_adds": row.multiply_adds,
+        "own_multiply_adds": row.own_multiply_adds,
+        "kernel": list(how.kernel) if how is not None else None,
+        "stride": list(how.stride) if how is not None else None,
+        "padding": list(how.padding) if how is not None and how.padding is not None else None,
+        "dilation": list(how.dilation) if how is not None else None,
+        "groups": how.groups if how is not None else None,
+        "dtype": row.dtype,
+        "memory_format": row.memory_format,
+    }
+
+
+def layers_csv(listing: Listing) -> str:
+    """The same rows as comma-separated values with a heading; lists are joined by spaces, null is empty.
+
+    `multiply_adds` of composite layers is the sum of those inside them; `own_multiply_adds` adds up to the total.
+    """
+    import csv
+    import io
+
+    text = io.StringIO()
+    rows = [listed_layer(each) for each in listing.layers]
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def answers_document(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import click
 
 from ..options import json_option, model_options, remark
-from ..records import ModelRequest
+from ..records import LayerKind, ModelRequest
 
 
 @click.command("layers")
@@ -20,27 +21,58 @@ from ..records import ModelRequest
     metavar="PATTERN",
     help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.",
 )
+@click.option(
+    "--kind",
+    "-k",
+    "kinds",
+    multiple=True,
+    type=click.Choice(get_args(LayerKind)),
+    help="Only layers of this kind. Repeatable.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Modules inside N others are summed up in those: 1 shows a network's main parts.",
+)
 @model_options
 @json_option
-def command(name: str | None, patterns: tuple[str, ...], request: ModelRequest, as_json: bool) -> None:
-    """List a model's layers in the order they run.
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
+def command(
+    name: str | None,
+    patterns: tuple[str, ...],
+    kinds: tuple[str, ...],
+    depth: int | None,
+    request: ModelRequest,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """List a model's layers in the order they run: what they are, what they put out, what they cost.
 
     Modules have their path as name (layer1.0.conv1), operations that are no module torchvision's name for them
     (layer1.0.add). The architecture is all this needs: unless --weights is given, nothing is downloaded.
 
     \b
       fmap layers
-      fmap layers resnet18 --layer 'layer?.0.*'
+      fmap layers resnet18 --depth 1
+      fmap layers resnet18 --kind conv --layer 'layer?.0.*'
     """
-    from ..session import list_layers, open_architecture
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    from ..session import open_architecture, survey
 
     session = open_architecture(request if name is None else replace(request, model=name), remark)
-    layers = list_layers(session, patterns)
+    listing = survey(session, patterns, kinds=kinds, depth=depth)
     if as_json:
         from ..export import dumps, layers_document
 
-        click.echo(dumps(layers_document(session.model, layers)))
+        click.echo(dumps(layers_document(session.model, listing)))
         return
-    from ..render.table import print_layers
+    if as_csv:
+        from ..export import layers_csv
 
-    print_layers(session.model, layers)
+        click.echo(layers_csv(listing), nl=False)
+        return
+    from ..render.listing import print_listing
+
+    print_listing(session.model, listing)

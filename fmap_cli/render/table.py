@@ -18,7 +18,7 @@ from rich.text import Text
 from .. import units
 
 if TYPE_CHECKING:
-    from ..records import Axes, FeatureMap, LayerRef, LoadedModel, Look, ModelEntry, Prediction
+    from ..records import FeatureMap, LoadedModel, Look, ModelEntry, Prediction
 
 _PIPE_WIDTH = 160
 _MODELS_WIDTH = 130  # from here on `fmap models` has a column for the task; below, it stands under the name
@@ -198,29 +198,6 @@ def _print_detections(out: Console, look: Look) -> None:
         box = ", ".join(f"{edge:.0f}" for edge in each.box)
         rows.append((units.one_line(label), f"{each.score:.2f}", box))
     print_table(out, columns, rows)
-
-
-def print_layers(model: LoadedModel, layers: Sequence[tuple[LayerRef, tuple[int, ...], Axes]]) -> None:
-    """`fmap layers`: a row a layer, in execution order."""
-    out = console()
-    total = sum(p.numel() for p in model.module.parameters())
-    columns = [
-        Column("layer"),
-        Column("kind"),
-        Column("type", least=10),
-        Column("output shape", right=True),
-        Column("axes"),
-        Column("parameters", right=True),
-    ]
-    rows: list[Sequence[Text | str]] = []
-    for layer, shape, axes in layers:
-        parameters = units.count(layer.parameters) if layer.is_module and layer.parameters else ""
-        name, type_name = units.one_line(layer.name), units.one_line(layer.type_name)
-        rows.append((name, layer.kind, type_name, units.shape(shape), " ".join(axes.names), parameters))
-    print_table(out, columns, rows)
-    out.print()
-    order = f"{len(layers)} layers in execution order" if len(layers) != 1 else "1 layer"
-    out.print(Text(f"{units.one_line(model.name)} · {order} · {units.count(total)} parameters in the model"))
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
