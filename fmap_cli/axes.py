@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import torch
@@ -35,6 +35,9 @@ _GROWTH = 64
 
 _MOST_PREFIX = 16
 """Tokens before a grid that are believed where their number cannot be measured: class, distillation, registers."""
+
+_CELLS = "cells of a window"
+"""The name, while axes are measured, of one that grows with the image and counts no places in it; in the end `?`."""
 
 MakeInputs = Callable[[int, int, int, int], tuple[Any, ...]]
 """Inputs for a batch, height, width and number of frames, on the default device."""
@@ -229,6 +232,7 @@ def _named(
     axes: dict[str, Axes] = {}
     grids: list[_Grid] = []
     before: dict[int, tuple[str, ...]] = {}  # rank -> axes of the layer before of that rank
+    channels = 0  # how many the layer before has
     for layer in layers:
         shape = base[layer.name]
         others = {axis: run[layer.name] for axis, run in runs.items() if len(run.get(layer.name, ())) == len(shape)}
@@ -236,12 +240,18 @@ def _named(
         if known is not None:
             names = known.names
         else:
-            names = _finished(shape, _measured(shape, others), before.get(len(shape)), grids, sizes_known)
+            moved = _windows(shape, others, _measured(shape, others), grids)
+            names = _finished(shape, moved, before.get(len(shape)), grids, sizes_known, channels)
         before[len(shape)] = names
+        if names.count("N") > 1 or names.count(_CELLS) > 1:
+            channels = 0  # pairs of tokens, in an attention: what it has for each is no number of channels
+        elif names.count("C") == 1:
+            channels = shape[names.index("C")]
         if "H" in names and "W" in names:
             at = names.index("H"), names.index("W")
             cells = {axis: other[at[0]] * other[at[1]] for axis, other in others.items()}
             grids.append(_Grid((shape[at[0]], shape[at[1]]), cells))
+        names = tuple("?" if name == _CELLS else name for name in names)
         grid, prefix = _grid_of_tokens(shape, others, names, grids)
         axes[layer.name] = Axes(names, known.how if known else how, grid, prefix)
     return Measurement(tuple(layers), base, axes, how)
@@ -272,17 +282,39 @@ def _measured(shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]]) -> 
     return names
 
 
+def _windows(
+    shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]], names: list[str], grids: Sequence[_Grid]
+) -> list[str]:
+    """The same names, but for windows on the batch axis whose size a rebuilt network takes from its input's.
+
+    There the cells of a window grow and not the number of windows, and cells of a window are no places in the image.
+    Windows they are if together they have the cells of a map seen before, at both sizes.
+    """
+    if "HW" not in others or "B" not in names or shape[names.index("B")] == 1:
+        return names
+    places = ["N"] if "N" in names else ["H", "W"]
+    if not set(places) <= set(names):
+        return names
+    axes = [names.index(name) for name in ("B", *places)]
+    cells, larger = (prod(lengths[at] for at in axes) for lengths in (shape, others["HW"]))
+    if not any(prod(grid.size) == cells and grid.cells.get("HW") == larger for grid in grids):
+        return names
+    return [{"B": "B·N", "H": _CELLS, "W": _CELLS, "N": _CELLS}.get(name, name) for name in names]
+
+
 def _finished(
     shape: tuple[int, ...],
     names: list[str],
     before: tuple[str, ...] | None,
     grids: Sequence[_Grid],
     sizes_known: bool,
+    channels: int,
 ) -> tuple[str, ...]:
     """Names for the axes that never moved: they are channels, or pinned to a size.
 
     Where several did not move (a pooling to 7 × 7, attention heads), the layer before of the same rank tells which
-    is which, unless it contradicts what was measured; else the last is the channels and the others stay unknown.
+    is which, unless it contradicts what was measured; else the one as long as that layer has channels is the channels,
+    or the last, and the others stay unknown.
     Where the network refuses other sizes, tokens are the axis as long as the last map has cells, and a few more;
     and what is left has its usual meaning.
     """
@@ -295,7 +327,7 @@ def _finished(
             unmoved.remove(tokens[0])
     if len(unmoved) > 1:
         if sizes_known:
-            guesses = [before]
+            guesses = [before] if _may_be_pinned(shape, names, before) else []
         else:
             guesses = [each for each in (before, axes_by_rank(shape).names) if _fits_a_grid(shape, each, grids)]
         for guess in guesses:
@@ -304,8 +336,22 @@ def _finished(
     for at in unmoved:
         names[at] = "?"
     if unmoved:
-        names[unmoved[-1]] = "C"
+        as_many = [at for at in unmoved if shape[at] == channels]
+        names[as_many[0] if len(as_many) == 1 else unmoved[-1]] = "C"
     return tuple(names)
+
+
+def _may_be_pinned(shape: tuple[int, ...], names: Sequence[str], guess: tuple[str, ...] | None) -> bool:
+    """Whether a guess gives axes that never moved such names as an axis of fixed length may have.
+
+    Height and width may be pinned both (a pooling to 7 × 7), or be pooled away; tokens grow with the image.
+    """
+    if guess is None or len(guess) != len(shape):
+        return False
+    pinned = {new for length, old, new in zip(shape, names, guess, strict=True) if not old and length > 1}
+    if pinned & {"N", "B·N", _CELLS}:
+        return False
+    return not (pinned & {"H", "W"} and set(names) & {"H", "W", "N", "B·N"})
 
 
 def _fits_a_grid(shape: tuple[int, ...], guess: tuple[str, ...] | None, grids: Sequence[_Grid]) -> bool:
