@@ -88,5 +88,6 @@ def settle(module: Any) -> None:
 
 
 def _fills_a_tensor(name: str) -> bool:
-    # torch's own convention: `kaiming_normal_`, `zeros_`; names such as `_no_grad_fill_` are its insides.
-    return name.endswith("_") and not name.startswith("_")
+    # torch's own convention: `kaiming_normal_`, `zeros_`. Their insides too, `_no_grad_uniform_`: for what a module
+    # has imported under its name (`xavier_uniform_` in multi-head attention) ends there.
+    return name.endswith("_") and (not name.startswith("_") or name.startswith("_no_grad_"))

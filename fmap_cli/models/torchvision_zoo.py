@@ -228,21 +228,26 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
     notes: tuple[str, ...] = ()
     if name.startswith("quantized_") and not initialise:
         notes = (f"{name} is listed in float32; with `--weights default` as it is quantized",)
+    elif name.startswith(_WITH_HEADS_FOR_OBJECTS) and not initialise:
+        notes = (f"what {name} computes grows with the objects it finds: listed is the computation for one",)
     elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
     preprocessing = wishes.over(preprocessing_of(entry))
     return _loaded(name, module, label, entry, preprocessing, _labels(entry), notes)
 
 
+_WITH_HEADS_FOR_OBJECTS = ("maskrcnn_", "keypointrcnn_")
+
+
 def _detector_unfilled(name: str, entry: Any) -> torch.nn.Module:
     """The network that torchvision builds for a pretrained set, without the set.
 
     Without weights its detectors are other networks: with BatchNorm that learns where the pretrained ones have it
-    frozen. And where heads look at each object that was found, blank weights are to find as many as there may be.
+    frozen. And where heads look at each object that was found, blank weights are to find one.
     """
     arguments: dict[str, Any] = {"weights_backbone": None, "progress": False}
-    if name.startswith(("maskrcnn_", "keypointrcnn_")):
-        arguments["box_score_thresh"] = 0.0
+    if name.startswith(_WITH_HEADS_FOR_OBJECTS):
+        arguments |= {"box_score_thresh": 0.0, "box_detections_per_img": 1}
     with building.unfilled(), _answering(entry, {}):
         return _build(name, arguments, entry)
 

@@ -39,6 +39,29 @@ def test_no_init_passes_over_initialisation_and_brings_it_back() -> None:
     assert not nn.init.normal_(weight).eq(7).any()
 
 
+def test_no_init_reaches_functions_imported_by_name() -> None:
+    with building.no_init():
+        state = torch.random.get_rng_state()
+        nn.MultiheadAttention(8, 2)
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_settled_vectors_are_zero_and_matrices_are_left_alone() -> None:
+    network = nn.Linear(2, 3)
+    before = network.weight.clone()
+    building.settle(network)
+    assert torch.equal(network.weight, before)
+    assert network.bias.tolist() == [0, 0, 0]
+
+
+def test_unfilled_networks_take_no_state() -> None:
+    network = nn.Linear(2, 3)
+    with building.unfilled():
+        network.load_state_dict({"nonsense": torch.zeros(1)})
+    with pytest.raises(RuntimeError, match="nonsense"):
+        network.load_state_dict({"nonsense": torch.zeros(1)})
+
+
 def test_no_init_comes_back_after_a_failure() -> None:
     own = nn.init.normal_
     with pytest.raises(ValueError, match="no"), building.no_init():
