@@ -314,7 +314,7 @@ def _finished(
 
     Where several did not move (a pooling to 7 × 7, attention heads), the layer before of the same rank tells which
     is which, unless it contradicts what was measured; else the one as long as that layer has channels is the channels,
-    or the last, and the others stay unknown.
+    or the last; two others of length 1 are height and width pooled away, and what else is left stays unknown.
     Where the network refuses other sizes, tokens are the axis as long as the last map has cells, and a few more;
     and what is left has its usual meaning.
     """
@@ -325,19 +325,22 @@ def _finished(
         if len(tokens) == 1:
             names[tokens[0]] = "N"
             unmoved.remove(tokens[0])
+    as_many = [at for at in unmoved if shape[at] == channels]
     if len(unmoved) > 1:
         if sizes_known:
             guesses = [before] if _may_be_pinned(shape, names, before) else []
         else:
             guesses = [each for each in (before, axes_by_rank(shape).names) if _fits_a_grid(shape, each, grids)]
         for guess in guesses:
-            if guess is not None and _agrees(names, guess):
+            elsewhere = len(as_many) == 1 and guess is not None and guess[as_many[0]] in ("H", "W")
+            if guess is not None and not elsewhere and _agrees(names, guess):
                 return guess
-    for at in unmoved:
-        names[at] = "?"
     if unmoved:
-        as_many = [at for at in unmoved if shape[at] == channels]
         names[as_many[0] if len(as_many) == 1 else unmoved[-1]] = "C"
+    rest = [at for at, name in enumerate(names) if not name]
+    pooled = len(rest) == 2 and all(shape[at] == 1 for at in rest) and "B" in names and not {"H", "W", "N"} & {*names}
+    for at, name in zip(rest, ("H", "W") if pooled else ("?",) * len(rest), strict=True):
+        names[at] = name
     return tuple(names)
 
 

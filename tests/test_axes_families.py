@@ -1,0 +1,124 @@
+"""The axes of every layer of three dozen networks, against what the source of their modules says.
+
+The table was written by reading torchvision's modules. A rule is a pattern over layer names and the axes of the layers
+it matches; the first rule that matches counts, and every layer with three axes or more has to meet one.
+"""
+
+import re
+
+import pytest
+
+from fmap_cli.images import load_image, sample_path
+from fmap_cli.records import ModelRequest
+from fmap_cli.session import measure_axes, open_architecture
+
+CNN = [(".*", "BCHW")]
+INCEPTION = [(r"getitem(_\d)?", "BHW"), *CNN]  # `transform_input` takes the colours one by one
+VIDEO = [(".*", "BCTHW")]
+
+# Swin: patches are permuted to NHWC at once, back to NCHW only before pooling.
+SWIN = [
+    (r"x|features\.0\.0|permute.*|avgpool", "BCHW"),
+    (r".*_get_relative_position_bias|.*cpb_mlp.*|.*attn\.(sigmoid|mul)", None),  # of the weights alone: no image in it
+    (r"features.*|norm", "BHWC"),
+]
+SWIN_3D = [
+    (r"x|patch_embed\.(pad|proj)|permute.*|avgpool", "BCTHW"),
+    (r".*_get_relative_position_bias|.*get_relative_position_bias.*", None),
+    (r".*", "BTHWC"),
+]
+# ViT: the class token comes before the patches; `expand` is that token alone.
+VIT = [
+    (r"x|conv_proj", "BCHW"),
+    (r"reshape", "BCN grid"),
+    (r"permute", "BNC grid"),
+    (r"expand", "BNC"),
+    (r"cat|encoder.*", "BNC grid+1"),
+]
+# ConvNeXt: LayerNorm and the pointwise layers work on NHWC between two permutations.
+CONVNEXT = [
+    (r"features\.\d+\.\d+\.block\.[1-5](\.permute)?", "BHWC"),
+    (r"features\.\d+\.\d+\.(permute|layer_norm)|features\.0\.1\.(permute|layer_norm)", "BHWC"),
+    (r"classifier\.0\.(permute|layer_norm)", "BHWC"),
+    (r".*", "BCHW"),
+]
+# MaxViT: a window partition counts windows, a grid partition cells, and each puts the other on an axis of fixed length.
+MAXVIT = [
+    (r".*window_attention\.(partition_op\.reshape|departition_op\.permute)", "BCH?W?"),
+    (r".*window_attention\.(partition_op\.permute|departition_op\.reshape)", "BHW??C"),
+    (r".*grid_attention\.(partition_op\.reshape|departition_op\.permute)", "BC?H?W"),
+    (r".*grid_attention\.(partition_op\.permute|departition_op\.reshape)", "B??HWC"),
+    (r".*grid_attention\.(partition_op(\.reshape_1)?|departition_swap(\.swapaxes)?)", "B?NC grid"),
+    (r".*departition_op(\.reshape_1)?|.*_attention", "BCHW"),
+    (
+        r".*attn_layer\.1\.(view|permute_4|contiguous|unsqueeze|getitem_7|permute_3)",
+        None,
+    ),  # the bias table's, no image in it
+    (r".*attn_layer\.1\.(reshape(_[12])?|permute(_[12])?|mul|einsum(_1)?|add|softmax)", "BN??C grid"),
+    (r".*attn_layer\.1\.permute_5", "BN??C grid"),
+    (r".*(window|grid)_attention\..*", "BN?C grid"),
+    (r".*", "BCHW"),
+]
+SHUFFLENET = [(r".*\.(view|transpose|contiguous)", "B?CHW"), *CNN]
+
+FAMILIES = {
+    "alexnet": CNN,
+    "vgg11_bn": CNN,
+    "resnet18": CNN,
+    "resnext50_32x4d": CNN,
+    "wide_resnet50_2": CNN,
+    "squeezenet1_0": CNN,
+    "densenet121": CNN,
+    "googlenet": INCEPTION,
+    "inception_v3": INCEPTION,
+    "mobilenet_v2": CNN,
+    "mobilenet_v3_small": CNN,
+    "shufflenet_v2_x0_5": SHUFFLENET,
+    "mnasnet0_5": CNN,
+    "efficientnet_b0": CNN,
+    "efficientnet_v2_s": CNN,
+    "efficientnet_lite0": CNN,
+    "regnet_y_400mf": CNN,
+    "convnext_tiny": CONVNEXT,
+    "swin_t": SWIN,
+    "swin_v2_t": SWIN,
+    "vit_b_32": VIT,
+    "maxvit_t": MAXVIT,
+    "fcn_resnet50": CNN,
+    "lraspp_mobilenet_v3_large": CNN,
+    "quantized_mobilenet_v2": CNN,
+    "r3d_18": VIDEO,
+    "mc3_18": VIDEO,
+    "r2plus1d_18": VIDEO,
+    "s3d": VIDEO,
+    "swin3d_t": SWIN_3D,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_layers_axes_are_those_of_the_source(name):
+    session = open_architecture(ModelRequest(name), lambda note: None)
+    image = load_image(str(sample_path()), session.model.preprocessing)
+    measurement = measure_axes(session, image)
+    assert measurement is not None
+    checked = 0
+    for layer in measurement.layers:
+        if len(measurement.shapes[layer.name]) < 3:
+            continue
+        expected = next(axes for pattern, axes in FAMILIES[name] if re.fullmatch(pattern, layer.name))
+        if expected is None:
+            continue
+        axes = measurement.axes[layer.name]
+        grid = "" if axes.grid is None else " grid" + (f"+{axes.prefix}" if axes.prefix else "")
+        assert "".join(axes.names) + grid == expected, (layer.name, measurement.shapes[layer.name])
+        checked += 1
+    assert checked > 10
+
+
+def test_a_detectors_backbone_is_measured():
+    session = open_architecture(ModelRequest("fasterrcnn_mobilenet_v3_large_320_fpn"), lambda note: None)
+    image = load_image(str(sample_path()), session.model.preprocessing)
+    measurement = measure_axes(session, image)
+    maps = {name: axes.names for name, axes in measurement.axes.items() if name.startswith("backbone.fpn")}
+    assert len(maps) > 6
+    assert set(maps.values()) == {("B", "C", "H", "W")}
