@@ -107,7 +107,7 @@ def classify(
 def _check_rows(what: str, rows: int, images: int) -> None:
     if rows != images:
         raise ModelError(
-            f"{what} {rows} rows for {images} image{'s' if images > 1 else ''}: expected one each.",
+            f"{what} {rows} row{'s' * (rows != 1)} for {images} image{'s' * (images != 1)}: expected one each.",
             hint="If the network takes one image at a time, give --batch 1." if images > 1 else None,
         )
 
