@@ -28,7 +28,7 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
@@ -57,9 +57,10 @@ def capture(
 
     `operations=False` leaves out the operations that are no module, which costs less; `paths` further limits
     the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
-    output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`; so is the
-    answer of the whole network, as `KEY` or `output.0`. `calls` is told the path of each module as its call begins
-    (True) and ends (False), the latter before its outputs are shown.
+    output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`, or
+    `NAME.output.KEY` where another layer has that name; so is the answer of the whole network, as `KEY` or
+    `output.0`. `calls` is told the path of each module as its call begins (True) and ends (False), the latter before
+    its outputs are shown.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
 
@@ -73,7 +74,8 @@ def capture(
     >>> shapes
     {'input': [1, 3, 6, 6], '0': [1, 8, 4, 4], '1': [1, 8, 4, 4], '2': [1, 8, 4, 4]}
     """
-    with _eval_mode(module), torch.no_grad():
+    # What a network prints is a remark; standard output is for results.
+    with _eval_mode(module), torch.no_grad(), redirect_stdout(sys.stderr):
         if not operations and paths is not None and not paths:
             return module(*inputs)
         return _Pass(module, watcher, operations, paths, calls).run(inputs)
@@ -280,8 +282,8 @@ class _Pass:
         tensors = list(_named_tensors(output))
         for suffix, tensor in tensors:
             name = f"{layer.name}.{suffix}" if len(tensors) > 1 else layer.name
-            if name in self.modules and name != layer.path:
-                continue  # the module of that name shows the same place
+            if len(tensors) > 1 and (name in self.modules or name in self.taken):
+                name = f"{layer.name}.output.{suffix}"
             self.show(replace(layer, name=name), tensor)
 
 
@@ -353,6 +355,8 @@ def _operation_name(func: Any) -> str:
     >>> [_operation_name(f) for f in (torch.Tensor.__rsub__, torch.flatten, torch.Tensor.shape.__get__)]
     ['sub', 'flatten', 'getattr']
     """
+    if isinstance(func, torch._ops.OpOverload):  # of an exported program: `aten.add.Tensor` is `add`
+        func = func.overloadpacket
     name = getattr(func, "__name__", None) or type(func).__name__
     if name.startswith("__") and name.endswith("__"):
         name = _REFLECTED.sub("__", name)[2:-2]

@@ -130,7 +130,11 @@ def parameters_read(model: nn.Module, inputs: tuple[Any, ...]) -> set[str]:
 def suffix_of(layer: LayerRef) -> str:
     """`0` of the layer `lstm.0` that is one tensor of the module `lstm`; empty for a whole output."""
     base = f"{layer.path}_{layer.call}" if layer.call else layer.path
-    return layer.name.removeprefix(base).removeprefix(".") if layer.name.startswith(f"{base}.") else ""
+    return (
+        layer.name.removeprefix(base).removeprefix(".").removeprefix("output.")
+        if layer.name.startswith(f"{base}.")
+        else ""
+    )
 
 
 def as_torchvision_says(name: str, model_name: str) -> str:
@@ -271,6 +275,37 @@ def test_a_dict_is_one_layer_a_key() -> None:
     assert layers["inner.low"].path == "inner"
     assert (layers["high.top"].path, layers["high.top"].kind) == ("", "output")
     assert type(output) is dict
+
+
+def test_an_output_by_the_name_of_another_layer_is_neither_lost_nor_confused_with_it() -> None:
+    class Levels(nn.Sequential):
+        def forward(self, x):
+            first = self[0](x)
+            return {"0": self[1](first), "1": first * 3, "mul": first, "add": x}
+
+    net = Net(lambda self, x: self.levels(x)["0"], levels=Levels(nn.ReLU(), nn.Sigmoid()))
+    values, _, _ = captured(net, torch.tensor([2.0]))
+    assert {name: value.item() for name, value in values.items() if name != "levels.1"} == {
+        "x": 2,
+        "levels.0": 2,
+        "levels.mul": 6,
+        "levels.output.0": values["levels.1"].item(),
+        "levels.output.1": 6,
+        "levels.output.mul": 2,
+        "levels.add": 2,
+    }
+
+
+def test_a_tuple_of_what_the_children_put_out_is_shown_whichever_layers_are_watched() -> None:
+    class Levels(nn.Sequential):
+        def forward(self, x):
+            first = self[0](x)
+            return first, self[1](first)
+
+    net = Net(lambda self, x: self.levels(x)[1], levels=Levels(nn.ReLU(), nn.Sigmoid()))
+    everything = ["x", "levels.0", "levels.1", "levels.output.0", "levels.output.1"]
+    assert list(captured(net, torch.ones(1))[0]) == everything
+    assert list(captured(net, torch.ones(1), operations=False, paths={"levels"})[0]) == ["x", *everything[3:]]
 
 
 def test_a_tuple_of_one_tensor_keeps_the_modules_name() -> None:

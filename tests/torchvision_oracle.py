@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torchvision import models
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.feature_extraction import NodePathTracer, _set_default_tracer_kwargs
 
 
@@ -147,6 +148,8 @@ def tensors_in(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors of a nested output with dotted keys; the prefix alone for a tensor."""
     if isinstance(value, Tensor):
         yield prefix, value
+    elif isinstance(value, ImageList):
+        yield prefix, value.tensors
     elif isinstance(value, (tuple, list, dict)):
         for key, each in value.items() if isinstance(value, dict) else enumerate(value):
             yield from tensors_in(each, f"{prefix}.{key}" if prefix else str(key))
