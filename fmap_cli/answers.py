@@ -15,11 +15,16 @@ from .records import Detection, Prediction
 def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tuple[Prediction, ...]:
     """The likeliest classes where the output is `[1, K]` scores, most likely first; else nothing.
 
-    Scores become probabilities by softmax in float64, unless they are probabilities already.
+    An output of several tensors counts where it has `logits` or is one tensor by another name. Scores
+    become probabilities by softmax in float64, unless they are probabilities already.
 
     >>> [(p.label, round(p.probability, 3)) for p in predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"])]
     [('dog', 0.881), ('cat', 0.119)]
     """
+    if isinstance(output, dict) and output:
+        output = output.get("logits", next(iter(output.values())) if len(output) == 1 else None)
+    elif isinstance(output, (tuple, list)) and len(output) == 1:
+        output = output[0]
     if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 1 or output.shape[1] < 2:
         return ()
     scores = plain(output)[0].double().cpu()
@@ -77,4 +82,6 @@ def plain(output: Tensor) -> Tensor:
     """An output as ordinary numbers: a quantized tensor's values, a complex one's magnitudes."""
     if output.is_quantized:
         return output.dequantize()
+    if output.layout != torch.strided:
+        return plain(output.to_dense())
     return output.abs() if output.is_complex() else output

@@ -9,8 +9,9 @@ tenths of a second and no weights, and it is right for layouts nobody announced:
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from math import isqrt, prod
 from typing import Any
@@ -158,8 +159,9 @@ def measure(
 ) -> Measurement:
     """Run the network at several sizes, on the meta device, and name the axes of every layer.
 
-    `size` is the input's height and width, `frames` the length of a clip. `on_meta=False` runs the module itself,
-    for networks whose forward reads values. `rebuild` makes the same network for another square input, for those
+    `size` is the input's height and width, `frames` the length of a clip. `on_meta=False` computes for real, for
+    networks whose forward reads values. A copy runs, so that counters, caches and buffers of the network's own stay as
+    they are. `rebuild` makes the same network for another square input, for those
     that are built for one size. Whatever the network raises at its own size passes through; one that refuses other
     sizes is measured as far as it goes, and `how` says so.
 
@@ -168,7 +170,7 @@ def measure(
     >>> {name: axes.names for name, axes in measure(net, make, (32, 32)).axes.items()}
     {'input': ('B', 'C', 'H', 'W'), '0': ('B', 'C', 'H', 'W'), '1': ('B', 'C', 'H', 'W'), '2': ('B', 'C', 'N')}
     """
-    twin = meta_twin(module) if on_meta else module
+    twin = meta_twin(module) if on_meta else _twin(module)
 
     def shapes(network: nn.Module, batch: int, high: int, wide: int, long: int) -> tuple[list[LayerRef], _Shapes]:
         layers: list[LayerRef] = []
@@ -181,7 +183,14 @@ def measure(
 
             return sink
 
-        with torch.device("meta") if on_meta else nullcontext():
+        # Measuring leaves no trace: not in the random numbers that follow, and nothing that a forward prints.
+        silence = io.StringIO()
+        with (
+            torch.device("meta") if on_meta else nullcontext(),
+            torch.random.fork_rng(devices=[]),
+            redirect_stdout(silence),
+            redirect_stderr(silence),
+        ):
             capture(network, make_inputs(batch, high, wide, long), watch)
         return layers, found
 
@@ -408,6 +417,11 @@ class _ToMeta(TorchFunctionMode):
         return memo[id(tensor)]
 
 
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy of the module that shares its parameters and nothing else."""
+    return copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
+
+
 def meta_twin(module: nn.Module) -> nn.Module:
     """A copy of the module on the meta device: the same shapes, no data. Also tensors that are no buffers.
 
@@ -429,7 +443,11 @@ def channel_maps(output: Tensor, axes: Axes) -> Tensor:
 
     T is 1 but for video; an output without spatial axes gives `[C, T, 1, 1]`, one value a channel (and token).
     Tokens before the grid are left out. Axes of unknown meaning count as channels.
+    An output without values gives `[C, 1, 0, 0]`.
     """
+    if not output.numel():
+        count = output.shape[axes.names.index("C")] if "C" in axes.names else 0
+        return output.new_zeros((count, 1, 0, 0))
     names = list(axes.names)
     for batch in ("B", "B·N"):
         if batch in names:

@@ -28,6 +28,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 SCHEMA_VERSION = 1
@@ -113,7 +114,7 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
             import numpy as np
 
             plain = {n: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for n, t in tensors.items()}
-            np.savez(file, __about__=np.array(text), **plain)  # type: ignore[arg-type]
+            _write_npz(file, {**plain, "__about__": np.array(text)})
         elif path.suffix.lower() == ".safetensors":
             from safetensors.torch import save
 
@@ -182,6 +183,19 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"cannot write {path}: it is a directory.", hint="Give a file's name.")
 
 
+def _write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """The same as `numpy.savez`, which takes no array called `file` or `allow_pickle`; a layer may have any name."""
+    import zipfile
+
+    from numpy.lib import format as npy
+
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            # A ZipInfo has a date of its own, always the same: the same arrays give the same bytes.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, array, allow_pickle=False)
+
+
 # -- JSON --------------------------------------------------------------------------------------------------------
 
 
@@ -217,11 +231,13 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
     }
 
 
-def show_document(model: str, weights: str, looks: Sequence[Look], files: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The result of `fmap show`, with the figure's file for each layer.
+def show_document(
+    model: str, weights: str, looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool
+) -> dict[str, Any]:
+    """The result of `fmap show`, with the figure's file for each layer; null where there is nothing to draw.
 
-    With one image `image`, `layers` and `predictions` stand at the top; with several they stand in `images`, one
-    entry an image, and `image` is null.
+    Where one image was asked for `image`, `layers` and `predictions` stand at the top; where several were, they stand
+    in `images`, one entry an image, and `image` is null.
     """
     entries = [
         {
@@ -233,7 +249,7 @@ def show_document(model: str, weights: str, looks: Sequence[Look], files: Sequen
         for look, names in zip(looks, files, strict=True)
     ]
     head: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model, "weights": weights}
-    if len(entries) == 1:
+    if not several:
         return {**head, **entries[0]}
     return {**head, "image": None, "images": entries}
 

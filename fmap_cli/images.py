@@ -374,6 +374,8 @@ def _read_array(stream: BinaryIO, label: str, layout: str | None, channels: int)
     if values.dtype == "uint8" and channels in (1, 3):
         # The same bytes as a picture's take the picture's way, and give the same tensor.
         return _as_network_mode(_to_pillow(values), channels, notes, label), notes
+    if len(values) == 4 != channels:
+        notes.append("the fourth channel read as transparency, laid on white")
     if channels == 1 and len(values) > 1:
         notes.append("converted to gray: the network takes one channel")
     return _fit_channels(values, channels), notes

@@ -59,6 +59,16 @@ class ChannelsType(click.ParamType):
         return tuple(channels)
 
 
+class FiniteRange(click.FloatRange):
+    """A number within a range; `nan` is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if number != number:
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
 class FileType(click.ParamType):
     """A path to write, whose name ends in one of the suffixes that are understood."""
 
@@ -145,7 +155,9 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         _model,
         _weights,
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of random weights."),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of random weights."
+        ),
         click.option(
             "--size", type=SizeType(), metavar="S|H,W", help="Input size: the shorter side, or height and width."
         ),

@@ -286,9 +286,11 @@ def _picture_seen(session: Session, image: ImageInput) -> tuple[ImageInput, tupl
 
 
 def default_patterns(model: LoadedModel) -> tuple[str, ...]:
-    """What is shown where no layer is named: the first convolution, or the first map of a network without one."""
-    modules = model.module.modules()
-    return ("conv1",) if any(module_kind(module) == "conv" for module in modules) else ("first",)
+    """What is shown where no layer is named: the first convolution, or the first module of a network without one."""
+    modules = dict(model.module.named_modules())
+    if any(module_kind(module) == "conv" for module in modules.values()):
+        return ("conv1",)
+    return next(((path,) for path, module in modules.items() if path and not any(module.children())), ("first",))
 
 
 def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
@@ -383,8 +385,9 @@ def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], i
                 return count_layers(model.module, _inputs(session, [image]))
         except Exception:
             continue  # the pass over the image itself will say what is wrong
-    with _model_errors(session, [image], []):
-        return count_layers(model.module, _inputs(session, [image]))
+    inputs = _inputs(session, [image])
+    with _model_errors(session, inputs, 1, []):
+        return count_layers(model.module, inputs)
 
 
 def _idle_parameters(module: nn.Module, ran: set[str]) -> int:
@@ -508,29 +511,45 @@ def run(
 
         return call
 
-    with _model_errors(session, batch, own_fault):
-        return capture(module, _inputs(session, batch), guarded, operations=operations, paths=paths)
+    inputs = _inputs(session, batch)
+    with _model_errors(session, inputs, len(batch), own_fault):
+        return capture(module, inputs, guarded, operations=operations, paths=paths)
 
 
 @contextmanager
-def _model_errors(session: Session, images: Sequence[ImageInput], own_fault: list[Exception]) -> Iterator[None]:
+def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fault: list[Exception]) -> Iterator[None]:
     """Turn what the network raises into a ModelError; what fmap's own sinks raise stays what it is."""
     try:
         yield
     except FmapError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if own_fault:
             raise
-        shape = [len(images), *images[0].tensor.shape]
-        fewer = " Or --batch 1, where it takes no more." if len(images) > 1 else ""
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        first = inputs[0][0] if isinstance(inputs[0], list) else inputs[0]
         raise ModelError(
-            f"{session.model.name} fails on an input of shape {shape} as {_dtype_name(session.dtype)}"
-            f" on {session.device}: {type(error).__name__}: {_first_line(error)}{where}",
-            hint=f"Try another --size (networks have a smallest input), --dtype float32 or --device cpu.{fewer}",
+            f"{session.model.name} fails on an input of shape {list(first.shape)} as {_dtype_name(session.dtype)}"
+            f" on {session.device}: {type(error).__name__}: {_first_line(error)}{_raised_at(error)}",
+            hint=_failure_hint(error, images),
         ) from error
+
+
+def _raised_at(error: BaseException) -> str:
+    """Where the network's own code raised, rather than torch below it or fmap above it."""
+    inside = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    own = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(inside)]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+
+
+def _failure_hint(error: BaseException, images: int) -> str | None:
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return (
+            "fmap calls a network with one image; wrap one that takes more in a factory whose module supplies the rest."
+        )
+    if isinstance(error, (RuntimeError, ValueError, AssertionError)):
+        fewer = " Or --batch 1, where it takes no more." if images > 1 else ""
+        return f"Try another --size (networks have a smallest input), --dtype float32 or --device cpu.{fewer}"
+    return None
 
 
 def _inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
@@ -565,14 +584,16 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
     """The numbers of a layer's output, and copies of the maps to draw."""
     values = plain(output)
     maps = channel_maps(values, axes)  # [C, T, H, W]
-    channels = channel_stats(maps.reshape(len(maps), -1))
+    channels = channel_stats(maps.flatten(1))
     drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))
     notes = []
     if "B" in axes.names and values.shape[0] > 1:
         notes.append(f"drawn is the first of {values.shape[0]} items on the first axis; mean to zeros are over all")
+    if output.is_complex():
+        notes.append("complex values: their magnitudes are drawn and counted")
     if axes.grid is not None:
-        tokens = f" after the first {axes.prefix}" if axes.prefix else ""
-        notes.append(f"tokens{tokens} drawn as their grid of {axes.grid[0]} × {axes.grid[1]}")
+        left_out = f"; {axes.prefix} before it left out" if axes.prefix else ""
+        notes.append(f"tokens drawn as their grid of {axes.grid[0]} × {axes.grid[1]}{left_out}")
     return FeatureMap(
         layer=layer,
         asked=layer.name,

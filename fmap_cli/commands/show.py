@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import FmapError, ImageError
-from ..options import ChannelsType, ColourMapType, FileType, json_option, model_options, remark, report
+from ..options import ChannelsType, ColourMapType, FileType, FiniteRange, json_option, model_options, remark, report
 from ..records import Choice, Drawing, ModelRequest
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 )
 @click.option(
     "--clip",
-    type=click.FloatRange(0, 50, max_open=True),
+    type=FiniteRange(0, 50, max_open=True),
     default=0.0,
     metavar="PCT",
     help="Leave this percentage of values at either end out of the scale.",
@@ -93,7 +93,7 @@ ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 )
 @click.option(
     "--score",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Least score of the boxes a detector's figures show.",
@@ -122,11 +122,11 @@ def command(
     layout: str | None = options["layout"]
     of_outputs = layout is not None and layout[:1].upper() == "B"
     session = open_session(request, remark)
-    output = _Output(session, drawing, options)
-    failures: list[FmapError] = []
     sources = groups(session, images)
     if options["out"] is not None and len(sources) > 1:
         raise click.UsageError(f"--out names one file, and there are {len(sources)} images: use --out-dir.")
+    output = _Output(session, drawing, options, several=len(sources) > 1)
+    failures: list[FmapError] = []
     for source in sources:
         try:
             image = read_image(session, source, remark, None if of_outputs else layout)
@@ -167,7 +167,7 @@ def _check(options: dict[str, Any]) -> None:
 class _Output:
     """Writes the figures as the looks come in, then prints them all."""
 
-    def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any]) -> None:
+    def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any], several: bool) -> None:
         from ..export import make_directory
 
         self.session = session
@@ -176,7 +176,8 @@ class _Output:
         self.directory: Path = options["out_dir"] or Path()
         self.save: Path | None = options["save"]
         self.raw: bool = options["raw"]
-        self.looks: list[tuple[Look, list[str]]] = []
+        self.several = several
+        self.looks: list[tuple[Look, list[str | None]]] = []
         self.names: set[Path] = set()
         if options["out_dir"] is not None:
             make_directory(self.directory)
@@ -187,10 +188,16 @@ class _Output:
             raise click.UsageError(f"--out names one file, and {len(look.maps)} layers match: use --out-dir.")
         self.looks.append((look, [self._write(look, feature_map) for feature_map in look.maps]))
 
-    def _write(self, look: Look, feature_map: FeatureMap) -> str:
+    def _write(self, look: Look, feature_map: FeatureMap) -> str | None:
+        """The file written; None for an output without values, of which there is no picture."""
         from ..export import write_file
         from ..render.files import write_raw, write_scene
 
+        if not feature_map.maps.size:
+            remark(f"{feature_map.layer.name} puts out nothing here, {list(feature_map.shape)}: no figure.")
+            return None
+        if self.drawing.overlay and not feature_map.is_map:
+            remark(f"{feature_map.layer.name} has no height and width to lay over the photo.")
         path = self.out or self._free_name(look, feature_map)
         suffix = path.suffix.lower()
         if self.raw:
@@ -221,22 +228,25 @@ class _Output:
         return path
 
     def finish(self, as_json: bool, *, inline: bool) -> None:
-        """Save the arrays asked for, then print every look as a table or as JSON."""
+        """Save the arrays asked for, then print every look as a table or as JSON; nothing where none succeeded."""
+        if not self.looks:
+            return
         from ..export import dumps, save_looks, show_document
 
         model = self.session.model
         looks = [look for look, _ in self.looks]
-        if self.save is not None and looks:
+        if self.save is not None:
             save_looks(self.save, looks, model.name, model.weights)
         if inline:
             self._draw_inline(as_json)
         if as_json:
             files = [files for _, files in self.looks]
-            click.echo(dumps(show_document(model.name, model.weights, looks, files)))
+            click.echo(dumps(show_document(model.name, model.weights, looks, files, several=self.several)))
             return
         from ..render.table import print_looks
 
-        print_looks(model, self.looks, str(self.save) if self.save else None)
+        written = [(look, [file for file in files if file is not None]) for look, files in self.looks]
+        print_looks(model, written, str(self.save) if self.save else None)
 
     def _draw_inline(self, as_json: bool) -> None:
         from ..render.inline import print_inline
@@ -245,7 +255,8 @@ class _Output:
         out = console(stderr=as_json)
         for look, _ in self.looks:
             for each in look.maps:
-                print_inline(out, partial(self._pixels, look, each), each, look.image, self.drawing)
+                if each.maps.size:
+                    print_inline(out, partial(self._pixels, look, each), each, look.image, self.drawing)
 
     def _pixels(self, look: Look, feature_map: FeatureMap) -> Any:
         from ..render.raster import rasterise
