@@ -12,7 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BLOCK_TILE = 24  # width of a tile in half blocks, in characters
 _BLOCK_ROWS = 2
+_KITTY_PIECE = 4096
 _METHODS = ("kitty", "sixel", "iterm2", "blocks")
 
 
@@ -42,11 +43,16 @@ def print_inline(
     out.print(Text(f"{feature_map.layer.name} {units.shape(feature_map.shape)}", "bold"))
     if method == "iterm2":
         _print_iterm2(out, figure())
-    elif method in ("kitty", "sixel"):
-        from textual_image.renderable import SixelImage, TGPImage
+    elif method == "kitty":
+        _print_kitty(out, figure())
+    elif method == "sixel":
+        from rich.console import Console
+        from textual_image.renderable import SixelImage
 
-        picture: Any = SixelImage if method == "sixel" else TGPImage
-        out.print(picture(figure(), width="100%", height="auto"))
+        # Rich keeps control sequences from what is no terminal; here they are asked for.
+        Console(file=out.file, width=out.width, force_terminal=True).print(
+            SixelImage(figure(), width="100%", height="auto")
+        )
     else:
         _print_blocks(out, feature_map, image, drawing)
 
@@ -63,12 +69,31 @@ def _method(out: Console) -> str:
     return {renderable.SixelImage: "sixel", renderable.TGPImage: "kitty"}.get(renderable.Image, "blocks")
 
 
-def _print_iterm2(out: Console, figure: Image) -> None:
-    """iTerm2's own escape sequence: the file's bytes in base64."""
+def _png(figure: Image) -> bytes:
     file = io.BytesIO()
     figure.save(file, "PNG")
-    content = base64.b64encode(file.getvalue()).decode("ascii")
-    out.file.write(f"\x1b]1337;File=inline=1;width=100%;size={len(file.getvalue())}:{content}\a\n")
+    return file.getvalue()
+
+
+def _print_iterm2(out: Console, figure: Image) -> None:
+    """iTerm2's own escape sequence: the file's bytes in base64."""
+    content = _png(figure)
+    text = base64.b64encode(content).decode("ascii")
+    out.file.write(f"\x1b]1337;File=inline=1;width=100%;size={len(content)}:{text}\a\n")
+
+
+def _print_kitty(out: Console, figure: Image) -> None:
+    """kitty's graphics protocol: the file's bytes in base64, in pieces, as wide as the terminal.
+
+    Not textual-image's: that writes to standard output even where the picture belongs on stderr, and refuses
+    pictures of more than 297 lines.
+    """
+    text = base64.b64encode(_png(figure)).decode("ascii")
+    for start in range(0, len(text), _KITTY_PIECE):
+        head = f"a=T,f=100,q=2,c={out.width}," if start == 0 else ""
+        more = int(start + _KITTY_PIECE < len(text))
+        out.file.write(f"\x1b_G{head}m={more};{text[start : start + _KITTY_PIECE]}\x1b\\")
+    out.file.write("\n")
 
 
 def _print_blocks(out: Console, feature_map: FeatureMap, image: ImageInput, drawing: Drawing) -> None:
