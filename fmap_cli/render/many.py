@@ -97,8 +97,9 @@ def print_embeddings(embeddings: Embeddings, files: Sequence[str]) -> None:
             out.print(Text.assemble("→ ", (units.one_line(file), "bold"), what), soft_wrap=True)
     elif embeddings.neighbours is None:
         out.print()
-        several = "; --similar finds each image's nearest neighbours" if len(embeddings.images) > 1 else ""
-        out.print(Text(f"-o vectors.npz keeps them (or .npy, .csv, .safetensors){several}."), soft_wrap=True)
+        out.print(Text("-o vectors.npz keeps the vectors (or .npy, .csv, .safetensors)."), soft_wrap=True)
+        if len(embeddings.images) > 1:
+            out.print(Text("--similar finds each image's nearest neighbours."), soft_wrap=True)
 
 
 def _print_lengths(out: Console, embeddings: Embeddings) -> None:
