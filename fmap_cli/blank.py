@@ -112,7 +112,8 @@ def _fits(left: Tensor, right: Tensor) -> None:
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     batch, heads, places, _ = query.shape
-    output = query.new_zeros((batch, places, heads, value.shape[-1])).transpose(1, 2)  # [B, heads, N, C]
+    same = value.shape[-1] == query.shape[-1]
+    output = torch.zeros_like(query) if same else query.new_zeros((batch, heads, places, value.shape[-1]))
     return output, query.new_zeros((batch, heads, places), dtype=torch.float32)
 
 
