@@ -35,7 +35,7 @@ from .errors import DeviceError, FmapError, ImageError, LayerError, ModelError
 from .images import load_image, sample_path
 from .kinds import module_kind
 from .layers import Selection
-from .models import load_model
+from .models import brings_its_weights, load_model
 from .models.building import ARCHITECTURE_ONLY
 from .records import (
     Axes,
@@ -295,7 +295,7 @@ def default_patterns(model: LoadedModel) -> tuple[str, ...]:
 
 def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
     """The same, where the values of the weights do not matter: without `--weights` there are none."""
-    if request.weights:
+    if request.weights or brings_its_weights(request.model):
         return open_session(request, say)
     return open_session(replace(request, weights="random"), say, initialise=False)
 

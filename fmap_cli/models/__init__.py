@@ -5,6 +5,7 @@
     timm:NAME                     timm's models (`timm_zoo`); the extra `[timm]` brings it
     package.module:make           a function, class or module of your own (`factory`)
     path/to/file.py:make          the same, in a file
+    path/to/net.pt, net.pt2       a TorchScript archive or torch.export program (`exported`)
 
 `checkpoint` reads weights from files for all of them.
 """
@@ -68,6 +69,10 @@ def load_model(
         return timm_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
     if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
+    if brings_its_weights(spec):
+        from fmap_cli.models import exported
+
+        return exported.load(spec, weights, wishes=wishes)
     if ":" in spec:
         from fmap_cli.models import factory
 
@@ -78,6 +83,17 @@ def load_model(
     if spec not in torchvision_zoo.names():
         raise _unknown_model(spec)
     return torchvision_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
+
+
+def brings_its_weights(spec: str) -> bool:
+    """Whether `spec` names a program in a file, which is run with the weights in it.
+
+    >>> brings_its_weights("net.pt2"), brings_its_weights("net.py:make"), brings_its_weights("resnet18")
+    (True, False, False)
+    """
+    from fmap_cli.models import exported
+
+    return not spec.startswith("timm:") and exported.is_program(spec)
 
 
 def catalog(pattern: str | None = None) -> list[ModelEntry]:

@@ -1,0 +1,744 @@
+"""Networks that a file brings whole: TorchScript archives (`.pt`, `.pth`) and torch.export programs (`.pt2`).
+
+Both hold a program. torch runs a TorchScript program as one graph, in which no hook is ever called; so its graphs are
+walked here, one operation at a time, with the same kernels, and every module of it is a module again, whose calls can
+be seen. Where a program uses what this walk does not know, or the walk's answer is not torch's, it runs as torch runs
+it, and only its answer is a layer. A torch.export program is unflattened by torch itself into its modules.
+
+TorchScript programs are code. They cannot import Python modules or run Python, but torch's operations read and write
+files too: open programs of people you trust, as you would their scripts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmap_cli.errors import ModelError, WeightsError
+from fmap_cli.frameworks import load_torchvision
+from fmap_cli.models import building
+from fmap_cli.models.preprocessing import Wishes, described
+from fmap_cli.records import LoadedModel, Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_SIZE_PX = 224
+SUFFIXES = (".pt", ".pth", ".pt2", ".ts", ".torchscript", ".jit", ".bin", ".ckpt", ".safetensors")
+_INSTEAD = "To see its layers, make the network in Python: `--model path/to/file.py:factory --weights FILE`."
+
+
+def is_program(spec: str) -> bool:
+    """Whether a `--model` value names a file by its suffix.
+
+    >>> is_program("runs/net.pt2"), is_program("net.py:make"), is_program("resnet18")
+    (True, False, False)
+    """
+    return Path(spec).suffix.lower() in SUFFIXES
+
+
+def load(spec: str, weights: str | None, *, wishes: Wishes) -> LoadedModel:
+    """The program in the file `spec`, with its own weights."""
+    kind = _kind(spec)
+    if weights is not None and weights.lower() != "default":
+        raise WeightsError(
+            f"{spec} is a program with its own weights; {weights!r} cannot take their place",
+            hint="Leave out `--weights`; to load others make the network in Python, `--model path/to/file.py:factory`.",
+        )
+    load_torchvision()
+    return _load_exported(spec, wishes) if kind == "torch.export" else _load_script(spec, wishes)
+
+
+def _kind(spec: str) -> str:
+    """`TorchScript` or `torch.export`, told by what the archive holds. Raises ModelError for anything else."""
+    file = Path(spec)
+    if not file.is_file():
+        raise ModelError(f"no such file: {spec}" if not file.exists() else f"{spec} is not a file")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        members = []
+    if any(member.endswith("/constants.pkl") for member in members):
+        return "TorchScript"
+    if any(re.search(r"(^|/)(models/[^/]+\.json|serialized_exported_program\.json)$", member) for member in members):
+        return "torch.export"
+    if file.suffix.lower() in (".safetensors", ".bin", ".ckpt") or any(each.endswith("data.pkl") for each in members):
+        raise ModelError(
+            f"{spec} holds weights, and no program that could run",
+            hint=f"Name their network: `--model NAME --weights {spec}`; your own is `path/to/file.py:factory`.",
+        )
+    raise ModelError(
+        f"{spec} is neither a TorchScript archive nor a torch.export program, or it is damaged",
+        hint="Expected what `torch.jit.save` or `torch.export.save` writes; weights are `--model NAME --weights FILE`.",
+    )
+
+
+def _loaded(
+    spec: str,
+    module: torch.nn.Module,
+    own: Preprocessing,
+    wishes: Wishes,
+    notes: tuple[str, ...],
+) -> LoadedModel:
+    preprocessing = wishes.over(own)
+    if wishes.mean is None or wishes.std is None or wishes.size is None:
+        notes += (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)
+    return LoadedModel(
+        module=module.eval(), name=spec, weights=f"as in {Path(spec).name}", preprocessing=preprocessing, notes=notes
+    )
+
+
+def _assumed(channels: int, size: tuple[int, int]) -> Preprocessing:
+    """ImageNet's usual preprocessing for this size; values to -1..1 where there are other than three channels."""
+    square = size[0] == size[1]
+    resize = round(size[0] * 256 / 224) if square else size
+    if channels == 3:
+        return Preprocessing(resize=resize, crop=size)
+    return Preprocessing(resize=resize, crop=size, mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+# --- Modules that look like those the program was made from ----------------------------------------------
+
+
+def _class_like(qualified: str, base: type) -> type:
+    """A subclass of `base` under the name of the class a module had: `torch.nn.modules.conv.Conv2d`.
+
+    What torch.nn defines is a subclass of that too as far as layers are told by it (`isinstance(_, nn.Conv2d)`).
+    """
+    from torch import nn
+
+    home, _, name = qualified.rpartition(".")
+    known = getattr(sys.modules.get(home), name, None) if home.startswith("torch.nn.") else None
+    told_by_class = (
+        nn.modules.conv._ConvNd,
+        nn.modules.batchnorm._BatchNorm,
+        nn.modules.instancenorm._InstanceNorm,
+        nn.modules.pooling._MaxPoolNd,
+        nn.modules.pooling._AvgPoolNd,
+        nn.modules.pooling._AdaptiveAvgPoolNd,
+        nn.modules.pooling._AdaptiveMaxPoolNd,
+        nn.Linear,
+        nn.Dropout,
+        nn.Identity,
+        nn.Sequential,
+    )
+    bases: tuple[type, ...] = (base,)
+    if isinstance(known, type) and issubclass(known, told_by_class):
+        bases = (base, known)
+    elif isinstance(known, type) and issubclass(known, nn.ModuleList | nn.ModuleDict):
+        home = "exported"
+    # The home decides whether operations inside belong to the module: so in torch.nn's own layers, nowhere else.
+    place = home if home.startswith("torch.nn.") else "exported"
+    return type(name or base.__name__, bases, {"__module__": place, "extra_repr": lambda self: ""})
+
+
+# --- torch.export ----------------------------------------------------------------------------------------
+
+
+def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
+    import torch
+
+    try:
+        with building.quiet(), _no_pickled_code():
+            program = torch.export.load(spec)
+    except _CodeError as error:
+        raise ModelError(
+            f"{spec} holds more than tensors: it would run Python code to load, so it was not opened",
+            hint=_INSTEAD,
+        ) from error
+    except Exception as error:
+        raise ModelError(
+            f"cannot load the torch.export program {spec}: {_first_line(error)}",
+            hint="Programs load in the torch version that saved them, or a newer one; or the file is damaged.",
+        ) from error
+    shape, free = _input_shape(spec, program)
+    try:
+        with building.quiet():
+            module: torch.nn.Module = torch.export.unflatten(program)
+    except Exception as error:
+        raise ModelError(
+            f"torch cannot take the program {spec} apart into modules: {_first_line(error)}", hint=_INSTEAD
+        ) from error
+    for each in list(module.modules()):
+        type_name = getattr(each, "type_name", None)
+        qualified = type_name() if callable(type_name) else None
+        if qualified and each is not module:
+            each.__class__ = _class_like(qualified, type(each))
+    batch, channels, height, width = shape
+    size = (height, width)
+    notes: tuple[str, ...] = ()
+    wished = wishes.height_width
+    if wished is not None and wished != size and not {2, 3} <= free:
+        raise ModelError(
+            f"{spec} was exported for {height}×{width} images alone, not {wished[0]}×{wished[1]}",
+            hint="Leave out `--size`, or export with dynamic height and width.",
+        )
+    if batch != 1 and 0 not in free:
+        _repeat_input(module, batch)
+        notes = (f"the program takes {batch} images at once and no other number: each is given {batch} times",)
+    return _loaded(spec, module, _assumed(channels, size), wishes, notes)
+
+
+class _CodeError(Exception):
+    """A file asks for Python code to be run."""
+
+
+@contextlib.contextmanager
+def _no_pickled_code() -> Iterator[None]:
+    """torch.export reads tensors as torch.load does and falls back to whole pickles: not here."""
+    import torch
+
+    load, loads = torch.load, pickle.loads
+
+    def tensors_only(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(*args, **{**kwargs, "weights_only": True})
+        except pickle.UnpicklingError as error:
+            raise _CodeError from error
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise _CodeError
+
+    try:
+        torch.load, pickle.loads = tensors_only, refuse
+        yield
+    finally:
+        torch.load, pickle.loads = load, loads
+
+
+def _input_shape(spec: str, program: Any) -> tuple[tuple[int, int, int, int], set[int]]:
+    """The shape of the program's one input, and which of its axes are free."""
+    import torch
+
+    names = list(program.graph_signature.user_inputs)
+    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].ndim != 4:
+        shapes = [f"{name} {_shape(value)}" for name, value in zip(names, values, strict=False)]
+        raise ModelError(
+            f"{spec} takes {', '.join(shapes) or 'no input'}; fmap gives a program one picture, [B, C, H, W]",
+            hint="Wrap the network so that its forward takes one picture: `--model path/to/file.py:factory`.",
+        )
+    (value,) = values
+    free = {at for at, length in enumerate(value.shape) if not isinstance(length, int)}
+    example = _example(program)
+    lengths = [
+        length if isinstance(length, int) else (example[at] if example is not None else None)
+        for at, length in enumerate(value.shape)
+    ]
+    usual = (1, 3, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX)
+    batch, channels, height, width = (length or instead for length, instead in zip(lengths, usual, strict=True))
+    return (batch, channels, height, width), free
+
+
+def _example(program: Any) -> tuple[int, ...] | None:
+    """The shape of the input the program was exported with, where the file keeps it."""
+    with contextlib.suppress(Exception):
+        arguments, keywords = program.example_inputs
+        tensor = next(iter([*arguments, *keywords.values()]))
+        return tuple(int(length) for length in tensor.shape)
+    return None
+
+
+def _shape(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return (
+        str([str(length) if not isinstance(length, int) else length for length in shape]) if shape is not None else ""
+    )
+
+
+def _repeat_input(module: torch.nn.Module, batch: int) -> None:
+    def repeat(_module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        image = inputs[0]
+        return (image.expand(batch, *image.shape[1:]) if image.shape[0] == 1 else image, *inputs[1:])
+
+    module.register_forward_pre_hook(repeat)
+
+
+# --- TorchScript -----------------------------------------------------------------------------------------
+
+
+def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
+    import torch
+
+    try:
+        with building.quiet():
+            unit = torch._C.CompilationUnit()
+            load_archive: Any = torch._C.import_ir_module  # as torch.jit.load does; `unit` holds the functions
+            found = load_archive(unit, str(spec), torch.device("cpu"), {}, False)
+            script: Any = torch.jit._recursive.wrap_cpp_module(found)
+            script.eval()
+    except Exception as error:
+        raise ModelError(
+            f"cannot load the TorchScript program {spec}: {_first_line(error)}",
+            hint="It may use operations of a package that is not there, come from a newer torch, or be damaged.",
+        ) from error
+    arguments = _arguments(script)
+    if len(arguments) != 1 or arguments[0][1] != "Tensor":
+        told = ", ".join(f"{name}: {kind}" for name, kind in arguments) or "no input"
+        raise ModelError(
+            f"{spec} takes {told}; fmap gives a program one picture, a Tensor",
+            hint="Wrap the network so that its forward takes one picture: `--model path/to/file.py:factory`.",
+        )
+    channels = _input_channels(script)
+    own = _assumed(channels, (DEFAULT_SIZE_PX, DEFAULT_SIZE_PX))
+    crop = wishes.over(own).crop or wishes.height_width or (DEFAULT_SIZE_PX, DEFAULT_SIZE_PX)
+    module: torch.nn.Module
+    module, reason = _walkable(script, unit, (1, channels, *crop))
+    notes: tuple[str, ...] = ()
+    if reason is not None:
+        module = _whole(script)
+        notes = (f"only the answer of {Path(spec).name} can be seen, not what is inside: {reason}. {_INSTEAD}",)
+    return _loaded(spec, module, own, wishes, notes)
+
+
+def _arguments(script: Any) -> list[tuple[str, str]]:
+    """The names and types of what the program's forward needs."""
+    schema = script._c._get_method("forward").schema
+    return [(each.name, str(each.type)) for each in schema.arguments[1:] if not each.has_default_value()]
+
+
+def _input_channels(script: Any) -> int:
+    """What the first convolution takes, where one can be told; else 3."""
+    for module in script.modules():
+        if "Conv" in str(getattr(module, "original_name", "")):
+            for name, value in module.named_parameters(recurse=False):
+                if name == "weight" and value.dim() == 4:
+                    return int(value.shape[1])
+    return 3
+
+
+def _walkable(script: Any, unit: Any, shape: Sequence[int]) -> tuple[Any, str | None]:
+    """The program as modules that are walked, and why that does not work, if it does not.
+
+    It works where it gives what torch gives. Where the program itself fails on this size nothing can be compared.
+    """
+    import torch
+
+    try:
+        mirror = _mirror(script, unit).eval()
+    except Exception as error:
+        return None, f"its modules cannot be told apart ({_first_line(error)})"
+    with building.seeded(0), building.quiet(), torch.no_grad():
+        image = torch.rand(*shape)
+        try:
+            expected = script(image.clone())
+        except Exception:
+            return mirror, None
+        try:
+            answer = mirror(image.clone())
+        except _UnknownError as error:
+            return None, f"it uses {error}, which fmap cannot follow"
+        except Exception as error:
+            return None, f"following it fails ({_first_line(error)})"
+    return (mirror, None) if _same(expected, answer) else (None, "following it step by step gives another answer")
+
+
+def _same(left: Any, right: Any) -> bool:
+    import torch
+
+    if isinstance(left, torch.Tensor):
+        # The optimiser behind torch's own run may fuse operations, which moves the last digits.
+        return isinstance(right, torch.Tensor) and torch.allclose(left, right, rtol=1e-3, atol=1e-4, equal_nan=True)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    if isinstance(left, tuple | list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    return bool(left == right)
+
+
+def _whole(script: Any) -> torch.nn.Module:
+    """A module with the program as its only layer, `program`."""
+    from torch import nn
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.program = script
+
+        def forward(self, input: torch.Tensor) -> Any:
+            return self.program(input)
+
+    return Whole()
+
+
+class _UnknownError(Exception):
+    """What a program does that the walk does not know."""
+
+
+def _mirror(script: Any, unit: Any) -> torch.nn.Module:
+    """The program's tree of modules, each of which walks its own graph when it is called."""
+    from torch import nn
+
+    class Mirror(nn.Module):
+        """A module of the program: its parameters, its buffers, its children, and its methods' graphs."""
+
+        def __init__(self, own: Any) -> None:
+            nn.Module.__init__(self)  # not the torch.nn class's, whose arguments nobody knows
+            self.__dict__["_walk"] = _Walk(own, unit)
+            self.__dict__["_method"] = "forward"
+            for name, value in own._parameters.items():
+                self.register_parameter(name, None if value is None else nn.Parameter(value, requires_grad=False))
+            for name, value in own._buffers.items():
+                self.register_buffer(name, value)
+            for name, child in own.named_children():
+                self.add_module(name, _built(child))
+            if isinstance(self, nn.Linear):
+                self.out_features, self.in_features = self.weight.shape
+
+        def forward(self, input: Any, *others: Any) -> Any:
+            method, self.__dict__["_method"] = self.__dict__["_method"], "forward"
+            return self.__dict__["_walk"].run(method, self, (input, *others))
+
+        def __len__(self) -> int:  # of Sequential, which is otherwise false where it is empty
+            return max(len(self._modules), 1)
+
+    def _built(own: Any) -> Any:
+        qualified = re.sub(r"\b___torch_mangle_\d+\.|^__torch__\.", "", own._c._type().qualified_name())
+        return _class_like(re.sub(r"^__torch__\.", "", qualified), Mirror)(own)
+
+    built: torch.nn.Module = _built(script)
+    return built
+
+
+class _Walk:
+    """A module's methods, ready to be walked; shared by copies of the module."""
+
+    def __init__(self, script: Any, unit: Any) -> None:
+        self.script = script
+        self.unit = unit
+        self.plans: dict[str, _Plan] = {}
+
+    def __deepcopy__(self, memo: Any) -> _Walk:
+        return self
+
+    def run(self, method: str, module: Any, arguments: Sequence[Any]) -> Any:
+        if method not in self.plans:
+            graph = self.script._c._get_method(method).graph
+            self.plans[method] = _Plan(graph, self.unit)
+        return self.plans[method].run([module, *arguments])
+
+    def attribute(self, name: str) -> Any:
+        return getattr(self.script, name)
+
+
+_Step = Callable[[dict[int, Any]], None]
+
+
+class _Plan:
+    """A graph as a list of steps over its values, which are known by number."""
+
+    def __init__(self, graph: Any, unit: Any) -> None:
+        self.graph = graph  # keeps its values alive
+        self.unit = unit
+        self.inputs = [value.unique() for value in graph.inputs()]
+        self.outputs = [value.unique() for value in graph.outputs()]
+        self.steps = self._steps(graph)
+
+    def run(self, arguments: Sequence[Any]) -> Any:
+        if len(arguments) < len(self.inputs):
+            raise _UnknownError("arguments with default values")
+        values: dict[int, Any] = dict(zip(self.inputs, arguments, strict=False))
+        for step in self.steps:
+            step(values)
+        results = [values[each] for each in self.outputs]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _steps(self, block: Any) -> list[_Step]:
+        return [self._step(node) for node in block.nodes()]
+
+    def _step(self, node: Any) -> _Step:
+        kind = node.kind()
+        ins = [value.unique() for value in node.inputs()]
+        outs = [value.unique() for value in node.outputs()]
+        make = _MAKERS.get(kind)
+        if make is not None:
+            return make(self, node, ins, outs)
+        return _operation(kind, node, ins, outs)
+
+
+def _constant(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    (out,) = outs
+    if str(node.output().type().kind()) == "FunctionType":
+
+        def keep_nothing(values: dict[int, Any]) -> None:
+            values[out] = None
+
+        return keep_nothing
+    value = node.output().toIValue()
+
+    def constant(values: dict[int, Any]) -> None:
+        # A list may be appended to: each run has its own.
+        values[out] = list(value) if isinstance(value, list) else value
+
+    return constant
+
+
+def _get_attribute(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    name, (owner,), (out,) = node.s("name"), ins, outs
+
+    def get(values: dict[int, Any]) -> None:
+        holder = values[owner]
+        walk = getattr(holder, "__dict__", {}).get("_walk")
+        if walk is None:
+            values[out] = getattr(holder, name)
+        elif name in holder._parameters:
+            values[out] = holder._parameters[name]
+        elif name in holder._buffers:
+            values[out] = holder._buffers[name]
+        elif name in holder._modules:
+            values[out] = holder._modules[name]
+        elif name == "training":
+            values[out] = holder.training
+        else:
+            values[out] = walk.attribute(name)
+
+    return get
+
+
+def _call_method(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    name, (out,) = node.s("name"), outs
+    owner, *rest = ins
+    # A module traced in several calls has forward, forward1, ...: each is a call of the module.
+    is_call = re.fullmatch(r"forward\d*", name) is not None
+
+    def call(values: dict[int, Any]) -> None:
+        module = values[owner]
+        walk = getattr(module, "__dict__", {}).get("_walk")
+        arguments = [values[each] for each in rest]
+        if walk is None:
+            raise _UnknownError(f"an object of its own, {type(module).__name__}")
+        if is_call and arguments:
+            module.__dict__["_method"] = name
+            values[out] = module(*arguments)
+        else:
+            values[out] = walk.run(name, module, arguments)
+
+    return call
+
+
+def _call_function(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    (out,) = outs
+    function = plan.unit.find_function(str(next(iter(node.inputs())).type().annotation_str))
+    if function is None:
+        qualified = re.sub(r"\s", "", str(next(iter(node.inputs())).type()))
+        function = plan.unit.find_function(qualified)
+    inner: list[_Plan] = []
+
+    def call(values: dict[int, Any]) -> None:
+        if function is None:
+            raise _UnknownError("a function that cannot be found")
+        if not inner:
+            inner.append(_Plan(function.graph, plan.unit))
+        values[out] = inner[0].run([values[each] for each in ins[1:]])
+
+    return call
+
+
+def _construct_list(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def construct(values: dict[int, Any]) -> None:
+        values[outs[0]] = [values[each] for each in ins]
+
+    return construct
+
+
+def _construct_tuple(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def construct(values: dict[int, Any]) -> None:
+        values[outs[0]] = tuple(values[each] for each in ins)
+
+    return construct
+
+
+def _construct_dict(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def construct(values: dict[int, Any]) -> None:
+        values[outs[0]] = {values[key]: values[value] for key, value in zip(ins[::2], ins[1::2], strict=True)}
+
+    return construct
+
+
+def _unpack(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def unpack(values: dict[int, Any]) -> None:
+        values.update(zip(outs, _plain(values[ins[0]]), strict=True))
+
+    return unpack
+
+
+def _index_tuple(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def index(values: dict[int, Any]) -> None:
+        values[outs[0]] = _plain(values[ins[0]])[values[ins[1]]]
+
+    return index
+
+
+def _same_value(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def pass_on(values: dict[int, Any]) -> None:
+        values[outs[0]] = values[ins[0]]
+
+    return pass_on
+
+
+def _nothing(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def nothing(values: dict[int, Any]) -> None:
+        values.update(dict.fromkeys(outs))
+
+    return nothing
+
+
+def _branch(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    sides = [(plan._steps(block), [value.unique() for value in block.outputs()]) for block in node.blocks()]
+
+    def branch(values: dict[int, Any]) -> None:
+        steps, results = sides[0] if values[ins[0]] else sides[1]
+        for step in steps:
+            step(values)
+        values.update({out: values[result] for out, result in zip(outs, results, strict=True)})
+
+    return branch
+
+
+def _loop(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    (block,) = node.blocks()
+    steps = plan._steps(block)
+    counter, *carried = [value.unique() for value in block.inputs()]
+    condition, *results = [value.unique() for value in block.outputs()]
+
+    def loop(values: dict[int, Any]) -> None:
+        most, go_on, state = values[ins[0]], values[ins[1]], [values[each] for each in ins[2:]]
+        turn = 0
+        while go_on and turn < most:
+            values[counter] = turn
+            values.update(zip(carried, state, strict=True))
+            for step in steps:
+                step(values)
+            go_on, state = values[condition], [values[each] for each in results]
+            turn += 1
+        values.update(zip(outs, state, strict=True))
+
+    return loop
+
+
+def _raise(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def fail(values: dict[int, Any]) -> None:
+        raise RuntimeError(str(values[ins[0]]))
+
+    return fail
+
+
+_MAKERS: dict[str, Callable[[_Plan, Any, list[int], list[int]], _Step]] = {
+    "prim::Constant": _constant,
+    "prim::GetAttr": _get_attribute,
+    "prim::CallMethod": _call_method,
+    "prim::CallFunction": _call_function,
+    "prim::ListConstruct": _construct_list,
+    "prim::TupleConstruct": _construct_tuple,
+    "prim::DictConstruct": _construct_dict,
+    "prim::ListUnpack": _unpack,
+    "prim::TupleUnpack": _unpack,
+    "prim::TupleIndex": _index_tuple,
+    "prim::unchecked_cast": _same_value,
+    "prim::Uninitialized": _nothing,
+    "prim::Print": _nothing,
+    "aten::warn": _nothing,
+    "prim::If": _branch,
+    "prim::Loop": _loop,
+    "prim::RaiseException": _raise,
+}
+
+
+def _appended(items: list[Any], item: Any) -> list[Any]:
+    items.append(item)
+    return items
+
+
+def _set(items: Any, key: Any, item: Any) -> Any:
+    items[key] = item
+    return items
+
+
+def _sliced(items: Any, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+    return items[start:end:step]
+
+
+_PYTHON: dict[str, Callable[..., Any]] = {
+    "aten::__contains__": lambda items, item: item in items,
+    "aten::__getitem__": lambda items, key: items[key],
+    "aten::__is__": lambda left, right: left is right,
+    "aten::__isnot__": lambda left, right: left is not right,
+    "aten::__not__": lambda value: not value,
+    "aten::_set_item": _set,
+    "aten::append": _appended,
+    "aten::copy": lambda items: items.copy(),
+    "aten::format": lambda text, *values: text.format(*values),
+    "aten::items": lambda items: list(items.items()),
+    "aten::keys": lambda items: list(items.keys()),
+    "aten::len": len,
+    "aten::list": list,
+    "aten::slice": _sliced,
+    "aten::values": lambda items: list(items.values()),
+}
+
+
+def _operation(kind: str, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    """One of torch's operators, the very overload that the program names."""
+    import torch
+
+    schema = node.schema()
+    if schema == "(no schema)":
+
+        def unknown(values: dict[int, Any]) -> None:
+            raise _UnknownError(f"`{kind}`")
+
+        return unknown
+    parsed = torch._C.parse_schema(schema)
+    python = _PYTHON.get(kind)
+    # What works on lists of anything is bound to types that Python's own lists do not tell.
+    if python is not None and parsed.arguments and str(parsed.arguments[0].type) != "Tensor":
+
+        def compute(values: dict[int, Any]) -> None:
+            result = python(*(values[each] for each in ins))
+            if outs:
+                values[outs[0]] = result
+
+        return compute
+    overload = re.match(r"[\w:]+(?:\.(\w+))?\(", schema)
+    operator = torch._C._get_operation_overload(kind, (overload.group(1) or "") if overload else "")[0]
+    keyword_only = [each.name if each.kwarg_only else None for each in parsed.arguments]
+    gives_tensors = any("Tensor" in str(each.type) for each in parsed.returns)
+
+    def operate(values: dict[int, Any]) -> None:
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for name, each in zip(keyword_only, ins, strict=True):
+            if name is None:
+                positional.append(values[each])
+            else:
+                keywords[name] = values[each]
+        # Sizes and flags are no layers.
+        with contextlib.nullcontext() if gives_tensors else torch._C.DisableTorchFunction():
+            result = operator(*positional, **keywords)
+        if len(outs) == 1:
+            values[outs[0]] = _plain(result)
+        else:
+            values.update(zip(outs, _plain(result) if outs else (), strict=True))
+
+    return operate
+
+
+def _plain(value: Any) -> Any:
+    """A list or tuple as Python's own, its items taken out without being seen to."""
+    if isinstance(value, list):
+        return list(list.__iter__(value))
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(tuple.__iter__(value))
+    return value
