@@ -502,9 +502,11 @@ def test_a_photo_and_its_mirror_image_are_nearest_neighbours(fmap: Run, samples:
         assert first["cosine"] == pytest.approx(one @ other / np.linalg.norm(one) / np.linalg.norm(other), abs=1e-12)
 
 
-def test_similar_takes_a_number_or_none_and_may_stand_anywhere(fmap: Run, samples: Path) -> None:
+def test_similar_takes_a_number_or_none_and_may_stand_anywhere(fmap: Run, nets: str, samples: Path) -> None:
+    run = ["-m", f"{nets}:colours", "--size", "16", "-l", "same"]
+
     def count(*arguments: object) -> int:
-        return len(fmap("embed", *arguments, "--json").json["images"][0]["similar"])
+        return len(fmap("embed", *run, *arguments, "--json").json["images"][0]["similar"])
 
     assert count("--similar", samples) == 3
     assert count(samples, "--similar") == 3
@@ -512,7 +514,7 @@ def test_similar_takes_a_number_or_none_and_may_stand_anywhere(fmap: Run, sample
     assert count("--similar=4", samples) == 4
     assert count(samples, "--similar", "40") == 4
     fmap("embed", samples, "--similar", "0").refused("--similar", code=2)
-    fmap("embed", samples / "coffee.png", "--similar").refused("--similar compares images, and there is one")
+    fmap("embed", samples / "coffee.png", *run, "--similar").refused("--similar compares images, and there is one")
 
 
 def test_an_image_without_a_direction(fmap: Run, nets: str) -> None:
