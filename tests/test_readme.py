@@ -1,0 +1,137 @@
+"""The README is true: its commands run as they stand there, and so do the examples in the help."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmap_cli import cli
+from fmap_cli.cli import _COMMANDS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def commands_of(text: str) -> list[str]:
+    """The `fmap …` lines of fenced blocks, but for blocks that need a network.
+
+    >>> commands_of("```sh\\nfmap a  # why\\npip install fmap\\n```\\n<!-- needs network -->\\n```sh\\nfmap b\\n```")
+    ['fmap a  # why']
+    """
+    found = []
+    for before, block in re.findall(r"(?:(<!--[^\n]*-->)\n)?^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if "needs network" in before:
+            continue
+        lines = block.replace("\\\n", " ").splitlines()
+        found += [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?fmap\b", line)]
+    return found
+
+
+COMMANDS = commands_of(README)
+
+
+def test_the_readme_has_commands_once_it_says_fmap_in_a_block() -> None:
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    if any(re.search(r"^fmap ", block, re.MULTILINE) for block in blocks):
+        assert COMMANDS
+
+
+def test_that_finds_what_it_should() -> None:
+    text = "```sh\nfmap a \\\n  b\n$ fmap c\npip install .\n```\n\n<!-- needs network -->\n```\nfmap d\n```\n fmap e\n"
+    assert [shlex.split(line) for line in commands_of(text)] == [["fmap", "a", "b"], ["fmap", "c"]]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that looks like a clone to the README's commands, which build on each other's files."""
+    folder = tmp_path_factory.mktemp("clone")
+    (folder / "sample_images").symlink_to(ROOT / "sample_images")
+    return folder
+
+
+def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a line prints, run in a shell where it needs one, otherwise in this process, which is quicker."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing is downloaded
+    monkeypatch.chdir(folder)
+    bare = re.sub(r"'[^']*'|\s#.*", "", line)
+    shell = ["bash", "-euo", "pipefail", "-c"]
+    if any(sign in bare for sign in "|<>;&$"):
+        done = subprocess.run([*shell, line], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+        code, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        split = subprocess.run([*shell, f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+        capsys.readouterr()
+        code = cli.run(split.stdout.split("\0")[1:-1])
+        out, err = capsys.readouterr()
+    assert code == 0, err
+    assert "Traceback" not in err
+    return out
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_readme_runs(
+    line: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line, clone, monkeypatch, capsys)
+
+
+def test_what_the_first_look_promises(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marked = re.search(r"<!-- first-look -->\n```sh\n(.*?)\n```", README, re.DOTALL)
+    if marked is None:
+        pytest.skip("no first look yet")
+    last = marked[1].split("&&")[-1].strip()
+    out = run(re.sub(r"\S*/fmap\b", "fmap", last), clone, monkeypatch, capsys)
+    promised = README[marked.end() :].split("\n\n")[1]
+    for word in re.findall(r"\*(\w+)\*|`(\S+\.png)`", promised):
+        assert (word[0] or word[1]) in out, word
+    for name in re.findall(r"`(\S+\.png)`", promised):
+        assert (clone / name).stat().st_size > 50_000
+
+
+def test_pictures_and_pages_the_readme_names_are_there() -> None:
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README)
+    for target in targets:
+        if not target.startswith(("http:", "https:", "mailto:")):
+            assert (ROOT / target).exists(), target
+
+
+def examples() -> list[tuple[str, str]]:
+    found = []
+    for name in _COMMANDS:
+        command = cli.cli.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        lines = [line.strip() for line in (command.help or "").splitlines()]
+        found += [(name, line) for line in lines if line.startswith("fmap ")]
+    return found
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    assert {name for name, _ in examples()} == set(_COMMANDS)
+
+
+def test_examples_are_of_their_own_command() -> None:
+    for name, line in examples():
+        assert line.split()[1] == name
+
+
+@pytest.mark.parametrize("line", [line for _, line in examples() if line not in COMMANDS])
+def test_an_example_of_the_help_runs(
+    line: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(line, clone, monkeypatch, capsys)
+
+
+def test_every_command_is_written_about() -> None:
+    pages = README + "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    for name in _COMMANDS:
+        assert f"fmap {name}" in pages, f"neither the README nor docs/ mentions fmap {name}"
