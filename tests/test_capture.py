@@ -484,7 +484,7 @@ def test_functions_given_to_torch_fx_wrap_are_one_operation_and_are_put_back() -
 
 
 def test_a_sink_may_run_a_capture_of_its_own_even_of_the_same_model() -> None:
-    net = Net(lambda self, x: self.conv(x).relu() + 1, conv=nn.Conv2d(1, 1, 1))
+    net = Net(lambda self, x: self.conv(x * 2).relu() + 1, conv=nn.Conv2d(1, 1, 1))
     x = torch.randn(1, 1, 2, 2)
     inner: list[list[str]] = []
     outer: dict[str, Tensor] = {}
@@ -498,8 +498,8 @@ def test_a_sink_may_run_a_capture_of_its_own_even_of_the_same_model() -> None:
 
     capture(net, (x,), watch)
     alone = captured(net, x)[0]
-    assert list(outer) == ["x", "conv", "relu", "add"]
-    assert inner == [["x", "conv", "relu", "add"]] * 4
+    assert list(outer) == ["x", "mul", "conv", "relu", "add"]
+    assert inner == [["x", "mul", "conv", "relu", "add"]] * 5
     assert all(same_bits(outer[name], alone[name]) for name in alone)
 
 

@@ -173,6 +173,7 @@ def test_a_models_own_layer_called_conv3_is_the_one_meant() -> None:
         net.add_module(name, nn.Conv2d(1, 1, 1))
     assert pick(net, X, "conv3") == [("conv3", "conv3")]
     assert pick(net, X, "conv2") == [("a", "conv2")]
+    assert names(net, X, "conv3", "conv2") == ["conv3", "a"]
 
 
 def test_resnets_conv1_is_its_own_and_conv2_the_second_convolution(resnet, picture) -> None:
@@ -204,6 +205,7 @@ def test_a_model_with_a_layer_called_last_means_that_layer() -> None:
     for name in ("last", "first", "third"):
         net.add_module(name, nn.Conv2d(1, 1, 1))
     assert names(net, X, "first", "last") == ["last", "first"]
+    assert names(net, X, "first", "last", "thi*") == ["last", "first", "third"]
 
 
 # -- how little is watched -----------------------------------------------------------------------------------------

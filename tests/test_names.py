@@ -231,6 +231,8 @@ def test_a_module_keeps_its_path_where_an_operation_of_its_name_comes_first() ->
         ("x = x * ((x > 1) & (x < 3) | (x == 7))", "mul"),
         ("x = x.shape[2] * x", "mul"),
         ("x = x + x.shape[-1] // 2", "add"),
+        ("x = x * (x.shape[2] * 2 + 1)", "mul"),  # sizes use up counters
+        ("x = x + (x.shape[2] + 1) + (2 + x.size(3))", "add"),
         ("x = x.view(x.size(0), -1)", "view"),
         ("x = x.chunk(2, 1)[1]", "getitem"),
         ("x = x.max(1)[0]", "getitem"),
