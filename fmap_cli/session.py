@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .frameworks import load_torchvision
+
+load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
 import torch
 from torch import nn
 
@@ -30,7 +34,6 @@ from .axes import (
 )
 from .blank import blank_arithmetic
 from .capture import Sink, capture
-from .costs import count_layers
 from .errors import DeviceError, FmapError, ImageError, LayerError, ModelError
 from .images import load_image, sample_path
 from .kinds import module_kind
@@ -369,6 +372,8 @@ def _axes_of_image(session: Session, row: CountedLayer) -> Axes | None:
 
 def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], int]:
     """The layers of a pass over an image of this size, run in the cheapest way that works."""
+    from .costs import count_layers  # with torch's formulas comes Triton, most of a second
+
     model = session.model
     size = tuple(image.tensor.shape)
     attempts: tuple[str, ...] = ("meta", "blank") if _prefers_meta(session, size) else ("blank", "meta")

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from fmap_cli.frameworks import load_torchvision
+
+load_torchvision()  # as the program does, before any test imports torch
+
 ROOT = Path(__file__).parent.parent
 
 

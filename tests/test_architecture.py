@@ -38,7 +38,7 @@ ALLOWED: dict[str, str] = {
     "export": "errors records",
     "render": "errors grid records units",
     # What puts them together.
-    "session": "answers axes blank capture costs errors images inventory kinds layers models records sources stats",
+    "session": "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
