@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,3 +285,20 @@ def test_all_of_torchvision_is_listed_in_three_minutes(fmap: Run) -> None:
         holds(fmap, name)
     assert len(models.list_models()) >= 121
     assert time.perf_counter() - start < 180
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_pages_example_is_what_the_command_prints(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "layers.md").read_text("utf-8")
+    command = page.split("<!-- layers-example -->\n```sh\n")[1].split("\n```")[0]
+    shown = page.split("<!-- layers-output -->\n```\n")[1].split("```")[0]
+    monkeypatch.setenv("COLUMNS", "80")
+    out = fmap(*command.split()[1:]).out
+    assert [line.rstrip() for line in out.splitlines()] == shown.splitlines()
+
+
+def test_the_page_names_every_field() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "layers.md").read_text("utf-8")
+    assert [field for field in FIELDS if f"`{field}`" not in page] == []

@@ -38,7 +38,9 @@ _INSTEAD = (
 )
 
 # Networks whose weights belong to one input size, and the builder's keyword for it.
-_SIZE_KEYWORDS = {"vit_": "image_size", "maxvit_": "input_size", "mvit_": "spatial_size"}
+_SIZE_KEYWORDS = {"vit_": "image_size", "maxvit_": "input_size"}
+# MViT's too, but its builders take no other: they pass on the keyword themselves.
+_ONE_SIZE = {"mvit_": (224, 224)}
 
 
 def names() -> list[str]:
@@ -339,6 +341,7 @@ def _structure_in(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, A
 
 def _sized(name: str, height_width: tuple[int, int] | None) -> dict[str, Any]:
     """The builder's argument for an input size, where the network is made for one size."""
+    _check_only_size(name, height_width)
     keyword = _size_keyword(name)
     if keyword is None or height_width is None:
         return {}
@@ -365,9 +368,17 @@ def _size_keyword(name: str) -> str | None:
     return next((keyword for start, keyword in _SIZE_KEYWORDS.items() if name.startswith(start)), None)
 
 
+def _check_only_size(name: str, wished: tuple[int, int] | None) -> None:
+    """Raises ModelError where a size is wished for a network that can be built for one size alone."""
+    only = next((size for start, size in _ONE_SIZE.items() if name.startswith(start)), None)
+    if only is not None and wished not in (None, only):
+        raise ModelError(f"{name} takes {_by(only)} images alone, not {_by(wished)}", hint="Leave out `--size`.")
+
+
 def _check_size(name: str, wishes: Wishes, trained: tuple[int, int]) -> None:
     """Raises ModelError where weights belong to one input size and another is wished."""
     wished = wishes.height_width
+    _check_only_size(name, wished)
     if wished is not None and wished != tuple(trained) and _size_keyword(name) is not None:
         raise ModelError(
             f"{name} with these weights takes {_by(trained)} images alone, not {_by(wished)}",

@@ -398,3 +398,9 @@ def test_every_model_loads_and_runs_with_random_weights(name: str) -> None:
     own = model.preprocessing
     height, width = own.crop or ((own.resize, own.resize) if isinstance(own.resize, int) else (240, 320))
     run(model, height, width)
+
+
+def test_mvit_takes_its_one_size_and_no_other() -> None:
+    assert load_model("mvit_v1_b", "random", initialise=False, size=224).preprocessing.crop == (224, 224)
+    with pytest.raises(ModelError, match="mvit_v1_b takes 224×224 images alone, not 192×192"):
+        load_model("mvit_v1_b", "random", initialise=False, size=192)
