@@ -250,6 +250,8 @@ def _named(
             names = known.names
         else:
             moved = _windows(shape, others, _measured(shape, others), grids)
+            if not runs and len(shape) > 1:  # an exported program takes one shape alone: the batch is first, as usual
+                moved[0] = "B"
             names = _finished(shape, moved, before.get(len(shape)), grids, sizes_known, channels)
         before[len(shape)] = names
         if names.count("N") > 1 or names.count(_CELLS) > 1:
@@ -339,7 +341,9 @@ def _finished(
         if sizes_known:
             guesses = [before] if _may_be_pinned(shape, names, before) else []
         else:
-            guesses = [each for each in (before, axes_by_rank(shape).names) if _fits_a_grid(shape, each, grids)]
+            usual = (before, axes_by_rank(shape).names, ("B", "H", "W", "C"))
+            guesses = [each for each in usual if each is not None and _fits_a_grid(shape, each, grids)]
+            guesses.sort(key=lambda guess: "H" not in (guess or ()))  # a map as large as one seen is one, rather
         for guess in guesses:
             elsewhere = len(as_many) == 1 and guess is not None and guess[as_many[0]] in ("H", "W")
             if guess is not None and not elsewhere and _agrees(names, guess):

@@ -171,6 +171,7 @@ def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
         raise ModelError(
             f"torch cannot take the program {spec} apart into modules: {_first_line(error)}", hint=_INSTEAD
         ) from error
+    _forget_exporting(module)
     for each in list(module.modules()):
         type_name = getattr(each, "type_name", None)
         qualified = type_name() if callable(type_name) else None
@@ -256,6 +257,27 @@ def _shape(value: Any) -> str:
     return (
         str([str(length) if not isinstance(length, int) else length for length in shape]) if shape is not None else ""
     )
+
+
+def _forget_exporting(module: torch.nn.Module) -> None:
+    """Takes out the stand-ins for tensors that exporting left on the graphs' nodes: they cannot be copied.
+
+    What the program's inputs must be like is checked against them, and so keeps their shapes.
+    """
+    import torch
+
+    inputs = {id(node) for node in getattr(module, "input_placeholders", ())}
+    for each in module.modules():
+        graph = getattr(each, "graph", None)
+        for node in getattr(graph, "nodes", ()):
+            value = node.meta.get("val")
+            node.meta = {}
+            if id(node) not in inputs or not isinstance(value, torch.Tensor):
+                continue
+            if all(isinstance(length, int) for length in value.shape):
+                node.meta["val"] = torch.empty(value.shape, dtype=value.dtype, device="meta")
+            else:
+                module.check_input_constraints = False  # type: ignore[assignment]  # free sizes: no fixed ones to check
 
 
 def _repeat_input(module: torch.nn.Module, batch: int) -> None:
