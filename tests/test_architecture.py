@@ -38,7 +38,9 @@ ALLOWED: dict[str, str] = {
     "export": "errors records",
     "render": "errors grid records units",
     # What puts them together.
-    "session": "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats",
+    "session": (
+        "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats"
+    ),
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
@@ -76,6 +78,11 @@ LIGHT = {
 }
 # The one file in a light room that is torch through and through; those that build networks import it when they do.
 HEAVY_FILES = {"models/same_padding.py"}
+
+
+# Hooks that are part of a network as it was loaded, and watch nothing: an exported program of a fixed batch
+# gets its one image repeated.
+HOOKS_FOR_GOOD = {"models/exported.py": {"register_forward_pre_hook"}}
 
 
 @dataclass(frozen=True)
@@ -230,7 +237,7 @@ def test_the_table_has_no_circle() -> None:
     ("inside", "source"), [(inside, source) for inside, _, _, source in FILES if inside != "capture.py"]
 )
 def test_only_capture_hooks_into_a_network(inside: str, source: str) -> None:
-    assert hooks_in(source) == []
+    assert set(hooks_in(source)) <= HOOKS_FOR_GOOD.get(inside, set())
 
 
 def hooks_in(source: str) -> list[str]:

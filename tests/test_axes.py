@@ -199,7 +199,8 @@ def test_tokens_without_a_grid_are_a_row_of_values() -> None:
         ((), "", (1, 1, 1, 1)),
         ((1, 4, 6, 3, 3), "B?CHW", (24, 1, 3, 3)),
         ((2, 3), "??", (6, 1, 1, 1)),
-        ((1, 0, 4, 4), "BCHW", (0, 1, 4, 4)),
+        ((1, 0, 4, 4), "BCHW", (0, 1, 0, 0)),
+        ((1, 3, 0, 4), "BCHW", (3, 1, 0, 0)),
     ],
 )
 def test_every_output_has_maps_of_four_axes(shape: tuple[int, ...], letters: str, expected: tuple[int, ...]) -> None:

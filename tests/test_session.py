@@ -253,13 +253,21 @@ def test_scores_that_merely_sum_to_one_are_no_probabilities() -> None:
         torch.zeros(2, 3),
         torch.zeros(1, 1),
         torch.zeros(3),
-        {"out": torch.zeros(1, 3)},
+        {"out": torch.zeros(1, 3), "aux": torch.zeros(1, 3)},
+        {},
+        None,
         torch.tensor([[math.nan, 1.0]]),
         torch.tensor([[math.inf, 1.0]]),
     ],
 )
 def test_what_is_no_classifiers_answer_predicts_nothing(output: object) -> None:
     assert predictions(output, None) == ()
+
+
+def test_the_one_tensor_of_an_answer_or_its_logits_are_its_scores() -> None:
+    scores, other = torch.tensor([[0.0, 2.0, 1.0]]), torch.zeros(1, 3)
+    for output in ({"out": scores}, {"hidden": other, "logits": scores}, (scores,), [scores]):
+        assert predictions(output, None)[0].index == 1
 
 
 def test_labels_that_do_not_fit_predict_nothing_rather_than_something_wrong() -> None:
@@ -279,12 +287,16 @@ def test_a_look_carries_the_classifiers_answers() -> None:
 
 
 def test_a_network_that_fails_on_its_input_is_a_model_error_that_says_where() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    def of_three_channels(x):
+        return nn.functional.conv2d(x, torch.zeros(4, 3, 3, 3))
+
+    net = nn.Sequential(Applied(of_three_channels))
     with pytest.raises(ModelError) as caught:
         look(session_of(net), PICTURE, ["0"])
     message, hint = caught.value.message, caught.value.hint
     assert message.startswith("tiny fails on an input of shape [1, 1, 2, 3] as float32 on cpu: RuntimeError: Given")
-    assert "conv.py:" in message
+    line = of_three_channels.__code__.co_firstlineno + 1  # in the network's own code, not in torch below it
+    assert message.endswith(f"test_session.py:{line})")
     assert "\n" not in message
     assert hint is not None
     assert "--size" in hint
