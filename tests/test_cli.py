@@ -182,6 +182,9 @@ def test_messages_stay_lines_whatever_a_name_holds(fmap: Run) -> None:
     ran = fmap("show", "no\nsuch\x1b[31m.png")
     ran.refused("such\\x1b[31m.png")
     assert "\x1b" not in ran.err
+    ran = fmap("show", "-o", "gone\x1b[31m/a.png")
+    ran.refused("cannot write gone\\x1b[31m/a.png")
+    assert "\x1b" not in ran.err
 
 
 def test_every_command_file_is_known_to_the_group() -> None:

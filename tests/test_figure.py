@@ -91,6 +91,9 @@ def place_of(item: Text | Picture | Box) -> Rectangle:
     return item.x, item.y, item.x + item.width, item.y + item.height
 
 
+_EDGE = 16  # nothing comes nearer to the edge of the page
+
+
 def overlap(a: Rectangle, b: Rectangle) -> bool:
     return min(a[2], b[2]) - max(a[0], b[0]) > 0.5 and min(a[3], b[3]) - max(a[1], b[1]) > 0.5
 
@@ -100,7 +103,7 @@ def faults_of(scene: Scene) -> list[str]:
     faults = []
     for item in scene.items:
         left, top, right, bottom = place_of(item)
-        if left < 0 or top < 0 or right > scene.width or bottom > scene.height:
+        if min(left, top) < _EDGE or right > scene.width - _EDGE or bottom > scene.height - _EDGE:
             faults.append(f"off the page: {item if isinstance(item, Text) else place_of(item)}")
     texts = sorted((item for item in scene.items if isinstance(item, Text)), key=lambda item: ink_of(item)[1])
     pictures = [item for item in scene.items if isinstance(item, Picture)]
