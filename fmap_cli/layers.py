@@ -46,7 +46,6 @@ class Selection:
         self._seen: list[LayerRef] = []
         self._picked: dict[str, list[LayerRef]] = {pattern: [] for pattern in self.patterns}
         self._convolutions = 0
-        self._superseded: str | None = None
 
     @property
     def needs_operations(self) -> bool:
