@@ -31,8 +31,8 @@ class Scale:
 def scale_of(feature_map: FeatureMap, drawing: Drawing) -> Scale:
     """The scale that `drawing` asks for.
 
-    A shared scale spans all channels of the layer, not only those drawn; what `clip` leaves out is of those drawn. Where it reaches below zero it is made
-    symmetric, so that the middle of the diverging colours is zero.
+    A shared scale spans all channels of the layer, not only those drawn (with `clip`, those drawn). Where it reaches
+    below zero it is made symmetric, so that the middle of the diverging colours is zero.
     """
     count = len(feature_map.maps)
     channels = feature_map.channels
