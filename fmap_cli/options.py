@@ -131,7 +131,8 @@ def _model(function: Callable[..., Any]) -> Callable[..., Any]:
         default="efficientnet_lite0",
         show_default=True,
         metavar="MODEL",
-        help="A name out of `fmap models`, or your own network as package.module:factory or path/to/file.py:factory.",
+        help="A name out of `fmap models`, timm:NAME, your own network as package.module:factory or "
+        "path/to/file.py:factory, or a TorchScript or torch.export file.",
     )(function)
 
 
