@@ -18,6 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmap_cli.grid import NAN_RGB
+from fmap_cli.images import load_image
+from fmap_cli.models import load_model
+
 Run = Callable[..., Any]
 HALF = "▀"
 SHOW = ("show", "--size", 16, "-l", "body", "--inline", "-o", "a.png")
@@ -158,11 +162,24 @@ def test_maps_of_all_shapes_fit(fmap: Run, nets: str, monkeypatch: pytest.Monkey
     assert max(len(line) for line in ran.out.splitlines() if HALF in line) <= 80
 
 
-def test_colours_of_half_blocks_are_the_tiles(fmap: Run, nets: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("FMAP_INLINE", "blocks")
-    ran = fmap("show", "-m", f"{nets}:odd", "--size", 16, "-l", "out", "--inline", "-o", "a.png")
-    assert "\x1b[38;2;255;0;255" in ran.out, "NaN has its magenta here too"
+def test_half_blocks_hold_the_crop_and_the_tiles(
+    fmap: Run, nets: str, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("COLORTERM", "truecolor"), ("TERM", "xterm"), ("COLUMNS", "80")):
+        monkeypatch.setenv(name, value)
+    ran = fmap(
+        "show", samples / "coffee.png", "-m", f"{nets}:odd", "--size", 24, "-l", "out", "--inline", "-o", "a.png"
+    )
+    rows = [
+        [
+            [int(number) for number in cell]
+            for cell in re.findall(r"38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀", line)
+        ]
+        for line in ran.out.splitlines()
+        if HALF in line
+    ]
+    crop, nan = np.array([row[:24] for row in rows[:12]]), np.array([row[25:49] for row in rows[:12]])
+    model = load_model(f"{nets}:odd", size=24, say=lambda _: None)
+    pixels = load_image(str(samples / "coffee.png"), model.preprocessing).pixels
+    assert (crop[..., :3] == pixels[::2]).all() and (crop[..., 3:] == pixels[1::2]).all()
+    assert {tuple(cell) for cell in nan.reshape(-1, 6).tolist()} == {NAN_RGB * 2}

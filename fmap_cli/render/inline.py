@@ -24,6 +24,7 @@ from .tiles import scale_of, tile_colours
 if TYPE_CHECKING:
     from PIL.Image import Image
     from rich.console import Console
+    from rich.segment import Segments
 
 _BLOCK_TILE = 24  # width of a tile in half blocks, in characters
 _BLOCK_ROWS = 2
@@ -100,7 +101,6 @@ def _print_blocks(out: Console, feature_map: FeatureMap, image: ImageInput, draw
     """The photo and the first tiles in half blocks, a line of captions under each row."""
     from PIL import Image
     from rich.text import Text
-    from textual_image.renderable import HalfcellImage
 
     if not feature_map.is_map:
         out.print(Text("This layer has no height and width; its values are in the figure's file."))
@@ -117,11 +117,25 @@ def _print_blocks(out: Console, feature_map: FeatureMap, image: ImageInput, draw
     for start in range(0, len(tiles), across):
         row = tiles[start : start + across]
         canvas = np.concatenate([_with_gap(each) for each in row], axis=1)[:, :-1]
-        out.print(HalfcellImage(Image.fromarray(canvas), width=canvas.shape[1], height=canvas.shape[0] // 2), end="")
+        out.print(_half_blocks(canvas), end="")
         words = "".join(caption.ljust(_BLOCK_TILE + 1) for caption in captions[start : start + across])
         out.print(Text(words.rstrip()), no_wrap=True)
     if count < len(feature_map.maps):
         out.print(Text(f"{len(feature_map.maps) - count} more in the figure's file"))
+
+
+def _half_blocks(canvas: np.ndarray) -> Segments:
+    """Pixels `[h, w, 3]`, two to a character: the upper one in the text's colour, the lower one behind it."""
+    from rich.color import Color
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    segments = []
+    for upper, lower in zip(canvas[::2].tolist(), canvas[1::2].tolist(), strict=True):
+        pairs = zip(upper, lower, strict=True)
+        segments += [Segment("▀", Style(color=Color.from_rgb(*a), bgcolor=Color.from_rgb(*b))) for a, b in pairs]
+        segments.append(Segment.line())
+    return Segments(segments)
 
 
 def _caption(feature_map: FeatureMap, index: int) -> str:
