@@ -75,7 +75,8 @@ def run(arguments: list[str] | None = None) -> int:
         report(error)
         return 1
     except click.UsageError as error:
-        error.show()
+        command = error.ctx.command_path if error.ctx else "fmap"
+        report(FmapError(error.format_message(), hint=f"`{command} --help` lists what it takes."))
         return error.exit_code
     except click.ClickException as error:
         error.show()

@@ -115,7 +115,7 @@ def _opened(source: str, label: str, stdin: BinaryIO | None) -> Iterator[BinaryI
 def _missing_hint(source: str) -> str:
     if re.match(r"https?://", source):
         return f"fmap reads files, not addresses: curl -sL {source} | fmap show -"
-    return "Check the path; with no image at all, fmap takes a bundled sample."
+    return "Check the path and the name's spelling."
 
 
 def _first_bytes(stream: BinaryIO, label: str) -> bytes:

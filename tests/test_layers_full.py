@@ -302,3 +302,15 @@ def test_the_pages_example_is_what_the_command_prints(fmap: Run, monkeypatch: py
 def test_the_page_names_every_field() -> None:
     page = (Path(__file__).parent.parent / "docs" / "layers.md").read_text("utf-8")
     assert [field for field in FIELDS if f"`{field}`" not in page] == []
+
+
+def test_a_model_named_twice_is_wrong_usage(capsys):
+    from fmap_cli.cli import run as run_fmap
+
+    assert run_fmap(["layers", "resnet18", "--model", "vgg11"]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.splitlines() == [
+        "fmap: the model is named twice, resnet18 and --model vgg11: give one.",
+        "      `fmap layers --help` lists what it takes.",
+    ]

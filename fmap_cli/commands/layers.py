@@ -7,6 +7,7 @@ from typing import get_args
 
 import click
 
+from ..models import DEFAULT_MODEL
 from ..options import json_option, model_options, remark
 from ..records import LayerKind, ModelRequest
 
@@ -59,6 +60,8 @@ def command(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
+    if name is not None and request.model not in (name, DEFAULT_MODEL):
+        raise click.UsageError(f"the model is named twice, {name} and --model {request.model}: give one.")
     from ..session import open_architecture, survey
 
     session = open_architecture(request if name is None else replace(request, model=name), remark)

@@ -154,6 +154,9 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
         if look.detections:
             out.print()
             _print_detections(out, look)
+        elif model.input_kind == "images":
+            out.print()
+            out.print(Text("no object scored enough to be shown: see --score"))
     if arrays:
         out.print()
         out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
