@@ -313,15 +313,21 @@ def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[La
 
 
 def survey(
-    session: Session, patterns: Sequence[str] = (), *, kinds: Sequence[str] = (), depth: int | None = None
+    session: Session,
+    patterns: Sequence[str] = (),
+    *,
+    kinds: Sequence[str] = (),
+    depth: int | None = None,
+    image: ImageInput | None = None,
 ) -> Listing:
     """Every layer with its shape, axes and cost for one image, in execution order, and the network in numbers.
 
-    Or those layers that the patterns pick, of these kinds, and not inside more than `depth - 1` others. The input has
-    the bundled sample's size after the model's own preprocessing; nothing depends on what is in the picture, but for
-    a detector with weights: there it is how many objects are found. Raises LayerError where no layer is left.
+    Or those layers that the patterns pick, of these kinds, and not inside more than `depth - 1` others. The input is
+    `image`, or the bundled sample, after the model's own preprocessing; nothing depends on what is in the picture, but
+    for a detector with weights: there it is how many objects are found. Raises LayerError where no layer is left.
     """
-    image = load_image(str(sample_path()), session.model.preprocessing)
+    if image is None:
+        image = load_image(str(sample_path()), session.model.preprocessing)
     measurement = measure_axes(session, image)
     modules = dict(session.model.module.named_modules())
     counted, total = _counted(session, image)

@@ -314,3 +314,18 @@ def test_a_model_named_twice_is_wrong_usage(capsys):
         "fmap: the model is named twice, resnet18 and --model vgg11: give one.",
         "      `fmap layers --help` lists what it takes.",
     ]
+
+
+def test_an_nhwc_array_is_permuted_which_is_said(tmp_path, capsys):
+    import json
+
+    import numpy as np
+
+    from fmap_cli.cli import run as run_fmap
+
+    np.save(tmp_path / "array.npy", np.zeros((1, 520, 640, 3), np.float32))
+    array = str(tmp_path / "array.npy")
+    assert run_fmap(["layers", "fcn_resnet50", "--image", array, "--layer", "backbone.conv1", "--json"]) == 0
+    written = capsys.readouterr()
+    assert json.loads(written.out)["layers"][0]["shape"] == [1, 64, 260, 320]
+    assert "array [1, 520, 640, 3] read as NHWC, permuted to CHW" in written.err

@@ -36,6 +36,12 @@ from ..records import LayerKind, ModelRequest
     metavar="N",
     help="Modules inside N others are summed up in those: 1 shows a network's main parts.",
 )
+@click.option(
+    "--image",
+    metavar="IMAGE",
+    help="List the layers for this picture's size, or an .npy array's.  [default: the sample]",
+)
+@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
 @model_options
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
@@ -44,6 +50,8 @@ def command(
     patterns: tuple[str, ...],
     kinds: tuple[str, ...],
     depth: int | None,
+    image: str | None,
+    layout: str | None,
     request: ModelRequest,
     as_json: bool,
     as_csv: bool,
@@ -62,10 +70,11 @@ def command(
         raise click.UsageError("--json and --csv exclude each other.")
     if name is not None and request.model not in (name, DEFAULT_MODEL):
         raise click.UsageError(f"the model is named twice, {name} and --model {request.model}: give one.")
-    from ..session import open_architecture, survey
+    from ..session import open_architecture, read_image, survey
 
     session = open_architecture(request if name is None else replace(request, model=name), remark)
-    listing = survey(session, patterns, kinds=kinds, depth=depth)
+    picture = None if image is None else read_image(session, image, remark, layout)
+    listing = survey(session, patterns, kinds=kinds, depth=depth, image=picture)
     if as_json:
         from ..export import dumps, layers_document
 
