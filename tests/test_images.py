@@ -808,7 +808,7 @@ def png_bytes(width: int, height: int, bits: int, colour_type: int, rows: bytes)
 def test_a_missing_file() -> None:
     error = refusal("nowhere/cat.jpg")
     assert error.message == "no such file: nowhere/cat.jpg"
-    assert "bundled sample" in error.hint
+    assert error.hint == "Check the path and the name's spelling."
 
 
 def test_an_address_is_answered_with_the_way_to_read_it() -> None:
