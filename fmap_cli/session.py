@@ -306,12 +306,6 @@ def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Sess
 # -- the list of layers ------------------------------------------------------------------------------------------
 
 
-def list_layers(session: Session, patterns: Sequence[str] = ()) -> list[tuple[LayerRef, tuple[int, ...], Axes]]:
-    """Every layer with its output's shape for one image and its axes, in execution order; or those patterns pick."""
-    layers = survey(session, patterns).layers
-    return [(each.layer, each.shape, each.axes or axes_by_rank(each.shape)) for each in layers]
-
-
 def survey(
     session: Session,
     patterns: Sequence[str] = (),

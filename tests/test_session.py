@@ -16,7 +16,7 @@ from fmap_cli.answers import predictions
 from fmap_cli.errors import DeviceError, FmapError, LayerError, ModelError
 from fmap_cli.images import load_image, sample_path
 from fmap_cli.records import Choice, ImageInput, LayerRef, LoadedModel, ModelRequest, Preprocessing
-from fmap_cli.session import Session, choose_channels, list_layers, look, open_architecture, open_session, run
+from fmap_cli.session import Session, choose_channels, look, open_architecture, open_session, run, survey
 from fmap_cli.stats import channel_stats
 
 
@@ -512,7 +512,7 @@ class Gray(nn.Module):
 def test_layers_are_listed_with_their_shapes_in_execution_order() -> None:
     session = session_of(Gray())
     height, width = load_image(str(sample_path()), session.model.preprocessing).tensor.shape[1:]
-    assert [(layer.name, shape) for layer, shape, *_ in list_layers(session)] == [
+    assert [(row.layer.name, row.shape) for row in survey(session).layers] == [
         ("x", (1, 1, height, width)),
         ("conv", (1, 2, height, width)),
         ("relu", (1, 2, height, width)),
@@ -521,6 +521,6 @@ def test_layers_are_listed_with_their_shapes_in_execution_order() -> None:
 
 
 def test_a_list_of_layers_may_be_narrowed_by_patterns() -> None:
-    assert [layer.name for layer, *_ in list_layers(session_of(Gray()), ["c*", "mean"])] == ["conv", "mean"]
+    assert [row.layer.name for row in survey(session_of(Gray()), ["c*", "mean"]).layers] == ["conv", "mean"]
     with pytest.raises(LayerError, match=r"no layer 'nope'\."):
-        list_layers(session_of(Gray()), ["nope"])
+        survey(session_of(Gray()), ["nope"])

@@ -19,7 +19,7 @@ from fmap_cli.cli import cli
 from fmap_cli.errors import FmapError, ModelError, WeightsError
 from fmap_cli.models import brings_its_weights, exported, load_model
 from fmap_cli.records import LayerRef, LoadedModel, ModelRequest
-from fmap_cli.session import list_layers, open_architecture
+from fmap_cli.session import open_architecture, survey
 
 ASSUMED = (
     "preprocessing assumed: shorter side to 256, centre crop 224×224, mean 0.485, 0.456, 0.406, "
@@ -295,11 +295,11 @@ def test_a_program_of_a_fixed_batch_gets_the_picture_as_often(folder: Path, net:
 
 def test_axes_are_named_where_only_one_shape_runs(folder: Path) -> None:
     session = open_architecture(ModelRequest(str(folder / "net.pt2")), lambda sentence: None)
-    axes = {layer.name: " ".join(axes.names) for layer, _, axes in list_layers(session)}
+    axes = {row.layer.name: " ".join(row.axes.names) for row in survey(session).layers}
     assert axes["relu"] == axes["layer1.0.add"] == axes["layer1"] == "B C H W"
     assert axes["fc"] == "B C"
     session = open_architecture(ModelRequest(str(folder / "scripted.pth")), lambda sentence: None)
-    assert {axes.how for _, _, axes in list_layers(session)} >= {"measured"}
+    assert {row.axes.how for row in survey(session).layers} >= {"measured"}
 
 
 # --- Refusals ------------------------------------------------------------------------------------------------

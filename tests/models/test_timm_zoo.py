@@ -22,7 +22,7 @@ from fmap_cli.images import load_image, sample_path
 from fmap_cli.models import catalog, load_model, timm_zoo
 from fmap_cli.models.preprocessing import Wishes
 from fmap_cli.records import Axes, Look, ModelRequest
-from fmap_cli.session import list_layers, look, open_session, read_image
+from fmap_cli.session import look, open_session, read_image, survey
 
 timm = pytest.importorskip("timm")
 
@@ -43,7 +43,7 @@ def _one_thread() -> Iterator[None]:
 def seen(name: str, size: int | None = None) -> tuple[Layers, Look]:
     """Every layer of timm's `name` with random weights, and its first map on the bundled sample."""
     session = open_session(ModelRequest(f"timm:{name}", "random", size=size), lambda sentence: None)
-    layers = {layer.name: (shape, axes) for layer, shape, axes in list_layers(session)}
+    layers = {row.layer.name: (row.shape, row.axes) for row in survey(session).layers}
     image = read_image(session, str(sample_path()), lambda sentence: None)
     return layers, look(session, image, ["first"])
 
