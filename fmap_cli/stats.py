@@ -1,9 +1,14 @@
-"""Moments of a layer's output, in float64 over its finite values."""
+"""Moments, extremes, counts and histograms of a layer's output, and how those of two runs become one.
+
+`channel_stats` takes tensors of any kind on any device, a piece at a time, in float64. `reduce` does the same
+for float32 on the CPU at the speed of memory.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from .records import ChannelStats, LayerStats
@@ -11,39 +16,111 @@ from .records import ChannelStats, LayerStats
 if TYPE_CHECKING:
     from torch import Tensor
 
+_PIECE = 1 << 20
+"""How many values are turned into float64 at once."""
 
-def channel_stats(values: Tensor) -> ChannelStats:
-    """Moments of each row of `values` `[C, n]`.
+
+# -- cells of a histogram ----------------------------------------------------------------------------------------
+#
+# The same for every layer, model and run, so that any two histograms can be added. A cell's edges are powers of two and
+# eighths of them: the upper bits of a float32 say which cell it is in. Round bounds (1, 6, 15/16 of 1) are edges.
+
+
+def _positive_edges() -> list[float]:
+    edges = [2.0**power for power in range(-24, -6)]  # one cell each from float16's smallest number on
+    edges += [2.0**power * (1 + eighth / 8) for power in range(-6, 8) for eighth in range(8)]
+    return edges + [2.0**power for power in range(8, 17)]  # from 2¹⁶ on, beyond float16, one for all
+
+
+_POSITIVE = np.array(_positive_edges())
+BIN_EDGES = np.concatenate([[-np.inf], -_POSITIVE[::-1], _POSITIVE, [np.inf]])
+"""The K + 1 edges of the K cells, ascending. The middle cell is around zero; a cell has its edge nearer to zero."""
+BINS = len(BIN_EDGES) - 1
+
+
+def _bins_of_codes() -> np.ndarray:
+    codes = np.arange(4096, dtype=np.uint32) << np.uint32(20)
+    with np.errstate(invalid="ignore"):  # the codes of NaN
+        values = codes.view(np.float32).astype(np.float64)  # the value nearest to zero with this code
+    step = np.searchsorted(_POSITIVE, np.abs(values), side="right")  # 0 is the middle cell
+    middle = len(_POSITIVE)
+    bins = np.where(np.signbit(values), middle - step, middle + step)
+    return np.where(np.isfinite(values), bins, BINS).astype(np.uint16)
+
+
+BIN_OF_CODE = _bins_of_codes()
+"""The cell of each value of a float32's upper 12 bits, uint16 `[4096]`; `BINS` for NaN and infinity."""
+
+
+# -- tensors to records ------------------------------------------------------------------------------------------
+
+
+def channel_stats(values: Tensor, histogram: str | None = None) -> ChannelStats:
+    """What is known of each row of `values` `[C, n]`, of any dtype; complex values count by their magnitude.
+
+    `histogram` is None, `layer` for one of all rows together or `channel` for one of each.
 
     >>> stats = channel_stats(torch.tensor([[0.0, 2.0, 4.0], [1.0, float("nan"), 1.0]]))
     >>> stats.mean.tolist(), stats.std.tolist(), stats.nan.tolist()
     ([2.0, 1.0], [2.0, 0.0], [0, 1])
     """
-    wide = _as_float64(values)  # [C, n]
+    values = values.detach()
+    if values.is_complex():
+        values = values.abs()
+    rows, length = values.shape
+    step = max(1, _PIECE // max(rows, 1))
+    pieces = [_piece(values[:, at : at + step], histogram) for at in range(0, length, step)]
+    if not pieces:
+        return nothing(rows, histogram)
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole = merge(whole, piece)
+    return whole
+
+
+def _piece(values: Tensor, histogram: str | None) -> ChannelStats:
+    wide = values.to(torch.float64) if values.device.type != "mps" else values.to("cpu", torch.float64)
     nan = wide.isnan()
     inf = wide.isinf()
     finite = ~(nan | inf)
-    known = finite.sum(1).double()  # [C]
-    clean = torch.where(finite, wide, 0.0)
-    mean = clean.sum(1) / known  # 0 / 0 is NaN, as it should be
-    deviation = torch.where(finite, wide - mean[:, None], 0.0)
-    variance = deviation.square().sum(1) / (known - 1)
-    std = torch.where(known > 1, variance.sqrt(), torch.nan)
-    empty = known == 0
-    low = torch.where(empty, torch.nan, _extreme(torch.where(finite, wide, torch.inf), "min"))
-    high = torch.where(empty, torch.nan, _extreme(torch.where(finite, wide, -torch.inf), "max"))
-    l2 = torch.linalg.vector_norm(clean, dim=1) if wide.shape[1] else torch.zeros(len(wide), dtype=torch.float64)
+    known = finite.sum(1)  # [C]
+    mean = torch.where(finite, wide, 0.0).sum(1) / known  # 0 / 0 is NaN, as it should be
+    # Twice, because a mean rounded to float64 leaves a rest where all values are alike.
+    mean = mean + torch.where(finite, wide - mean[:, None], 0.0).sum(1) / known
+    m2 = torch.where(finite, wide - mean[:, None], 0.0).square().sum(1)
+    none = known == 0
+    low = torch.where(finite, wide, torch.inf).amin(1)
+    high = torch.where(finite, wide, -torch.inf).amax(1)
     return ChannelStats(
         count=values.shape[1],
-        mean=mean.numpy(),
-        std=std.numpy(),
-        min=low.numpy(),
-        max=high.numpy(),
-        l2=l2.numpy(),
-        zeros=(wide == 0).sum(1).numpy(),
-        nan=nan.sum(1).numpy(),
-        inf=inf.sum(1).numpy(),
+        mean=mean.cpu().numpy(),
+        m2=m2.cpu().numpy(),
+        min=torch.where(none, torch.nan, low).cpu().numpy(),
+        max=torch.where(none, torch.nan, high).cpu().numpy(),
+        zeros=(wide == 0).sum(1).cpu().numpy(),
+        nan=nan.sum(1).cpu().numpy(),
+        inf=inf.sum(1).cpu().numpy(),
+        histogram=None if histogram is None else _histogram(wide, finite, per_row=histogram == "channel"),
     )
+
+
+def _histogram(wide: Tensor, finite: Tensor, per_row: bool) -> np.ndarray:
+    limit = torch.finfo(torch.float32).max
+    codes = (wide.clamp(-limit, limit).float().view(torch.int32) >> 20) & 4095
+    bins = torch.from_numpy(BIN_OF_CODE.astype(np.int64)).to(wide.device)[codes.long()]
+    bins = torch.where(finite, bins, BINS)
+    rows = len(wide) if per_row else 1
+    if per_row:
+        bins = bins + torch.arange(rows, device=wide.device)[:, None] * (BINS + 1)
+    counted = torch.bincount(bins.flatten(), minlength=rows * (BINS + 1))
+    return counted.reshape(rows, BINS + 1)[:, :BINS].cpu().numpy().copy()
+
+
+def nothing(rows: int, histogram: str | None = None) -> ChannelStats:
+    """The record of `rows` channels of which no value has been seen."""
+    absent, none = np.full(rows, np.nan), np.zeros(rows, np.int64)
+    cells = None if histogram is None else np.zeros((rows if histogram == "channel" else 1, BINS), np.int64)
+    return ChannelStats(0, absent, np.zeros(rows), absent, absent, none, none, none, cells)
 
 
 def layer_stats(output: Tensor) -> LayerStats:
@@ -52,7 +129,75 @@ def layer_stats(output: Tensor) -> LayerStats:
     >>> layer_stats(torch.tensor([0.0, 1.0, 2.0, float("inf")]))
     LayerStats(count=4, mean=1.0, std=1.0, min=0.0, max=2.0, zero_fraction=0.25, nan=0, inf=1)
     """
-    one = channel_stats(output.reshape(1, -1))
+    return as_numbers(channel_stats(output.reshape(1, -1)))
+
+
+# -- records -----------------------------------------------------------------------------------------------------
+
+
+def merge(first: ChannelStats, second: ChannelStats) -> ChannelStats:
+    """The record of both runs' values: the same as one run over all of them, to the rounding of float64.
+
+    Means and sums of squares go by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), equations 2.1. A histogram that only one has, or that one has by channel and the other for
+    all together, is the coarser of the two.
+
+    >>> halves = [channel_stats(torch.tensor([values])) for values in ([0.0, 1.0], [2.0, 6.0])]
+    >>> both = merge(*halves)
+    >>> both.count, both.mean.tolist(), both.max.tolist(), both.zeros.tolist()
+    (4, [2.25], [6.0], [1])
+    """
+    counted, added = first.finite, second.finite
+    total = counted + added
+    with np.errstate(invalid="ignore"):
+        share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
+        delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
+        mean = np.where(counted > 0, first.mean + delta * share, second.mean)
+    return ChannelStats(
+        count=first.count + second.count,
+        mean=mean,
+        m2=first.m2 + second.m2 + delta * delta * counted * share,
+        min=np.fmin(first.min, second.min),
+        max=np.fmax(first.max, second.max),
+        zeros=first.zeros + second.zeros,
+        nan=first.nan + second.nan,
+        inf=first.inf + second.inf,
+        histogram=_added(first.histogram, second.histogram),
+    )
+
+
+def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    if first is None or second is None:
+        return None
+    if len(first) != len(second):
+        first, second = first.sum(0, keepdims=True), second.sum(0, keepdims=True)
+    return first + second
+
+
+def whole(channels: ChannelStats) -> ChannelStats:
+    """All channels as one: the record of the whole layer, with C = 1."""
+    finite = channels.finite
+    known = finite > 0
+    total = finite.sum()
+    mean = np.sum(np.where(known, channels.mean, 0.0) * finite) / total if total else np.nan
+    apart = np.where(known, channels.mean - mean, 0.0) if total else 0.0
+    histogram = channels.histogram
+    return ChannelStats(
+        count=channels.count * len(finite),
+        mean=np.array([mean]),
+        m2=np.array([np.sum(channels.m2) + np.sum(apart * apart * finite)]),
+        min=np.array([np.min(channels.min[known]) if total else np.nan]),
+        max=np.array([np.max(channels.max[known]) if total else np.nan]),
+        zeros=np.array([channels.zeros.sum()]),
+        nan=np.array([channels.nan.sum()]),
+        inf=np.array([channels.inf.sum()]),
+        histogram=None if histogram is None else histogram.sum(0, keepdims=True),
+    )
+
+
+def as_numbers(channels: ChannelStats) -> LayerStats:
+    """The same of all channels together, as Python numbers; what does not exist is None."""
+    one = whole(channels)
 
     def known(value: float) -> float | None:
         return None if value != value else float(value)
@@ -67,15 +212,3 @@ def layer_stats(output: Tensor) -> LayerStats:
         nan=int(one.nan[0]),
         inf=int(one.inf[0]),
     )
-
-
-def _as_float64(values: Tensor) -> Tensor:
-    if values.is_complex():
-        values = values.abs()
-    return values.detach().to("cpu", torch.float64)
-
-
-def _extreme(values: Tensor, which: str) -> Tensor:
-    if not values.shape[1]:
-        return torch.full((len(values),), torch.nan, dtype=torch.float64)
-    return values.amin(1) if which == "min" else values.amax(1)
