@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .histograms import BIN_EDGES as BIN_EDGES  # for those who have the tensors at hand
+from .histograms import BIN_OF_CODE, BINS, as_numbers
+from .histograms import whole as whole
 from .records import ChannelStats, LayerStats
 
 if TYPE_CHECKING:
@@ -18,38 +21,6 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 """How many values are turned into float64 at once."""
-
-
-# -- cells of a histogram ----------------------------------------------------------------------------------------
-#
-# The same for every layer, model and run, so that any two histograms can be added. A cell's edges are powers of two and
-# eighths of them: the upper bits of a float32 say which cell it is in. Round bounds (1, 6, 15/16 of 1) are edges.
-
-
-def _positive_edges() -> list[float]:
-    edges = [2.0**power for power in range(-24, -6)]  # one cell each from float16's smallest number on
-    edges += [2.0**power * (1 + eighth / 8) for power in range(-6, 8) for eighth in range(8)]
-    return edges + [2.0**power for power in range(8, 17)]  # from 2¹⁶ on, beyond float16, one for all
-
-
-_POSITIVE = np.array(_positive_edges())
-BIN_EDGES = np.concatenate([[-np.inf], -_POSITIVE[::-1], _POSITIVE, [np.inf]])
-"""The K + 1 edges of the K cells, ascending. The middle cell is around zero; a cell has its edge nearer to zero."""
-BINS = len(BIN_EDGES) - 1
-
-
-def _bins_of_codes() -> np.ndarray:
-    codes = np.arange(4096, dtype=np.uint32) << np.uint32(20)
-    with np.errstate(invalid="ignore"):  # the codes of NaN
-        values = codes.view(np.float32).astype(np.float64)  # the value nearest to zero with this code
-    step = np.searchsorted(_POSITIVE, np.abs(values), side="right")  # 0 is the middle cell
-    middle = len(_POSITIVE)
-    bins = np.where(np.signbit(values), middle - step, middle + step)
-    return np.where(np.isfinite(values), bins, BINS).astype(np.uint16)
-
-
-BIN_OF_CODE = _bins_of_codes()
-"""The cell of each value of a float32's upper 12 bits, uint16 `[4096]`; `BINS` for NaN and infinity."""
 
 
 # -- tensors to records ------------------------------------------------------------------------------------------
@@ -172,43 +143,3 @@ def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | 
     if len(first) != len(second):
         first, second = first.sum(0, keepdims=True), second.sum(0, keepdims=True)
     return first + second
-
-
-def whole(channels: ChannelStats) -> ChannelStats:
-    """All channels as one: the record of the whole layer, with C = 1."""
-    finite = channels.finite
-    known = finite > 0
-    total = finite.sum()
-    mean = np.sum(np.where(known, channels.mean, 0.0) * finite) / total if total else np.nan
-    apart = np.where(known, channels.mean - mean, 0.0) if total else 0.0
-    histogram = channels.histogram
-    return ChannelStats(
-        count=channels.count * len(finite),
-        mean=np.array([mean]),
-        m2=np.array([np.sum(channels.m2) + np.sum(apart * apart * finite)]),
-        min=np.array([np.min(channels.min[known]) if total else np.nan]),
-        max=np.array([np.max(channels.max[known]) if total else np.nan]),
-        zeros=np.array([channels.zeros.sum()]),
-        nan=np.array([channels.nan.sum()]),
-        inf=np.array([channels.inf.sum()]),
-        histogram=None if histogram is None else histogram.sum(0, keepdims=True),
-    )
-
-
-def as_numbers(channels: ChannelStats) -> LayerStats:
-    """The same of all channels together, as Python numbers; what does not exist is None."""
-    one = whole(channels)
-
-    def known(value: float) -> float | None:
-        return None if value != value else float(value)
-
-    return LayerStats(
-        count=one.count,
-        mean=known(one.mean[0]),
-        std=known(one.std[0]),
-        min=known(one.min[0]),
-        max=known(one.max[0]),
-        zero_fraction=float(one.zeros[0]) / one.count if one.count else 0.0,
-        nan=int(one.nan[0]),
-        inf=int(one.inf[0]),
-    )

@@ -1,0 +1,149 @@
+"""The cells of histograms, and the channels of a record taken together: all of it by NumPy alone.
+
+What shows a record needs no torch for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .records import ChannelStats, LayerRecord, LayerStats
+
+# -- cells of a histogram ----------------------------------------------------------------------------------------
+#
+# The same for every layer, model and run, so that any two histograms can be added. A cell's edges are powers of two and
+# eighths of them: the upper bits of a float32 say which cell it is in. Round bounds (1, 6, 15/16 of 1) are edges.
+
+
+def _positive_edges() -> list[float]:
+    edges = [2.0**power for power in range(-24, -6)]  # one cell each from float16's smallest number on
+    edges += [2.0**power * (1 + eighth / 8) for power in range(-6, 8) for eighth in range(8)]
+    return edges + [2.0**power for power in range(8, 17)]  # from 2¹⁶ on, beyond float16, one for all
+
+
+_POSITIVE = np.array(_positive_edges())
+BIN_EDGES = np.concatenate([[-np.inf], -_POSITIVE[::-1], _POSITIVE, [np.inf]])
+"""The K + 1 edges of the K cells, ascending. The middle cell is around zero; a cell has its edge nearer to zero."""
+BINS = len(BIN_EDGES) - 1
+
+
+def _bins_of_codes() -> np.ndarray:
+    codes = np.arange(4096, dtype=np.uint32) << np.uint32(20)
+    with np.errstate(invalid="ignore"):  # the codes of NaN
+        values = codes.view(np.float32).astype(np.float64)  # the value nearest to zero with this code
+    step = np.searchsorted(_POSITIVE, np.abs(values), side="right")  # 0 is the middle cell
+    middle = len(_POSITIVE)
+    bins = np.where(np.signbit(values), middle - step, middle + step)
+    return np.where(np.isfinite(values), bins, BINS).astype(np.uint16)
+
+
+BIN_OF_CODE = _bins_of_codes()
+"""The cell of each value of a float32's upper 12 bits, uint16 `[4096]`; `BINS` for NaN and infinity."""
+
+
+# -- the channels of a record taken together ---------------------------------------------------------------------
+
+
+def whole(channels: ChannelStats) -> ChannelStats:
+    """All channels as one: the record of the whole layer, with C = 1."""
+    finite = channels.finite
+    known = finite > 0
+    total = finite.sum()
+    mean = np.sum(np.where(known, channels.mean, 0.0) * finite) / total if total else np.nan
+    apart = np.where(known, channels.mean - mean, 0.0) if total else 0.0
+    histogram = channels.histogram
+    return ChannelStats(
+        count=channels.count * len(finite),
+        mean=np.array([mean]),
+        m2=np.array([np.sum(channels.m2) + np.sum(apart * apart * finite)]),
+        min=np.array([np.min(channels.min[known]) if total else np.nan]),
+        max=np.array([np.max(channels.max[known]) if total else np.nan]),
+        zeros=np.array([channels.zeros.sum()]),
+        nan=np.array([channels.nan.sum()]),
+        inf=np.array([channels.inf.sum()]),
+        histogram=None if histogram is None else histogram.sum(0, keepdims=True),
+    )
+
+
+def as_numbers(channels: ChannelStats) -> LayerStats:
+    """The same of all channels together, as Python numbers; what does not exist is None."""
+    one = whole(channels)
+
+    def known(value: float) -> float | None:
+        return None if value != value else float(value)
+
+    return LayerStats(
+        count=one.count,
+        mean=known(one.mean[0]),
+        std=known(one.std[0]),
+        min=known(one.min[0]),
+        max=known(one.max[0]),
+        zero_fraction=float(one.zeros[0]) / one.count if one.count else 0.0,
+        nan=int(one.nan[0]),
+        inf=int(one.inf[0]),
+    )
+
+
+def dead_channels(record: LayerRecord) -> int | None:
+    """How many channels of an activation never rose above zero; None for what is no activation.
+
+    Logarithms of probabilities are never above zero and do not count.
+    """
+    if record.layer.kind != "act" or record.layer.type_name.lower().replace("_", "") in _LOGARITHMS:
+        return None
+    return int((record.channels.max <= 0).sum())
+
+
+_LOGARITHMS = frozenset(["logsoftmax", "logsigmoid"])
+
+
+# -- a histogram read back ---------------------------------------------------------------------------------------
+#
+# Within a cell values are taken as spread evenly; cells end at the least and the greatest value seen.
+
+
+def quantiles(channels: ChannelStats, fractions: Sequence[float]) -> np.ndarray:
+    """The values of a layer that stand at these `fractions` of all its finite ones, float64 `[len(fractions)]`.
+
+    Each is within a cell's width of a value seen, and exact at 0 and 1. NaN where there is no value or no histogram.
+
+    >>> import torch
+    >>> from fmap_cli.stats import channel_stats
+    >>> quantiles(channel_stats(torch.linspace(-1, 3, 4001)[None], "layer"), [0, 0.25, 0.5, 1]).round(2).tolist()
+    [-1.0, 0.0, 1.0, 3.0]
+    """
+    one = whole(channels)
+    low, high = one.min[0], one.max[0]
+    if one.histogram is None or not one.histogram.sum():
+        return np.full(len(fractions), np.nan)
+    counts = one.histogram[0]
+    full = np.flatnonzero(counts)
+    below = np.concatenate([[0], np.cumsum(counts[full])])  # values below each full cell
+    rank = np.asarray(fractions, np.float64) * (below[-1] - 1) + 0.5  # a value stands in the middle of its rank
+    at = np.clip(np.searchsorted(below, rank, side="right") - 1, 0, len(full) - 1)
+    start, end = (np.clip(edges[full[at]], low, high) for edges in (BIN_EDGES[:-1], BIN_EDGES[1:]))
+    values = start + (end - start) * (rank - below[at]) / counts[full[at]]
+    if one.zeros[0]:
+        values = np.where(full[at] == BINS // 2, 0.0, values)
+    values = np.where(np.asarray(fractions) <= 0, low, values)
+    result: np.ndarray = np.where(np.asarray(fractions) >= 1, high, values)
+    return result
+
+
+def spread(counts: np.ndarray, low: float, high: float, cells: int) -> np.ndarray:
+    """A histogram of the fixed cells, `[K]`, as one of `cells` cells of equal width from `low` to `high`, `[cells]`.
+
+    What it counts stays the same in sum.
+
+    >>> counts = np.zeros(BINS, np.int64)
+    >>> counts[np.searchsorted(BIN_EDGES, 1.0, side="right") - 1] = 8  # from 1 to 1.125
+    >>> spread(counts, 1.0, 1.125, 4).tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+    edges = np.clip(BIN_EDGES, low, high)
+    below = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
+    places = np.interp(np.linspace(low, high, cells + 1), edges, below)
+    places[0], places[-1] = 0.0, below[-1]  # where rounding to float32 put a value beyond the last edge
+    return np.diff(places)
