@@ -18,6 +18,7 @@ _COMMANDS = {
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Sum up each image in one vector, and find like images.",
+    "compare": "Say at which layer two images, two variants or two runs part.",
     "models": "List the models there are.",
 }
 

@@ -16,6 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 from .errors import FmapError, OutputError
 from .records import (
     Answers,
+    ComparedLayer,
+    ComparedRecord,
+    Comparison,
     CountedLayer,
     Detection,
     Embeddings,
@@ -25,6 +28,7 @@ from .records import (
     Look,
     ModelEntry,
     Prediction,
+    Side,
 )
 
 if TYPE_CHECKING:
@@ -421,3 +425,89 @@ def detection_row(detection: Detection) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and abs(value) < float("inf") else None
+
+
+# -- comparisons -------------------------------------------------------------------------------------------------
+
+
+def compare_document(comparison: Comparison, file: Path | None = None) -> dict[str, Any]:
+    """The result of `fmap compare`. What is infinite is null, and then `over` is true."""
+    first = comparison.first
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "a": _side_row(comparison.a),
+        "b": _side_row(comparison.b),
+        "threshold": comparison.threshold,
+        "first_over": first.layer.name if first is not None else None,
+        "over_count": sum(each.over for each in comparison.layers),
+        "layer_count": len(comparison.layers),
+        "layers": [
+            {key: _finite(value) if isinstance(value, float) else value for key, value in compared_row(each).items()}
+            for each in comparison.layers
+        ],
+        "only_a": list(comparison.only_a),
+        "only_b": list(comparison.only_b),
+        "unlike_shapes": [
+            {"name": name, "shape_a": list(a), "shape_b": list(b)} for name, a, b in comparison.unlike_shapes
+        ],
+        "file": str(file) if file is not None else None,
+    }
+
+
+def _side_row(side: Side) -> dict[str, Any]:
+    return {
+        "source": side.source,
+        "model": side.model,
+        "weights": side.weights,
+        "dtype": side.dtype,
+        "device": side.device or None,
+        "memory_format": side.memory_format or None,
+        "images": side.images,
+    }
+
+
+def compared_row(row: ComparedLayer | ComparedRecord) -> dict[str, Any]:
+    """One layer of `fmap compare` for JSON and CSV; of saved runs it has other numbers."""
+    layer, found = row.layer, row.difference
+    head: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "type": layer.type_name}
+    if isinstance(row, ComparedRecord):
+        return {
+            **head,
+            "channels": len(row.records[0].channels.mean),
+            "images_a": row.images[0],
+            "images_b": row.images[1],
+            "mean_shift": row.difference.mean_shift,
+            "std_shift": row.difference.std_shift,
+            "min_shift": row.difference.min_shift,
+            "max_shift": row.difference.max_shift,
+            "relative_l2": found.relative_l2,
+            "cosine": found.cosine,
+            "correlation": found.correlation,
+            "moved": row.difference.moved,
+            "unlike": found.unlike,
+            "channel": found.channel,
+            "over": row.over,
+        }
+    return {
+        **head,
+        "shape": list(row.shape),
+        "dtype_a": row.dtypes[0],
+        "dtype_b": row.dtypes[1],
+        "count": row.difference.count,
+        "max_abs": row.difference.max_abs,
+        "relative_l2": found.relative_l2,
+        "cosine": found.cosine,
+        "correlation": found.correlation,
+        "correlated_channels": row.difference.correlated,
+        "unlike": found.unlike,
+        "channel": found.channel,
+        "same_as": row.same_as,
+        "over": row.over,
+    }
+
+
+def compare_csv(comparison: Comparison) -> str:
+    """The layers' rows with a heading; what does not exist is empty, what is infinite `inf`."""
+    rows = [compared_row(each) for each in comparison.layers]
+    head = list(rows[0]) if rows else ["name"]
+    return csv_text(head, ([_cell(value) for value in row.values()] for row in rows)).decode(errors="surrogateescape")

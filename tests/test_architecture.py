@@ -30,6 +30,7 @@ ALLOWED: dict[str, str] = {
     "axes": "capture errors records",
     "stats": "histograms records",
     "answers": "records",
+    "compare": "records",
     "costs": "capture records",
     "inventory": "records",
     "embed": "answers errors records",
@@ -42,10 +43,11 @@ ALLOWED: dict[str, str] = {
     "session": (
         "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats"
     ),
+    "pairs": "axes capture compare errors layers records session",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
-    "commands": "errors export many models options records render session units",
+    "commands": "errors export many models options pairs records render runs session units",
     "cli": "commands errors options",
     "__main__": "cli",
     "__init__": "",
@@ -53,7 +55,7 @@ ALLOWED: dict[str, str] = {
 FOLDERS = ("commands", "models", "render")
 
 # Rooms that compute what there is to see. None builds on another, so each can be read and tested by itself ...
-ANALYSES = {"answers", "axes", "costs", "embed", "inventory", "stats"}
+ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "stats"}
 # ... but for these names.
 SHARED_BY_ANALYSES = {("embed", "answers"): {"plain"}}
 

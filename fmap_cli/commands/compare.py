@@ -1,0 +1,208 @@
+"""`fmap compare`: where two images, two variants of a network or two saved runs part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from ..options import (
+    DTYPES,
+    FileType,
+    FiniteRange,
+    NumbersType,
+    SizeType,
+    json_option,
+    model_options,
+    remark,
+)
+from ..records import Comparison, LayerKind, ModelRequest
+
+FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+RUN_SUFFIX = ".fmap"
+PARTED = 3
+"""The exit code of `--check` where the two sides part."""
+
+_WHAT_TO_GIVE = (
+    "give two images, or what is other on B's side (--vs-weights, --vs-dtype, …), or two saved runs (.fmap)."
+)
+
+
+def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--vs-MODEL, --vs-weights and so on, one for each option that says which model and how to run it."""
+    options = [
+        click.option("--vs-model", metavar="MODEL", help="B's model.  [default for each: as A's]"),
+        click.option("--vs-weights", metavar="WEIGHTS", help="B's weights: a name, random, or a checkpoint's path."),
+        click.option("--vs-dtype", type=click.Choice(DTYPES), help="B's number format."),
+        click.option(
+            "--vs-memory-format",
+            type=click.Choice(["contiguous", "channels_last"]),
+            help="How B's tensors lie in memory.",
+        ),
+        click.option("--vs-device", metavar="DEVICE", help="Where B runs."),
+        click.option("--vs-seed", type=click.IntRange(0, 2**63 - 1), help="Seed of B's random weights."),
+        click.option("--vs-size", type=SizeType(), metavar="S|H,W", help="B's input size."),
+        click.option("--vs-mean", type=NumbersType(), metavar="M[,M,M]", help="B's mean."),
+        click.option("--vs-std", type=NumbersType(), metavar="S[,S,S]", help="B's standard deviation."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command("compare")
+@click.argument("sources", nargs=-1, metavar="[A] [B]")
+@click.option(
+    "--layer",
+    "-l",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: every layer]",
+)
+@click.option(
+    "--kind",
+    "-k",
+    "kinds",
+    multiple=True,
+    type=click.Choice(get_args(LayerKind)),
+    help="Only layers of this kind. Repeatable.",
+)
+@click.option(
+    "--threshold",
+    type=FiniteRange(0),
+    metavar="REL",
+    help="Relative L2 difference from which on the two have parted.  [default: what rounding does not reach in the"
+    " coarser dtype: 1e-12 float64, 1e-4 float32, 0.02 float16 and TF32, 0.1 bfloat16]",
+)
+@click.option("--check", is_flag=True, help=f"Exit with {PARTED} where a layer is over the threshold.")
+@model_options
+@vs_options
+@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@click.option(
+    "--out",
+    "-o",
+    type=FileType(FIGURE_SUFFIXES),
+    metavar="FILE",
+    help="Draw the difference through depth, and one layer's maps side by side: .png, .jpg, .webp, .pdf or .svg.",
+)
+@click.option(
+    "--draw",
+    metavar="PATTERN",
+    help="The layer whose maps the figure shows.  [default: the first map over the threshold, or the farthest]",
+)
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
+def command(
+    sources: tuple[str, ...],
+    request: ModelRequest,
+    out: Path | None,
+    check: bool,
+    as_json: bool,
+    as_csv: bool,
+    **options: Any,
+) -> int:
+    """Say where two sides part: layer by layer, how far B's outputs are from A's.
+
+    A and B are two images through one network; or one image (the bundled sample if none) through two variants, B being
+    as A but for what --vs- options change; or two runs saved by `fmap stats --save`. Identical sides differ by exactly
+    zero. Differences are relative to A.
+
+    \b
+      fmap compare sample_images/coffee.png sample_images/chelsea.png
+      fmap compare sample_images/coffee.png --vs-dtype bfloat16 --check
+    """
+    changes = {name.removeprefix("vs_"): options.pop(name) for name in list(options) if name.startswith("vs_")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    runs = _are_runs(sources, changes)
+    _check(runs, out, options["draw"], as_json, as_csv)
+    if out is not None:
+        from ..export import check_folder
+
+        check_folder(out)
+    if runs:
+        comparison = _compare_runs(sources, options)
+    else:
+        comparison = _compare_images(sources, request, replace(request, **changes), out, options)
+    if out is not None:
+        from ..export import write_file
+        from ..render.compare import comparison_figure
+        from ..render.files import write_scene
+
+        write_file(out, lambda file: write_scene(comparison_figure(comparison), file, out.suffix.lower()))
+    _show(comparison, out, as_json, as_csv)
+    return PARTED if check and comparison.parts else 0
+
+
+def _are_runs(sources: tuple[str, ...], changes: dict[str, Any]) -> bool:
+    """Whether A and B are saved runs. Raises UsageError where what is given makes no two sides."""
+    if len(sources) > 2:
+        raise click.UsageError(f"A and B are two, and {len(sources)} were given: {_WHAT_TO_GIVE}")
+    saved = [source.lower().endswith(RUN_SUFFIX) for source in sources]
+    if any(saved):
+        if not all(saved) or len(saved) != 2:
+            raise click.UsageError("a saved run is compared with another one: give two .fmap files.")
+        if changes:
+            option = f"--vs-{next(iter(changes)).replace('_', '-')}"
+            raise click.UsageError(f"{option} is about a pass over an image, and saved runs are over.")
+        return True
+    if len(sources) < 2 and not changes:
+        given = "one image makes no two sides" if sources else "nothing to compare"
+        raise click.UsageError(f"{given}: {_WHAT_TO_GIVE}")
+    return False
+
+
+def _check(runs: bool, out: Path | None, draw: str | None, as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    if draw is not None and out is None:
+        raise click.UsageError("--draw says what the figure shows: give its file with --out.")
+    if draw is not None and runs:
+        raise click.UsageError("--draw shows maps, and saved runs have none.")
+
+
+def _compare_images(
+    sources: tuple[str, ...], request: ModelRequest, other: ModelRequest, out: Path | None, options: dict[str, Any]
+) -> Comparison:
+    from ..pairs import compare, open_sides, read_sides
+
+    a, b = open_sides(request, other, remark)
+    image_a, image_b = read_sides(a, b, sources, remark, options["layout"])
+    return compare(
+        a,
+        image_a,
+        b,
+        image_b,
+        options["patterns"],
+        kinds=options["kinds"],
+        threshold=options["threshold"],
+        draw=options["draw"],
+        keep_maps=out is not None,
+    )
+
+
+def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparison:
+    from ..pairs import compare_runs
+    from ..runs import load_run
+
+    a, b = (load_run(Path(source)) for source in sources)
+    patterns, kinds, threshold = options["patterns"], options["kinds"], options["threshold"]
+    return compare_runs(a, b, (sources[0], sources[1]), patterns, kinds=kinds, threshold=threshold)
+
+
+def _show(comparison: Comparison, out: Path | None, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        from ..export import compare_document, dumps
+
+        click.echo(dumps(compare_document(comparison, out)))
+    elif as_csv:
+        from ..export import compare_csv
+
+        click.echo(compare_csv(comparison), nl=False)
+    else:
+        from ..render.compare import print_comparison
+
+        print_comparison(comparison, str(out) if out is not None else None)
