@@ -6,6 +6,7 @@ What shows a record needs no torch for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -87,16 +88,13 @@ def as_numbers(channels: ChannelStats) -> LayerStats:
 
 
 def dead_channels(record: LayerRecord) -> int | None:
-    """How many channels of an activation never rose above zero; None for what is no activation.
+    """How many channels of an activation were zero wherever they were seen; None for what is no activation.
 
-    Logarithms of probabilities are never above zero and do not count.
+    After a ReLU these are the channels never above zero. A LeakyReLU's or a GELU's that stay below it still learn.
     """
-    if record.layer.kind != "act" or record.layer.type_name.lower().replace("_", "") in _LOGARITHMS:
+    if record.layer.kind != "act":
         return None
-    return int((record.channels.max <= 0).sum())
-
-
-_LOGARITHMS = frozenset(["logsoftmax", "logsigmoid"])
+    return int(((record.channels.min == 0) & (record.channels.max == 0)).sum())
 
 
 # -- a histogram read back ---------------------------------------------------------------------------------------
@@ -107,7 +105,8 @@ _LOGARITHMS = frozenset(["logsoftmax", "logsigmoid"])
 def quantiles(channels: ChannelStats, fractions: Sequence[float]) -> np.ndarray:
     """The values of a layer that stand at these `fractions` of all its finite ones, float64 `[len(fractions)]`.
 
-    Each is within a cell's width of a value seen, and exact at 0 and 1. NaN where there is no value or no histogram.
+    Each is within a cell's width of a value seen, and exact at 0 and 1. In the two open cells, beyond ±2¹⁶, they are
+    those of a normal distribution of this mean and std. NaN where there is no value or no histogram.
 
     >>> import torch
     >>> from fmap_cli.stats import channel_stats
@@ -125,6 +124,11 @@ def quantiles(channels: ChannelStats, fractions: Sequence[float]) -> np.ndarray:
     at = np.clip(np.searchsorted(below, rank, side="right") - 1, 0, len(full) - 1)
     start, end = (np.clip(edges[full[at]], low, high) for edges in (BIN_EDGES[:-1], BIN_EDGES[1:]))
     values = start + (end - start) * (rank - below[at]) / counts[full[at]]
+    open_cell = (full[at] == 0) | (full[at] == BINS - 1)
+    if open_cell.any():
+        normal = NormalDist(float(one.mean[0]), float(np.nan_to_num(one.std[0])) or 1.0)
+        guess = [normal.inv_cdf(min(max(float(each), 1e-9), 1 - 1e-9)) for each in fractions]
+        values = np.where(open_cell, np.clip(guess, start, end), values)
     if one.zeros[0]:
         values = np.where(full[at] == BINS // 2, 0.0, values)
     values = np.where(np.asarray(fractions) <= 0, low, values)
@@ -132,18 +136,18 @@ def quantiles(channels: ChannelStats, fractions: Sequence[float]) -> np.ndarray:
     return result
 
 
-def spread(counts: np.ndarray, low: float, high: float, cells: int) -> np.ndarray:
-    """A histogram of the fixed cells, `[K]`, as one of `cells` cells of equal width from `low` to `high`, `[cells]`.
+def spread(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """A histogram of the fixed cells, `[K]`, as one of the cells between `edges`, `[len(edges) - 1]`.
 
-    What it counts stays the same in sum.
+    The first and the last edge are the least and the greatest value counted, so that the sum stays the same.
 
     >>> counts = np.zeros(BINS, np.int64)
     >>> counts[np.searchsorted(BIN_EDGES, 1.0, side="right") - 1] = 8  # from 1 to 1.125
-    >>> spread(counts, 1.0, 1.125, 4).tolist()
+    >>> spread(counts, np.linspace(1.0, 1.125, 5)).tolist()
     [2.0, 2.0, 2.0, 2.0]
     """
-    edges = np.clip(BIN_EDGES, low, high)
     below = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
-    places = np.interp(np.linspace(low, high, cells + 1), edges, below)
+    places = np.interp(edges, np.clip(BIN_EDGES, edges[0], edges[-1]), below)
     places[0], places[-1] = 0.0, below[-1]  # where rounding to float32 put a value beyond the last edge
-    return np.diff(places)
+    result: np.ndarray = np.diff(places)
+    return result

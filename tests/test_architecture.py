@@ -37,8 +37,8 @@ ALLOWED: dict[str, str] = {
     "sources": "errors",
     "images": "errors frameworks records",
     "models": "errors frameworks records",
-    "export": "errors records",
-    "render": "errors grid records units",
+    "export": "errors histograms records",
+    "render": "errors grid histograms records units",
     # What puts them together.
     "session": (
         "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import IO, TYPE_CHECKING
 
 from ..errors import OutputError
@@ -22,7 +23,9 @@ def rasterise(scene: Scene) -> Image:
     page = Image.new("RGB", (scene.width, scene.height), (255, 255, 255))
     draw = ImageDraw.Draw(page)
     for item in scene.items:
-        if isinstance(item, Text):
+        if isinstance(item, Text) and item.turned:
+            _draw_turned(page, item)
+        elif isinstance(item, Text):
             anchor = {"left": "la", "right": "ra", "middle": "ma"}[item.align]
             draw.text((item.x, item.y), item.text, item.colour, font(item.size, item.bold), anchor)
         elif isinstance(item, Picture):
@@ -37,6 +40,19 @@ def rasterise(scene: Scene) -> Image:
             if corners[2] >= corners[0] and corners[3] >= corners[1]:
                 draw.rectangle(corners, item.fill, item.outline)
     return page
+
+
+def _draw_turned(page: Image, text: Text) -> None:
+    """A text that reads upwards: drawn level as a mask, turned, and painted through it."""
+    from PIL import Image, ImageDraw
+
+    letters = font(text.size, text.bold)
+    size = (max(ceil(letters.getlength(text.text)), 1), sum(letters.getmetrics()))
+    mask = Image.new("L", size)
+    ImageDraw.Draw(mask).text((0, 0), text.text, 255, letters, "la")
+    mask = mask.transpose(Image.Transpose.ROTATE_90)
+    top = text.y - {"left": mask.height, "middle": mask.height / 2, "right": 0}[text.align]
+    page.paste(text.colour, (round(text.x), round(top)), mask)
 
 
 def write_image(image: Image, file: IO[bytes], suffix: str) -> None:

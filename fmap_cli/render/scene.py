@@ -26,7 +26,10 @@ WHITE: Colour = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One line of text; `align` says which end of it stands at `x`. `y` is its top."""
+    """One line of text; `align` says which end of it stands at `x`. `y` is its top.
+
+    Where it is `turned` it reads upwards: `x` is its left edge, and `align` says which end stands at `y`.
+    """
 
     x: float
     y: float
@@ -35,6 +38,7 @@ class Text:
     colour: Colour = INK
     bold: bool = False
     align: Literal["left", "right", "middle"] = "left"
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
         for item in scene.items:
             if isinstance(item, Text):
                 left, bottom, _, _ = place(item.x, item.y, 0, 0)
+                turned = {"left": "bottom", "right": "top", "middle": "center"}[item.align]
                 figure.text(
                     left,
                     bottom,
@@ -38,8 +39,9 @@ def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
                     fontsize=item.size * 72 / _DPI,
                     color=_rgb(item.colour),
                     weight="bold" if item.bold else "normal",
-                    ha={"left": "left", "right": "right", "middle": "center"}[item.align],
-                    va="top",
+                    ha="left" if item.turned else {"left": "left", "right": "right", "middle": "center"}[item.align],
+                    va=turned if item.turned else "top",
+                    rotation=90 if item.turned else 0,
                     parse_math=False,
                 )
             elif isinstance(item, Picture):
