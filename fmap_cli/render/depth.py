@@ -31,7 +31,8 @@ _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE, _TINY_SIZE = 30, 16, 13, 12
 _ROW = 16  # of a check
 _MOST_CHECKS = 6
 _LINEAR = 0.5  # how many decades' height the linear part has on either side of zero
-_MOST_DECADES = 12
+_MOST_DECADES = 40  # to either side
+_BELOW_MEDIAN = 9  # decades under the median layer's size; what is smaller yet is drawn at zero
 _FRACTIONS = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart.
@@ -142,13 +143,15 @@ def lay_out_depth(run: Run, findings: Sequence[Finding], records: Sequence[Layer
 
 
 def _axis(layers: Sequence[_Layer]) -> tuple[SymmetricLog, tuple[float, float]]:
-    """The axis, and how far down and up it goes: a tenth of the faintest layer's size is still told from zero."""
-    sizes = [float(np.hypot(each.stats.mean or 0.0, each.stats.std or 0.0)) for each in layers]
+    """The axis, and how far down and up it goes: logarithmic down to the faintest layer's root mean square."""
+    rms = [float(np.hypot(each.stats.mean or 0.0, each.stats.std or 0.0)) for each in layers]
+    sizes = [size for size in rms if size > 0 and isfinite(size)]
     ends = [end for each in layers for end in (each.stats.min, each.stats.max) if end is not None]
-    greatest = max((abs(end) for end in ends), default=0.0) or 1.0
-    faintest = min((size for size in sizes if size > 0 and isfinite(size)), default=greatest)
-    decades = min(max(ceil(log10(greatest) - log10(faintest)) + 1, 2), _MOST_DECADES)
-    axis = SymmetricLog(10.0 ** max(floor(log10(greatest)) + 1 - decades, -300))
+    greatest = log10(max((abs(end) for end in ends), default=0.0) or 1.0)
+    faintest = log10(min(sizes)) if sizes else greatest
+    usual = log10(float(np.median(sizes))) if sizes else greatest
+    exponent = min(max(faintest, usual - _BELOW_MEDIAN, greatest - _MOST_DECADES), greatest - 1)
+    axis = SymmetricLog(10.0 ** max(floor(exponent), -300))
     low, high = axis(min(ends, default=0.0)), axis(max(ends, default=0.0))
     return axis, (min(low, 0.0) - 0.2, max(high, 0.0) + 0.2)
 
@@ -231,7 +234,7 @@ def _draw_axis(
     scene.add(Text(_LEFT - 10, y_of(0.0) - 9, "0", _SMALL_SIZE, INK, align="right"))
     first = round(log10(axis.threshold))
     step = ceil(24 / (_PLOT[0] / (ends[1] - ends[0])))
-    for exponent in range(first, first + _MOST_DECADES + 2):
+    for exponent in range(first, first + ceil(max(ends[1], -ends[0])) + 1):
         for value in (10.0**exponent, -(10.0**exponent)):
             far_enough = abs(y_of(value) - y_of(0.0)) >= 18 and exponent % step == 0
             if far_enough and ends[0] < axis(value) < ends[1]:

@@ -1,0 +1,74 @@
+"""A record read back without torch: quantiles and cells against the values themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_runs import NAN, normal, record
+
+from fmap_cli.histograms import dead_channels, quantiles, spread
+from fmap_cli.stats import channel_stats
+
+FRACTIONS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1.0, 100.0])
+@pytest.mark.parametrize("shape", ["normal", "relu", "uniform", "shifted", "few"])
+def test_quantiles_are_numpys_to_a_cells_width(shape: str, scale: float, seed: int) -> None:
+    values = normal(4, 3 if shape == "few" else 2000, seed=seed)
+    if shape == "relu":
+        values = values.relu()
+    elif shape == "uniform":
+        values = torch.rand(4, 2000, generator=torch.Generator().manual_seed(seed))
+    elif shape == "shifted":
+        values = values * 0.1 + 5
+    values = values * scale
+    found = quantiles(channel_stats(values, "layer"), FRACTIONS)
+    sample = values.double().numpy().ravel()
+    # A cell is at most as wide as the value nearest to zero in it, or 2⁻²³ around zero.
+    near = [np.quantile(sample, FRACTIONS, method=method) for method in ("lower", "higher")]
+    room = np.abs(near).max(0) + 2.0**-23
+    assert (found >= near[0] - room).all() and (found <= near[1] + room).all()
+    assert found[0] == sample.min() and found[-1] == sample.max()
+    assert (np.diff(found) >= 0).all()
+
+
+def test_quantiles_of_many_values_are_close() -> None:
+    values = normal(1, 200_000) * 3
+    found = quantiles(channel_stats(values, "layer"), FRACTIONS[1:-1])
+    assert found == pytest.approx(np.quantile(values.numpy(), FRACTIONS[1:-1]), abs=0.02)
+
+
+def test_quantiles_beyond_the_cells_go_by_mean_and_std() -> None:
+    values = normal(1, 10_000).abs() * 1e4 + 1e9
+    found = quantiles(channel_stats(values, "layer"), (0.25, 0.5, 0.75))
+    assert found == pytest.approx(np.quantile(values.double().numpy(), (0.25, 0.5, 0.75)), rel=1e-5)
+
+
+def test_of_nothing_there_are_no_quantiles() -> None:
+    for values in (torch.zeros(2, 0), torch.full((2, 3), NAN)):
+        assert np.isnan(quantiles(channel_stats(values, "layer"), FRACTIONS)).all()
+    assert np.isnan(quantiles(channel_stats(torch.ones(2, 3)), FRACTIONS)).all()
+    assert quantiles(channel_stats(torch.full((2, 3), 7.3), "layer"), FRACTIONS).tolist() == [
+        pytest.approx(7.3, rel=1e-6)
+    ] * len(FRACTIONS)
+    assert quantiles(channel_stats(torch.zeros(2, 3), "layer"), FRACTIONS).tolist() == [0.0] * len(FRACTIONS)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 16])
+def test_spreading_keeps_the_count(cells: int) -> None:
+    values = normal(3, 500, 40)
+    stats = channel_stats(values, "layer")
+    assert stats.histogram is not None
+    edges = np.linspace(float(stats.min.min()), float(stats.max.max()), cells + 1)
+    spread_out = spread(stats.histogram[0], edges)
+    assert spread_out.sum() == pytest.approx(1500)
+    assert (spread_out >= 0).all()
+
+
+def test_dead_channels_are_those_of_activations_that_are_zero_throughout() -> None:
+    values = torch.tensor([[0.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [NAN, NAN]])
+    assert dead_channels(record("relu", values, "act", "ReLU")) == 1
+    assert dead_channels(record("conv", values)) is None
