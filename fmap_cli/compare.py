@@ -24,8 +24,8 @@ float16 has.
 
 _PIECE = 1 << 20
 """How many values are turned into float64 at once, but for a channel that has more."""
-_SAFE = (1e-100, 1e100)
-"""Values within can be squared, summed and multiplied again in float64; others are scaled by a power of two first."""
+_SAFE = (1e-70, 1e70)
+"""Values within can be squared, summed and multiplied again in float64; others are brought there by a power of two."""
 
 
 def default_threshold(formats: Sequence[str]) -> float:
@@ -164,7 +164,7 @@ def _share(part: float, whole: float) -> float:
 def _cosine(aa: float, bb: float, ab: float, *, same: bool) -> float | None:
     if not aa or not bb:
         return None
-    return 1.0 if same else min(max(ab / (sqrt(aa) * sqrt(bb)), -1.0), 1.0)
+    return 1.0 if same else min(max(ab / sqrt(aa * bb), -1.0), 1.0)
 
 
 def _known(value: float) -> float | None:

@@ -186,9 +186,14 @@ def _compare_images(
 
 def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparison:
     from ..pairs import compare_runs
-    from ..runs import load_run
+    from ..runs import load_run, notes
 
     a, b = (load_run(Path(source)) for source in sources)
+    for name, each in zip(sources, (a, b), strict=True):
+        for note in notes(name, each):
+            remark(note)
+    if a.origin.input != b.origin.input:
+        remark(f"the two were fed differently: {a.origin.input}; and {b.origin.input}.")
     patterns, kinds, threshold = options["patterns"], options["kinds"], options["threshold"]
     return compare_runs(a, b, (sources[0], sources[1]), patterns, kinds=kinds, threshold=threshold)
 

@@ -86,10 +86,23 @@ def verdict(comparison: Comparison) -> str:
     if not layers:
         return "no layer has the same shape on both sides"
     farthest = _farthest(layers)
-    if farthest.difference.relative_l2 == 0 and not _is_run(comparison):
+    if _identical(comparison):
         return f"identical: {_all(len(layers))} differ{'s' * (len(layers) == 1)} by exactly zero"
     name, share = units.one_line(farthest.layer.name), units.number(farthest.difference.relative_l2)
     return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({what} {share})"
+
+
+def _identical(comparison: Comparison) -> bool:
+    """Whether no number of any layer differs."""
+
+    def same(each: _Compared) -> bool:
+        if isinstance(each, ComparedLayer):
+            return each.difference.max_abs == 0
+        found = each.difference
+        apart = (found.mean_shift, found.std_shift, found.min_shift, found.max_shift, found.moved or 0, found.unlike)
+        return not any(apart)
+
+    return bool(comparison.layers) and all(map(same, comparison.layers))
 
 
 def _are(count: int) -> str:
@@ -179,7 +192,7 @@ def _print_layers(out: Console, comparison: Comparison, wide: bool) -> None:
         Column("correlation" if wide else "corre-\nlation", right=True),
         *([Column("channel", right=True)] if wide else []),
         *([] if finite else [Column("NaN or Inf\nin one" if wide else "NaN,\nInf", right=True)]),
-        Column(""),
+        *([Column("")] if comparison.first is not None else []),
     ]
     rows: list[Sequence[RichText | str]] = []
     for each in layers:
@@ -195,7 +208,7 @@ def _print_layers(out: Console, comparison: Comparison, wide: bool) -> None:
             *([units.count(found.channel)] if wide else []),
             *([] if finite else [units.count(found.unlike)]),
         ]
-        rows.append(_row(cells, each.over, repeats=each.same_as is not None))
+        rows.append(_row(cells, each.over, comparison, repeats=each.same_as is not None))
     print_table(out, columns, rows)
 
 
@@ -214,7 +227,7 @@ def _print_records(out: Console, comparison: Comparison, wide: bool) -> None:
         *([Column("correlation", right=True)] if wide else []),
         Column("moved", right=True),
         *([] if known else [Column("NaN or Inf\nin one" if wide else "NaN,\nInf", right=True)]),
-        Column(""),
+        *([Column("")] if comparison.first is not None else []),
     ]
     rows: list[Sequence[RichText | str]] = []
     for each in layers:
@@ -232,15 +245,16 @@ def _print_records(out: Console, comparison: Comparison, wide: bool) -> None:
             units.percent(found.moved) if found.moved is not None else "–",
             *([] if known else [units.count(found.unlike)]),
         ]
-        rows.append(_row(cells, each.over))
+        rows.append(_row(cells, each.over, comparison))
     print_table(out, columns, rows)
 
 
-def _row(cells: Sequence[str], over: bool, *, repeats: bool = False) -> list[RichText]:
+def _row(cells: Sequence[str], over: bool, comparison: Comparison, *, repeats: bool = False) -> list[RichText]:
     style = "red" if over else ""
     if repeats:
         style = f"dim {style}".strip()
-    return [RichText(cell, style) for cell in (*cells, "over" if over else "")]
+    mark = ["over" if over else ""] if comparison.first is not None else []
+    return [RichText(cell, style) for cell in (*cells, *mark)]
 
 
 def _bar(share: float) -> str:
@@ -253,10 +267,12 @@ def _bar(share: float) -> str:
 # -- as a figure -------------------------------------------------------------------------------------------------
 
 _MARGIN = 36
-_SIDE = 300
+_SIDE = 312
 _AREA = 1216  # width of what is right of it
 _CURVE_HEIGHT = 300
 _GAP = 10
+_INDENT = 56  # of what stands behind A, B and both
+_EDGE = 76  # right of the curve
 _LABEL = 66  # left of the curve and of the tiles
 _MOST_DECADES = 12
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 28, 16, 13
@@ -291,7 +307,7 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
         title = "A and B differ from the input on"
     elif first is not None:
         title = f"A and B part at {units.one_line(first.layer.name)}"
-    elif comparison.layers and _farthest(comparison.layers).difference.relative_l2 == 0:
+    elif _identical(comparison):
         title = "A and B are identical"
     else:
         title = f"A and B stay together within {comparison.threshold:g}"
@@ -341,8 +357,8 @@ def _by_file_names(comparison: Comparison) -> Comparison:
 def _draw_words(scene: Scene, letter: str, words: str, y: int) -> int:
     scene.add(Text(_MARGIN, y, letter, _TEXT_SIZE, bold=True))
     for part in words.split(" · "):
-        for line in wrap(part, _SIDE - 46, _TEXT_SIZE - 1):
-            scene.add(Text(_MARGIN + 46, y, line, _TEXT_SIZE - 1))
+        for line in wrap(part, _SIDE - _INDENT, _TEXT_SIZE - 1):
+            scene.add(Text(_MARGIN + _INDENT, y, line, _TEXT_SIZE - 1))
             y += 21
     return y + 5
 
@@ -363,7 +379,7 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     scene.add(Text(left + after, top + 1, shorten(words, _AREA - after, _TEXT_SIZE - 1), _TEXT_SIZE - 1, GRAY))
     top += 44
     low, high = _decades(shares, comparison.threshold)
-    x0, width = left + _LABEL, _AREA - _LABEL
+    x0, width = left + _LABEL, _AREA - _LABEL - _EDGE
     base = top + _CURVE_HEIGHT
 
     def height_of(share: float) -> float:
@@ -392,13 +408,14 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     scene.add(Box(x0, base, width, 1, GRAY))
     if shown:
         scene.add(Box(x0, line, width, 1, _OVER))
-    if comparison.threshold > 0:
-        words = f"threshold {comparison.threshold:g}{'' if shown else ', below'}"
-        scene.add(Text(x0 + width, line - 18, words, _SMALL_SIZE, _OVER, align="right"))
+        scene.add(Text(x0 + width + 8, line - 16, "threshold", _SMALL_SIZE, _OVER))
+        scene.add(Text(x0 + width + 8, line, f"{comparison.threshold:g}", _SMALL_SIZE, _OVER))
     _draw_names(scene, layers, x0, slot, base + 8)
     _mark_first(scene, comparison, layers, x0, slot, width, top)
     y = base + 32
-    special = []
+    special: list[tuple[Colour, str]] = []
+    if not shown:
+        special.append((_OVER, f"the threshold, {comparison.threshold:g}, lies below the scale"))
     if inf in shares:
         special.append((NAN_RGB, "NaN or infinite on one side only, or A is zero throughout"))
     if 0 in shares:
@@ -465,9 +482,9 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
     scene.add(Text(left, top, name, _TEXT_SIZE, bold=True))
     after = text_width(name, _TEXT_SIZE, bold=True) + 14
     if len(pair.drawn) < pair.count:
-        which = f"the {len(pair.drawn)} of {pair.count} channels that differ most, first the farthest"
+        which = f"the {len(pair.drawn)} of {pair.count} channels that differ most, farthest first"
     else:
-        which = f"all {pair.count} channels, first the farthest" if pair.count > 1 else "its only channel"
+        which = f"all {pair.count} channels, farthest first" if pair.count > 1 else "its only channel"
     kind = units.one_line(pair.layer.type_name)
     share = next(each for each in comparison.layers if each.layer.name == pair.layer.name).difference.relative_l2
     words = f"{kind} {units.shape(pair.shape)}, relative L2 {units.number(share)}: {which}"
