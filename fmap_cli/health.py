@@ -179,6 +179,12 @@ _MOVES = frozenset(
 _MASKING = frozenset(["maskedfill", "where", "triu", "tril", "full", "log", "logsoftmax"])
 
 
+def _for_all(sampled: np.ndarray, finite: int) -> np.ndarray:
+    """How many of all finite values are in each cell, where the histogram may hold a share of them."""
+    counted = sampled.sum()
+    return np.rint(sampled * (finite / counted)).astype(np.int64) if counted else sampled
+
+
 class _Layer:
     """A record with what several checks ask of it."""
 
@@ -196,7 +202,8 @@ class _Layer:
         self.finite = int(one.finite[0])
         self.rms = float(one.l2[0]) / self.finite**0.5 if self.finite else float("nan")
         self.min, self.max = float(one.min[0]), float(one.max[0])
-        self.histogram = None if one.histogram is None else one.histogram[0]
+        self.sampled = None if one.histogram is None else one.histogram[0]
+        self.histogram = None if one.histogram is None else _for_all(one.histogram[0], self.finite)
 
     @property
     def places(self) -> float:
@@ -333,9 +340,9 @@ def _float16(layers: Sequence[_Layer], thresholds: Thresholds) -> Iterator[Findi
 def _at_least_beyond(layer: _Layer, limit: float) -> int:
     """How many values are surely beyond ±limit: whole cells that are, and an extreme that lies short of those."""
     surely = int(layer.max > limit) + int(layer.min < -limit)
-    if layer.histogram is None:
+    if layer.sampled is None:
         return surely
-    cells = layer.histogram[(BIN_EDGES[:-1] >= limit) | (BIN_EDGES[1:] <= -limit)].sum()
+    cells = layer.sampled[(BIN_EDGES[:-1] >= limit) | (BIN_EDGES[1:] <= -limit)].sum()
     return max(surely, int(cells))
 
 
@@ -344,7 +351,7 @@ def _small(layer: _Layer) -> tuple[int, int]:
     assert layer.histogram is not None
     zeros = int(layer.channels.zeros.sum())
     inner = (BIN_EDGES[1:] <= _FLOAT16_SMALLEST_NORMAL) & (BIN_EDGES[:-1] >= -_FLOAT16_SMALLEST_NORMAL)
-    return int(layer.histogram[inner].sum()) - zeros, layer.finite - zeros
+    return max(0, int(layer.histogram[inner].sum()) - zeros), layer.finite - zeros
 
 
 # -- through depth -----------------------------------------------------------------------------------------------

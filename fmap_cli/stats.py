@@ -26,10 +26,10 @@ _PIECE = 1 << 20
 # -- tensors to records ------------------------------------------------------------------------------------------
 
 
-def channel_stats(values: Tensor, histogram: str | None = None) -> ChannelStats:
+def channel_stats(values: Tensor, histogram: str | None = None, step: int = 1) -> ChannelStats:
     """What is known of each row of `values` `[C, n]`, of any dtype; complex values count by their magnitude.
 
-    `histogram` is None, `layer` for one of all rows together or `channel` for one of each.
+    `histogram` is None, `layer` for one of all rows together or `channel` for one of each, over every `step`-th value.
 
     >>> stats = channel_stats(torch.tensor([[0.0, 2.0, 4.0], [1.0, float("nan"), 1.0]]))
     >>> stats.mean.tolist(), stats.std.tolist(), stats.nan.tolist()
@@ -39,8 +39,8 @@ def channel_stats(values: Tensor, histogram: str | None = None) -> ChannelStats:
     if values.is_complex():
         values = values.abs()
     rows, length = values.shape
-    step = max(1, _PIECE // max(rows, 1))
-    pieces = [_piece(values[:, at : at + step], histogram) for at in range(0, length, step)]
+    length_of_piece = max(1, _PIECE // max(rows, 1) // step) * step
+    pieces = [_piece(values[:, at : at + length_of_piece], histogram, step) for at in range(0, length, length_of_piece)]
     if not pieces:
         return nothing(rows, histogram)
     whole = pieces[0]
@@ -49,7 +49,7 @@ def channel_stats(values: Tensor, histogram: str | None = None) -> ChannelStats:
     return whole
 
 
-def _piece(values: Tensor, histogram: str | None) -> ChannelStats:
+def _piece(values: Tensor, histogram: str | None, step: int) -> ChannelStats:
     wide = values.to(torch.float64) if values.device.type != "mps" else values.to("cpu", torch.float64)
     nan = wide.isnan()
     inf = wide.isinf()
@@ -71,7 +71,9 @@ def _piece(values: Tensor, histogram: str | None) -> ChannelStats:
         zeros=(wide == 0).sum(1).cpu().numpy(),
         nan=nan.sum(1).cpu().numpy(),
         inf=inf.sum(1).cpu().numpy(),
-        histogram=None if histogram is None else _histogram(wide, finite, per_row=histogram == "channel"),
+        histogram=None
+        if histogram is None
+        else _histogram(wide[:, ::step], finite[:, ::step], per_row=histogram == "channel"),
     )
 
 

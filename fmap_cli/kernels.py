@@ -1,0 +1,409 @@
+"""Moments, extremes, zeros and a histogram of float32 values in one pass, as machine code.
+
+torch has each of these as an operation of its own, and a layer's output is too large to stay in the cache between
+them: read five times, it costs as much as the network. Numba compiles the loops below to one pass that reads each
+block of values once from memory; no compiler has to be installed, and the machine code is kept on disk.
+
+The upper 12 bits of a float32 (sign, exponent, three of the mantissa) are the number of a histogram's cell, found by a
+shift. Counting into cells cannot be done for several values at once and alone would cost more than all the rest, so of
+large maps every `step`-th value is counted, beginning one further from plane to plane.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic
+
+# Rows of the two arrays that a kernel fills, a column a channel.
+MEAN, M2, MIN, MAX = range(4)
+ZEROS, NAN, INF = range(3)
+
+_CODES = 4096  # the values that the upper 12 bits of a float32 have
+_LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
+_BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
+
+_MAGNITUDE = np.int32(0x7FFFFFFF)
+_INFINITE = np.int32(0x7F800000)
+_ZERO = np.int32(0)
+_CODE_SHIFT = np.int32(20)
+_CODE_MASK = np.int32(_CODES - 1)
+_HUGE = np.float32(np.inf)
+
+# Sums may be taken in another order, which SIMD needs and float64 forgives; what is not a number stays what it is.
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+
+
+def _pick(comparison: str) -> Any:
+    """The smaller or larger of two floats. Taken to be finite, which SIMD needs; whoever calls it finds out if not."""
+
+    @intrinsic
+    def pick(_context: Any, first: Any, second: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            flags = ("nnan", "ninf", "nsz")
+            holds = builder.fcmp_ordered(comparison, *arguments, flags=flags)
+            return builder.select(holds, *arguments, flags=flags)
+
+        return types.float32(types.float32, types.float32), generate
+
+    return pick
+
+
+_smaller = _pick("<")
+_larger = _pick(">")
+
+
+@intrinsic
+def _claim(_context: Any, _counter: Any) -> Any:
+    """Add one to an int64 that threads share, and return what it was."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        address = builder.bitcast(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", address, ir.Constant(ir.IntType(64), 1), "seq_cst")
+
+    return types.int64(types.voidptr), generate
+
+
+@njit(inline="always")
+def _carefully(values: Any, bits: Any, channel: Any, counts: Any) -> Any:
+    """One plane or column in which not all is finite: (finite values, mean, m2, lowest, highest)."""
+    count = 0
+    total = 0.0
+    low = _HUGE
+    high = -_HUGE
+    for k in range(len(values)):
+        size = bits[k] & _MAGNITUDE
+        if size > _INFINITE:
+            counts[NAN, channel] += 1
+        elif size == _INFINITE:
+            counts[INF, channel] += 1
+        else:
+            low = min(low, values[k])
+            high = max(high, values[k])
+            count += 1
+            total += np.float64(values[k])
+    mean = total / count if count else 0.0
+    squares = 0.0
+    for k in range(len(values)):
+        if (bits[k] & _MAGNITUDE) < _INFINITE:
+            distance = np.float64(values[k]) - mean
+            squares += distance * distance
+    return count, mean, squares, low, high
+
+
+@njit(inline="always")
+def _tally(codes: Any, first: Any, step: Any, cells: Any) -> Any:
+    """Count every `step`-th code from `first` on into four copies of the cells; returns where the next block begins."""
+    length = len(codes)
+    k = first
+    while k + 3 * step < length:
+        cells[((codes[k] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
+        cells[((codes[k + step] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 1] += 1
+        cells[((codes[k + 2 * step] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 2] += 1
+        cells[((codes[k + 3 * step] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 3] += 1
+        k += 4 * step
+    while k < length:
+        cells[((codes[k] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
+        k += step
+    return k - length
+
+
+@njit(inline="always")
+def _tally_one(codes: Any, first: Any, step: Any, bins: Any, row: Any) -> Any:
+    """The same into the cells of one channel."""
+    length = len(codes)
+    k = first
+    while k < length:
+        row[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK]] += 1
+        k += step
+    return k - length
+
+
+@njit(inline="always")
+def _fold(cells: Any, bins: Any, histogram: Any) -> None:
+    for code in range(_CODES):
+        at = code * _LANES
+        found = cells[at] + cells[at + 1] + cells[at + 2] + cells[at + 3]
+        if found:
+            histogram[0, bins[code]] += found
+
+
+@njit(**_OPTIONS)
+def _planes(
+    values: Any, bits: Any, start: Any, stop: Any, step: Any, bins: Any, moments: Any, counts: Any, histogram: Any
+) -> None:
+    outer, _, inner = values.shape
+    each = histogram.shape[0] > 1
+    cells = np.zeros(_CODES * _LANES, np.int32)
+    for channel in range(start, stop):
+        known = 0
+        mean = 0.0
+        m2 = 0.0
+        zeros = 0
+        lowest = _HUGE
+        highest = -_HUGE
+        for plane in range(outer):
+            low = values[plane, channel, 0]
+            high = low
+            shift = np.float64(low)
+            total = 0.0
+            squares = 0.0
+            begin = (plane + channel) % step
+            for at in range(0, inner, _BLOCK):
+                block = values[plane, channel, at : at + _BLOCK]
+                codes = bits[plane, channel, at : at + _BLOCK]
+                nothing = _ZERO
+                for k in range(len(codes)):
+                    value = block[k]
+                    low = _smaller(value, low)
+                    high = _larger(value, high)
+                    nothing += np.int32((codes[k] & _MAGNITUDE) == _ZERO)
+                    distance = np.float64(value) - shift
+                    total += distance
+                    squares += distance * distance
+                zeros += int(nothing)
+                if each:
+                    begin = _tally_one(codes, begin, step, bins, histogram[channel])
+                else:
+                    begin = _tally(codes, begin, step, cells)
+            count = inner
+            off = total / count
+            center = shift + off
+            squares -= off * total
+            if not squares < np.inf:  # some value is not finite
+                count, center, squares, low, high = _carefully(
+                    values[plane, channel], bits[plane, channel], channel, counts
+                )
+            if count:
+                # Chan, Golub and LeVeque (1979), equations 2.1
+                apart = center - mean
+                mean += apart * count / (known + count)
+                m2 += squares + apart * apart * known * count / (known + count)
+                known += count
+                lowest = min(lowest, low)
+                highest = max(highest, high)
+        counts[ZEROS, channel] = zeros
+        moments[MEAN, channel] = mean if known else np.nan
+        moments[M2, channel] = max(m2, 0.0)
+        moments[MIN, channel] = lowest if known else np.nan
+        moments[MAX, channel] = highest if known else np.nan
+    if not each:
+        _fold(cells, bins, histogram)
+
+
+@njit(**_OPTIONS)
+def _columns(
+    values: Any, bits: Any, start: Any, stop: Any, step: Any, bins: Any, moments: Any, counts: Any, histogram: Any
+) -> None:
+    rows = len(values)
+    each = histogram.shape[0] > 1
+    cells = np.zeros(_CODES * _LANES, np.int32)
+    width = stop - start
+    low = values[0, start:stop].copy()
+    high = low.copy()
+    shift = low.astype(np.float64)
+    total = np.zeros(width)
+    squares = np.zeros(width)
+    zeros = np.zeros(width, np.int32)
+    for row in range(rows):
+        block = values[row, start:stop]
+        codes = bits[row, start:stop]
+        for k in range(width):
+            low[k] = _smaller(block[k], low[k])
+            high[k] = _larger(block[k], high[k])
+            zeros[k] += np.int32((codes[k] & _MAGNITUDE) == _ZERO)
+        for k in range(width):
+            distance = np.float64(block[k]) - shift[k]
+            total[k] += distance
+            squares[k] += distance * distance
+        if each:
+            for k in range((row + start) % step, width, step):
+                histogram[start + k, bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK]] += 1
+        else:
+            _tally(codes, row % step, step, cells)
+    for k in range(width):
+        channel = start + k
+        known = rows
+        off = total[k] / rows
+        mean = shift[k] + off
+        m2 = squares[k] - off * total[k]
+        lowest = low[k]
+        highest = high[k]
+        if not m2 < np.inf:
+            known, mean, m2, lowest, highest = _carefully(
+                values[:, channel].copy(), bits[:, channel].copy(), channel, counts
+            )
+        counts[ZEROS, channel] = zeros[k]
+        moments[MEAN, channel] = mean if known else np.nan
+        moments[M2, channel] = max(m2, 0.0)
+        moments[MIN, channel] = lowest if known else np.nan
+        moments[MAX, channel] = highest if known else np.nan
+    if not each:
+        _fold(cells, bins, histogram)
+
+
+# -- a task for several threads ----------------------------------------------------------------------------------
+
+
+@njit(**_OPTIONS)
+def _work(sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogram: Any, part: int) -> None:
+    """One part of a task: a range of the channels. `sizes` is (claimed, parts, outer, C, inner, step, rows, cells)."""
+    _, parts, outer, channels, inner, step, rows, width = sizes
+    start = channels * part // parts
+    stop = channels * (part + 1) // parts
+    kind = carray(bins, (_CODES,), np.uint16)
+    sums = carray(moments, (4, channels), np.float64)
+    tallies = carray(counts, (3, channels), np.int64)
+    own = carray(histogram, (parts if rows == 1 else 1, rows, width), np.int64)[part if rows == 1 else 0]
+    if inner == 1:
+        _columns(
+            carray(values, (outer, channels), np.float32),
+            carray(values, (outer, channels), np.int32),
+            start,
+            stop,
+            step,
+            kind,
+            sums,
+            tallies,
+            own,
+        )
+    else:
+        _planes(
+            carray(values, (outer, channels, inner), np.float32),
+            carray(values, (outer, channels, inner), np.int32),
+            start,
+            stop,
+            step,
+            kind,
+            sums,
+            tallies,
+            own,
+        )
+
+
+def _task(addresses: Any) -> None:
+    """Do parts of a task as long as there are any; every thread of a team runs this."""
+    sizes = carray(addresses[0], (8,), np.int64)
+    while True:
+        part = _claim(addresses[0])
+        if part >= sizes[1]:
+            return
+        _work(
+            (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7]),
+            addresses[1],
+            addresses[2],
+            addresses[3],
+            addresses[4],
+            addresses[5],
+            part,
+        )
+
+
+@cache
+def _compiled() -> Callable[[int, int], None]:
+    """The task as machine code, kept on disk where there is a place for it."""
+    signature = types.void(types.CPointer(types.voidptr))
+    try:
+        made: Any = cfunc(signature, cache=True)(_task)
+    except RuntimeError:  # nowhere to write to: compiled in each run
+        made = cfunc(signature)(_task)
+    team = _torch_team()
+    call: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
+
+    def run(addresses: int, threads: int) -> None:
+        if threads == 1:
+            call(addresses)
+        elif team is not None:
+            team(made.address, addresses, threads, 0)
+        else:
+            waiting = [_pool(threads - 1).submit(call, addresses) for _ in range(threads - 1)]
+            call(addresses)
+            for each in waiting:
+                each.result()
+
+    return run
+
+
+@cache
+def _torch_team() -> Any:
+    """GNU OpenMP's `GOMP_parallel(function, data, threads, flags)` from the library that torch has loaded.
+
+    Between two operations torch's threads wait for the next one by spinning; threads of our own would have to share the
+    cores with them. None where torch uses another library: then threads of our own it is.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        parallel = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    parallel.restype = None
+    return parallel
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="fmap-kernels")
+
+
+@cache
+def _address(constant: bytes) -> int:
+    """Where an array that never changes lies, kept there for good."""
+    array = np.frombuffer(constant, np.uint8).copy()
+    _KEPT.append(array)
+    return int(array.ctypes.data)
+
+
+_KEPT: list[np.ndarray] = []
+
+
+def reduce_values(
+    address: int,
+    shape: tuple[int, int, int],
+    bins: bytes,
+    cells: int,
+    *,
+    per_channel: bool = False,
+    step: int = 1,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The moments `[4, C]`, counts `[3, C]` and histogram of float32 values `[outer, C, inner]` in memory at `address`.
+
+    The rows are those named above; mean, min and max are NaN where no value is finite. `shape` has no zero and the
+    values no gaps. `bins`, the bytes of uint16 `[4096]`, says each code's cell, `cells` for what is not finite. Of each
+    plane every `step`-th value is in the histogram, int64 `[1, cells]` for all channels together or, `per_channel`,
+    `[C, cells]`.
+
+    >>> values = np.array([[[0, 1, 2, 3], [5, 5, 5, np.nan]]], np.float32)  # [1, 2, 4]
+    >>> moments, counts, histogram = reduce_values(values.ctypes.data, values.shape, bytes(8192), 1)
+    >>> moments[MEAN].tolist(), moments[M2].tolist(), counts[ZEROS].tolist(), counts[NAN].tolist()
+    ([1.5, 5.0], [5.0, 0.0], [1, 0], [0, 1])
+    """
+    outer, channels, inner = shape
+    parts = min(threads, channels)
+    rows = channels if per_channel else 1
+    width = cells + 1
+    copies = 1 if per_channel else parts
+    # One piece of memory for all that is filled in: allocating each by itself takes longer than a small layer.
+    space = np.zeros(8 + 7 * channels + copies * rows * width, np.int64)
+    space[:8] = (0, parts, outer, channels, inner, step, rows, width)
+    base = space.ctypes.data
+    moments, counts, histogram = base + 64, base + 64 + 32 * channels, base + 64 + 56 * channels
+    addresses = np.array((base, address, _address(bins), moments, counts, histogram), np.int64)
+    _compiled()(addresses.ctypes.data, parts)
+    found = space[8 + 7 * channels :].reshape(copies, rows, width)[:, :, :cells]
+    return (
+        space[8 : 8 + 4 * channels].view(np.float64).reshape(4, channels),
+        space[8 + 4 * channels : 8 + 7 * channels].reshape(3, channels),
+        found.sum(0) if copies > 1 else found[0],
+    )
