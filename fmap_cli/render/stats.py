@@ -117,9 +117,10 @@ def print_channels(
     chosen = [places[at] for at in order[:top]]
     names, columns = [], _Columns()
     stds = {id(record): record.channels.std for record in records}
+    titles = {id(record): units.one_line(record.layer.name) for record in records}
     for record, channel in chosen:
         of = record.channels
-        names.append(Text(units.one_line(record.layer.name), "bold"))
+        names.append(Text(titles[id(record)], "bold"))
         columns.add("channel", Text(str(channel)))
         moments = (of.mean[channel], stds[id(record)][channel], of.min[channel], of.max[channel])
         for heading, value in zip(("mean", "std", "min", "max"), moments, strict=True):
@@ -517,16 +518,12 @@ def _print_fitted(
         (heading, room, True, [_cut(name, room) for name in names]),
         *((_HEADINGS.get(key, key), _width(key, columns), key in _LEFT, columns.cells.get(key, [])) for key in keys),
     ]
-    gap = " " * layout.gap
-    head = Text(gap).join(_aligned(Text(_shortened(name, width)), width, left=left) for name, width, left, _ in shown)
+    columned = [(width, left) for _, width, left, _ in shown]
+    head = _line([Text(_shortened(title, width)) for title, width, *_ in shown], columned, layout.gap)
     head.stylize("bold")
-    rule = Text("─" * (sum(width for _, width, *_ in shown) + layout.gap * (len(shown) - 1)))
-    lines = [head, rule]
-    for row in zip(*(cells for *_, cells in shown), strict=True):
-        pairs = zip(row, shown, strict=True)
-        lines.append(Text(gap).join(_aligned(cell, width, left=left) for cell, (_, width, left, _) in pairs))
-    for line in lines:
-        line.rstrip()
+    rule = Text("─" * (sum(width for width, _ in columned) + layout.gap * (len(columned) - 1)))
+    rows = zip(*(cells for *_, cells in shown), strict=True)
+    lines = [head, rule, *(_line(row, columned, layout.gap) for row in rows)]
     out.print(Text("\n").join(lines), soft_wrap=True)
     return _Layout(keys, layout.gap, layout.least, cut=room < widest)
 
@@ -537,9 +534,16 @@ def _width(key: str, columns: _Columns) -> int:
     )
 
 
-def _aligned(cell: Text, width: int, *, left: bool) -> Text:
-    space = Text(" " * (width - cell_len(cell.plain)))
-    return cell + space if left else space + cell
+def _line(cells: Sequence[Text], columned: Sequence[tuple[int, bool]], gap: int) -> Text:
+    """Cells under one another: each in its column's width, to the left or to the right of it."""
+    line, before = Text(), 0
+    for cell, (width, left) in zip(cells, columned, strict=True):
+        space = width - cell_len(cell.plain)
+        line.append(" " * (before if left else before + space))
+        line.append_text(cell)
+        before = gap + (space if left else 0)
+    line.rstrip()
+    return line
 
 
 def _cut(name: Text, width: int) -> Text:
