@@ -71,7 +71,7 @@ def differ(a: Tensor, b: Tensor, channel_axis: int | None = None) -> Difference:
         correlation=correlation,
         correlated=correlated,
         unlike=unlike,
-        channels=torch.cat([each.dd for each in sums]).sqrt().div(scale).numpy() if sums else np.empty(0),
+        channels=np.concatenate([each.apart for each in sums]) if sums else np.empty(0),
     )
 
 
@@ -114,16 +114,18 @@ class _Sums:
         a, b = a.to(torch.float64), b.to(torch.float64)
         finite = a.isfinite() & b.isfinite()
         all_finite = bool(finite.all())
-        self.unlike = 0
+        unlike = torch.zeros(len(a), dtype=torch.int64)
         if not all_finite:
             alike = (a == b) | (a.isnan() & b.isnan())
-            self.unlike = int((~finite & ~alike).sum())
+            unlike = (~finite & ~alike).sum(1)
             a, b = torch.where(finite, a, 0.0), torch.where(finite, b, 0.0)
         self.largest = float((b - a).abs().max()) if a.numel() else 0.0
         if scale != 1.0:
             a, b = a * scale, b * scale
         self.dd = (b - a).square_().sum(1)
         self.aa, self.bb, self.ab = a.square().sum(1), b.square().sum(1), (a * b).sum(1)
+        self.unlike = int(unlike.sum())
+        self.apart: np.ndarray = torch.where(unlike > 0, torch.inf, self.dd.sqrt() / scale).numpy()
         self.correlations = _correlations(a, b, None if all_finite else finite)
 
 

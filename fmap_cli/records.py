@@ -509,7 +509,7 @@ class Difference:
 
     Places where both have NaN, or the same infinity, are alike and count nowhere. In `unlike` places only one side is
     finite, or they are not finite in different ways: `max_abs` and `relative_l2` are inf then, the rest is over the
-    places where both are finite. `channels` is ‖a - b‖ of each channel, float64 `[C]`.
+    places where both are finite. `channels` is ‖a - b‖ of each channel, float64 `[C]`, inf for those with such a place.
     """
 
     count: int

@@ -323,6 +323,8 @@ def test_places_that_are_not_finite_are_alike_where_they_are_the_same() -> None:
     nan, inf = math.nan, math.inf
     a = torch.tensor([[nan, inf, -inf, inf, nan, 1.0, 2.0]])
     b = torch.tensor([[nan, inf, -inf, -inf, inf, 1.0, nan]])
+    found = differ(torch.cat([a, a * 0]), torch.cat([b, b * 0]), 0)
+    assert (found.unlike, found.channel, found.channels[0]) == (4, 0, math.inf)
     assert differ(a, b, 0).unlike == 3
     assert differ(a[:, :3], b[:, :3], 0).relative_l2 == 0
 

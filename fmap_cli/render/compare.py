@@ -77,19 +77,28 @@ def verdict(comparison: Comparison) -> str:
     """Where the two part, in a sentence."""
     layers = comparison.layers
     first = comparison.first
-    what = "relative L2 of the channels' means" if _is_run(comparison) else "relative L2"
     count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
     if first is not None:
         over = sum(each.over for each in layers)
-        name, share = units.one_line(first.layer.name), units.number(first.difference.relative_l2)
-        return f"first over {comparison.threshold:g}: {name} ({what} {share}); {over} of {count} {_are(over)} over"
+        name = units.one_line(first.layer.name)
+        return f"first over {comparison.threshold:g}: {name} ({_how_far(first)}); {over} of {count} {_are(over)} over"
     if not layers:
         return "no layer has the same shape on both sides"
     farthest = _farthest(layers)
     if _identical(comparison):
         return f"identical: {_all(len(layers))} differ{'s' * (len(layers) == 1)} by exactly zero"
-    name, share = units.one_line(farthest.layer.name), units.number(farthest.difference.relative_l2)
-    return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({what} {share})"
+    name = units.one_line(farthest.layer.name)
+    return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({_how_far(farthest)})"
+
+
+def _how_far(compared: _Compared) -> str:
+    run = isinstance(compared, ComparedRecord)
+    unlike = compared.difference.unlike
+    if unlike:
+        what = "channel" if run else "value"
+        return f"{units.count(unlike)} {what}{'s' * (unlike != 1)} NaN or infinite on one side alone"
+    what = "relative L2 of the channels' means" if run else "relative L2"
+    return f"{what} {units.number(compared.difference.relative_l2)}"
 
 
 def _identical(comparison: Comparison) -> bool:
