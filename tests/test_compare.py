@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -796,3 +797,37 @@ def test_records_of_runs_carry_what_a_figure_draws() -> None:
     (row,) = compare_runs(run_of(a), run_of(b), ("a", "b")).layers
     assert isinstance(row, ComparedRecord)
     assert row.records == (a, b)
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent / "docs" / "compare.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_example_is_what_the_command_prints(
+    fmap: Fmap, samples: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for digits: processors round bfloat16's sums in different orders."""
+    (workdir / "sample_images").symlink_to(samples)
+    monkeypatch.setenv("COLUMNS", "80")
+    line = PAGE.split("<!-- compare-example -->\n```sh\n")[1].split("\n")[0]
+    shown = PAGE.split("<!-- compare-output -->\n```\n")[1].split("\n```")[0].splitlines()
+    printed = [each.rstrip() for each in fmap(*shlex.split(line)[1:]).out.splitlines()]
+    assert printed[:7] == shown[:7]
+    assert len(printed) == len(shown)
+    for one, other in zip(printed[7:-2], shown[7:-2], strict=True):
+        assert one.split()[0] == other.split()[0]
+        shares = [float(each.split()[2]) for each in (one, other)]
+        assert shares[0] == pytest.approx(shares[1], rel=0.5)
+
+
+def test_the_page_names_every_field_and_every_default(fmap: Fmap, tiny: str, workdir: Path) -> None:
+    save_run(workdir / "a.fmap", run_of(record("a", torch.randn(3, 5))))
+    rows = fmap("compare", "-m", f"{tiny}:plain", "--vs-seed", 1, "--size", 4, "--json").json["layers"]
+    rows += fmap("compare", "a.fmap", "a.fmap", "--json").json["layers"]
+    assert [name for row in rows for name in row if f"`{name}`" not in PAGE] == []
+    table = PAGE.split("| format |")[1].split("\n\n")[0]
+    said = {
+        line.split("|")[1].split(",")[0].strip().lower(): float(line.split("|")[3]) for line in table.splitlines()[2:]
+    }
+    assert said == THRESHOLDS

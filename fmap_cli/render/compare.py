@@ -284,6 +284,7 @@ _INDENT = 56  # of what stands behind A, B and both
 _EDGE = 76  # right of the curve
 _LABEL = 66  # left of the curve and of the tiles
 _MOST_DECADES = 12
+_FAR_BELOW = 100
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 28, 16, 13
 _UNDER: Colour = (59, 82, 139)
 _OVER: Colour = (196, 60, 40)
@@ -427,6 +428,8 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
         special.append((_OVER, f"the threshold, {comparison.threshold:g}, lies below the scale"))
     if inf in shares:
         special.append((NAN_RGB, "NaN or infinite on one side only, or A is zero throughout"))
+    if any(0 < share < 10.0**low for share in shares):
+        special.append((_UNDER, "on the base line: below the scale"))
     if 0 in shares:
         special.append((GRAY, "on the base line: exactly zero"))
     x: float = x0
@@ -438,7 +441,12 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
 
 def _decades(shares: Sequence[float], threshold: float) -> tuple[int, int]:
     """The powers of ten at both ends of the scale."""
-    known = [share for share in shares if share > 0 and isfinite(share)]
+    known = sorted(share for share in shares if share > 0 and isfinite(share))
+    usual = known[
+        len(known) // 20 :
+    ]  # a few far below, such as an input that is merely rounded, would squeeze the rest
+    if known and usual[0] / known[0] > _FAR_BELOW:
+        known = usual
     if not known or (threshold > 0 and threshold >= min(known) / 100):
         known = [*known, threshold or 1.0]
     high = ceil(log10(max(known)) + 1e-9)
