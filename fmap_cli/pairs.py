@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .axes import channel_maps
+from .axes import channel_maps, defines_axes
 from .capture import Sink
 from .compare import default_threshold, differ, differ_runs, real_numbers
 from .errors import FmapError, ImageError, LayerError
@@ -147,8 +147,8 @@ def compare(
         run(a, image_a, reference.watch, operations=reference.needs_operations, paths=reference.selection.paths)
     reference.drop_unwanted()
     drawing = _Drawing(Selection([draw], b.model.module) if draw is not None else None) if keep_maps else None
-    measurement = measure_axes(a, image_a)
     modules = dict(a.model.module.named_modules())
+    measurement = measure_axes(a, image_a) if reference.needs_measuring(modules) else None
     other = _Other(
         Selection(patterns or ("*",), b.model.module),
         frozenset(kinds),
@@ -239,6 +239,13 @@ class _Reference:
     @property
     def needs_operations(self) -> bool:
         return self.selection.needs_operations
+
+    def needs_measuring(self, modules: Mapping[str, nn.Module]) -> bool:
+        """Whether there is an output whose axes neither its class nor their number tells."""
+        return any(
+            self.outputs[layer.name].ndim > 2 and not (layer.is_module and defines_axes(modules.get(layer.path)))
+            for layer in self.order
+        )
 
     def watch(self, layer: LayerRef) -> Sink | None:
         def sink(output: Tensor) -> None:
@@ -383,7 +390,10 @@ def _drawn_pair(compared: ComparedLayer, a: Tensor, b: Tensor, axes: Axes) -> Dr
     a_maps, b_maps = (
         maps[list(drawn), frames // 2].to(torch.float32, copy=True).numpy() for maps in (maps_a, maps_b)
     )  # [N, H, W]
-    return DrawnPair(compared.layer, compared.shape, drawn, count, a_maps, b_maps)
+    notes = [f"frame {frames // 2 + 1} of {frames}"] if frames > 1 else []
+    if "B" in axes.names and compared.shape[axes.names.index("B")] > 1:
+        notes.append(f"the first of {compared.shape[axes.names.index('B')]} items")
+    return DrawnPair(compared.layer, compared.shape, drawn, count, a_maps, b_maps, ", ".join(notes))
 
 
 # -- saved runs --------------------------------------------------------------------------------------------------

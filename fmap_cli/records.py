@@ -594,7 +594,7 @@ class Side:
 class DrawnPair:
     """The strongest-differing channels of one layer, for the eye: both sides' maps, `[N, H, W]` float32.
 
-    `drawn` holds their indices, strongest first, out of `count`.
+    `drawn` holds their indices, strongest first, out of `count`; `note` says what part of an output that has more.
     """
 
     layer: LayerRef
@@ -603,6 +603,7 @@ class DrawnPair:
     count: int
     a: np.ndarray
     b: np.ndarray
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

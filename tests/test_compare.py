@@ -393,6 +393,32 @@ def test_a_detector_is_compared_layer_by_layer(fmap: Fmap, samples: Path) -> Non
     zero_everywhere(ran)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_an_exported_program_is_the_network_it_was_made_from(fmap: Fmap, samples: Path, workdir: Path) -> None:
+    """What --weights is for A is not asked of a program: its weights are in the file."""
+    from torchvision import models
+
+    torch.manual_seed(5)
+    network = models.resnet18().eval()
+    torch.save(network.state_dict(), workdir / "net.pth")
+    torch.export.save(torch.export.export(network, (torch.zeros(1, 3, 64, 64),)), workdir / "net.pt2")
+    asked = ("compare", samples / "coffee.png", "-m", "resnet18", "-w", "net.pth", "--size", 64)
+    ran = fmap(*asked, "--vs-model", "net.pt2", "--json", "--check")
+    assert ran.code == 0
+    assert {"conv1", "layer3.0.downsample.0", "fc"} <= {row["name"] for row in ran.json["layers"]}
+    assert "layer1.0.add" in ran.json["only_a"]  # torch.export has another name for it
+    assert max(row["relative_l2"] for row in ran.json["layers"]) < 1e-5
+    assert "only A has 9 layers: x, layer1.0.add" in fmap(*asked, "--vs-model", "net.pt2").out
+
+
+@pytest.mark.parametrize(("model", "layer"), [("swin_t", "features.3.1.add"), ("r3d_18", "layer2.0.conv1.0")])
+def test_channels_are_those_of_the_layout(fmap: Fmap, samples: Path, model: str, layer: str) -> None:
+    """Swin's are on the last axis, a clip's before its time: as many as can be correlated."""
+    asked = ("compare", samples / "coffee.png", "-m", model, "-w", "random", "--size", 64, "--vs-seed", 1, "--json")
+    (row,) = fmap(*asked, "-l", layer).json["layers"]
+    assert row["correlated_channels"] == row["shape"][-1 if model == "swin_t" else 1]
+
+
 # -- which layers ------------------------------------------------------------------------------------------------------
 
 
@@ -447,6 +473,7 @@ def test_networks_with_nothing_in_common_are_one_line(fmap: Fmap, tiny: str) -> 
         (("a.fmap", "{photo}"), "a saved run is compared with another one"),
         (("a.fmap",), "a saved run is compared with another one"),
         (("a.fmap", "b.fmap", "--vs-dtype", "float16"), "--vs-dtype is about a pass"),
+        (("a.fmap", "b.fmap", "--model", "resnet18"), "--model is about a pass"),
         (("a.fmap", "b.fmap", "--draw", "conv1", "-o", "x.png"), "saved runs have none"),
         (("{photo}", "--vs-seed", "1", "--draw", "conv1"), "give its file with --out"),
         (("{photo}", "--vs-seed", "1", "--json", "--csv"), "exclude each other"),
@@ -578,6 +605,12 @@ def test_a_figure_shows_the_strongest_channels_of_the_layer_asked_for(fmap: Fmap
     chosen = compare(a, images[0], b, images[1], keep_maps=True).pair
     assert chosen is not None
     assert chosen.layer.name == "features.0.0.conv2d"
+
+
+def test_a_clips_figure_says_which_frame_is_drawn(fmap: Fmap, samples: Path, workdir: Path) -> None:
+    asked = ("compare", samples / "coffee.png", "-m", "r3d_18", "-w", "random", "--size", 64, "--vs-dtype", "bfloat16")
+    assert fmap(*asked, "-o", "clip.svg", "-l", "stem.0").code == 0
+    assert "; frame 9 of 16" in (workdir / "clip.svg").read_text()
 
 
 @pytest.mark.parametrize("name", ["nan", "silent", "three", "plain"])

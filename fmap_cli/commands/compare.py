@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import click
+from click.core import ParameterSource
 
+from ..models import brings_its_weights
 from ..options import (
     DTYPES,
     FileType,
@@ -118,15 +120,16 @@ def command(
     changes = {name.removeprefix("vs_"): options.pop(name) for name in list(options) if name.startswith("vs_")}
     changes = {name: value for name, value in changes.items() if value is not None}
     runs = _are_runs(sources, changes)
+    other = replace(request, **changes)
+    # A program's weights are in its file; any other model of B's gets A's weights, as it gets all else.
+    if "model" in changes and "weights" not in changes and brings_its_weights(other.model):
+        other = replace(other, weights=None)
     _check(runs, out, options["draw"], as_json, as_csv)
     if out is not None:
         from ..export import check_folder
 
         check_folder(out)
-    if runs:
-        comparison = _compare_runs(sources, options)
-    else:
-        comparison = _compare_images(sources, request, replace(request, **changes), out, options)
+    comparison = _compare_runs(sources, options) if runs else _compare_images(sources, request, other, out, options)
     if out is not None:
         from ..export import write_file
         from ..render.compare import comparison_figure
@@ -145,13 +148,17 @@ def _are_runs(sources: tuple[str, ...], changes: dict[str, Any]) -> bool:
     if any(saved):
         if not all(saved) or len(saved) != 2:
             raise click.UsageError("a saved run is compared with another one: give two .fmap files.")
-        if changes:
-            option = f"--vs-{next(iter(changes)).replace('_', '-')}"
+        context = click.get_current_context()
+        about_passes = ["layout", *(field.name for field in fields(ModelRequest))]
+        given = [name for name in about_passes if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        given += [f"vs_{name}" for name in changes]
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
             raise click.UsageError(f"{option} is about a pass over an image, and saved runs are over.")
         return True
     if len(sources) < 2 and not changes:
-        given = "one image makes no two sides" if sources else "nothing to compare"
-        raise click.UsageError(f"{given}: {_WHAT_TO_GIVE}")
+        what = "one image makes no two sides" if sources else "nothing to compare"
+        raise click.UsageError(f"{what}: {_WHAT_TO_GIVE}")
     return False
 
 

@@ -86,7 +86,8 @@ def verdict(comparison: Comparison) -> str:
         return "no layer has the same shape on both sides"
     farthest = _farthest(layers)
     if _identical(comparison):
-        return f"identical: {_all(len(layers))} differ{'s' * (len(layers) == 1)} by exactly zero"
+        both = " that both have" if _has_more(comparison) else ""
+        return f"identical: {_all(len(layers))}{both} differ{'s' * (len(layers) == 1)} by exactly zero"
     name = units.one_line(farthest.layer.name)
     return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({_how_far(farthest)})"
 
@@ -112,6 +113,11 @@ def _identical(comparison: Comparison) -> bool:
         return not any(apart)
 
     return bool(comparison.layers) and all(map(same, comparison.layers))
+
+
+def _has_more(comparison: Comparison) -> bool:
+    """Whether there are layers that could not be compared."""
+    return bool(comparison.only_a or comparison.only_b or comparison.unlike_shapes)
 
 
 def _are(count: int) -> str:
@@ -318,7 +324,7 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     elif first is not None:
         title = f"A and B part at {units.one_line(first.layer.name)}"
     elif _identical(comparison):
-        title = "A and B are identical"
+        title = "A and B are identical" + (" where both can be compared" if _has_more(comparison) else "")
     else:
         title = f"A and B stay together within {comparison.threshold:g}"
     scene.add(Text(_MARGIN, _MARGIN - 6, shorten(title, room, _TITLE_SIZE, bold=True), _TITLE_SIZE, bold=True))
@@ -505,6 +511,7 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
     kind = units.one_line(pair.layer.type_name)
     share = next(each for each in comparison.layers if each.layer.name == pair.layer.name).difference.relative_l2
     words = f"{kind} {units.shape(pair.shape)}, relative L2 {units.number(share)}: {which}"
+    words += f"; {pair.note}" if pair.note else ""
     scene.add(Text(left + after, top + 1, shorten(words, _AREA - after, _TEXT_SIZE - 1), _TEXT_SIZE - 1, GRAY))
     y = top + 34
     count = len(pair.drawn)
