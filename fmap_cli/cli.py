@@ -15,6 +15,7 @@ from .options import report
 
 _COMMANDS = {
     "show": "Draw what chosen layers see in an image.",
+    "stats": "Say what every layer's numbers are, and what is wrong.",
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Sum up each image in one vector, and find like images.",

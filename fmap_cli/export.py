@@ -528,7 +528,7 @@ def stats_document(
     first edge, the last of those above the last. A value on an edge is in the cell further from zero. What does not
     exist is null; a class has the same `layers` as the whole run.
     """
-    from .histograms import BIN_EDGES
+    from .moments import BIN_EDGES
 
     return {
         "schema_version": SCHEMA_VERSION,
@@ -570,7 +570,7 @@ def finding_row(finding: Finding) -> dict[str, Any]:
 
 def _record_entry(record: LayerRecord, *, channels: bool) -> dict[str, Any]:
     """One layer for JSON: its row, its histogram and, if asked for, lists with a number a channel."""
-    from .histograms import whole
+    from .moments import whole
 
     found = record.channels
     one = whole(found).histogram
@@ -592,7 +592,7 @@ _CHANNEL_COUNTS = {"zero": "zeros", "nan": "nan", "inf": "inf"}
 
 def record_row(record: LayerRecord) -> dict[str, Any]:
     """One layer of `fmap stats` for JSON and CSV: all channels of all images taken together."""
-    from .histograms import as_numbers, dead_channels
+    from .moments import as_numbers, dead_channels
 
     layer, stats = record.layer, as_numbers(record.channels)
     return {

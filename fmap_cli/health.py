@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import FmapError
+from .moments import BIN_EDGES, whole
 from .records import ChannelStats, Finding, LayerRecord
-from .stats import BIN_EDGES, whole
 from .units import count, number, percent
 
 Severity = Literal["note", "warning", "error"]
@@ -129,7 +129,7 @@ def findings(layers: Sequence[LayerRecord], images: int, thresholds: Thresholds 
 
     >>> import torch
     >>> from .records import Axes, LayerRef
-    >>> from .stats import channel_stats
+    >>> from fmap_cli.stats import channel_stats
     >>> relu = LayerRef("1", "1", 0, "act", "ReLU", is_module=True)
     >>> stats = channel_stats(torch.tensor([[0.0, 0.0], [0.0, 2.0]]))
     >>> found = findings([LayerRecord(relu, (1, 2, 1, 2), Axes(("B", "C", "H", "W"), ""), "float32", 1, stats)], 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -138,6 +138,32 @@ class Selection:
 def _is_spatial(shape: Sequence[int]) -> bool:
     """Whether a shape is that of a map with more than one cell."""
     return len(shape) >= 4 and shape[-1] * shape[-2] > 1
+
+
+def pick_names(kinds_of: Mapping[str, str], patterns: Sequence[str], kinds: Sequence[str] = ()) -> frozenset[str]:
+    """The names of saved layers (name → kind) that patterns and kinds pick; without patterns all of these kinds.
+
+    Nothing runs, so a pattern is a name or a glob. Raises LayerError for a pattern that picks nothing, or where no
+    layer is left.
+
+    >>> sorted(pick_names({"conv1": "conv", "bn1": "norm", "fc": "linear"}, ["*1"], ["conv"]))
+    ['conv1']
+    """
+    picked = set() if patterns else set(kinds_of)
+    for pattern in patterns:
+        matches = {name for name in kinds_of if name == pattern or fnmatchcase(name, pattern)}
+        if not matches:
+            near = near_names(pattern, list(kinds_of))
+            wish = f"Did you mean {' or '.join(near)}?" if near else "Give a layer's name or a glob ('layer1.*')."
+            raise LayerError(f"no layer {pattern!r} in these runs.", hint=wish)
+        picked |= matches
+    left = frozenset(name for name in picked if not kinds or kinds_of[name] in kinds)
+    if not left:
+        raise LayerError(
+            f"no layer of kind {' or '.join(kinds)} among these.",
+            hint=f"Their kinds are {', '.join(dict.fromkeys(kinds_of.values()))}.",
+        )
+    return left
 
 
 def near_names(name: str, names: Sequence[str], count: int = 3) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .moments import BIN_OF_CODE, BINS, merge
 from .records import Axes, ChannelStats
-from .stats import BIN_OF_CODE, BINS, channel_stats, merge, nothing
+from .stats import channel_stats, nothing
 
 Histogram = Literal["layer", "channel"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from . import stats
+from . import moments
 from .errors import FmapError
 from .export import write_file
 from .records import (
@@ -92,7 +92,7 @@ def _tensors(run: Run) -> dict[str, np.ndarray]:
         "layer": _narrow(np.array(places, np.int64)),
         "images": _narrow(np.array([record.images for record in records], np.int64)),
         "count": _narrow(np.array([record.channels.count for record in records], np.int64)),
-        "histogram_edges": stats.BIN_EDGES,
+        "histogram_edges": moments.BIN_EDGES,
     }
     for name in _FLOATS:
         tensors[name] = _narrow(_joined([getattr(record.channels, name) for record in records], np.float64))
@@ -102,12 +102,12 @@ def _tensors(run: Run) -> dict[str, np.ndarray]:
     for record in records:
         if record.channels.histogram is not None:
             histogram = record.channels.histogram
-            if histogram.shape[1] != stats.BINS:
-                raise ValueError(f"a histogram of {histogram.shape[1]} cells, expected {stats.BINS}")
+            if histogram.shape[1] != moments.BINS:
+                raise ValueError(f"a histogram of {histogram.shape[1]} cells, expected {moments.BINS}")
             full = histogram != 0
             cells.append(np.packbits(full, axis=1, bitorder="little"))
             counts.append(histogram[full])
-    width = -(-stats.BINS // 8)
+    width = -(-moments.BINS // 8)
     tensors["histogram_cells"] = np.concatenate(cells) if cells else np.zeros((0, width), np.uint8)
     tensors["histogram_counts"] = _narrow(_joined(counts, np.int64))
     return tensors
@@ -338,19 +338,19 @@ def _integers(file: Any, name: str, length: int | None) -> np.ndarray:
 def _histograms(path: Path, file: Any, rows: int) -> np.ndarray:
     """All histograms, int64 `[rows, K]`: a bit a cell says which are not zero, and these are counted in order."""
     if not rows:
-        return np.zeros((0, stats.BINS), np.int64)
+        return np.zeros((0, moments.BINS), np.int64)
     edges = _array(file, "histogram_edges", ("F64",), (None,))
-    if not np.array_equal(edges, stats.BIN_EDGES):
+    if not np.array_equal(edges, moments.BIN_EDGES):
         found = len(edges) - 1
-        other = f"{found} cells" if found != stats.BINS else f"{found} cells with other edges"
+        other = f"{found} cells" if found != moments.BINS else f"{found} cells with other edges"
         raise FmapError(
-            f"{path} has histograms of {other}; this fmap's have {stats.BINS}.",
+            f"{path} has histograms of {other}; this fmap's have {moments.BINS}.",
             hint="Read it with the fmap that wrote it, or make the run again.",
         )
-    bits = _array(file, "histogram_cells", ("U8",), (rows, -(-stats.BINS // 8)))
-    full = np.unpackbits(bits, axis=1, count=stats.BINS, bitorder="little").view(bool)
+    bits = _array(file, "histogram_cells", ("U8",), (rows, -(-moments.BINS // 8)))
+    full = np.unpackbits(bits, axis=1, count=moments.BINS, bitorder="little").view(bool)
     counts = _integers(file, "histogram_counts", int(full.sum()))
-    histograms = np.zeros((rows, stats.BINS), np.int64)
+    histograms = np.zeros((rows, moments.BINS), np.int64)
     histograms[full] = counts
     return histograms
 
@@ -495,17 +495,19 @@ def _failure(content: object) -> tuple[str, str]:
 # -- merging -----------------------------------------------------------------------------------------------------
 
 
-def merge_runs(runs: Sequence[tuple[str, Run]]) -> Run:
+def merge_runs(runs: Sequence[tuple[str, Run]], *, disjoint: bool = False) -> Run:
     """All runs, each with a name for messages, as one: the record of one run over all their images.
 
     Layers stand in the first run's order, and what there can be only one of (the weights' name, a layer's shape) is
     the first's. One run alone is returned as it is. Raises FmapError for runs that are unlike, and for images that
-    would be counted twice: a run that is given again, or another state of an unfinished one.
+    would be counted twice: a run that is given again, or another state of an unfinished one. That is not asked where
+    the caller knows the images to be `disjoint`.
     """
     whole = runs[0][1]
     if len(runs) == 1:
         return whole
-    _check_counted_once(runs)
+    if not disjoint:
+        _check_counted_once(runs)
     # "Alike" is not transitive where a digest or all layers are absent: the first run that has them is held against
     # those that follow, too.
     held = [runs[0]]
@@ -655,7 +657,7 @@ def _merged_layers(
 
 
 def _merged_records(first: LayerRecord, second: LayerRecord) -> LayerRecord:
-    channels = stats.merge(first.channels, second.channels)
+    channels = moments.merge(first.channels, second.channels)
     if not (first.images and second.images):  # one has seen nothing and knows nothing of shapes
         known = first if first.images else second
         return replace(known, channels=channels)

@@ -1,7 +1,7 @@
-"""Moments, extremes, counts and histograms of a layer's output, and how those of two runs become one.
+"""Tensors to records: moments, extremes, counts and histograms of their channels, in float64.
 
-`channel_stats` takes tensors of any kind on any device, a piece at a time, in float64. `reduce` does the same
-for float32 on the CPU at the speed of memory.
+`channel_stats` takes tensors of any kind on any device, a piece at a time. `reduce` does the same for float32 on the
+CPU at the speed of memory.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .histograms import BIN_EDGES as BIN_EDGES  # for those who have the tensors at hand
-from .histograms import BIN_OF_CODE, BINS, as_numbers
-from .histograms import whole as whole
+from .moments import BIN_OF_CODE, BINS, as_numbers, merge
 from .records import ChannelStats, LayerStats
 
 if TYPE_CHECKING:
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 """How many values are turned into float64 at once."""
-
-
-# -- tensors to records ------------------------------------------------------------------------------------------
 
 
 def channel_stats(values: Tensor, histogram: str | None = None, step: int = 1) -> ChannelStats:
@@ -103,45 +98,3 @@ def layer_stats(output: Tensor) -> LayerStats:
     LayerStats(count=4, mean=1.0, std=1.0, min=0.0, max=2.0, zero_fraction=0.25, nan=0, inf=1)
     """
     return as_numbers(channel_stats(output.reshape(1, -1)))
-
-
-# -- records -----------------------------------------------------------------------------------------------------
-
-
-def merge(first: ChannelStats, second: ChannelStats) -> ChannelStats:
-    """The record of both runs' values: the same as one run over all of them, to the rounding of float64.
-
-    Means and sums of squares go by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
-    sample variances" (1979), equations 2.1. A histogram that only one has, or that one has by channel and the other for
-    all together, is the coarser of the two.
-
-    >>> halves = [channel_stats(torch.tensor([values])) for values in ([0.0, 1.0], [2.0, 6.0])]
-    >>> both = merge(*halves)
-    >>> both.count, both.mean.tolist(), both.max.tolist(), both.zeros.tolist()
-    (4, [2.25], [6.0], [1])
-    """
-    counted, added = first.finite, second.finite
-    total = counted + added
-    with np.errstate(invalid="ignore"):
-        share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
-        delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
-        mean = np.where(counted > 0, first.mean + delta * share, second.mean)
-    return ChannelStats(
-        count=first.count + second.count,
-        mean=mean,
-        m2=first.m2 + second.m2 + delta * delta * counted * share,
-        min=np.fmin(first.min, second.min),
-        max=np.fmax(first.max, second.max),
-        zeros=first.zeros + second.zeros,
-        nan=first.nan + second.nan,
-        inf=first.inf + second.inf,
-        histogram=_added(first.histogram, second.histogram),
-    )
-
-
-def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    if first is None or second is None:
-        return None
-    if len(first) != len(second):
-        first, second = first.sum(0, keepdims=True), second.sum(0, keepdims=True)
-    return first + second

@@ -22,17 +22,17 @@ ALLOWED: dict[str, str] = {
     "frameworks": "",
     "grid": "",
     "blank": "",
-    "histograms": "records",
+    "moments": "records",
     # One thing each.
     "kinds": "records",
     "layers": "errors kinds records",
     "capture": "kinds records",
     "axes": "capture errors records",
     "kernels": "",
-    "reduce": "kernels records stats",
-    "stats": "histograms records",
-    "health": "errors records stats units",
-    "runs": "errors export records stats",
+    "reduce": "kernels moments records stats",
+    "stats": "moments records",
+    "health": "errors moments records units",
+    "runs": "errors export moments records",
     "answers": "records",
     "compare": "records",
     "costs": "capture records",
@@ -41,17 +41,22 @@ ALLOWED: dict[str, str] = {
     "sources": "errors",
     "images": "errors frameworks records",
     "models": "errors frameworks records",
-    "export": "errors histograms records",
-    "render": "errors grid histograms records units",
+    "export": "errors moments records",
+    "render": "errors grid moments records units",
     # What puts them together.
     "session": (
         "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats"
     ),
     "pairs": "axes capture compare errors layers records session",
+    "gather": "capture errors images layers moments records reduce session",
+    "shards": "errors records runs",
+    "interrupts": "",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
-    "commands": "errors export many models options pairs records render runs session units",
+    "commands": (
+        "errors export gather health interrupts layers many models options pairs records render runs session shards units"
+    ),
     "cli": "commands errors options",
     "__main__": "cli",
     "__init__": "",
@@ -65,6 +70,10 @@ SHARED_BY_ANALYSES = {("embed", "answers"): {"plain"}}
 
 # Importing these brings in no torch: `--help` is quick, and tables and files need none.
 LIGHT = {
+    "health",
+    "interrupts",
+    "runs",
+    "shards",
     "__init__",
     "__main__",
     "cli",
@@ -73,7 +82,7 @@ LIGHT = {
     "export",
     "frameworks",
     "grid",
-    "histograms",
+    "moments",
     "images",
     "kinds",
     "layers",

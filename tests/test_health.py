@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fmap_cli.errors import FmapError
 from fmap_cli.health import Thresholds, findings, reaches
 from fmap_cli.images import sample_path
+from fmap_cli.moments import merge
 from fmap_cli.records import (
     Axes,
     Finding,
@@ -24,7 +25,7 @@ from fmap_cli.records import (
     Preprocessing,
 )
 from fmap_cli.session import Session, open_session, read_image, run
-from fmap_cli.stats import channel_stats, merge
+from fmap_cli.stats import channel_stats
 
 DEFAULT = Thresholds()
 AXES = Axes(("B", "C", "H", "W"), "said")

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from fmap_cli import kernels
 from fmap_cli import reduce as reduce_room
+from fmap_cli.moments import BIN_EDGES, BINS
 from fmap_cli.records import Axes, ChannelStats
 from fmap_cli.reduce import HISTOGRAM_STEP, channel_axes, reduce
-from fmap_cli.stats import BIN_EDGES, BINS, channel_stats
+from fmap_cli.stats import channel_stats
 
 NCHW = Axes(("B", "C", "H", "W"), "said")
 EXACT = ("min", "max", "zeros", "nan", "inf", "finite")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
-from fmap_cli import runs, stats
+from fmap_cli import moments, runs, stats
 from fmap_cli.errors import FmapError, OutputError
 from fmap_cli.records import Axes, ChannelStats, ClassRun, LayerRecord, LayerRef, Progress, Run, RunOrigin
 from fmap_cli.runs import check_mergeable, load_run, merge_runs, notes, save_run
@@ -103,7 +103,7 @@ def unlike(first: Run, second: Run, *words: str) -> None:
 # Any text, with the low surrogates that stand for a file name's undecodable bytes.
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))
 numbers = st.integers(0, 2**53 - 1)
-moments = st.floats(width=64) | st.floats(width=32) | st.sampled_from([math.nan, math.inf, -0.0])
+a_moment = st.floats(width=64) | st.floats(width=32) | st.sampled_from([math.nan, math.inf, -0.0])
 
 
 @st.composite
@@ -113,15 +113,15 @@ def channel_records(draw: st.DrawFn) -> ChannelStats:
     rows = draw(st.sampled_from([None, 1, channels]))
     histogram = None
     if rows is not None:
-        histogram = np.zeros((rows, stats.BINS), np.int64)
+        histogram = np.zeros((rows, moments.BINS), np.int64)
         for row, cell, value in draw(
-            st.lists(st.tuples(st.integers(0, 3), st.integers(0, stats.BINS - 1), numbers), max_size=9)
+            st.lists(st.tuples(st.integers(0, 3), st.integers(0, moments.BINS - 1), numbers), max_size=9)
         ):
             if row < rows:
                 histogram[row, cell] = value
     return ChannelStats(
         count,
-        **{name: draw(arrays(np.float64, channels, elements=moments)) for name in ("mean", "m2", "min", "max")},
+        **{name: draw(arrays(np.float64, channels, elements=a_moment)) for name in ("mean", "m2", "min", "max")},
         **{
             name: draw(arrays(np.int64, channels, elements=st.integers(0, count // 3)))
             for name in ("zeros", "nan", "inf")
@@ -478,11 +478,11 @@ def test_bytes_changed_at_random_never_crash(saved: Path) -> None:
 def test_histograms_of_other_cells(saved: Path) -> None:
     original = saved.read_bytes()
     rewritten(saved, histogram_edges=np.linspace(-1, 1, 101), histogram_cells=np.zeros((8, 13), np.uint8))
-    error = refused(saved, f"has histograms of 100 cells; this fmap's have {stats.BINS}")
+    error = refused(saved, f"has histograms of 100 cells; this fmap's have {moments.BINS}")
     assert error.hint is not None
     saved.write_bytes(original)
-    rewritten(saved, histogram_edges=stats.BIN_EDGES * 2)
-    refused(saved, f"has histograms of {stats.BINS} cells with other edges")
+    rewritten(saved, histogram_edges=moments.BIN_EDGES * 2)
+    refused(saved, f"has histograms of {moments.BINS} cells with other edges")
 
 
 def test_a_run_without_histograms_does_not_depend_on_the_cells(tmp_path: Path) -> None:
@@ -742,7 +742,7 @@ def test_the_page_names_every_tensor_and_every_field(saved: Path) -> None:
     missing = sorted(name for name in names if f"`{name}`" not in PAGE)
     assert not missing
     assert f"version {runs.VERSION}" in PAGE
-    assert f"K = {stats.BINS}" in PAGE
+    assert f"K = {moments.BINS}" in PAGE
 
 
 def test_reading_and_merging_runs_need_no_model() -> None:

@@ -13,7 +13,7 @@ import pytest
 from small_runs import FINDINGS, INF, NAN, odd_run, record, run_of
 
 from fmap_cli.export import dumps, stats_csv, stats_document
-from fmap_cli.histograms import BINS, as_numbers, dead_channels
+from fmap_cli.moments import BINS, as_numbers, dead_channels
 from fmap_cli.records import ClassRun, Progress, Run
 
 

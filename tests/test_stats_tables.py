@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from small_runs import FINDINGS, INF, NAN, normal, odd_run, record, run_of
 
 from fmap_cli import units
-from fmap_cli.histograms import as_numbers
+from fmap_cli.moments import as_numbers
 from fmap_cli.records import ClassRun, Finding, Progress
 from fmap_cli.render import stats
 from fmap_cli.render.stats import CHANNEL_COLUMNS, print_channels, print_classes, print_run, spark

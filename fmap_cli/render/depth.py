@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import units
-from ..histograms import as_numbers, dead_channels, quantiles
+from ..moments import as_numbers, dead_channels, quantiles
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Scene, Text, shorten, text_width
 
 if TYPE_CHECKING:

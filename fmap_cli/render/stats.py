@@ -15,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from .. import units
-from ..histograms import BIN_EDGES, BINS, as_numbers, dead_channels, spread
+from ..moments import BIN_EDGES, BINS, as_numbers, dead_channels, spread
 from .table import console
 
 if TYPE_CHECKING:

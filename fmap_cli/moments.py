@@ -1,6 +1,6 @@
-"""The cells of histograms, and the channels of a record taken together: all of it by NumPy alone.
+"""Records of channels: merging two, taking all channels together, the cells of histograms. All of it by NumPy alone.
 
-What shows a record needs no torch for it.
+What merges or shows records needs no torch for it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,48 @@ BIN_OF_CODE = _bins_of_codes()
 """The cell of each value of a float32's upper 12 bits, uint16 `[4096]`; `BINS` for NaN and infinity."""
 
 
-# -- the channels of a record taken together ---------------------------------------------------------------------
+# -- records -----------------------------------------------------------------------------------------------------
+
+
+def merge(first: ChannelStats, second: ChannelStats) -> ChannelStats:
+    """The record of both runs' values: the same as one run over all of them, to the rounding of float64.
+
+    Means and sums of squares go by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), equations 2.1. A histogram that only one has, or that one has by channel and the other for
+    all together, is the coarser of the two.
+
+    >>> none = np.array([0])
+    >>> zero_and_one = ChannelStats(2, *np.array([[0.5], [0.5], [0.0], [1.0]]), np.array([1]), none, none)
+    >>> two_and_six = ChannelStats(2, *np.array([[4.0], [8.0], [2.0], [6.0]]), none, none, none)
+    >>> both = merge(zero_and_one, two_and_six)
+    >>> both.count, both.mean.tolist(), both.m2.tolist(), both.max.tolist(), both.zeros.tolist()
+    (4, [2.25], [20.75], [6.0], [1])
+    """
+    counted, added = first.finite, second.finite
+    total = counted + added
+    with np.errstate(invalid="ignore"):
+        share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
+        delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
+        mean = np.where(counted > 0, first.mean + delta * share, second.mean)
+    return ChannelStats(
+        count=first.count + second.count,
+        mean=mean,
+        m2=first.m2 + second.m2 + delta * delta * counted * share,
+        min=np.fmin(first.min, second.min),
+        max=np.fmax(first.max, second.max),
+        zeros=first.zeros + second.zeros,
+        nan=first.nan + second.nan,
+        inf=first.inf + second.inf,
+        histogram=_added(first.histogram, second.histogram),
+    )
+
+
+def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    if first is None or second is None:
+        return None
+    if len(first) != len(second):
+        first, second = first.sum(0, keepdims=True), second.sum(0, keepdims=True)
+    return first + second
 
 
 def whole(channels: ChannelStats) -> ChannelStats:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_runs import NAN, normal, record
 
-from fmap_cli.histograms import dead_channels, quantiles, spread
+from fmap_cli.moments import dead_channels, quantiles, spread
 from fmap_cli.stats import channel_stats
 
 FRACTIONS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)

@@ -1,0 +1,384 @@
+"""`fmap stats`: what every layer's numbers say, over one image or a million."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from ..errors import FmapError
+from ..options import FileType, FiniteRange, json_option, model_options, remark
+from ..records import Finding, LayerKind, LayerRecord, ModelRequest, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..shards import Team
+
+_FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
+_TOP = 50
+FOUND = 3
+"""The exit code of `--check` where there is a finding at or above `--fail-on`."""
+
+
+@click.command("stats")
+@click.argument("images", nargs=-1, metavar="[IMAGE|DIR|RUN.fmap...]")
+@click.option(
+    "--layer",
+    "-l",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: every layer]",
+)
+@click.option(
+    "--kind",
+    "-k",
+    "kinds",
+    multiple=True,
+    type=click.Choice(get_args(LayerKind)),
+    help="Only layers of this kind. Repeatable.",
+)
+@click.option("--per-channel", is_flag=True, help="A row a channel instead of a row a layer.")
+@click.option("--sort", type=click.Choice(_COLUMNS), help="Sort the channels by this.  [default: layer]")
+@click.option("--reverse", is_flag=True, help="Sort the other way round: numbers from the smallest on.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Show so many channels.  [default: {_TOP}]",
+)
+@click.option("--by-class", is_flag=True, help="A row a class: classes are the folders in DIR.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many images.")
+@click.option("--shuffle", is_flag=True, help="Take the images in an order drawn with --seed.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images at once.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Processes that read images.  [default: one a core, at most 8; 0 for few images]",
+)
+@click.option("--save", type=FileType((".fmap",)), metavar="RUN.fmap", help="Keep the numbers, to show or merge later.")
+@click.option("--load", is_flag=True, help="The arguments are saved runs: show them, several as one.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
+@click.option(
+    "--checkpoint-every",
+    type=FiniteRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often a run notes down how far it is.",
+)
+@click.option("--check", is_flag=True, help=f"Exit with {FOUND} where there is a finding as grave as --fail-on.")
+@click.option("--fail-on", type=click.Choice(["warning", "error"]), default="warning", show_default=True)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a threshold of the findings; docs/health.md names them. Repeatable.",
+)
+@click.option(
+    "--out",
+    "-o",
+    type=FileType(_FIGURES),
+    metavar="FILE",
+    help="Draw the distributions through depth: .png, .jpg, .webp, .pdf or .svg.",
+)
+@model_options
+@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
+def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_csv: bool, **options: Any) -> int:
+    """Say what every layer's numbers are, and what is wrong with them.
+
+    Mean, standard deviation, extremes, zeros and distribution of each layer's output, over one image, a folder or
+    saved runs; then findings in words: dead channels, saturation, NaN, what float16 would lose. Without an image, the
+    bundled sample. An IMAGE may be a pattern, an .npy array, or - for standard input.
+
+    \b
+      fmap stats
+      fmap stats sample_images --kind conv -o depth.png
+      fmap stats photos --save run.fmap        (then: fmap stats --load run.fmap)
+      torchrun --nproc-per-node 2 -m fmap_cli stats photos
+    """
+    _refuse_contradictions(images, as_json, as_csv, options)
+    from ..export import check_folder
+    from ..health import Thresholds, findings, reaches
+
+    thresholds = Thresholds.with_changes(options["thresholds"])
+    for path in (options["out"], options["save"]):
+        if path is not None:
+            check_folder(path)
+    exit_code = 0
+    if options["load"]:
+        run = _loaded(images)
+    else:
+        gathered, exit_code = _gathered(images, request, options)
+        if gathered is None:  # another process of the team speaks for all
+            return exit_code
+        run = gathered
+    shown = _shown(run, options)
+    found = findings(run.layers, run.images, thresholds)
+    files = _write(run, found, shown, options)
+    _print(run, found, shown, files, as_json, as_csv, options)
+    if exit_code == 0 and options["check"] and reaches(found, options["fail_on"]):
+        return FOUND
+    return exit_code
+
+
+def _refuse_contradictions(images: Sequence[str], as_json: bool, as_csv: bool, options: dict[str, Any]) -> None:
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    if options["per_channel"] and options["by_class"]:
+        raise click.UsageError("--per-channel and --by-class exclude each other.")
+    for name in ("sort", "top", "reverse"):
+        if options[name] and not options["per_channel"]:
+            raise click.UsageError(f"--{name} is about channels: give --per-channel, too.")
+    if options["load"]:
+        for name in ("by_class", "shuffle", "resume", "limit"):
+            if options[name] and name != "by_class":
+                raise click.UsageError(f"--load shows runs that are over: --{name} says nothing about them.")
+        if not images:
+            raise click.UsageError("--load takes saved runs: fmap stats --load run.fmap.")
+    elif any(image.lower().endswith(".fmap") for image in images):
+        raise click.UsageError("a .fmap file is a saved run: give --load to show it.")
+
+
+# -- where the numbers come from ---------------------------------------------------------------------------------
+
+
+def _loaded(arguments: Sequence[str]) -> Run:
+    """The saved runs as one."""
+    from ..runs import load_run, merge_runs, notes
+
+    runs = [(argument, load_run(Path(argument))) for argument in arguments]
+    for name, run in runs:
+        for note in notes(name, run):
+            remark(note)
+    return merge_runs(runs)
+
+
+def _gathered(images: Sequence[str], request: ModelRequest, options: dict[str, Any]) -> tuple[Run | None, int]:
+    """The run over the images, by this process alone or by its team; and the exit code if it was stopped."""
+    from ..gather import Gathering, origin_of, plan_run, statistics
+    from ..interrupts import stoppable
+    from ..session import open_session
+    from ..shards import any_of, device_of, find_team, meeting, merged
+
+    team = find_team()
+    say = remark if team.leads else _silently
+    session = open_session(replace(request, device=device_of(team, request.device)), say)
+    with meeting(team):
+        plan = plan_run(
+            session,
+            images,
+            limit=options["limit"],
+            shuffle_seed=request.seed if options["shuffle"] else None,
+            by_class=options["by_class"],
+            rank=team.rank,
+            ranks=team.ranks,
+        )
+        long = len(plan.entries) > options["batch"] or team.ranks > 1
+        origin = origin_of(session, digest=long or options["save"] is not None)
+        notebook = _Notebook(options["save"], plan.digest, origin, team, options)
+        earlier = notebook.read(plan.digest, origin, say) if options["resume"] else None
+        gathering = Gathering(
+            session,
+            patterns=options["patterns"],
+            kinds=options["kinds"],
+            histogram="channel" if options["per_channel"] else "layer",
+            earlier=earlier,
+        )
+        start = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
+        with stoppable() as wish, _progress(len(plan.entries), start, team) as advanced:
+            run = statistics(
+                session,
+                plan,
+                gathering,
+                origin,
+                batch=options["batch"],
+                say=say,
+                workers=options["workers"],
+                layout=options["layout"],
+                earlier=earlier,
+                advanced=advanced,
+                stop=wish,
+                checkpoint=notebook.write,
+                checkpoint_seconds=options["checkpoint_every"],
+            )
+        unfinished = run.progress is not None and run.progress.done < run.progress.total
+        if unfinished and long:
+            notebook.write(run)
+        stopped = any_of(team, unfinished)
+        run_of_all = merged(team, run)
+        if run_of_all is None:
+            if not stopped:
+                notebook.discard()
+            return None, wish.exit_code
+        if not run_of_all.images:
+            _raise_all_failed(run_of_all)
+        if stopped:
+            known = sum(1 for _ in run_of_all.layers) and run_of_all.images
+            where = f"; noted in {notebook.path}" if notebook.path.exists() else ""
+            remark(f"stopped after {known} images{where}. The same command with --resume goes on.")
+            return run_of_all, wish.exit_code or 1
+        if options["save"] is not None:
+            from ..runs import save_run
+
+            save_run(options["save"], run_of_all)
+        notebook.discard()
+        return run_of_all, 0
+
+
+def _silently(_sentence: str) -> None:
+    pass
+
+
+def _raise_all_failed(run: Run) -> None:
+    if not run.failures:
+        raise FmapError("there is no image among these to count.", hint="Check the arguments and --limit.")
+    name, reason = run.failures[0]
+    if len(run.failures) == 1:
+        raise FmapError(reason)
+    raise FmapError(
+        f"none of the {len(run.failures)} images could be read.", hint=f"The first of them, {name}: {reason}"
+    )
+
+
+class _Notebook:
+    """Where a run notes down how far it is: beside the file it will be saved in, or in the user's cache."""
+
+    def __init__(self, save: Path | None, digest: str, origin: Any, team: Team, options: dict[str, Any]) -> None:
+        self.team = team
+        part = f".{team.rank + 1}-of-{team.ranks}" if team.ranks > 1 else ""
+        if save is not None:
+            self.path = save.with_name(f"{save.name}{part}.part")
+        else:
+            import hashlib
+
+            what = (digest, origin, options["patterns"], options["kinds"], options["per_channel"], options["by_class"])
+            name = hashlib.sha256(repr(what).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+            self.path = _cache() / f"{name}{part}.part"
+
+    def read(self, digest: str, origin: Any, say: Callable[[str], None]) -> Run | None:
+        """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
+        from ..runs import check_mergeable, load_run
+
+        if not self.path.exists():
+            say(f"there is no run to go on with ({self.path} is not there): starting with the first image.")
+            return None
+        run = load_run(self.path)
+        check_mergeable((str(self.path), run), ("this run", Run(origin, (), 0, ())))
+        at = run.progress
+        if at is None or (at.digest, at.rank, at.ranks) != (digest, self.team.rank, self.team.ranks):
+            raise FmapError(
+                f"{self.path} is of another list of images than the arguments name now.",
+                hint="Images may have been added or removed, or the options differ. Without --resume it starts anew.",
+            )
+        say(f"going on after {at.done} of {at.total} images ({self.path}).")
+        return run
+
+    def write(self, run: Run) -> None:
+        from ..export import make_directory
+        from ..runs import save_run
+
+        make_directory(self.path.parent)
+        save_run(self.path, run)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _cache() -> Path:
+    import os
+
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fmap" / "runs"
+
+
+@contextmanager
+def _progress(total: int, start: int, team: Team) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and time left on stderr, where that is a terminal and there is something to wait for."""
+    from ..render.table import console
+
+    out = console(stderr=True)
+    if total < 2 or not out.is_terminal or not team.leads:
+        yield lambda done, failed: None
+        return
+    from ..render.progress import progress_bar
+
+    with progress_bar(out, total, start) as advanced:
+        yield advanced
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------
+
+
+def _shown(run: Run, options: dict[str, Any]) -> list[LayerRecord]:
+    """The layers to show: those asked for; else all that put out a tensor of their own."""
+    if options["patterns"] and not options["load"]:
+        return list(run.layers)  # no others were counted
+    from ..layers import pick_names
+
+    whole = [each for each in run.layers if each.same_as is None or options["patterns"]]
+    names = pick_names({each.layer.name: each.layer.kind for each in whole}, options["patterns"], options["kinds"])
+    return [each for each in whole if each.layer.name in names]
+
+
+def _write(run: Run, found: Sequence[Finding], shown: Sequence[LayerRecord], options: dict[str, Any]) -> list[str]:
+    files = []
+    if options["out"] is not None:
+        from ..export import write_file
+        from ..render.depth import lay_out_depth
+        from ..render.files import write_scene
+
+        out: Path = options["out"]
+        scene = lay_out_depth(run, found, shown)
+        write_file(out, lambda file: write_scene(scene, file, out.suffix.lower()))
+        files.append(str(out))
+    if options["save"] is not None:
+        if options["load"]:
+            from ..runs import save_run
+
+            save_run(options["save"], run)
+        if options["save"].exists():
+            files.append(str(options["save"]))
+    return files
+
+
+def _print(
+    run: Run,
+    found: Sequence[Finding],
+    shown: Sequence[LayerRecord],
+    files: Sequence[str],
+    as_json: bool,
+    as_csv: bool,
+    options: dict[str, Any],
+) -> None:
+    only = replace(run, layers=tuple(shown))
+    if as_json:
+        from ..export import dumps, stats_document
+
+        click.echo(dumps(stats_document(only, found, channels=options["per_channel"], files=files)))
+    elif as_csv:
+        from ..export import stats_csv
+
+        click.echo(stats_csv(only, channels=options["per_channel"]), nl=False)
+    elif options["per_channel"]:
+        from ..render.stats import print_channels
+
+        sort, top = options["sort"] or "layer", options["top"] or _TOP
+        print_channels(run, shown, sort=sort, reverse=options["reverse"], top=top, written=files)
+    elif options["by_class"]:
+        from ..render.stats import print_classes
+
+        print_classes(run, shown, written=files)
+    else:
+        from ..render.stats import print_run
+
+        print_run(run, found, shown=shown, written=files)

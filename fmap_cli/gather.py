@@ -1,0 +1,500 @@
+"""Any number of images through one session, into records that merge: what `fmap stats` counts.
+
+A run is a list of images in a fixed order, cut into batches at fixed places. So what has been done is one number, and
+a run that goes on from there gives the same result, to the last bit, as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .capture import Sink
+from .errors import FmapError, ImageError, LayerError, ModelError
+from .images import load_image
+from .layers import Selection
+from .moments import merge, whole
+from .records import ClassRun, ImageInput, LayerRecord, LayerRef, Preprocessing, Progress, Run, RunOrigin
+from .reduce import Histogram, reduce
+from .session import Session, axes_of, groups, measure_axes, read_image, run
+
+Say = Callable[[str], None]
+Entry = str | Sequence[str] | None
+"""What one item of a run is read from: a path, several that belong together, or None for the bundled sample."""
+
+_WORTH_WORKERS = 32
+"""From so many images on, starting processes that read them takes less time than it saves."""
+
+
+# -- which images ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The images of a run in their order, and the class of each where classes are told apart.
+
+    With several processes this is the `rank`-th of `ranks` parts of the list. `digest` is of the part.
+    """
+
+    sources: tuple[str, ...]
+    entries: Sequence[Entry]
+    classes: Sequence[str] | None
+    digest: str
+    rank: int = 0
+    ranks: int = 1
+
+
+def plan_run(
+    session: Session,
+    arguments: Sequence[str],
+    *,
+    limit: int | None = None,
+    shuffle_seed: int | None = None,
+    by_class: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Plan:
+    """The images that the arguments name, shuffled and cut as asked for; of those every `ranks`-th from `rank` on.
+
+    A class is the first folder below the folder named (`val/cat/1.jpg` of `val` is a `cat`); images directly in it are
+    of the class of its name. Raises ImageError where there are none, or no folder to tell classes by.
+    """
+    entries: list[Entry]
+    classes: list[str] | None = None
+    if by_class:
+        if session.model.input_kind not in ("image", "images"):
+            raise ImageError(f"--by-class is for single images, and {session.model.name} takes more than one at once.")
+        folders = [argument for argument in arguments if Path(argument).is_dir()]
+        if not folders or len(folders) < len(arguments):
+            raise ImageError(
+                "--by-class tells classes by folder: give a folder with a folder for each class.",
+                hint="For example: fmap stats photos --by-class, with photos/cat/1.jpg and photos/dog/7.jpg.",
+            )
+        entries, classes = [], []
+        for folder in folders:
+            found = [str(each) for each in groups(session, [folder])]
+            entries += found
+            classes += [_class_of(path, folder) for path in found]
+    else:
+        entries = groups(session, arguments)
+    order = range(len(entries))
+    if shuffle_seed is not None:
+        order = random.Random(shuffle_seed).sample(order, len(order))  # type: ignore[assignment]
+    order = order[:limit][rank::ranks]
+    entries = [entries[at] for at in order]
+    classes = None if classes is None else [classes[at] for at in order]
+    digest = hashlib.sha256("\0".join(map(repr, entries)).encode("utf-8", "backslashreplace")).hexdigest()
+    return Plan(tuple(arguments), entries, classes, digest, rank, ranks)
+
+
+def _class_of(path: str, folder: str) -> str:
+    parts = Path(path).relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else Path(folder).resolve().name
+
+
+def origin_of(session: Session, *, digest: bool) -> RunOrigin:
+    """Which network this is; `digest` also reads all its weights, about a second for each GB."""
+    model = session.model
+    hashed = hashlib.blake2b(digest_size=16)
+    for name, value in model.module.state_dict().items() if digest else ():
+        if isinstance(value, Tensor):
+            hashed.update(name.encode())
+            hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return RunOrigin(
+        model=model.name,
+        weights=model.weights,
+        digest=hashed.hexdigest() if digest else "",
+        dtype=str(session.dtype).removeprefix("torch."),
+        input=in_words(model.preprocessing),
+    )
+
+
+def in_words(preprocessing: Preprocessing) -> str:
+    """What happens to a picture before the network sees it.
+
+    >>> in_words(Preprocessing(resize=256, crop=(224, 224)))
+    'resize 256 bilinear, crop 224 × 224, mean 0.485 0.456 0.406, std 0.229 0.224 0.225'
+    """
+    steps = []
+    if preprocessing.resize is not None:
+        size = preprocessing.resize
+        text = f"{size}" if isinstance(size, int) else f"{size[0]} × {size[1]}"
+        steps.append(
+            f"resize {text} {preprocessing.interpolation}{'' if preprocessing.antialias else ' (no antialias)'}"
+        )
+    if preprocessing.crop is not None:
+        steps.append(f"crop {preprocessing.crop[0]} × {preprocessing.crop[1]}")
+    if preprocessing.multiple_of > 1:
+        steps.append(f"to a multiple of {preprocessing.multiple_of}")
+    for name in ("mean", "std"):
+        steps.append(f"{name} {' '.join(f'{value:g}' for value in getattr(preprocessing, name))}")
+    if preprocessing.channels != 3:
+        steps.append(f"{preprocessing.channels} channels")
+    return ", ".join(steps)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What became of one batch of the list: the images read, each with its place in the list, and those that failed."""
+
+    stop: int
+    images: list[tuple[int, ImageInput]]
+    failures: list[tuple[str, FmapError]]
+
+
+class _Decoder(Dataset[Any]):
+    """Reads batches of images in a process of its own.
+
+    Pixels travel as NumPy arrays through a pipe: torch's way through shared memory fails where there is little of it,
+    as in most containers.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, layout: str | None) -> None:
+        self.preprocessing = preprocessing
+        self.layout = layout
+
+    def __getitem__(self, batch: tuple[int, list[str]]) -> Any:
+        first, paths = batch
+        read: list[tuple[int, str, Any, tuple[str, ...], Any]] = []
+        for at, path in enumerate(paths, start=first):
+            try:
+                image = load_image(path, self.preprocessing, layout=self.layout)
+                read.append((at, path, image.tensor.numpy(), image.notes, None))
+            except ImageError as error:
+                read.append((at, path, None, (), (error.message, error.hint)))
+        return first + len(paths), read
+
+
+def _ignore_interrupt(_worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the first one decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _read(
+    session: Session, plan: Plan, first: int, size: int, workers: int | None, layout: str | None, say: Say
+) -> Iterator[_Read]:
+    """The images from place `first` on, batch by batch."""
+    edges = [*range(first, len(plan.entries), size), len(plan.entries)]
+    by_path = session.model.input_kind in ("image", "images") and all(_is_path(each) for each in plan.entries)
+    if workers is None:
+        workers = _default_workers() if len(plan.entries) - first >= _WORTH_WORKERS else 0
+    if workers and by_path:
+        yield from _read_by_workers(session, plan, edges, workers, layout, say)
+        return
+    for start, stop in pairwise(edges):
+        images: list[tuple[int, ImageInput]] = []
+        failures: list[tuple[str, FmapError]] = []
+        for at in range(start, stop):
+            entry = plan.entries[at]
+            try:
+                images.append((at, read_image(session, entry, say, layout)))
+            except ImageError as error:
+                failures.append((name_of(entry), error))
+        yield _Read(stop, images, failures)
+
+
+def _is_path(entry: Entry) -> bool:
+    return isinstance(entry, str) and entry != "-"
+
+
+def _default_workers() -> int:
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def _read_by_workers(
+    session: Session, plan: Plan, edges: Sequence[int], workers: int, layout: str | None, say: Say
+) -> Iterator[_Read]:
+    batches = ((start, list(plan.entries[start:stop])) for start, stop in pairwise(edges))
+    loader = DataLoader(
+        _Decoder(session.model.preprocessing, layout),
+        sampler=batches,
+        batch_size=None,
+        num_workers=min(workers, len(edges) - 1),
+        worker_init_fn=_ignore_interrupt,
+        collate_fn=_as_it_is,
+    )
+    try:
+        for stop, read in loader:
+            images: list[tuple[int, ImageInput]] = []
+            failures: list[tuple[str, FmapError]] = []
+            for at, path, array, notes, error in read:
+                if error is not None:
+                    failures.append((path, ImageError(error[0], hint=error[1])))
+                    continue
+                for note in notes:
+                    say(f"{path}: {note}")
+                images.append((at, ImageInput(path, "", _NO_PIXELS, torch.from_numpy(array), notes)))
+            yield _Read(stop, images, failures)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise FmapError(
+            f"a process that reads images ended: {str(error).splitlines()[0]}",
+            hint="It may have run out of memory: try --workers 1, or 0 to read without processes.",
+        ) from error
+
+
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def name_of(entry: Entry) -> str:
+    """What to call an image that could not be read."""
+    if entry is None:
+        return "bundled sample"
+    return entry if isinstance(entry, str) else " ".join(entry)
+
+
+# -- counting ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one class, or of all images where none are told apart."""
+
+    images: int
+    layers: dict[str, LayerRecord]
+
+
+class Gathering:
+    """Adds up what the layers put out, batch after batch.
+
+    With `patterns` or `kinds` only the layers that they pick; `histogram` as in `reduce`. `earlier` is a run to go on
+    from. Nothing is kept of a batch whose pass fails.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        patterns: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        histogram: Histogram = "layer",
+        earlier: Run | None = None,
+    ) -> None:
+        self.session = session
+        self.selection = Selection(patterns or ("*",), session.model.module)
+        self.kinds = kinds
+        self.histogram = histogram
+        self.modules = dict(session.model.module.named_modules())
+        self.measured: Any = None
+        self.chosen: dict[str, LayerRef] | None = None
+        self.lean: frozenset[str] | None = None
+        self.known: dict[str | None, _Known] = {}
+        if earlier is not None:
+            for part in earlier.classes or (ClassRun("", earlier.images, earlier.layers),):
+                name = part.name if earlier.classes else None
+                self.known[name] = _Known(part.images, {each.layer.name: each for each in part.layers})
+
+    @property
+    def images(self) -> int:
+        return sum(each.images for each in self.known.values())
+
+    def add(self, images: Sequence[ImageInput], group: str | None = None) -> None:
+        """Count these images, which are of one class, in one pass for each size that they have.
+
+        Raises ModelError where the network fails, and in the first pass LayerError where nothing is picked.
+        """
+        for _, alike in groupby(images, key=lambda image: image.tensor.shape):
+            batch = list(alike)
+            found = self._pass(batch)
+            known = self.known.setdefault(group, _Known(0, {}))
+            known.images += len(batch)
+            for record in found:
+                earlier = known.layers.get(record.layer.name)
+                known.layers[record.layer.name] = record if earlier is None else _joined(earlier, record)
+
+    def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
+        if self.chosen is None and self.session.model.input_kind != "image_pair":
+            self.measured = measure_axes(self.session, batch[0])
+        found: dict[str, LayerRecord] = {}
+        seen: dict[int, tuple[weakref.ref[Tensor], int, LayerRecord]] = {}
+
+        def watch(layer: LayerRef) -> Sink | None:
+            if self.chosen is not None and layer.name not in self.chosen:
+                return None
+
+            def sink(output: Tensor) -> None:
+                if self.chosen is None:
+                    picked = self.selection.offer(layer, output.shape)
+                    if not picked or (self.kinds and layer.kind not in self.kinds):
+                        return
+                found[layer.name] = self._record(layer, output, len(batch), seen)
+
+            return sink
+
+        run(self.session, batch, watch, operations=self._needs_operations(), paths=self._paths())
+        if self.chosen is None:
+            self._choose(found)
+        assert self.chosen is not None
+        return [record for name, record in found.items() if name in self.chosen]
+
+    def _needs_operations(self) -> bool:
+        return self.selection.needs_operations if self.chosen is None else self.lean is None
+
+    def _paths(self) -> frozenset[str] | None:
+        return self.selection.paths if self.chosen is None else self.lean
+
+    def _choose(self, found: dict[str, LayerRecord]) -> None:
+        """After the first pass it is known which layers there are: where all are modules, only those need hooks."""
+        picked = [layer for layer, _ in self.selection.chosen()]
+        chosen = {layer.name: layer for layer in picked if layer.name in found}
+        if not chosen:
+            raise LayerError(
+                f"no layer of kind {' or '.join(self.kinds)} among these.",
+                hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
+            )
+        self.chosen = chosen
+        simple = all(layer.is_module and layer.call == 0 and layer.name == layer.path for layer in chosen.values())
+        depends_on_values = self.session.model.input_kind == "images"
+        if simple and not depends_on_values:
+            self.lean = frozenset(chosen)
+
+    def _record(
+        self,
+        layer: LayerRef,
+        output: Tensor,
+        images: int,
+        seen: dict[int, tuple[weakref.ref[Tensor], int, LayerRecord]],
+    ) -> LayerRecord:
+        same = seen.get(id(output))
+        if same is not None and same[0]() is output and same[1] == output._version:
+            record = same[2]
+            return replace(record, layer=layer, same_as=record.same_as or record.layer.name)
+        axes = axes_of(layer, output.shape, self.modules, self.measured)
+        record = LayerRecord(
+            layer=layer,
+            shape=tuple(_of_one(name, size, images) for name, size in zip(axes.names, output.shape, strict=True)),
+            axes=axes,
+            dtype=str(output.dtype).removeprefix("torch."),
+            images=images,
+            channels=reduce(output, axes, self.histogram, images),
+        )
+        seen[id(output)] = (weakref.ref(output), output._version, record)
+        return record
+
+    def run(self, origin: RunOrigin, plan: Plan, failures: Sequence[tuple[str, str]], done: int) -> Run:
+        """All that is known after `done` entries of the list."""
+        classes = tuple(
+            ClassRun(name, known.images, tuple(known.layers.values()))
+            for name, known in sorted((name, known) for name, known in self.known.items() if name is not None)
+        )
+        layers: dict[str, LayerRecord] = {}
+        for known in self.known.values():
+            for name, record in known.layers.items():
+                layers[name] = _joined(layers[name], record) if name in layers else record
+        total = len(plan.entries)
+        unfinished = Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None
+        return Run(origin, plan.sources, self.images, tuple(layers.values()), tuple(failures), classes, unfinished)
+
+
+def _of_one(name: str, size: int, images: int) -> int:
+    return size // images if name in ("B", "B·N") and size % images == 0 else size
+
+
+def _joined(first: LayerRecord, second: LayerRecord) -> LayerRecord:
+    one, other = first.channels, second.channels
+    if len(one.mean) != len(other.mean):  # of unknown meaning and another length each time: not to be told apart
+        one, other = whole(one), whole(other)
+    return replace(
+        first,
+        images=first.images + second.images,
+        channels=merge(one, other),
+        same_as=first.same_as if first.same_as == second.same_as else None,
+        varies=first.varies or second.varies or first.shape != second.shape,
+    )
+
+
+# -- a run -------------------------------------------------------------------------------------------------------
+
+
+def statistics(
+    session: Session,
+    plan: Plan,
+    gathering: Gathering,
+    origin: RunOrigin,
+    *,
+    batch: int,
+    say: Say,
+    workers: int | None = None,
+    layout: str | None = None,
+    earlier: Run | None = None,
+    advanced: Callable[[int, int], None] = lambda done, failed: None,
+    stop: Callable[[], bool] = lambda: False,
+    checkpoint: Callable[[Run], None] | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> Run:
+    """Go through the plan's images, from where `earlier` stopped on; returns the run, unfinished where `stop` said so.
+
+    An image that cannot be read, or that the network fails on, counts as a failure. `advanced` is told after each batch
+    how many entries are done and how many of them failed; `checkpoint` gets the run so far now and then.
+
+    Raises ModelError where the network fails on the first images, and what `Gathering.add` raises.
+    """
+    said: set[str] = set()
+
+    def say_once(sentence: str) -> None:
+        if sentence not in said and len(said) < 1000:
+            said.add(sentence)
+            say(sentence)
+
+    size = 1 if session.model.input_kind == "images" else batch  # a detector pads a batch to its largest image
+    done = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
+    failures = list(earlier.failures) if earlier is not None else []
+    saved = time.monotonic()
+    for read in _read(session, plan, done, size, workers, layout, say_once):
+        failures += [(name, error.message) for name, error in read.failures]
+        by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
+        for group, images in by_class:
+            failures += _counted(gathering, [image for _, image in images], group)
+        done = read.stop
+        advanced(done, len(failures))
+        if stop():
+            break
+        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds and done < len(plan.entries):
+            checkpoint(gathering.run(origin, plan, failures, done))
+            saved = time.monotonic()
+    return gathering.run(origin, plan, failures, done)
+
+
+def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> Iterable[tuple[str, str]]:
+    """Count these images; where the network fails on them, one by one. Returns the failures."""
+    try:
+        gathering.add(images, group)
+        return []
+    except ModelError as error:
+        out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError)
+        if out_of_memory or (not gathering.images and len(images) == 1):
+            raise
+    failures: list[tuple[str, str]] = []
+    first: ModelError | None = None
+    for image in images:
+        try:
+            gathering.add([image], group)
+        except ModelError as error:
+            first = first or error
+            failures.append((image.name, error.message))
+    if first is not None and not gathering.images:
+        raise first
+    return failures
