@@ -318,7 +318,7 @@ class _Other:
             return
         axes = self.axes_of(layer, shape)
         difference = self.found[same].difference if same else differ(a, b, channel_axis(axes))
-        over = difference.unlike > 0 or difference.relative_l2 > self.threshold
+        over = difference.relative_l2 > self.threshold
         dtypes = self.reference.dtypes[layer.name], _dtype_name(output.dtype)
         self.found[layer.name] = ComparedLayer(layer, shape, dtypes, difference, over, same)
         if self.drawing is not None and len(axes.names) == b.ndim:
@@ -435,7 +435,7 @@ def compare_runs(
             continue
         second = layers_b[name]
         difference = differ_runs(first, second)
-        over = difference.unlike > 0 or difference.relative_l2 > threshold
+        over = difference.relative_l2 > threshold
         found.append(ComparedRecord(first.layer, (first.images, second.images), difference, over, (first, second)))
     shapes = tuple(each for each in unlike if each[0] in wanted)
     if not found and not shapes:

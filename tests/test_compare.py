@@ -478,6 +478,7 @@ def test_networks_with_nothing_in_common_are_one_line(fmap: Fmap, tiny: str) -> 
         (("{photo}", "--vs-seed", "1", "--draw", "conv1"), "give its file with --out"),
         (("{photo}", "--vs-seed", "1", "--json", "--csv"), "exclude each other"),
         (("{photo}", "--vs-seed", "1", "--threshold", "nan"), "not a number"),
+        (("{photo}", "--vs-seed", "1", "--threshold", "inf"), "not in the range"),
         (("{photo}", "--vs-seed", "1", "-o", "x.txt"), "has to end in"),
     ],
 )

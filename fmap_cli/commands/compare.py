@@ -75,7 +75,7 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--threshold",
-    type=FiniteRange(0),
+    type=FiniteRange(0, float("inf"), max_open=True),
     metavar="REL",
     help="Relative L2 difference from which on the two have parted.  [default: what rounding does not reach in the"
     " coarser dtype: 1e-12 float64, 1e-4 float32, 0.02 float16 and TF32, 0.1 bfloat16]",
