@@ -756,6 +756,19 @@ def test_saved_runs_are_compared_by_name_with_their_images_counted(fmap: Fmap, w
     fmap("compare", "a.fmap", "b.fmap", "-l", "t*").refused("nothing to compare")
 
 
+def test_what_stats_saves_is_compared(fmap: Fmap, samples: Path) -> None:
+    """Two photos as two runs: the channels' means are those of the outputs that the same command compares itself."""
+    for name in ("coffee", "chelsea"):
+        assert fmap("stats", samples / f"{name}.png", "--save", f"{name}.fmap").code == 0
+    ran = fmap("compare", "coffee.fmap", "chelsea.fmap", "--json", "-k", "linear")
+    (row,) = ran.json["layers"]
+    direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--json", "-l", row["name"])
+    # A classifier puts out one value a channel, which is its mean.
+    for key in ("relative_l2", "cosine", "correlation"):
+        assert row[key] == pytest.approx(direct.json["layers"][0][key], rel=1e-6)
+    assert fmap("compare", "coffee.fmap", "coffee.fmap", "--check").code == 0
+
+
 def test_runs_of_unlike_networks_are_refused_in_a_line(fmap: Fmap, workdir: Path) -> None:
     layers = record("one", torch.randn(3, 5)), record("two", torch.randn(3, 5))
     save_run(workdir / "a.fmap", run_of(*layers))
