@@ -75,7 +75,13 @@ FOUND = 3
     help="How often a run notes down how far it is.",
 )
 @click.option("--check", is_flag=True, help=f"Exit with {FOUND} where there is a finding as grave as --fail-on.")
-@click.option("--fail-on", type=click.Choice(["warning", "error"]), default="warning", show_default=True)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="The least grave finding that --check fails on.",
+)
 @click.option(
     "--threshold",
     "thresholds",
@@ -360,7 +366,12 @@ def _print(
     as_csv: bool,
     options: dict[str, Any],
 ) -> None:
-    only = replace(run, layers=tuple(shown))
+    names = {each.layer.name for each in shown}
+    classes = [
+        replace(each, layers=tuple(record for record in each.layers if record.layer.name in names))
+        for each in run.classes
+    ]
+    only = replace(run, layers=tuple(shown), classes=tuple(classes))
     if as_json:
         from ..export import dumps, stats_document
 

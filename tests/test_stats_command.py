@@ -1,0 +1,612 @@
+"""`fmap stats`: the numbers of every layer against passes of our own; folders, interruptions, teams, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fmap_cli import gather
+from fmap_cli.images import load_image
+from fmap_cli.models import load_model
+from fmap_cli.records import Run
+from fmap_cli.runs import load_run
+
+Fmap = Callable[..., Any]
+COUNTS = ("count", "zero_count", "nan_count", "inf_count", "min", "max", "images", "shape", "dead_channels")
+MOMENTS = ("mean", "std")
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network of a few layers for pictures of 16 × 16, with an in-place ReLU and a skip; `--model {net}`."""
+    file = tmp_path_factory.mktemp("net") / "net.py"
+    file.write_text(_NET)
+    return f"{file}:net"
+
+
+_NET = """
+import os, time
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True)
+        self.block = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU())
+        self.fc = nn.Linear(6, 4)
+        with torch.no_grad():
+            self.norm.bias[2] = -50.0  # shuts channel 2 of the ReLU
+
+    def forward(self, x):
+        time.sleep(float(os.environ.get("NET_SLEEP", "0")))
+        if float(x.mean()) > 20:
+            raise ValueError("too bright for me")
+        x = self.relu(self.norm(self.conv(x)))
+        return self.fc((x + self.block(x)).mean((2, 3)))
+
+
+def net(): return Net()
+def broken(): return nn.Sequential(nn.Conv2d(3, 3, 50))
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty noisy pictures of 16 × 16 in two classes, and one directly in the folder."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    generator = np.random.default_rng(7)
+    for at in range(41):
+        place = folder if at == 40 else folder / ("cat" if at % 3 else "dog")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(place / f"{at:02}.png")
+    return folder
+
+
+def rows(document: Any) -> dict[str, Any]:
+    return {row["name"]: row for row in document["layers"]}
+
+
+def same(one: Any, other: Any, *, exactly: bool = False, rel: float = 1e-12) -> None:
+    """Two documents hold the same numbers: counts and extremes exactly, moments to rounding."""
+    assert one["images"] == other["images"]
+    assert list(rows(one)) == list(rows(other))
+    for name, row in rows(one).items():
+        there = rows(other)[name]
+        if name == "mean" and rel > 1e-12:
+            continue  # of a whole batch, by which the network looks for what is too bright
+        for key in COUNTS if rel <= 1e-12 else ("count", "images", "shape"):
+            assert row[key] == there[key], (name, key)
+        for key in MOMENTS:
+            expected = there[key] if exactly or there[key] is None else pytest.approx(there[key], rel=rel, abs=1e-9)
+            assert row[key] == expected, (name, key)
+        if rel <= 1e-12:
+            assert row["histogram"] == there["histogram"], name
+
+
+# -- the numbers ---------------------------------------------------------------------------------------------------
+
+
+def plain_outputs(module: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+    """Every module's output, copied in a hook of our own before anything can overwrite it."""
+    found: dict[str, Tensor] = {}
+    handles = [
+        each.register_forward_hook(lambda _m, _i, output, name=name: found.__setitem__(name, output.detach().clone()))
+        for name, each in module.named_modules()
+    ]
+    with torch.inference_mode():
+        module(batch)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def check_against_torch(document: Any, outputs: dict[str, Tensor]) -> int:
+    """The named modules' rows are what torch's reductions in float64 say; returns how many were compared."""
+    compared = 0
+    for name, row in rows(document).items():
+        if name not in outputs or not isinstance(outputs[name], Tensor):
+            continue
+        wide = outputs[name].double()
+        compared += 1
+        assert row["count"] == wide.numel()
+        assert row["zero_count"] == int((wide == 0).sum()), name
+        assert (row["min"], row["max"]) == (wide.min().item(), wide.max().item()), name
+        scale = wide.std().item()
+        assert row["mean"] == pytest.approx(wide.mean().item(), abs=1e-6 * scale), name
+        assert row["std"] == pytest.approx(scale, rel=1e-6), name
+    return compared
+
+
+def test_every_module_of_the_embedded_model_on_a_real_photo(fmap: Fmap, samples: Path) -> None:
+    model = load_model("efficientnet_lite0", say=lambda _: None)
+    photo = samples / "chelsea.png"
+    outputs = plain_outputs(model.module, load_image(str(photo), model.preprocessing).tensor[None])
+    document = fmap("stats", photo, "-l", "*", "--json").json
+    assert check_against_torch(document, outputs) == len(outputs) - 1  # the network itself is no layer
+    negative = [row for name, row in rows(document).items() if row["kind"] == "norm" and row["min"] < 0]
+    assert len(negative) == 49, "a ReLU6 that overwrites a normalisation's output does not change its numbers"
+    assert all(row["min"] >= 0 for row in rows(document).values() if row["type"] == "ReLU6")
+
+
+def test_a_real_network_over_a_batch(fmap: Fmap, samples: Path) -> None:
+    model = load_model("shufflenet_v2_x0_5", "random", seed=3, say=lambda _: None)
+    files = [samples / "chelsea.png", samples / "coffee.png"]
+    batch = torch.stack([load_image(str(file), model.preprocessing).tensor for file in files])
+    document = fmap("stats", *files, "-m", "shufflenet_v2_x0_5", "-w", "random", "--seed", 3, "-l", "*", "--json").json
+    assert check_against_torch(document, plain_outputs(model.module, batch)) > 150
+
+
+def test_per_channel_against_torch(fmap: Fmap, samples: Path) -> None:
+    model = load_model("efficientnet_lite0", say=lambda _: None)
+    photo = samples / "coffee.png"
+    output = plain_outputs(model.module, load_image(str(photo), model.preprocessing).tensor[None])[
+        "features.1.0.block.0.2"
+    ]
+    document = fmap("stats", photo, "-l", "features.1.0.block.0.2", "--per-channel", "--json").json
+    channels = rows(document)["features.1.0.block.0.2"]["channels"]
+    wide = output.double()[0].flatten(1)
+    assert channels["min"] == wide.amin(1).tolist()
+    assert channels["max"] == wide.amax(1).tolist()
+    assert channels["zero_count"] == (wide == 0).sum(1).tolist()
+    assert channels["mean"] == pytest.approx(wide.mean(1).tolist(), abs=1e-6)
+    assert channels["std"] == pytest.approx(wide.std(1).tolist(), abs=1e-6)
+    assert [sum(each) for each in channels["histogram"]] == [wide.shape[1]] * len(wide)
+
+
+def test_batches_do_not_change_the_numbers(fmap: Fmap, net: str, photos: Path) -> None:
+    whole, single, odd = (
+        fmap("stats", photos, "-m", net, "--size", 16, "--batch", size, "--json").json for size in (64, 1, 7)
+    )
+    assert whole["images"] == 41
+    for other in (single, odd):
+        same(whole, other, rel=1e-5)  # a convolution of another batch rounds differently
+
+
+def test_workers_do_not_change_the_numbers(fmap: Fmap, net: str, photos: Path) -> None:
+    by_hand, by_workers = (
+        fmap("stats", photos, "-m", net, "--size", 16, "--workers", workers, "--json").json for workers in (0, 2)
+    )
+    same(by_hand, by_workers, exactly=True)
+
+
+def test_layers_that_are_chosen_have_the_numbers_they_have_among_all(fmap: Fmap, net: str, photos: Path) -> None:
+    everything = rows(fmap("stats", photos, "-m", net, "--size", 16, "--json").json)
+    only = rows(fmap("stats", photos, "-m", net, "--size", 16, "-k", "conv", "--json").json)
+    assert list(only) == ["conv", "block.0"]
+    named = rows(fmap("stats", photos, "-m", net, "--size", 16, "-l", "add", "-l", "last", "--json").json)
+    assert list(named) == ["block", "add"]
+    for name, row in {**only, **named}.items():
+        if name in everything:
+            assert row == everything[name], name
+
+
+def test_a_block_has_its_last_layers_numbers_and_is_not_shown_unless_asked_for(fmap: Fmap, net: str) -> None:
+    ran = rows(fmap("stats", "-m", net, "--size", 16, "--json").json)
+    assert "block" not in ran
+    asked = rows(fmap("stats", "-m", net, "--size", 16, "-l", "block*", "--json").json)
+    assert asked["block"]["same_as"] == "block.1"
+    assert asked["block"]["mean"] == asked["block.1"]["mean"]
+
+
+def test_dtypes_and_devices_are_named(fmap: Fmap, net: str) -> None:
+    document = fmap("stats", "-m", net, "--size", 16, "--dtype", "bfloat16", "--json").json
+    assert document["dtype"] == "bfloat16"
+    assert rows(document)["conv"]["dtype"] == "bfloat16"
+    assert rows(document)["conv"]["count"] == 6 * 16 * 16
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-m", "fasterrcnn_mobilenet_v3_large_320_fpn", "-w", "random", "--size", "160"),
+        ("-m", "raft_small", "-w", "random", "--size", "128"),
+        ("-m", "r3d_18", "-w", "random", "--size", "64", "-k", "conv"),
+        ("-m", "swin_t", "-w", "random"),
+        ("-m", "vit_b_32", "-w", "random"),
+        ("-m", "deeplabv3_mobilenet_v3_large", "-w", "random", "--size", "96"),
+    ],
+)
+def test_models_of_every_kind(fmap: Fmap, arguments: tuple[str, ...]) -> None:
+    ran = fmap("stats", *arguments, "--json")
+    assert ran.code == 0, ran.err
+    assert len(ran.json["layers"]) > 5
+    for row in ran.json["layers"]:
+        assert row["nan_count"] == 0, row["name"]
+
+
+# -- many images ---------------------------------------------------------------------------------------------------
+
+
+def test_the_list_can_be_cut_and_shuffled(fmap: Fmap, net: str, photos: Path) -> None:
+    def first(*arguments: object) -> Any:
+        return fmap("stats", photos, "-m", net, "--size", 16, "--limit", 5, "--json", *arguments).json
+
+    assert first()["images"] == 5
+    same(first(), first(), exactly=True)
+    same(first("--shuffle"), first("--shuffle"), exactly=True)
+    assert rows(first())["conv"]["mean"] != rows(first("--shuffle"))["conv"]["mean"]
+    everything = fmap("stats", photos, "-m", net, "--size", 16, "--json").json
+    shuffled = fmap("stats", photos, "-m", net, "--size", 16, "--json", "--shuffle").json
+    same(everything, shuffled, rel=1e-5)
+
+
+def test_broken_images_are_counted_and_named_and_the_others_count(fmap: Fmap, net: str, photos: Path) -> None:
+    shutil.copytree(photos, "data")
+    clean = fmap("stats", "data", "-m", net, "--size", 16, "--json").json
+    for at, content in enumerate((b"", b"no picture", (photos / "cat/01.png").read_bytes()[:60])):
+        Path(f"data/cat/broken{at}.png").write_bytes(content)
+    for workers in (0, 2):
+        ran = fmap("stats", "data", "-m", net, "--size", 16, "--workers", workers, "--json")
+        assert ran.code == 0
+        assert [Path(each["image"]).name for each in ran.json["failed"]] == [f"broken{at}.png" for at in range(3)]
+        assert all(each["error"] for each in ran.json["failed"])
+        same(ran.json, clean, rel=1e-5)
+    table = fmap("stats", "data", "-m", net, "--size", 16).out
+    assert "3 could not be read" in table
+    assert "broken1.png" in table
+
+
+def test_an_image_that_the_network_fails_on_is_a_failure_too(fmap: Fmap, net: str, photos: Path) -> None:
+    shutil.copytree(photos, "data")
+    np.save("data/cat/00bright.npy", np.full((16, 16, 3), 250, np.uint8))
+    ran = fmap("stats", "data", "-m", net, "--size", 16, "--json", "--std", "0.02")
+    assert [Path(each["image"]).name for each in ran.json["failed"]] == ["00bright.npy"]
+    assert "too bright for me" in ran.json["failed"][0]["error"]
+    assert ran.json["images"] == 41
+    fmap("stats", "data/cat/00bright.npy", "-m", net, "--size", 16, "--std", "0.02").refused("too bright for me")
+
+
+def test_classes_are_folders(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos, "-m", net, "--size", 16, "--by-class", "--batch", 64, "--json")
+    whole = fmap("stats", photos, "-m", net, "--size", 16, "--batch", 64, "--json").json
+    same(ran.json, whole, rel=1e-5)
+    classes = {each["name"]: each for each in ran.json["classes"]}
+    assert {name: each["images"] for name, each in classes.items()} == {"cat": 26, "dog": 14, "photos": 1}
+    dogs = fmap("stats", photos / "dog", "-m", net, "--size", 16, "--batch", 64, "--json").json
+    same({"images": 14, "layers": classes["dog"]["layers"]}, dogs, rel=1e-5)
+    table = fmap("stats", photos, "-m", net, "--size", 16, "--by-class", "-l", "relu").out
+    assert "dog" in table and "all images" in table
+    shuffled = fmap("stats", photos, "-m", net, "--size", 16, "--by-class", "--shuffle", "--json").json
+    same(shuffled, ran.json, rel=1e-5)
+
+
+def test_memory_does_not_grow_with_images_or_layers(net: str, tmp_path: Path) -> None:
+    """The peak of what Python's and torch's allocators hold, over 2 batches and over 12; over some layers and all."""
+    generator = np.random.default_rng(0)
+    for at in range(48):
+        Image.fromarray(generator.integers(0, 256, (160, 160, 3), np.uint8)).save(tmp_path / f"{at:02}.png")
+    script = (
+        "import resource, sys\n"
+        "from fmap_cli.cli import run\n"
+        "run(['stats', *sys.argv[1:], '--json', '--workers', '0', '--batch', '4', '--size', '160',"
+        " '-m', 'mobilenet_v2', '-w', 'random'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)\n"
+    )
+
+    def peak(*arguments: object) -> float:
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path), *map(str, arguments)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return float(done.stderr.splitlines()[-1])
+
+    few, many, one_layer = peak("--limit", 8), peak("--limit", 48), peak("--limit", 8, "-l", "features.0.0")
+    # All 225 outputs of a batch are 300 MB; kept, they would show. The records of all layers are 10 MB.
+    assert many < few + 40
+    assert few < one_layer + 100
+
+
+# -- saved runs ----------------------------------------------------------------------------------------------------
+
+
+def test_two_saved_runs_are_one_run_over_both(fmap: Fmap, net: str, photos: Path) -> None:
+    settings = ("-m", net, "--size", 16, "--batch", 64)
+    both = fmap("stats", photos / "cat", photos / "dog", *settings, "--json").json
+    fmap("stats", photos / "cat", *settings, "--save", "cat.fmap")
+    fmap("stats", photos / "dog", *settings, "--save", "dog.fmap")
+    merged = fmap("stats", "--load", "cat.fmap", "dog.fmap", "--json", "--save", "both.fmap")
+    same(merged.json, both, rel=1e-5)
+    assert merged.json["findings"] == both["findings"]
+    again = fmap("stats", "--load", "both.fmap", "--json").json
+    same(again, merged.json, exactly=True)
+    one = rows(fmap("stats", "--load", "both.fmap", "--json", "-k", "conv").json)
+    assert list(one) == ["conv", "block.0"]
+
+
+def test_saved_runs_that_do_not_go_together(fmap: Fmap, net: str, photos: Path) -> None:
+    fmap("stats", photos / "cat", "-m", net, "--size", 16, "--save", "a.fmap")
+    fmap("stats", photos / "dog", "-m", net, "--size", 12, "--save", "b.fmap")
+    fmap("stats", photos / "dog", "-m", net, "--size", 16, "-k", "conv", "--save", "c.fmap")
+    before = Path("a.fmap").read_bytes()
+    fmap("stats", "--load", "a.fmap", "b.fmap").refused("16 × 16", "12 × 12")
+    fmap("stats", "--load", "a.fmap", "c.fmap").refused("of different layers")
+    fmap("stats", "--load", "a.fmap", "a.fmap").refused("are the same run")
+    fmap("stats", "--load", "a.fmap", "none.fmap").refused("none.fmap")
+    fmap("stats", "--load", "a.fmap", "-l", "nope").refused("no layer 'nope'")
+    Path("cut.fmap").write_bytes(before[: len(before) // 2])
+    fmap("stats", "--load", "cut.fmap").refused("cut.fmap")
+    assert Path("a.fmap").read_bytes() == before
+
+
+# -- interruption --------------------------------------------------------------------------------------------------
+
+
+def start(
+    net: str, *arguments: object, sleep: float = 0.15, workdir: Path, **environment: str
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fmap_cli", "stats", *map(str, arguments), "-m", net, "--size", "16", "--batch", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=workdir,
+        env=os.environ | {"NET_SLEEP": str(sleep), "XDG_CACHE_HOME": str(workdir / "cache")} | environment,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], images: int) -> Run:
+    """The checkpoint once it holds so many images."""
+    for _ in range(600):
+        if path.exists():
+            run = load_run(path)
+            if run.images >= images:
+                return run
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_goes_on_and_gives_the_same_to_the_last_bit(
+    fmap: Fmap, net: str, photos: Path, workdir: Path, workers: int
+) -> None:
+    settings = (photos, "--workers", workers, "--checkpoint-every", 0)
+    process = start(net, *settings, "--save", "run.fmap", workdir=workdir)
+    wait_for(workdir / "run.fmap.part", process, 6)
+    process.kill()
+    process.communicate()
+    part = load_run(workdir / "run.fmap.part")
+    assert 6 <= part.images < 41
+    assert not (workdir / "run.fmap").exists()
+    common = ("-m", net, "--size", 16, "--batch", 2, "--workers", workers, "--json")
+    resumed = fmap("stats", photos, *common, "--save", "run.fmap", "--resume")
+    assert resumed.code == 0, resumed.err
+    assert f"going on after {part.images} of 41 images" in resumed.err
+    assert not (workdir / "run.fmap.part").exists()
+    uninterrupted = fmap("stats", photos, *common)
+    same(resumed.json, uninterrupted.json, exactly=True)
+    assert resumed.json["findings"] == uninterrupted.json["findings"]
+    same(fmap("stats", "--load", "run.fmap", "--json").json, resumed.json, exactly=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_shows_what_is_known_and_where_it_is_noted(
+    fmap: Fmap, net: str, photos: Path, workdir: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start(net, photos, "--json", "--workers", 1, "--checkpoint-every", 0, workdir=workdir)
+    cache = workdir / "cache" / "fmap" / "runs"
+    for _ in range(600):
+        if cache.exists() and list(cache.glob("*.part")):
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    document = json.loads(out)
+    assert 0 < document["images"] < 41
+    assert not document["complete"]
+    (part,) = cache.glob("*.part")
+    assert f"stopped after {document['images']} images; noted in {part}" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))
+    common = (photos, "-m", net, "--size", 16, "--batch", 2, "--json")
+    resumed = fmap("stats", *common, "--resume")
+    same(resumed.json, fmap("stats", *common).json, exactly=True)
+    assert not part.exists()
+
+
+def test_there_is_nothing_to_go_on_with(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos, "-m", net, "--size", 16, "--save", "run.fmap", "--resume", "--json")
+    assert "there is no run to go on with" in ran.err
+    assert ran.json["images"] == 41
+
+
+def test_a_list_that_has_changed_is_not_gone_on_with(fmap: Fmap, net: str, photos: Path, workdir: Path) -> None:
+    shutil.copytree(photos, "data")
+    process = start(net, "data", "--save", "run.fmap", "--checkpoint-every", 0, workdir=workdir)
+    wait_for(workdir / "run.fmap.part", process, 2)
+    process.kill()
+    process.communicate()
+    before = Path("run.fmap.part").read_bytes()
+    Path("data/cat/01.png").unlink()
+    ran = fmap("stats", "data", "-m", net, "--size", 16, "--batch", 2, "--save", "run.fmap", "--resume")
+    ran.refused("is of another list of images")
+    assert Path("run.fmap.part").read_bytes() == before
+
+
+# -- many processes ------------------------------------------------------------------------------------------------
+
+
+def torchrun(processes: int, *arguments: object, workdir: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
+            *("-m", "fmap_cli", "stats", *map(str, arguments)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=workdir,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_two_processes_give_what_one_gives(fmap: Fmap, net: str, photos: Path, workdir: Path) -> None:
+    shutil.copytree(photos, "data")
+    Path("data/cat/broken.png").write_bytes(b"no picture")
+    common = ("data", "-m", net, "--size", 16, "--json")
+    alone = fmap("stats", *common).json
+    done = torchrun(2, *common, "--save", "run.fmap", workdir=workdir)
+    assert done.returncode == 0, done.stderr
+    together = json.loads(done.stdout)  # one document: only one process prints
+    same(together, alone, rel=1e-5)
+    assert [Path(each["image"]).name for each in together["failed"]] == ["broken.png"]
+    assert together["sources"] == ["data"]
+    assert [each["check"] for each in together["findings"]] == [each["check"] for each in alone["findings"]]
+    same(fmap("stats", "--load", "run.fmap", "--json").json, together, exactly=True)
+    assert sorted(file.name for file in workdir.glob("run*")) == ["run.fmap"]
+
+
+def test_more_processes_than_images(net: str, photos: Path, workdir: Path) -> None:
+    done = torchrun(3, photos / "dog/00.png", photos / "40.png", "-m", net, "--size", 16, "--json", workdir=workdir)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 2
+
+
+# -- findings and exit codes ---------------------------------------------------------------------------------------
+
+
+def test_a_shut_channel_is_found_and_checked_for(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos, "-m", net, "--size", 16, "--json", "--check")
+    (finding,) = [each for each in ran.json["findings"] if each["check"] == "dead-channels"]
+    assert finding["layer"] == "relu"
+    assert finding["channels"] == [2]
+    assert "41 images" in finding["sample"]
+    assert ran.code == 0, "one of six channels over few images is a note"
+    strict = fmap(
+        "stats",
+        photos,
+        "-m",
+        net,
+        "--size",
+        16,
+        "--check",
+        "--threshold",
+        "dead_share=0.1",
+        "--threshold",
+        "dead_images=40",
+    )
+    assert strict.code == 3
+    assert "dead-channels" in strict.out
+    errors_only = fmap(
+        "stats",
+        photos,
+        "-m",
+        net,
+        "--size",
+        16,
+        "--check",
+        "--fail-on",
+        "error",
+        "--threshold",
+        "dead_share=0.1",
+        "--threshold",
+        "dead_images=40",
+    )
+    assert errors_only.code == 0
+    fmap("stats", photos, "-m", net, "--threshold", "ded_share=1").refused("dead_share")
+
+
+def test_figures_and_tables_are_written(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos, "-m", net, "--size", 16, "-o", "depth.png", "--save", "run.fmap")
+    assert Image.open("depth.png").size[0] > 300
+    assert "→ depth.png" in ran.out and "→ run.fmap" in ran.out
+    csv = fmap("stats", photos, "-m", net, "--size", 16, "--csv").out.splitlines()
+    assert len(csv) == 1 + len(rows(fmap("stats", photos, "-m", net, "--size", 16, "--json").json))
+    table = fmap("stats", photos, "-m", net, "--size", 16, "--per-channel", "--sort", "std", "--top", 3).out
+    assert sum(line.startswith(("conv", "norm", "relu", "block", "x", "add")) for line in table.splitlines()) == 3
+
+
+# -- bad input -----------------------------------------------------------------------------------------------------
+
+
+def test_folders_of_nothing_and_of_broken_files(fmap: Fmap, net: str, workdir: Path) -> None:
+    Path("empty").mkdir()
+    fmap("stats", "empty", "-m", net).refused("there are no images in empty")
+    Path("broken").mkdir()
+    for at in range(3):
+        Path(f"broken/{at}.png").write_bytes(b"no picture")
+    fmap("stats", "broken", "-m", net).refused("none of the 3 images could be read", "broken/0.png")
+    fmap("stats", "broken/0.png", "-m", net).refused("broken/0.png")
+    fmap("stats", "broken", "-m", net, "--save", "run.fmap").refused("none of the 3 images")
+    assert not Path("run.fmap").exists()
+
+
+def test_a_network_that_fails_on_everything(fmap: Fmap, net: str, photos: Path) -> None:
+    fmap("stats", photos, "-m", net.replace(":net", ":broken"), "--size", 16).refused("fails on an input of shape")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--json", "--csv"), "exclude each other"),
+        (("--per-channel", "--by-class"), "exclude each other"),
+        (("--sort", "std"), "--per-channel"),
+        (("--load",), "takes saved runs"),
+        (("run.fmap",), "--load"),
+        (("--load", "run.fmap", "--resume"), "--resume"),
+        (("--fail-on", "note"), "note"),
+        (("--save", "run.txt"), ".fmap"),
+        (("-o", "figure.txt"), ".png"),
+    ],
+)
+def test_usage_errors(fmap: Fmap, arguments: tuple[str, ...], words: str) -> None:
+    fmap("stats", *arguments).refused(words, code=2)
+
+
+def test_classes_need_a_folder(fmap: Fmap, net: str, photos: Path) -> None:
+    fmap("stats", photos / "40.png", "--by-class", "-m", net).refused("tells classes by folder")
+    fmap("stats", "--by-class", "-m", net).refused("tells classes by folder")
+
+
+def test_no_layer_of_that_kind(fmap: Fmap, net: str) -> None:
+    fmap("stats", "-m", net, "--size", 16, "-k", "pool").refused("no layer of kind pool", "conv")
+    fmap("stats", "-m", net, "--size", 16, "-l", "blok").refused("block")
+
+
+def test_a_figure_that_cannot_be_written_is_said_before_anything_runs(fmap: Fmap, net: str) -> None:
+    fmap("stats", "-m", net, "-o", "nowhere/depth.png").refused("there is no directory nowhere")
+    fmap("stats", "-m", net, "--save", "nowhere/run.fmap").refused("there is no directory nowhere")
+
+
+# -- the room ------------------------------------------------------------------------------------------------------
+
+
+def test_a_shard_is_every_nth_of_the_list(photos: Path, net: str) -> None:
+    class _Model:
+        input_kind = "image"
+
+    class _Session:
+        model = _Model()
+
+    whole = gather.plan_run(_Session(), [str(photos)], shuffle_seed=3)  # type: ignore[arg-type]
+    parts = [
+        gather.plan_run(_Session(), [str(photos)], shuffle_seed=3, rank=rank, ranks=3)  # type: ignore[arg-type]
+        for rank in range(3)
+    ]
+    assert sorted(entry for part in parts for entry in part.entries) == sorted(whole.entries)
+    assert [part.entries for part in parts] == [whole.entries[rank::3] for rank in range(3)]
+    assert len({part.digest for part in parts}) == 3
+    assert whole.entries != sorted(whole.entries)
+    ordered = gather.plan_run(_Session(), [str(photos)])  # type: ignore[arg-type]
+    assert ordered.entries == sorted(ordered.entries)
+    random.seed(0)
