@@ -13,6 +13,7 @@ import signal
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -23,12 +24,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .capture import Sink
+from .capture import Sink, watching
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .images import load_image
 from .layers import Selection
 from .moments import merge, whole
-from .records import ClassRun, ImageInput, LayerRecord, LayerRef, Preprocessing, Progress, Run, RunOrigin
+from .records import (
+    Axes,
+    ChannelStats,
+    ClassRun,
+    ImageInput,
+    LayerRecord,
+    LayerRef,
+    Preprocessing,
+    Progress,
+    Run,
+    RunOrigin,
+)
 from .reduce import Histogram, reduce
 from .session import Session, axes_of, groups, measure_axes, read_image, run
 
@@ -269,19 +281,93 @@ def name_of(entry: Entry) -> str:
 # -- counting ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Known:
-    """What is known of one class, or of all images where none are told apart."""
+class _Total:
+    """What is known of the images of one class: each layer's record, and all their channels in one row of numbers.
 
-    images: int
-    layers: dict[str, LayerRecord]
+    Merging hundreds of layers one by one takes as long as a small network's convolutions; end to end they are merged
+    at once, by the same arithmetic.
+    """
+
+    def __init__(self, images: int, records: Iterable[LayerRecord]) -> None:
+        self.images = images
+        self._records = {each.layer.name: each for each in records}
+        self._row: ChannelStats | None = None  # the channels of all layers that are not `same_as` another one
+        self._added = 0  # images counted in the row and not yet in the records
+
+    def add(self, images: int, found: list[LayerRecord]) -> None:
+        """Count these records of so many more images."""
+        self.images += images
+        if self._row is not None and self._fits(found):
+            self._row = merge(self._row, _end_to_end(found))
+            self._added += images
+            return
+        records = self.records()
+        for each in found:
+            name = each.layer.name
+            records[name] = _joined(records[name], each) if name in records else each
+        self._records, self._row, self._added = records, None, 0
+        if self._fits(found):
+            self._row = _end_to_end(list(records.values()))
+
+    def records(self) -> dict[str, LayerRecord]:
+        """The layers' records by name, in the order in which they were first seen."""
+        if self._row is None or not self._added:
+            return dict(self._records)
+        records: dict[str, LayerRecord] = {}
+        channel = histogram = 0
+        for name, record in self._records.items():
+            if record.same_as is not None:
+                channels = records[record.same_as].channels
+            else:
+                channels = _cut_out(self._row, record.channels, channel, histogram)
+                channel += len(channels.mean)
+                histogram += 0 if channels.histogram is None else len(channels.histogram)
+            records[name] = replace(record, images=record.images + self._added, channels=channels)
+        return records
+
+    def _fits(self, found: list[LayerRecord]) -> bool:
+        """Whether these are the same layers with outputs of the same shapes, the same of them twins."""
+        return len(found) == len(self._records) and all(
+            one.layer.name == other.layer.name
+            and one.shape == other.shape
+            and one.same_as == other.same_as
+            and len(one.channels.mean) == len(other.channels.mean)
+            for one, other in zip(self._records.values(), found, strict=True)
+        )
+
+
+def _end_to_end(records: list[LayerRecord]) -> ChannelStats:
+    own = [each.channels for each in records if each.same_as is None]
+
+    def row(name: str) -> np.ndarray:
+        return np.concatenate([getattr(each, name) for each in own])
+
+    counts = np.repeat([each.count for each in own], [len(each.mean) for each in own])
+    histograms = [each.histogram for each in own if each.histogram is not None]
+    return ChannelStats(
+        count=counts,  # type: ignore[arg-type]  # each layer's own
+        **{name: row(name) for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf")},
+        histogram=np.concatenate(histograms),
+    )
+
+
+def _cut_out(row: ChannelStats, layer: ChannelStats, channel: int, histogram: int) -> ChannelStats:
+    """The part of a row that is this layer's, from these places on."""
+    channels = slice(channel, channel + len(layer.mean))
+    rows = slice(histogram, histogram + (0 if layer.histogram is None else len(layer.histogram)))
+    assert row.histogram is not None
+    return ChannelStats(
+        count=int(row.count[channel]) if len(layer.mean) else layer.count,  # type: ignore[index]
+        **{name: getattr(row, name)[channels] for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf")},
+        histogram=None if layer.histogram is None else row.histogram[rows],
+    )
 
 
 class Gathering:
     """Adds up what the layers put out, batch after batch.
 
     With `patterns` or `kinds` only the layers that they pick; `histogram` as in `reduce`. `earlier` is a run to go on
-    from. Nothing is kept of a batch whose pass fails.
+    from. Nothing is kept of a batch whose pass fails. Its hooks stay in the network until it is left as a context.
     """
 
     def __init__(
@@ -299,13 +385,21 @@ class Gathering:
         self.histogram = histogram
         self.modules = dict(session.model.module.named_modules())
         self.measured: Any = None
+        self.axes: dict[str, Axes] = {}
         self.chosen: dict[str, LayerRef] | None = None
         self.lean: frozenset[str] | None = None
-        self.known: dict[str | None, _Known] = {}
+        self.hooks = ExitStack()
+        self.through: Callable[..., Any] | None = None
+        self.known: dict[str | None, _Total] = {}
         if earlier is not None:
             for part in earlier.classes or (ClassRun("", earlier.images, earlier.layers),):
-                name = part.name if earlier.classes else None
-                self.known[name] = _Known(part.images, {each.layer.name: each for each in part.layers})
+                self.known[part.name if earlier.classes else None] = _Total(part.images, part.layers)
+
+    def __enter__(self) -> Gathering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hooks.close()
 
     @property
     def images(self) -> int:
@@ -319,11 +413,7 @@ class Gathering:
         for _, alike in groupby(images, key=lambda image: image.tensor.shape):
             batch = list(alike)
             found = self._pass(batch)
-            known = self.known.setdefault(group, _Known(0, {}))
-            known.images += len(batch)
-            for record in found:
-                earlier = known.layers.get(record.layer.name)
-                known.layers[record.layer.name] = record if earlier is None else _joined(earlier, record)
+            self.known.setdefault(group, _Total(0, ())).add(len(batch), found)
 
     def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
         if self.chosen is None and self.session.model.input_kind != "image_pair":
@@ -344,17 +434,23 @@ class Gathering:
 
             return sink
 
-        run(self.session, batch, watch, operations=self._needs_operations(), paths=self._paths())
+        if self.chosen is not None and self.through is None:
+            lean = self.lean is not None
+            self.through = self.hooks.enter_context(
+                watching(self.session.model.module, operations=not lean, paths=self.lean)
+            )
+        run(
+            self.session,
+            batch,
+            watch,
+            operations=self.selection.needs_operations,
+            paths=self.selection.paths,
+            through=self.through,
+        )
         if self.chosen is None:
             self._choose(found)
         assert self.chosen is not None
         return [record for name, record in found.items() if name in self.chosen]
-
-    def _needs_operations(self) -> bool:
-        return self.selection.needs_operations if self.chosen is None else self.lean is None
-
-    def _paths(self) -> frozenset[str] | None:
-        return self.selection.paths if self.chosen is None else self.lean
 
     def _choose(self, found: dict[str, LayerRecord]) -> None:
         """After the first pass it is known which layers there are: where all are modules, only those need hooks."""
@@ -382,7 +478,7 @@ class Gathering:
         if same is not None and same[0]() is output and same[1] == output._version:
             record = same[2]
             return replace(record, layer=layer, same_as=record.same_as or record.layer.name)
-        axes = axes_of(layer, output.shape, self.modules, self.measured)
+        axes = self._axes(layer, output.shape)
         record = LayerRecord(
             layer=layer,
             shape=tuple(_of_one(name, size, images) for name, size in zip(axes.names, output.shape, strict=True)),
@@ -394,15 +490,21 @@ class Gathering:
         seen[id(output)] = (weakref.ref(output), output._version, record)
         return record
 
+    def _axes(self, layer: LayerRef, shape: Sequence[int]) -> Axes:
+        axes = self.axes.get(layer.name)
+        if axes is None or len(axes.names) != len(shape) or axes.grid is not None:
+            axes = self.axes[layer.name] = axes_of(layer, shape, self.modules, self.measured)
+        return axes
+
     def run(self, origin: RunOrigin, plan: Plan, failures: Sequence[tuple[str, str]], done: int) -> Run:
         """All that is known after `done` entries of the list."""
         classes = tuple(
-            ClassRun(name, known.images, tuple(known.layers.values()))
-            for name, known in sorted((name, known) for name, known in self.known.items() if name is not None)
+            ClassRun(name, self.known[name].images, tuple(self.known[name].records().values()))
+            for name in sorted(name for name in self.known if name is not None)
         )
         layers: dict[str, LayerRecord] = {}
         for known in self.known.values():
-            for name, record in known.layers.items():
+            for name, record in known.records().items():
                 layers[name] = _joined(layers[name], record) if name in layers else record
         total = len(plan.entries)
         unfinished = Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None

@@ -496,8 +496,12 @@ def run(
     *,
     operations: bool = True,
     paths: frozenset[str] | None = None,
+    through: Callable[..., Any] | None = None,
 ) -> Any:
-    """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError."""
+    """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError.
+
+    `through` is what `capture.watching` yields, where its hooks serve more passes than this.
+    """
     module = session.model.module
     batch = [images] if isinstance(images, ImageInput) else images
     own_fault: list[Exception] = []
@@ -518,6 +522,8 @@ def run(
 
     inputs = _inputs(session, batch)
     with _model_errors(session, inputs, len(batch), own_fault):
+        if through is not None:
+            return through(inputs, guarded)
         return capture(module, inputs, guarded, operations=operations, paths=paths)
 
 

@@ -55,7 +55,8 @@ ALLOWED: dict[str, str] = {
     # The command line.
     "options": "errors records units",
     "commands": (
-        "errors export gather health interrupts layers many models options pairs records render runs session shards units"
+        "errors export gather health interrupts layers many models options pairs records render runs session shards"
+        " units"
     ),
     "cli": "commands errors options",
     "__main__": "cli",

@@ -202,7 +202,7 @@ def _gathered(images: Sequence[str], request: ModelRequest, options: dict[str, A
             earlier=earlier,
         )
         start = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
-        with stoppable() as wish, _progress(len(plan.entries), start, team) as advanced:
+        with gathering, stoppable() as wish, _progress(len(plan.entries), start, team) as advanced:
             run = statistics(
                 session,
                 plan,
