@@ -29,8 +29,10 @@ MEAN, M2, MIN, MAX = range(4)
 ZEROS, NAN, INF = range(3)
 
 _CODES = 4096  # the values that the upper 12 bits of a float32 have
+_PARTS = 3
 _LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
 _BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
+_SMALL = 256  # planes of fewer values than this are brought together
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _INFINITE = np.int32(0x7F800000)
@@ -139,11 +141,13 @@ def _fold(cells: Any, bins: Any, histogram: Any) -> None:
 
 @njit(**_OPTIONS)
 def _planes(
-    values: Any, bits: Any, start: Any, stop: Any, step: Any, bins: Any, moments: Any, counts: Any, histogram: Any
+    bits: Any, start: Any, stop: Any, step: Any, bins: Any, moments: Any, counts: Any, histogram: Any, copied: Any
 ) -> None:
-    outer, _, inner = values.shape
+    outer, _, inner = bits.shape
     each = histogram.shape[0] > 1
     cells = np.zeros(_CODES * _LANES, np.int32)
+    # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
+    together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
     for channel in range(start, stop):
         known = 0
         mean = 0.0
@@ -151,16 +155,28 @@ def _planes(
         zeros = 0
         lowest = _HUGE
         highest = -_HUGE
-        for plane in range(outer):
-            low = values[plane, channel, 0]
+        for plane in range(0, outer, together):
+            planes = min(together, outer - plane)
+            count = planes * inner
+            if together > 1:
+                for at in range(planes):
+                    source = bits[plane + at, channel]
+                    target = copied[at * inner : (at + 1) * inner]
+                    for k in range(inner):
+                        target[k] = source[k]
+                all_codes = copied[:count]
+            else:
+                all_codes = bits[plane, channel]
+            all_values = all_codes.view(np.float32)
+            low = all_values[0]
             high = low
             shift = np.float64(low)
             total = 0.0
             squares = 0.0
             begin = (plane + channel) % step
-            for at in range(0, inner, _BLOCK):
-                block = values[plane, channel, at : at + _BLOCK]
-                codes = bits[plane, channel, at : at + _BLOCK]
+            for at in range(0, count, _BLOCK):
+                block = all_values[at : at + _BLOCK]
+                codes = all_codes[at : at + _BLOCK]
                 nothing = _ZERO
                 for k in range(len(codes)):
                     value = block[k]
@@ -175,14 +191,11 @@ def _planes(
                     begin = _tally_one(codes, begin, step, bins, histogram[channel])
                 else:
                     begin = _tally(codes, begin, step, cells)
-            count = inner
             off = total / count
             center = shift + off
             squares -= off * total
             if not squares < np.inf:  # some value is not finite
-                count, center, squares, low, high = _carefully(
-                    values[plane, channel], bits[plane, channel], channel, counts
-                )
+                count, center, squares, low, high = _carefully(all_values, all_codes, channel, counts)
             if count:
                 # Chan, Golub and LeVeque (1979), equations 2.1
                 apart = center - mean
@@ -255,7 +268,9 @@ def _columns(
 
 
 @njit(**_OPTIONS)
-def _work(sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogram: Any, part: int) -> None:
+def _work(
+    sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogram: Any, scratch: Any, part: int
+) -> None:
     """One part of a task: a range of the channels. `sizes` is (claimed, parts, outer, C, inner, step, rows, cells)."""
     _, parts, outer, channels, inner, step, rows, width = sizes
     start = channels * part // parts
@@ -278,7 +293,6 @@ def _work(sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogr
         )
     else:
         _planes(
-            carray(values, (outer, channels, inner), np.float32),
             carray(values, (outer, channels, inner), np.int32),
             start,
             stop,
@@ -287,6 +301,7 @@ def _work(sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogr
             sums,
             tallies,
             own,
+            carray(scratch, (parts, _BLOCK), np.int32)[part],
         )
 
 
@@ -304,6 +319,7 @@ def _task(addresses: Any) -> None:
             addresses[3],
             addresses[4],
             addresses[5],
+            addresses[6],
             part,
         )
 
@@ -390,18 +406,21 @@ def reduce_values(
     ([1.5, 5.0], [5.0, 0.0], [1, 0], [0, 1])
     """
     outer, channels, inner = shape
-    parts = min(threads, channels)
+    # More parts than threads: who is kept from its core by another program then keeps the others waiting for less.
+    parts = min(_PARTS * threads if threads > 1 else 1, channels)
     rows = channels if per_channel else 1
     width = cells + 1
     copies = 1 if per_channel else parts
+    tail = parts * _BLOCK // 2  # room for small planes to be copied to; two int32 each
     # One piece of memory for all that is filled in: allocating each by itself takes longer than a small layer.
-    space = np.zeros(8 + 7 * channels + copies * rows * width, np.int64)
+    filled = 8 + 7 * channels + copies * rows * width
+    space = np.zeros(filled + tail, np.int64)
     space[:8] = (0, parts, outer, channels, inner, step, rows, width)
     base = space.ctypes.data
     moments, counts, histogram = base + 64, base + 64 + 32 * channels, base + 64 + 56 * channels
-    addresses = np.array((base, address, _address(bins), moments, counts, histogram), np.int64)
-    _compiled()(addresses.ctypes.data, parts)
-    found = space[8 + 7 * channels :].reshape(copies, rows, width)[:, :, :cells]
+    addresses = np.array((base, address, _address(bins), moments, counts, histogram, base + 8 * filled), np.int64)
+    _compiled()(addresses.ctypes.data, min(threads, parts))
+    found = space[8 + 7 * channels : filled].reshape(copies, rows, width)[:, :, :cells]
     return (
         space[8 : 8 + 4 * channels].view(np.float64).reshape(4, channels),
         space[8 + 4 * channels : 8 + 7 * channels].reshape(3, channels),

@@ -22,7 +22,7 @@ HISTOGRAM_STEP = 9
 Counting into cells takes as long as all the rest together. Nine has no factor in common with the widths of maps, so
 that the values counted do not stand in columns.
 """
-HISTOGRAM_WHOLE = 64
+HISTOGRAM_WHOLE = 16
 
 _WORTH_A_THREAD = 1 << 15
 """From so many values on, handing part of the channels to another thread takes less time than it saves."""

@@ -211,7 +211,7 @@ def test_the_share_counted_favours_no_column_and_no_row() -> None:
 
 
 def test_a_small_map_is_counted_whole_whatever_the_batch() -> None:
-    output = torch.randn(16, 10, 8, 8)
+    output = torch.randn(16, 10, 4, 4)
     histogram = reduce(output, NCHW, images=16).histogram
     assert histogram is not None and histogram.sum() == output.numel()
 
