@@ -110,8 +110,8 @@ def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_cs
     \b
       fmap stats
       fmap stats sample_images --kind conv -o depth.png
-      fmap stats photos --save run.fmap        (then: fmap stats --load run.fmap)
-      torchrun --nproc-per-node 2 -m fmap_cli stats photos
+      fmap stats sample_images --save run.fmap
+      torchrun --nproc-per-node 2 -m fmap_cli stats sample_images
     """
     _refuse_contradictions(images, as_json, as_csv, options)
     from ..export import check_folder
