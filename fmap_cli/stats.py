@@ -60,14 +60,13 @@ def _piece(values: Tensor, histogram: str | None, step: int) -> ChannelStats:
     low = torch.where(finite, wide, torch.inf).amin(1)
     high = torch.where(finite, wide, -torch.inf).amax(1)
     # One transfer for all moments and one for all counts: from a GPU each would wait for what runs there.
-    moments = torch.stack([mean, m2, torch.where(none, torch.nan, low), torch.where(none, torch.nan, high)]).cpu()
-    counts = torch.stack([(wide == 0).sum(1), nan.sum(1), inf.sum(1)]).cpu()
-    return ChannelStats(
-        values.shape[1],
-        *moments.numpy(),
-        *counts.numpy(),
-        None if histogram is None else _histogram(wide[:, ::step], finite[:, ::step], per_row=histogram == "channel"),
+    moments = (
+        torch.stack([mean, m2, torch.where(none, torch.nan, low), torch.where(none, torch.nan, high)]).cpu().numpy()
     )
+    counts = torch.stack([(wide == 0).sum(1), nan.sum(1), inf.sum(1)]).cpu().numpy()
+    by_row = histogram == "channel"
+    cells = None if histogram is None else _histogram(wide[:, ::step], finite[:, ::step], per_row=by_row)
+    return ChannelStats(values.shape[1], *moments, *counts, histogram=cells)  # type: ignore[misc]
 
 
 def _histogram(wide: Tensor, finite: Tensor, per_row: bool) -> np.ndarray:
