@@ -6,12 +6,12 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from .errors import FmapError
-from .records import ModelRequest
+from .records import LayerKind, ModelRequest
 from .units import one_line
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -181,4 +181,26 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return collected
 
 
+def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--layer and --kind, given to the command as `patterns` and `kinds`: the layers to keep of all there are."""
+    layer = click.option(
+        "--layer",
+        "-l",
+        "patterns",
+        multiple=True,
+        metavar="PATTERN",
+        help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: every layer]",
+    )
+    kind = click.option(
+        "--kind",
+        "-k",
+        "kinds",
+        multiple=True,
+        type=click.Choice(get_args(LayerKind)),
+        help="Only layers of this kind. Repeatable.",
+    )
+    return layer(kind(function))
+
+
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")

@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from .axes import channel_maps, defines_axes
 from .capture import Sink
 from .compare import default_threshold, differ, differ_runs, real_numbers
 from .errors import FmapError, ImageError, LayerError
-from .layers import Selection, near_names
+from .layers import Selection, pick_names
 from .records import (
     Axes,
     ComparedLayer,
@@ -425,7 +424,7 @@ def compare_runs(
             " their layers differ in names or channels.",
             hint="Compare runs of one architecture.",
         )
-    wanted = _picked(patterns, kinds, a, b)
+    wanted = pick_names({each.layer.name: each.layer.kind for each in (*b.layers, *a.layers)}, patterns, kinds)
     if threshold is None:
         threshold = default_threshold([a.origin.dtype, b.origin.dtype])
     odd = {name for name, *_ in unlike}
@@ -457,23 +456,3 @@ def _channel_count(record: Any) -> int:
 
 def _run_side(side: Run, name: str) -> Side:
     return Side(name, side.origin.model, side.origin.weights, side.origin.dtype, images=side.images)
-
-
-def _picked(patterns: Sequence[str], kinds: Sequence[str], a: Run, b: Run) -> set[str]:
-    """The names that the patterns and kinds pick out of both runs. Raises LayerError where there are none."""
-    there = {each.layer.name: each.layer.kind for each in (*b.layers, *a.layers)}
-    picked = set(there) if not patterns else set()
-    for pattern in patterns:
-        matches = {name for name in there if name == pattern or fnmatchcase(name, pattern)}
-        if not matches:
-            near = near_names(pattern, list(there))
-            wish = f"Did you mean {' or '.join(near)}?" if near else "Give a layer's name or a glob ('layer1.*')."
-            raise LayerError(f"no layer {pattern!r} in these runs.", hint=wish)
-        picked |= matches
-    picked = {name for name in picked if not kinds or there[name] in kinds}
-    if not picked:
-        raise LayerError(
-            f"no layer of kind {' or '.join(kinds)} among these.",
-            hint=f"Their kinds are {', '.join(dict.fromkeys(there.values()))}.",
-        )
-    return picked

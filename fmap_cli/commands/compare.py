@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -17,11 +17,13 @@ from ..options import (
     FiniteRange,
     NumbersType,
     SizeType,
+    csv_option,
     json_option,
+    layer_options,
     model_options,
     remark,
 )
-from ..records import Comparison, LayerKind, ModelRequest
+from ..records import Comparison, ModelRequest
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 RUN_SUFFIX = ".fmap"
@@ -57,22 +59,7 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("compare")
 @click.argument("sources", nargs=-1, metavar="[A] [B]")
-@click.option(
-    "--layer",
-    "-l",
-    "patterns",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: every layer]",
-)
-@click.option(
-    "--kind",
-    "-k",
-    "kinds",
-    multiple=True,
-    type=click.Choice(get_args(LayerKind)),
-    help="Only layers of this kind. Repeatable.",
-)
+@layer_options
 @click.option(
     "--threshold",
     type=FiniteRange(0, float("inf"), max_open=True),
@@ -97,7 +84,7 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="The layer whose maps the figure shows.  [default: the first map over the threshold, or the farthest]",
 )
 @json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
+@csv_option
 def command(
     sources: tuple[str, ...],
     request: ModelRequest,

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import click
 
 from ..models import DEFAULT_MODEL
-from ..options import json_option, model_options, remark
-from ..records import LayerKind, ModelRequest
+from ..options import csv_option, json_option, layer_options, model_options, remark
+from ..records import ModelRequest
 
 
 @click.command("layers")
 @click.argument("name", required=False, metavar="[MODEL]")
-@click.option(
-    "--layer",
-    "-l",
-    "patterns",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.",
-)
-@click.option(
-    "--kind",
-    "-k",
-    "kinds",
-    multiple=True,
-    type=click.Choice(get_args(LayerKind)),
-    help="Only layers of this kind. Repeatable.",
-)
+@layer_options
 @click.option(
     "--depth",
     type=click.IntRange(min=1),
@@ -44,7 +28,7 @@ from ..records import LayerKind, ModelRequest
 @click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
 @model_options
 @json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
+@csv_option
 def command(
     name: str | None,
     patterns: tuple[str, ...],

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import FmapError
-from ..options import FileType, FiniteRange, json_option, model_options, remark
-from ..records import Finding, LayerKind, LayerRecord, ModelRequest, Run
+from ..options import FileType, FiniteRange, csv_option, json_option, layer_options, model_options, remark
+from ..records import Finding, LayerRecord, ModelRequest, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,22 +28,7 @@ FOUND = 3
 
 @click.command("stats")
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR|RUN.fmap...]")
-@click.option(
-    "--layer",
-    "-l",
-    "patterns",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: every layer]",
-)
-@click.option(
-    "--kind",
-    "-k",
-    "kinds",
-    multiple=True,
-    type=click.Choice(get_args(LayerKind)),
-    help="Only layers of this kind. Repeatable.",
-)
+@layer_options
 @click.option("--per-channel", is_flag=True, help="A row a channel instead of a row a layer.")
 @click.option("--sort", type=click.Choice(_COLUMNS), help="Sort the channels by this.  [default: layer]")
 @click.option("--reverse", is_flag=True, help="Sort the other way round: numbers from the smallest on.")
@@ -99,7 +84,7 @@ FOUND = 3
 @model_options
 @click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
 @json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
+@csv_option
 def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_csv: bool, **options: Any) -> int:
     """Say what every layer's numbers are, and what is wrong with them.
 
