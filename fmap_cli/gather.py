@@ -48,6 +48,8 @@ Say = Callable[[str], None]
 Entry = str | Sequence[str] | None
 """What one item of a run is read from: a path, several that belong together, or None for the bundled sample."""
 
+_REMARKS = 20
+"""How many remarks on images a run prints at most."""
 _WORTH_WORKERS = 32
 """From so many images on, starting processes that read them takes less time than it saves."""
 
@@ -554,18 +556,11 @@ def statistics(
 
     Raises ModelError where the network fails on the first images, and what `Gathering.add` raises.
     """
-    said: set[str] = set()
-
-    def say_once(sentence: str) -> None:
-        if sentence not in said and len(said) < 1000:
-            said.add(sentence)
-            say(sentence)
-
     size = 1 if session.model.input_kind == "images" else batch  # a detector pads a batch to its largest image
     done = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
     failures = list(earlier.failures) if earlier is not None else []
     saved = time.monotonic()
-    for read in _read(session, plan, done, size, workers, layout, say_once):
+    for read in _read(session, plan, done, size, workers, layout, _sparingly(say)):
         failures += [(name, error.message) for name, error in read.failures]
         by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
         for group, images in by_class:
@@ -578,6 +573,19 @@ def statistics(
             checkpoint(gathering.run(origin, plan, failures, done))
             saved = time.monotonic()
     return gathering.run(origin, plan, failures, done)
+
+
+def _sparingly(say: Say) -> Say:
+    """Say what there is to say of each image, but not of a million: each sentence once, and the first of them only."""
+    said: set[str] = set()
+
+    def say_it(sentence: str) -> None:
+        if sentence in said or len(said) > _REMARKS:
+            return
+        said.add(sentence)
+        say(sentence if len(said) <= _REMARKS else "there is more like this to say of further images; it is left out.")
+
+    return say_it
 
 
 def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> Iterable[tuple[str, str]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 _COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
 _TOP = 50
+_NAMED = 10
 FOUND = 3
 """The exit code of `--check` where there is a finding at or above `--fail-on`."""
 
@@ -357,6 +358,10 @@ def _print(
         for each in run.classes
     ]
     only = replace(run, layers=tuple(shown), classes=tuple(classes))
+    if run.failures and (as_json or as_csv):  # the tables name them themselves
+        named = ", ".join(name for name, _ in run.failures[:_NAMED])
+        more = f" and {len(run.failures) - _NAMED} more" if len(run.failures) > _NAMED else ""
+        remark(f"{len(run.failures)} of {run.images + len(run.failures)} images could not be read: {named}{more}.")
     if as_json:
         from ..export import dumps, stats_document
 
