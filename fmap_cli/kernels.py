@@ -32,7 +32,7 @@ _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
 _LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
 _BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
-_SMALL = 256  # planes of fewer values than this are brought together
+_SMALL = 100  # planes of fewer values than this are brought together
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _INFINITE = np.int32(0x7F800000)
@@ -148,15 +148,14 @@ def _planes(
     cells = np.zeros(_CODES * _LANES, np.int32)
     # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
     together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
+    known = np.zeros(stop - start, np.int64)
     for channel in range(start, stop):
-        known = 0
-        mean = 0.0
-        m2 = 0.0
-        zeros = 0
-        lowest = _HUGE
-        highest = -_HUGE
-        for plane in range(0, outer, together):
-            planes = min(together, outer - plane)
+        moments[MIN, channel] = np.inf
+        moments[MAX, channel] = -np.inf
+    # Item by item of the batch, in the order in which the values lie in memory.
+    for plane in range(0, outer, together):
+        planes = min(together, outer - plane)
+        for channel in range(start, stop):
             count = planes * inner
             if together > 1:
                 for at in range(planes):
@@ -174,6 +173,7 @@ def _planes(
             total = 0.0
             squares = 0.0
             begin = (plane + channel) % step
+            zeros = 0
             for at in range(0, count, _BLOCK):
                 block = all_values[at : at + _BLOCK]
                 codes = all_codes[at : at + _BLOCK]
@@ -191,6 +191,7 @@ def _planes(
                     begin = _tally_one(codes, begin, step, bins, histogram[channel])
                 else:
                     begin = _tally(codes, begin, step, cells)
+            counts[ZEROS, channel] += zeros
             off = total / count
             center = shift + off
             squares -= off * total
@@ -198,17 +199,19 @@ def _planes(
                 count, center, squares, low, high = _carefully(all_values, all_codes, channel, counts)
             if count:
                 # Chan, Golub and LeVeque (1979), equations 2.1
-                apart = center - mean
-                mean += apart * count / (known + count)
-                m2 += squares + apart * apart * known * count / (known + count)
-                known += count
-                lowest = min(lowest, low)
-                highest = max(highest, high)
-        counts[ZEROS, channel] = zeros
-        moments[MEAN, channel] = mean if known else np.nan
-        moments[M2, channel] = max(m2, 0.0)
-        moments[MIN, channel] = lowest if known else np.nan
-        moments[MAX, channel] = highest if known else np.nan
+                before = known[channel - start]
+                share = count / (before + count)
+                apart = center - moments[MEAN, channel]
+                moments[MEAN, channel] += apart * share
+                moments[M2, channel] += max(squares, 0.0) + apart * apart * before * share
+                moments[MIN, channel] = min(moments[MIN, channel], np.float64(low))
+                moments[MAX, channel] = max(moments[MAX, channel], np.float64(high))
+                known[channel - start] = before + count
+    for channel in range(start, stop):
+        if not known[channel - start]:
+            moments[MEAN, channel] = np.nan
+            moments[MIN, channel] = np.nan
+            moments[MAX, channel] = np.nan
     if not each:
         _fold(cells, bins, histogram)
 
