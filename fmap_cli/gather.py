@@ -412,10 +412,10 @@ class Gathering:
 
         Raises ModelError where the network fails, and in the first pass LayerError where nothing is picked.
         """
-        for _, alike in groupby(images, key=lambda image: image.tensor.shape):
-            batch = list(alike)
-            found = self._pass(batch)
-            self.known.setdefault(group, _Total(0, ())).add(len(batch), found)
+        batches = [list(alike) for _, alike in groupby(images, key=lambda image: image.tensor.shape)]
+        passes = [(len(batch), self._pass(batch)) for batch in batches]
+        for count, found in passes:  # none is counted unless all are through
+            self.known.setdefault(group, _Total(0, ())).add(count, found)
 
     def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
         if self.chosen is None and self.session.model.input_kind != "image_pair":

@@ -176,7 +176,7 @@ _MOVES = frozenset(
     "select split squeeze stack stochasticdepth swapaxes tensorsplit tile to transpose type unbind unflatten unfold "
     "unsqueeze upsample upsamplingbilinear2d upsamplingnearest2d view viewas zeropad2d channelshuffle".split()
 )
-_MASKING = frozenset(["maskedfill", "where", "triu", "tril", "full", "log", "logsoftmax"])
+_MASKING = frozenset(["maskedfill", "where", "triu", "tril", "full", "logsoftmax"])
 
 
 def _for_all(sampled: np.ndarray, finite: int) -> np.ndarray:

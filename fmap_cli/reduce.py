@@ -19,8 +19,8 @@ Histogram = Literal["layer", "channel"]
 HISTOGRAM_STEP = 9
 """Of a map with more than `HISTOGRAM_WHOLE` cells every so-manieth is in its layer's histogram.
 
-Counting into cells takes as long as all the rest together. Nine has no factor in common with the widths of maps, so
-that the values counted do not stand in columns.
+Counting into cells takes as long as all the rest together. Nine has no factor in common with most widths of maps (224,
+112, 56, 28, 14, 7, 32, 16), and each map begins one further, so that the values counted do not stand in columns.
 """
 HISTOGRAM_WHOLE = 16
 
@@ -132,11 +132,11 @@ def _by_kernel(values: Tensor, histogram: Histogram, step: int) -> ChannelStats:
         return _kernel(values, histogram, step)
     outer, rows, inner = values.shape
     if outer > 1:
-        step = max(1, _PIECE // (rows * inner))
-        pieces = [values[at : at + step] for at in range(0, outer, step)]
+        length = max(1, _PIECE // (rows * inner))
+        pieces = [values[at : at + length] for at in range(0, outer, length)]
     else:
-        step = max(1, _PIECE // rows)
-        pieces = [values[:, :, at : at + step] for at in range(0, inner, step)]
+        length = max(1, _PIECE // rows)
+        pieces = [values[:, :, at : at + length] for at in range(0, inner, length)]
     whole = _kernel(pieces[0].float().contiguous(), histogram, step)
     for piece in pieces[1:]:
         whole = merge(whole, _kernel(piece.float().contiguous(), histogram, step))

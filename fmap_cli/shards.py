@@ -98,7 +98,8 @@ def merged(team: Team, run: Run) -> Run | None:
     """The whole run, in the process that leads; None in the others.
 
     The parts meet pairwise, as in a knock-out tournament: with N processes log2(N) merges one after another, and no
-    process holds more than two records. `progress` is the leading part's where any part is unfinished.
+    process holds more than two records. `progress` is that of the first part that is unfinished, None where
+    all are done.
     """
     if team.ranks == 1:
         return run

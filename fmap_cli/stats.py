@@ -65,7 +65,10 @@ def _piece(values: Tensor, histogram: str | None, step: int) -> ChannelStats:
     )
     counts = torch.stack([(wide == 0).sum(1), nan.sum(1), inf.sum(1)]).cpu().numpy()
     by_row = histogram == "channel"
-    cells = None if histogram is None else _histogram(wide[:, ::step], finite[:, ::step], per_row=by_row)
+    if step > 1:  # each row begins one further, so that what is counted does not stand in columns of a map
+        rows, places = (torch.arange(size, device=wide.device) for size in wide.shape)
+        finite = finite & ((places + rows[:, None]) % step == 0)
+    cells = None if histogram is None else _histogram(wide, finite, per_row=by_row)
     return ChannelStats(values.shape[1], *moments, *counts, histogram=cells)  # type: ignore[misc]
 
 

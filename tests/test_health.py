@@ -420,6 +420,11 @@ def test_an_input_that_is_not_finite_is_said_to_be_so() -> None:
     assert finding.what.startswith("the input already has values that are not finite: 1 NaN of 3 values")
 
 
+def test_the_logarithm_of_zero_is_no_mask() -> None:
+    [finding] = found(layer("log", [[1, -INF, 3], [1, 2, 3]]), layer("Conv2d", noise(2, 3)))
+    assert (finding.check, finding.layer) == ("not-finite", "log")
+
+
 def test_a_mask_of_infinities_is_meant() -> None:
     mask = [[1, -INF, 3], [1, 2, -INF]]
     rows = [[0.1, 0.2, 0.8], [0.9, 0.8, 0.2]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from fmap_cli import gather
 from fmap_cli.images import load_image
 from fmap_cli.models import load_model
-from fmap_cli.records import Run
+from fmap_cli.records import ModelRequest, Run
 from fmap_cli.runs import load_run
+from fmap_cli.session import open_session, read_image
 
 Fmap = Callable[..., Any]
 COUNTS = ("count", "zero_count", "nan_count", "inf_count", "min", "max", "images", "shape", "dead_channels")
@@ -92,8 +93,13 @@ def same(one: Any, other: Any, *, exactly: bool = False, rel: float = 1e-12) -> 
         there = rows(other)[name]
         if name in ("mean", "max") and rel > 1e-12:
             continue  # by which the network looks for what is too bright
-        for key in COUNTS if rel <= 1e-12 else ("count", "images", "shape"):
+        loose = rel > 1e-12
+        for key in ("count", "images", "shape", "nan_count", "inf_count", "dead_channels") if loose else COUNTS:
             assert row[key] == there[key], (name, key)
+        if loose:  # a convolution of another batch rounds otherwise: a value may fall on the other side of zero
+            assert row["zero_count"] == pytest.approx(there["zero_count"], abs=2 + 1e-4 * row["count"]), name
+            for key in ("min", "max"):
+                assert row[key] == pytest.approx(there[key], rel=1e-4, abs=1e-5), (name, key)
         for key in MOMENTS:
             expected = there[key] if exactly or there[key] is None else pytest.approx(there[key], rel=rel, abs=1e-9)
             assert row[key] == expected, (name, key)
@@ -622,4 +628,15 @@ def test_a_shard_is_every_nth_of_the_list(photos: Path, net: str) -> None:
     assert whole.entries != sorted(whole.entries)
     ordered = gather.plan_run(_Session(), [str(photos)])  # type: ignore[arg-type]
     assert ordered.entries == sorted(ordered.entries)
-    random.seed(0)
+
+
+def test_a_batch_that_fails_midway_counts_no_image_twice(net: str, photos: Path) -> None:
+    session = open_session(ModelRequest(net, size=(16, 16)), lambda _: None)
+    images = [read_image(session, str(photos / "dog" / f"{at:02}.png"), lambda _: None) for at in (0, 3)]
+    bright = replace(images[0], tensor=torch.full((3, 20, 20), 90.0))
+    with gather.Gathering(session) as gathering:
+        failures = gather._counted(gathering, [*images, bright], None)
+        assert gathering.images == 2
+        assert [name for name, _ in failures] == [bright.name]
+        run = gathering.run(gather.origin_of(session, digest=False), gather.plan_run(session, [str(photos)]), [], 3)
+    assert {record.images for record in run.layers} == {2}
