@@ -441,6 +441,7 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "a": _side_row(comparison.a),
         "b": _side_row(comparison.b),
         "threshold": comparison.threshold,
+        "parts": comparison.parts,
         "first_over": first.layer.name if first is not None else None,
         "over_count": sum(each.over for each in comparison.layers),
         "layer_count": len(comparison.layers),

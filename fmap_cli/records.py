@@ -579,7 +579,7 @@ class ComparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where one side of a comparison comes from, in words; `images` counts those of a saved run."""
+    """Where one side of a comparison comes from, in words; `images` counts those of a saved run, None for a pass."""
 
     source: str
     model: str
@@ -587,7 +587,7 @@ class Side:
     dtype: str
     device: str = ""
     memory_format: str = ""
-    images: int = 1
+    images: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

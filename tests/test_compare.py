@@ -780,6 +780,30 @@ def test_runs_of_unlike_networks_are_refused_in_a_line(fmap: Fmap, workdir: Path
     assert "other shapes, not compared: two" in fmap("compare", "a.fmap", "d.fmap").out
 
 
+def test_runs_without_a_layer_of_common_shape_part(fmap: Fmap, workdir: Path) -> None:
+    for channels in (4, 8):
+        save_run(workdir / f"w{channels}.fmap", run_of(record("conv", torch.randn(channels, 5)), images=3))
+    asked = ("compare", "w4.fmap", "w8.fmap", "--check")
+    ran = fmap(*asked, "-o", "w.svg")
+    assert ran.code == 3
+    assert "A  run: w4.fmap" in ran.out
+    assert "3 images" in ran.out
+    assert ran.out.splitlines()[-2] == "no layer has the same shape on both sides"
+    drawn = (workdir / "w.svg").read_text()
+    assert "No layer has the same shape in A and B" in drawn
+    assert "stay together" not in drawn
+    document = fmap(*asked, "--json").json
+    assert (document["parts"], document["layers"], document["a"]["images"]) == (True, [], 3)
+
+
+def test_what_check_decides_is_in_json(fmap: Fmap, tiny: str) -> None:
+    for other, code in (("plain", 0), ("doubled", 3), ("three", 3), ("longer", 0)):
+        asked = ("compare", "-m", f"{tiny}:plain", "--vs-model", f"{tiny}:{other}", "--vs-seed", 1, "--size", 8)
+        ran = fmap(*asked, "--check", "--json")
+        assert (ran.code, ran.json["parts"]) == (code, code == 3), other
+        assert ran.json["a"]["images"] is None
+
+
 @pytest.mark.parametrize("columns", [80, 160])
 def test_tables_of_runs_keep_to_the_terminal(
     fmap: Fmap, workdir: Path, monkeypatch: pytest.MonkeyPatch, columns: int
@@ -814,12 +838,47 @@ def layer_at(name: str, share: float, over: bool) -> ComparedLayer:
             (layer_at("a", 0.0625, False), layer_at("b", 0.03125, False)),
             "no layer is over 0.1; of 2 layers the farthest apart is a (relative L2 0.0625)",
         ),
-        ((), "no layer has the same shape on both sides"),
     ],
 )
 def test_the_verdict_is_a_sentence(layers: tuple[ComparedLayer, ...], words: str) -> None:
     side = Side("cat.png", "net", "w", "float32")
     assert verdict(Comparison(side, side, 0.1, layers)) == words
+
+
+@pytest.mark.parametrize(
+    ("layers", "words", "title"),
+    [
+        ((), "no layer has the same shape on both sides", "No layer has the same shape in A and B"),
+        (
+            (layer_at("a", 0, False),),
+            "1 layer has another shape on either side; the one layer of a common shape differs by exactly zero",
+            "Layers of A and B differ in shape",
+        ),
+        (
+            (layer_at("a", 0.0625, False), layer_at("b", 0.03125, False)),
+            "1 layer has another shape on either side; of 2 layers of a common shape none is over 0.1, the farthest"
+            " apart is a (relative L2 0.0625)",
+            "Layers of A and B differ in shape",
+        ),
+        (
+            (layer_at("a", 0, False), layer_at("b", 0.5, True)),
+            "first over 0.1: b (relative L2 0.5); 1 of 2 layers is over",
+            "A and B part at b",
+        ),
+    ],
+)
+def test_layers_of_other_shapes_are_never_called_the_same(
+    layers: tuple[ComparedLayer, ...], words: str, title: str
+) -> None:
+    from fmap_cli.render.scene import Text
+
+    side = Side("cat.png", "net", "w", "float32")
+    comparison = Comparison(side, side, 0.1, layers, unlike_shapes=(("fc", (1, 2), (1, 3)),))
+    assert comparison.parts
+    assert verdict(comparison) == words
+    texts = [item.text for item in comparison_figure(comparison).items if isinstance(item, Text)]
+    assert texts[0] == title
+    assert ("threshold" in texts) == bool(layers)  # no curve without a layer
 
 
 def test_a_figure_fits_its_page() -> None:

@@ -58,7 +58,7 @@ def _facts(side: Side, comparison: Comparison) -> list[str]:
         side.model,
         f"weights: {side.weights}",
         f"run: {side.source}" if run else f"image: {side.source}",
-        f"{units.count(side.images)} image{'s' * (side.images != 1)}" if run else "",
+        f"{units.count(side.images)} image{'s' * (side.images != 1)}" if side.images is not None else "",
         side.dtype,
         side.device,
         "" if side.memory_format in ("", "contiguous") and not _memory_differs(comparison) else side.memory_format,
@@ -70,7 +70,7 @@ def _memory_differs(comparison: Comparison) -> bool:
 
 
 def _is_run(comparison: Comparison) -> bool:
-    return bool(comparison.layers) and isinstance(comparison.layers[0], ComparedRecord)
+    return comparison.a.images is not None
 
 
 def verdict(comparison: Comparison) -> str:
@@ -85,10 +85,17 @@ def verdict(comparison: Comparison) -> str:
     if not layers:
         return "no layer has the same shape on both sides"
     farthest = _farthest(layers)
+    name = units.one_line(farthest.layer.name)
+    if comparison.unlike_shapes:
+        unlike = len(comparison.unlike_shapes)
+        odd = f"{unlike} layer{'s have' if unlike != 1 else ' has'} another shape on either side"
+        if _identical(comparison):
+            return f"{odd}; {_all(len(layers))} of a common shape differ{'s' * (len(layers) == 1)} by exactly zero"
+        of = f"of {count} of a common shape none is over {comparison.threshold:g}"
+        return f"{odd}; {of}, the farthest apart is {name} ({_how_far(farthest)})"
     if _identical(comparison):
         both = " that both have" if _has_more(comparison) else ""
         return f"identical: {_all(len(layers))}{both} differ{'s' * (len(layers) == 1)} by exactly zero"
-    name = units.one_line(farthest.layer.name)
     return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({_how_far(farthest)})"
 
 
@@ -116,8 +123,8 @@ def _identical(comparison: Comparison) -> bool:
 
 
 def _has_more(comparison: Comparison) -> bool:
-    """Whether there are layers that could not be compared."""
-    return bool(comparison.only_a or comparison.only_b or comparison.unlike_shapes)
+    """Whether there are layers that one side alone has."""
+    return bool(comparison.only_a or comparison.only_b)
 
 
 def _are(count: int) -> str:
@@ -306,7 +313,7 @@ def comparison_figure(comparison: Comparison) -> Scene:
     top = _draw_title(scene, comparison)
     left = _MARGIN * 2 + _SIDE
     bottom = _draw_pictures(scene, comparison, top)
-    y = _draw_curve(scene, comparison, top, left) + 34
+    y = _draw_curve(scene, comparison, top, left) + 34 if comparison.layers else top
     record = _most_telling(comparison)
     if comparison.pair is not None:
         y = _draw_pair(scene, comparison, comparison.pair, y, left)
@@ -323,6 +330,10 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
         title = "A and B differ from the input on"
     elif first is not None:
         title = f"A and B part at {units.one_line(first.layer.name)}"
+    elif not comparison.layers:
+        title = "No layer has the same shape in A and B"
+    elif comparison.unlike_shapes:
+        title = "Layers of A and B differ in shape"
     elif _identical(comparison):
         title = "A and B are identical" + (" where both can be compared" if _has_more(comparison) else "")
     else:
