@@ -459,6 +459,7 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
 
 
 def _side_row(side: Side) -> dict[str, Any]:
+    own = side.preprocessing
     return {
         "source": side.source,
         "model": side.model,
@@ -467,6 +468,10 @@ def _side_row(side: Side) -> dict[str, Any]:
         "device": side.device or None,
         "memory_format": side.memory_format or None,
         "images": side.images,
+        "size": side.size,
+        "resize": own.resize if own is not None else None,
+        "mean": own.mean if own is not None else None,
+        "std": own.std if own is not None else None,
     }
 
 

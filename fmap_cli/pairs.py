@@ -51,11 +51,11 @@ def open_sides(request: ModelRequest, other: ModelRequest, say: Say) -> tuple[Se
 
 
 def read_sides(
-    a: Session, b: Session, sources: Sequence[str], say: Say, layout: str | None = None
+    a: Session, b: Session, sources: Sequence[str], say: Say, layout: str | None = None, *, fed_as_asked: bool = False
 ) -> tuple[ImageInput, ImageInput]:
     """The image for either side, as its network takes it: two sources, or one for both; none is the bundled sample.
 
-    Raises ImageError.
+    `fed_as_asked` says that sides which are fed differently are so because B was to be. Raises ImageError.
     """
     once = _once(say)
     if len(sources) == 2 and sources[0] == sources[1] == "-":
@@ -63,7 +63,9 @@ def read_sides(
     source_a, source_b = (*sources, *sources)[:2] if sources else (None, None)
     image_a = read_image(a, source_a, once, layout)
     alike = _feeding(a) == _feeding(b)
-    if not alike:
+    if not alike and fed_as_asked:
+        say("A and B are fed differently, as --vs-size, --vs-mean or --vs-std ask.")
+    elif not alike:
         say("A and B are fed differently, each as its weights want it; --size, --mean and --std feed both alike.")
     if source_a == source_b and alike:
         return image_a, image_a
@@ -99,6 +101,8 @@ def _side(session: Session, image: ImageInput) -> Side:
         dtype=_dtype_name(session.dtype),
         device=str(session.device),
         memory_format="channels_last" if session.memory_format is not None else "contiguous",
+        size=(image.tensor.shape[-2], image.tensor.shape[-1]),
+        preprocessing=session.model.preprocessing,
     )
 
 

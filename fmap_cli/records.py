@@ -579,7 +579,10 @@ class ComparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where one side of a comparison comes from, in words; `images` counts those of a saved run, None for a pass."""
+    """Where one side of a comparison comes from, in words; `images` counts those of a saved run, None for a pass.
+
+    Of a pass, `size` is the height and width of what the network saw, `preprocessing` how the picture became that.
+    """
 
     source: str
     model: str
@@ -588,6 +591,8 @@ class Side:
     device: str = ""
     memory_format: str = ""
     images: int | None = None
+    size: tuple[int, int] | None = None
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -566,6 +566,39 @@ def test_what_both_have_is_said_once(fmap: Fmap) -> None:
     assert "A and B are the same" in fmap("compare", "--vs-dtype", "float32", "-k", "linear").out
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "a", "b"),
+    [
+        ("--vs-size", "9", "8 × 8 px", "9 × 9 px"),
+        ("--vs-mean", "0.5", "mean 0.25", "mean 0.5"),
+        ("--vs-std", "0.5,0.25,0.5", "std 0.125", "std 0.5, 0.25, 0.5"),
+    ],
+)
+def test_what_is_other_of_how_the_sides_are_fed_is_said(
+    fmap: Fmap, tiny: str, workdir: Path, option: str, value: str, a: str, b: str
+) -> None:
+    asked = ("compare", "-m", f"{tiny}:plain", "--size", 8, "--mean", 0.25, "--std", 0.125, option, value)
+    ran = fmap(*asked, "-o", "fed.svg")
+    assert [f"A  {a}", f"B  {b}"] == ran.out.splitlines()[1:3]
+    assert "fed differently, as --vs-size, --vs-mean or --vs-std ask" in ran.err
+    assert "as its weights want" not in ran.err
+    drawn = (workdir / "fed.svg").read_text()
+    assert a in drawn
+    assert b.split(",")[0] in drawn
+    sides = [fmap(*asked, "--json").json[side] for side in "ab"]
+    assert sides[0] | {"size": [8, 8], "resize": 8, "mean": [0.25] * 3, "std": [0.125] * 3} == sides[0]
+    field = option.removeprefix("--vs-")
+    assert sides[1][field] == {"size": [9, 9], "mean": [0.5] * 3, "std": [0.5, 0.25, 0.5]}[field]
+
+
+def test_a_picture_of_one_size_may_be_a_smaller_part_of_the_photo(fmap: Fmap) -> None:
+    """The embedded model crops 224 px out of 256; asked for 224, it takes all of the shorter side."""
+    ran = fmap("compare", "--vs-size", 224, "-k", "linear")
+    assert ran.out.splitlines()[1:3] == ["A  shorter side to 256", "B  shorter side to 224"]
+    runs = fmap("compare", "--vs-size", 224, "-k", "linear", "--json").json
+    assert (runs["a"]["size"], runs["a"]["resize"], runs["b"]["resize"]) == ([224, 224], 256, 224)
+
+
 def test_names_are_no_markup(fmap: Fmap, nets: str) -> None:
     assert "[bold]x[/]" in fmap("compare", "-m", f"{nets}:markup", "--vs-seed", 1, "--size", 8).out
 

@@ -164,7 +164,8 @@ def _compare_images(
     from ..pairs import compare, open_sides, read_sides
 
     a, b = open_sides(request, other, remark)
-    image_a, image_b = read_sides(a, b, sources, remark, options["layout"])
+    as_asked = any(getattr(other, name) != getattr(request, name) for name in ("size", "mean", "std"))
+    image_a, image_b = read_sides(a, b, sources, remark, options["layout"], fed_as_asked=as_asked)
     return compare(
         a,
         image_a,

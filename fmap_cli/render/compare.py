@@ -62,7 +62,32 @@ def _facts(side: Side, comparison: Comparison) -> list[str]:
         side.dtype,
         side.device,
         "" if side.memory_format in ("", "contiguous") and not _memory_differs(comparison) else side.memory_format,
+        *_how_fed(side, comparison),
     ]
+
+
+def _how_fed(side: Side, comparison: Comparison) -> list[str]:
+    """How the picture became what this side's network saw, as far as that is other for the other one."""
+    own, a, b = side.preprocessing, comparison.a.preprocessing, comparison.b.preprocessing
+    if own is None or a is None or b is None:
+        return []
+    facts = ["", "", ""]
+    if side.size is not None and comparison.a.size != comparison.b.size:
+        facts[0] = f"{side.size[0]} × {side.size[1]} px"
+    elif a.resize != b.resize:
+        if isinstance(own.resize, int):
+            facts[0] = f"shorter side to {own.resize}"
+        else:
+            facts[0] = f"resized to {own.resize[0]} × {own.resize[1]}" if own.resize is not None else "in its own size"
+    if a.mean != b.mean:
+        facts[1] = f"mean {_numbers(own.mean)}"
+    if a.std != b.std:
+        facts[2] = f"std {_numbers(own.std)}"
+    return facts
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 def _memory_differs(comparison: Comparison) -> bool:
