@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -137,7 +139,8 @@ def compare(
 
     The layers are those that `patterns` pick (with none, all) of these `kinds`; they are matched by name. Of A the
     layers' outputs are kept, on the CPU, each until B's has been compared with it. Both passes start from the same
-    random numbers, for networks that draw some. Without `threshold` it is `compare.default_threshold` of both number
+    random numbers, for networks that draw some; where one session serves both, they start from the same parameters and
+    buffers, too. Without `threshold` it is `compare.default_threshold` of both number
     formats. `keep_maps` keeps what a figure draws: of the layer that `draw` picks, or else of the first map over the
     threshold, or of the one that differs most, the strongest channels.
 
@@ -146,6 +149,7 @@ def compare(
     if threshold is None:
         threshold = default_threshold([_number_format(a), _number_format(b)])
     reference = _Reference(Selection(patterns or ("*",), a.model.module), frozenset(kinds))
+    put_back = _keep_state(a.model.module) if a is b else None
     with _same_random_numbers():
         run(a, image_a, reference.watch, operations=reference.needs_operations, paths=reference.selection.paths)
     reference.drop_unwanted()
@@ -160,6 +164,8 @@ def compare(
         lambda layer, shape: axes_of(layer, shape, modules, measurement),
         drawing,
     )
+    if put_back is not None:
+        put_back()
     with _same_random_numbers():
         run(b, image_b, other.watch, operations=other.needs_operations, paths=other.selection.paths)
     _check_patterns(reference.selection, other.selection)
@@ -193,9 +199,39 @@ def compare(
 
 @contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+    before = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def _keep_state(module: nn.Module) -> Callable[[], None]:
+    """Copies all parameters and buffers; what is returned puts them back in place."""
+    places: list[tuple[Any, dict[str, Tensor | None]]] = [
+        (held, dict(held.items())) for each in module.modules() for held in (each._parameters, each._buffers)
+    ]
+    tensors = {id(each): each for _, kept in places for each in kept.values() if each is not None}
+    copies = [(each, each.detach().clone()) for each in tensors.values() if not nn.parameter.is_lazy(each)]
+
+    def put_back() -> None:
+        for held, kept in places:
+            now = dict(held.items())
+            for name in now.keys() - kept.keys():
+                del held[name]
+            for name, each in kept.items():
+                if name not in now or now[name] is not each:
+                    held[name] = each
+        with torch.no_grad():
+            for each, copy in copies:
+                each.detach().copy_(copy)
+
+    return put_back
 
 
 def _check_patterns(first: Selection, second: Selection) -> None:
