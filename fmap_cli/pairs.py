@@ -388,8 +388,9 @@ class _Drawing:
     def offer(self, compared: ComparedLayer, a: Tensor, b: Tensor, axes: Axes) -> None:
         difference = compared.difference
         if self.asked is not None:
-            if self.asked.offer(compared.layer, compared.shape):
-                self._asked = _drawn_pair(compared, a, b, axes)
+            picked = self.asked.offer(compared.layer, compared.shape)
+            if picked and (self._asked is None or "last" in self.asked.patterns):  # what is last may not stay it
+                self._asked = _drawn_pair(compared, a, b, axes) or self._asked
                 self._why_not = "has no height and width to draw"
             return
         if compared.layer.kind == "input":  # the pictures stand beside it

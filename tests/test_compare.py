@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fmap_cli.compare import THRESHOLDS, differ, differ_runs, real_numbers, total_variation
+from fmap_cli.errors import LayerError
 from fmap_cli.pairs import compare, compare_runs
 from fmap_cli.records import (
     Axes,
@@ -680,6 +681,27 @@ def test_a_figure_shows_the_strongest_channels_of_the_layer_asked_for(fmap: Fmap
     chosen = compare(a, images[0], b, images[1], keep_maps=True).pair
     assert chosen is not None
     assert chosen.layer.name == "features.0.0.conv2d"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "drawn"),
+    [("[12]*", "1"), ("*", ""), ("[0-9]*", "0"), ("4*", None), ("last", "1"), ("first", "0")],
+)
+def test_of_several_layers_to_draw_it_is_the_first_that_can_be(pattern: str, drawn: str | None) -> None:
+    from torch import nn
+
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    session = Session(
+        LoadedModel(net.eval(), "net", "w", Preprocessing(None, None)), torch.device("cpu"), torch.float32
+    )
+    images = [ImageInput(str(at), "x", np.zeros((4, 4, 3), np.uint8), torch.rand(3, 4, 4)) for at in range(2)]
+    if drawn is None:
+        with pytest.raises(LayerError, match="no height and width"):
+            compare(session, images[0], session, images[1], draw=pattern, keep_maps=True)
+        return
+    pair = compare(session, images[0], session, images[1], draw=pattern, keep_maps=True).pair
+    assert pair is not None
+    assert pair.layer.path == drawn
 
 
 def test_a_clips_figure_says_which_frame_is_drawn(fmap: Fmap, samples: Path, workdir: Path) -> None:

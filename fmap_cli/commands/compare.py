@@ -81,7 +81,8 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--draw",
     metavar="PATTERN",
-    help="The layer whose maps the figure shows.  [default: the first map over the threshold, or the farthest]",
+    help="The layer whose maps the figure shows, the first of several.  [default: the first map over the threshold, or"
+    " the farthest]",
 )
 @json_option
 @csv_option
