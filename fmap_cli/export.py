@@ -434,7 +434,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def compare_document(comparison: Comparison, file: Path | None = None) -> dict[str, Any]:
-    """The result of `fmap compare`. What is infinite is null, and then `over` is true."""
+    """The result of `fmap compare`. Null is what does not exist, and what is infinite.
+
+    `max_abs`, `relative_l2`, `mean_shift` and `std_shift` always exist: there null is infinite. Of an infinite
+    `relative_l2` the layer is over; a shift of means is infinite in a channel without any spread, over or not.
+    """
     first = comparison.first
     return {
         "schema_version": SCHEMA_VERSION,

@@ -812,6 +812,18 @@ def test_constant_channels_that_move_are_infinitely_far_in_their_own_spread() ->
     assert differ_runs(record("x", torch.ones(1, 2)), record("x", torch.ones(1, 2))).mean_shift == 0
 
 
+def test_null_of_a_shift_is_infinite_and_not_always_over(fmap: Fmap, workdir: Path) -> None:
+    """A channel that is constant in both runs and moved by a rounding: as docs/compare.md has it."""
+    save_run(workdir / "a.fmap", run_of(record("x", torch.tensor([[1.0, 1.0], [1.0, 2.0]]))))
+    save_run(workdir / "b.fmap", run_of(record("x", torch.tensor([[1.0 + 2**-23] * 2, [1.0, 2.0]]))))
+    ran = fmap("compare", "a.fmap", "b.fmap", "--check", "--json")
+    (row,) = ran.json["layers"]
+    assert (ran.code, ran.json["parts"]) == (0, False)
+    assert (row["mean_shift"], row["std_shift"], row["over"], row["channel"]) == (None, 0, False, 0)
+    assert fmap("compare", "a.fmap", "b.fmap", "--csv").out.splitlines()[1].split(",")[6] == "inf"
+    assert "is infinite without being over" in PAGE.replace("\n", " ")
+
+
 def test_nan_in_one_run_alone_is_always_over() -> None:
     odd = torch.tensor([[1.0, math.nan], [1.0, 2.0]])
     fine = torch.tensor([[1.0, 1.0], [1.0, 2.0]])
