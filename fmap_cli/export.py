@@ -499,6 +499,7 @@ def compared_row(row: ComparedLayer | ComparedRecord) -> dict[str, Any]:
             "moved": row.difference.moved,
             "unlike": found.unlike,
             "channel": found.channel,
+            "same_as": row.same_as,
             "over": row.over,
         }
     return {

@@ -469,14 +469,16 @@ def compare_runs(
     if threshold is None:
         threshold = default_threshold([a.origin.dtype, b.origin.dtype])
     odd = {name for name, *_ in unlike}
-    found = []
+    found: dict[str, ComparedRecord] = {}
     for name, first in layers_a.items():
         if name not in wanted or name not in layers_b or name in odd:
             continue
         second = layers_b[name]
         difference = differ_runs(first, second)
         over = difference.relative_l2 > threshold
-        found.append(ComparedRecord(first.layer, (first.images, second.images), difference, over, (first, second)))
+        same = first.same_as if first.same_as == second.same_as and first.same_as in found else None
+        images = first.images, second.images
+        found[name] = ComparedRecord(first.layer, images, difference, over, (first, second), same)
     shapes = tuple(each for each in unlike if each[0] in wanted)
     if not found and not shapes:
         raise LayerError(f"nothing to compare: {names[0]} and {names[1]} have no layer of the same name among these.")
@@ -484,7 +486,7 @@ def compare_runs(
         a=_run_side(a, names[0]),
         b=_run_side(b, names[1]),
         threshold=threshold,
-        layers=tuple(found),
+        layers=tuple(found.values()),
         only_a=tuple(name for name in layers_a if name in wanted and name not in layers_b),
         only_b=tuple(name for name in layers_b if name in wanted and name not in layers_a),
         unlike_shapes=shapes,

@@ -568,13 +568,17 @@ class RunDifference:
 
 @dataclass(frozen=True, slots=True)
 class ComparedRecord:
-    """A layer that both runs have with as many channels, and the images each is over; `records` are A's and B's."""
+    """A layer that both runs have with as many channels, and the images each is over; `records` are A's and B's.
+
+    `same_as` names an earlier layer whose output is this very tensor in both runs.
+    """
 
     layer: LayerRef
     images: tuple[int, int]
     difference: RunDifference
     over: bool
     records: tuple[LayerRecord, LayerRecord]
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

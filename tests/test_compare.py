@@ -153,13 +153,16 @@ def test_the_same_photo_twice_differs_by_exactly_zero_in_every_layer_of_the_embe
 
 
 def test_two_loads_of_one_network_differ_by_exactly_zero(fmap: Fmap) -> None:
-    zero_everywhere(fmap("compare", "--vs-seed", 1, "--json"))  # trained weights need no seed
+    ran = fmap("compare", "--vs-seed", 1, "--json")  # trained weights need no seed
+    zero_everywhere(ran)
+    assert "note: --vs-seed 1 changes nothing: B's weights are not random, but ImageNet" in ran.err
 
 
 def test_another_seed_is_another_network_and_the_same_seed_is_not(fmap: Fmap, samples: Path) -> None:
     asked = ("compare", samples / "coffee.png", "--model", "resnet18", "--weights", "random", "--size", 64, "--json")
     other = fmap(*asked, "--vs-seed", 1, "--check")
     assert (other.code, other.json["first_over"]) == (3, "conv1")
+    assert "changes nothing" not in other.err
     zero_everywhere(fmap(*asked, "--vs-seed", 0))
 
 
@@ -875,6 +878,25 @@ def test_what_stats_saves_is_compared(fmap: Fmap, samples: Path) -> None:
     for key in ("relative_l2", "cosine", "correlation"):
         assert row[key] == pytest.approx(direct.json["layers"][0][key], rel=1e-6)
     assert fmap("compare", "coffee.fmap", "coffee.fmap", "--check").code == 0
+
+
+def test_layers_of_runs_that_put_out_the_same_tensors_are_one_point_of_the_curve(
+    fmap: Fmap, samples: Path, workdir: Path
+) -> None:
+    """As of the two photos themselves."""
+    photos = samples / "coffee.png", samples / "chelsea.png"
+    for photo in photos:
+        assert fmap("stats", photo, "--save", f"{photo.stem}.fmap").code == 0
+    runs = fmap("compare", "coffee.fmap", "chelsea.fmap", "--json", "-o", "runs.svg")
+    direct = fmap("compare", *photos, "--json").json["layers"]
+    assert [(row["name"], row["same_as"]) for row in runs.json["layers"]] == [
+        (row["name"], row["same_as"]) for row in direct
+    ]
+    repeats = sum(row["same_as"] is not None for row in direct)
+    assert (
+        f"{len(direct) - repeats} layers in the order they run; {repeats} more put"
+        in (workdir / "runs.svg").read_text()
+    )
 
 
 def test_runs_of_unlike_networks_are_refused_in_a_line(fmap: Fmap, workdir: Path) -> None:

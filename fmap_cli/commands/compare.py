@@ -64,7 +64,7 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--threshold",
     type=FiniteRange(0, float("inf"), max_open=True),
     metavar="REL",
-    help="Relative L2 difference from which on the two have parted.  [default: what rounding does not reach in the"
+    help="Relative L2 difference above which the two have parted.  [default: what rounding does not reach in the"
     " coarser dtype: 1e-12 float64, 1e-4 float32, 0.02 float16 and TF32, 0.1 bfloat16]",
 )
 @click.option("--check", is_flag=True, help=f"Exit with {PARTED} where a layer is over the threshold.")
@@ -99,7 +99,7 @@ def command(
 
     A and B are two images through one network; or one image (the bundled sample if none) through two variants, B being
     as A but for what --vs- options change; or two runs saved by `fmap stats --save`. Identical sides differ by exactly
-    zero. Differences are relative to A.
+    zero. Differences are relative to A. Of saved runs, --layer takes names and globs alone.
 
     \b
       fmap compare sample_images/coffee.png sample_images/chelsea.png
@@ -165,6 +165,8 @@ def _compare_images(
     from ..pairs import compare, open_sides, read_sides
 
     a, b = open_sides(request, other, remark)
+    if other.seed != request.seed and f"(seed {other.seed})" not in b.model.weights:
+        remark(f"--vs-seed {other.seed} changes nothing: B's weights are not random, but {b.model.weights}.")
     as_asked = any(getattr(other, name) != getattr(request, name) for name in ("size", "mean", "std"))
     image_a, image_b = read_sides(a, b, sources, remark, options["layout"], fed_as_asked=as_asked)
     return compare(

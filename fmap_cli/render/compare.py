@@ -292,7 +292,7 @@ def _print_records(out: Console, comparison: Comparison, wide: bool) -> None:
             units.percent(found.moved) if found.moved is not None else "–",
             *([] if known else [units.count(found.unlike)]),
         ]
-        rows.append(_row(cells, each.over, comparison))
+        rows.append(_row(cells, each.over, comparison, repeats=each.same_as is not None))
     print_table(out, columns, rows)
 
 
@@ -420,7 +420,7 @@ def _draw_words(scene: Scene, letter: str, words: str, y: int) -> int:
 
 def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> int:
     """Each layer's relative difference on a logarithmic scale, the threshold as a line. Returns where it ends."""
-    layers = [each for each in comparison.layers if not (isinstance(each, ComparedLayer) and each.same_as)]
+    layers = [each for each in comparison.layers if each.same_as is None]
     shares = [each.difference.relative_l2 for each in layers]
     what = "‖mean B - mean A‖ / ‖mean A‖ over the channels" if _is_run(comparison) else "‖B - A‖ / ‖A‖"
     scene.add(Text(left, top, "Relative L2 difference through depth", _TEXT_SIZE, bold=True))
