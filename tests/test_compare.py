@@ -35,7 +35,7 @@ from fmap_cli.records import (
     RunOrigin,
     Side,
 )
-from fmap_cli.render.compare import comparison_figure, verdict
+from fmap_cli.render.compare import _most_telling, comparison_figure, verdict
 from fmap_cli.runs import save_run
 from fmap_cli.session import Session
 from fmap_cli.stats import channel_stats
@@ -212,7 +212,8 @@ def test_a_doubled_convolution_parts_there_by_once_its_norm(fmap: Fmap, tiny: st
     # The in-place ReLU came after: `two` is still the pre-activation, and has negative values that `relu` has not.
     assert rows["two"]["max_abs"] > 0
     assert rows["two"]["same_as"] is None
-    assert rows["relu"]["channel"] != rows["two"]["channel"] or rows["relu"]["max_abs"] != rows["two"]["max_abs"]
+    assert rows["relu"]["same_as"] is None
+    assert rows["relu"]["max_abs"] < rows["two"]["max_abs"]
 
 
 def test_the_reference_is_a(fmap: Fmap, tiny: str) -> None:
@@ -602,6 +603,37 @@ def test_tables_keep_to_the_terminal(fmap: Fmap, monkeypatch: pytest.MonkeyPatch
     assert ("output shape" in out) == (columns >= 120)
     assert [line for line in table if line.rstrip().endswith(" over")]
     assert table[-1].startswith("first over 0.05: ")
+
+
+def test_headings_on_one_line_keep_their_spaces(fmap: Fmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = fmap("compare", "--vs-dtype", "bfloat16", "-l", "features.5.2*").out
+    assert "  max |B - A|  relative L2  " in out
+
+
+def test_a_figure_of_runs_over_other_photos_shows_the_first_convolution(fmap: Fmap, workdir: Path) -> None:
+    for at, name in enumerate("ab"):
+        layers = [record(each, torch.randn(3, 9) + at, kind=each) for each in ("input", "norm", "conv")]
+        save_run(workdir / f"{name}.fmap", run_of(*layers))
+    assert fmap("compare", "a.fmap", "b.fmap", "--threshold", 0, "-o", "runs.svg").code == 0
+    a, b = (
+        run_of(*(record(each, torch.ones(3, 9) + at, kind=each) for each in ("input", "norm", "conv"))) for at in (0, 1)
+    )
+    chosen = _most_telling(compare_runs(a, b, ("a", "b")))
+    assert chosen is not None
+    assert chosen.layer.kind == "conv"
+
+
+def test_a_figure_whose_threshold_is_far_below_says_so_without_a_square() -> None:
+    from fmap_cli.render.scene import Box, Text
+
+    side = Side("cat.png", "net", "w", "float32")
+    scene = comparison_figure(Comparison(side, side, 1e-12, (layer_at("a", 0.5, True),), only_a=("n",)))
+    texts = {item.text: item for item in scene.items if isinstance(item, Text)}
+    words = "the threshold, 1e-12, lies below the scale"
+    assert texts[words].x == next(item.x for item in scene.items if isinstance(item, Box) and item.width > 900)
+    assert any("1 layer in the order" in text for text in texts)
+    assert "Only A has 1 layer: n" in texts
 
 
 def test_what_both_have_is_said_once(fmap: Fmap) -> None:

@@ -232,13 +232,13 @@ def _print_layers(out: Console, comparison: Comparison, wide: bool) -> None:
     columns = [
         Column("layer", least=24) if wide else narrow_name,
         *([Column("output shape", right=True)] if wide else []),
-        Column("max |B - A|" if wide else "max\n|B - A|", right=True),
-        Column("relative L2" if wide else "relative\nL2", right=True),
+        Column("max |B - A|" if wide else "max \n|B - A|", right=True),
+        Column("relative L2" if wide else "relative\n L2", right=True),
         *([Column("")] if wide else []),
         Column("cosine", right=True),
         Column("correlation" if wide else "corre-\nlation", right=True),
         *([Column("channel", right=True)] if wide else []),
-        *([] if finite else [Column("NaN or Inf\nin one" if wide else "NaN,\nInf", right=True)]),
+        *([] if finite else [Column("NaN or Inf\nin one" if wide else "NaN,\n Inf", right=True)]),
         *([Column("")] if comparison.first is not None else []),
     ]
     rows: list[Sequence[RichText | str]] = []
@@ -273,7 +273,7 @@ def _print_records(out: Console, comparison: Comparison, wide: bool) -> None:
         Column("cosine", right=True),
         *([Column("correlation", right=True)] if wide else []),
         Column("moved", right=True),
-        *([] if known else [Column("NaN or Inf\nin one" if wide else "NaN,\nInf", right=True)]),
+        *([] if known else [Column("NaN or Inf\nin one" if wide else "NaN,\n Inf", right=True)]),
         *([Column("")] if comparison.first is not None else []),
     ]
     rows: list[Sequence[RichText | str]] = []
@@ -365,9 +365,8 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
         title = f"A and B stay together within {comparison.threshold:g}"
     scene.add(Text(_MARGIN, _MARGIN - 6, shorten(title, room, _TITLE_SIZE, bold=True), _TITLE_SIZE, bold=True))
     y = _MARGIN + 34
-    sentence = verdict(comparison)
-    lines = [sentence[0].upper() + sentence[1:], *_remarks(comparison)]
-    for line in lines:
+    for sentence in (verdict(comparison), *_remarks(comparison)):
+        line = sentence[0].upper() + sentence[1:]
         scene.add(Text(_MARGIN, y, shorten(line, room, _TEXT_SIZE + 1), _TEXT_SIZE + 1, GRAY))
         y += 25
     return y + 22
@@ -427,7 +426,7 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     after = text_width("Relative L2 difference through depth", _TEXT_SIZE, bold=True) + 14
     repeats = len(comparison.layers) - len(layers)
     note = f"; {repeats} more put out the same tensors" if repeats else ""
-    words = f"{what}, {len(layers)} layers in the order they run{note}"
+    words = f"{what}, {len(layers)} layer{'s' * (len(layers) != 1)} in the order they run{note}"
     scene.add(Text(left + after, top + 1, shorten(words, _AREA - after, _TEXT_SIZE - 1), _TEXT_SIZE - 1, GRAY))
     top += 44
     low, high = _decades(shares, comparison.threshold)
@@ -466,8 +465,6 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     _mark_first(scene, comparison, layers, x0, slot, width, top)
     y = base + 32
     special: list[tuple[Colour, str]] = []
-    if not shown:
-        special.append((_OVER, f"the threshold, {comparison.threshold:g}, lies below the scale"))
     if inf in shares:
         special.append((NAN_RGB, "NaN or infinite on one side only, or A is zero throughout"))
     if any(0 < share < 10.0**low for share in shares):
@@ -475,10 +472,14 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     if 0 in shares:
         special.append((GRAY, "on the base line: exactly zero"))
     x: float = x0
+    if not shown:
+        words = f"the threshold, {comparison.threshold:g}, lies below the scale"
+        scene.add(Text(x, y, words, _SMALL_SIZE, _OVER))
+        x += text_width(words, _SMALL_SIZE) + 28
     for colour, words in special:
         scene.add(Box(x, y + 3, 9, 9, colour), Text(x + 16, y, words, _SMALL_SIZE, GRAY))
         x += text_width(words, _SMALL_SIZE) + 44
-    return y + (20 if special else 0)
+    return y + (20 if special or not shown else 0)
 
 
 def _decades(shares: Sequence[float], threshold: float) -> tuple[int, int]:
@@ -640,10 +641,16 @@ def _draw_legend(scene: Scene, pair: DrawnPair, difference: np.ndarray, most: fl
 
 
 def _most_telling(comparison: Comparison) -> ComparedRecord | None:
-    """The first layer over the threshold, or the one that differs most; None where there is no difference."""
-    if not comparison.layers:
+    """The first layer over the threshold, or the one that differs most; None where there is no difference.
+
+    Where the input differs all that follows does: then it is the first convolution over, as of two images.
+    """
+    layers = [each for each in comparison.layers if each.layer.kind != "input"]
+    if not layers:
         return None
-    chosen = comparison.first or _farthest(comparison.layers)
+    other_input = any(each.over for each in comparison.layers if each.layer.kind == "input")
+    over = (each for each in layers if each.over and (not other_input or each.layer.kind == "conv"))
+    chosen = next(over, None) or _farthest(layers)
     return chosen if isinstance(chosen, ComparedRecord) and chosen.difference.channel is not None else None
 
 
