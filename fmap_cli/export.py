@@ -587,6 +587,7 @@ def _record_entry(record: LayerRecord, *, channels: bool) -> dict[str, Any]:
     one = whole(found).histogram
     entry = {key: _finite(value) if isinstance(value, float) else value for key, value in record_row(record).items()}
     entry["histogram"] = None if one is None else one[0].tolist()
+    entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
     if channels:
         lists: dict[str, Any] = {
             name: [_finite(value) for value in getattr(found, name).tolist()] for name in ("mean", "std", "min", "max")

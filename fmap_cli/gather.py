@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
 from .capture import Sink, watching
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .images import load_image
+from .kinds import module_kind
 from .layers import Selection
 from .moments import merge, whole
 from .records import (
@@ -48,6 +50,8 @@ Say = Callable[[str], None]
 Entry = str | Sequence[str] | None
 """What one item of a run is read from: a path, several that belong together, or None for the bundled sample."""
 
+_PATIENCE = 16
+"""After so many images that the network fails on, and none that it does not, it is the network's fault."""
 _REMARKS = 20
 """How many remarks on images a run prints at most."""
 _WORTH_WORKERS = 32
@@ -125,7 +129,7 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
     model = session.model
     hashed = hashlib.blake2b(digest_size=16)
     for name, value in model.module.state_dict().items() if digest else ():
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and not is_lazy(value):
             hashed.update(name.encode())
             hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return RunOrigin(
@@ -389,6 +393,7 @@ class Gathering:
         self.measured: Any = None
         self.axes: dict[str, Axes] = {}
         self.chosen: dict[str, LayerRef] | None = None
+        self.others: set[str] = set()
         self.lean: frozenset[str] | None = None
         self.hooks = ExitStack()
         self.through: Callable[..., Any] | None = None
@@ -424,14 +429,18 @@ class Gathering:
         seen: dict[int, tuple[weakref.ref[Tensor], int, LayerRecord]] = {}
 
         def watch(layer: LayerRef) -> Sink | None:
-            if self.chosen is not None and layer.name not in self.chosen:
+            if layer.name in self.others:
                 return None
 
             def sink(output: Tensor) -> None:
-                if self.chosen is None:
+                if self.chosen is None or layer.name not in self.chosen:
                     picked = self.selection.offer(layer, output.shape)
                     if not picked or (self.kinds and layer.kind not in self.kinds):
+                        if self.chosen is not None:
+                            self.others.add(layer.name)
                         return
+                    if self.chosen is not None:  # one that did not run before: behind an `if`
+                        self.chosen[layer.name] = layer
                 found[layer.name] = self._record(layer, output, len(batch), seen)
 
             return sink
@@ -464,10 +473,13 @@ class Gathering:
                 hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
             )
         self.chosen = chosen
+        self.others = {layer.name for layer in self.selection.seen if layer.name not in chosen}
         simple = all(layer.is_module and layer.call == 0 and layer.name == layer.path for layer in chosen.values())
-        depends_on_values = self.session.model.input_kind == "images"
-        if simple and not depends_on_values:
-            self.lean = frozenset(chosen)
+        open_ended = not self.kinds and self.selection.paths is None  # a glob may pick what has not run yet
+        if simple and not open_ended and self.session.model.input_kind != "images":
+            # Those of the kind that have not run yet may: hooks on them cost nothing until then.
+            alike = {path for path, module in self.modules.items() if path and module_kind(module) in self.kinds}
+            self.lean = frozenset(chosen) | alike
 
     def _record(
         self,
@@ -554,17 +566,24 @@ def statistics(
     An image that cannot be read, or that the network fails on, counts as a failure. `advanced` is told after each batch
     how many entries are done and how many of them failed; `checkpoint` gets the run so far now and then.
 
-    Raises ModelError where the network fails on the first images, and what `Gathering.add` raises.
+    Raises ModelError where the network fails on all of the first images, and what `Gathering.add` raises.
     """
     size = 1 if session.model.input_kind == "images" else batch  # a detector pads a batch to its largest image
     done = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
     failures = list(earlier.failures) if earlier is not None else []
     saved = time.monotonic()
+    first_refusal: ModelError | None = None
+    in_vain = 0
     for read in _read(session, plan, done, size, workers, layout, _sparingly(say)):
         failures += [(name, error.message) for name, error in read.failures]
         by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
         for group, images in by_class:
-            failures += _counted(gathering, [image for _, image in images], group)
+            refused = _counted(gathering, [image for _, image in images], group)
+            failures += [(name, error.message) for name, error in refused]
+            first_refusal = first_refusal or (refused[0][1] if refused else None)
+            in_vain += len(refused)
+            if first_refusal is not None and not gathering.images and in_vain >= min(_PATIENCE, len(plan.entries)):
+                raise first_refusal
         done = read.stop
         advanced(done, len(failures))
         if stop():
@@ -588,23 +607,17 @@ def _sparingly(say: Say) -> Say:
     return say_it
 
 
-def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> Iterable[tuple[str, str]]:
-    """Count these images; where the network fails on them, one by one. Returns the failures."""
+def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> list[tuple[str, ModelError]]:
+    """Count these images; where the network fails on them, one by one. Returns the failures.
+
+    Raises ModelError where memory runs out, which no other image would mend.
+    """
     try:
         gathering.add(images, group)
         return []
     except ModelError as error:
-        out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError)
-        if out_of_memory or (not gathering.images and len(images) == 1):
+        if isinstance(error.__cause__, torch.OutOfMemoryError):
             raise
-    failures: list[tuple[str, str]] = []
-    first: ModelError | None = None
-    for image in images:
-        try:
-            gathering.add([image], group)
-        except ModelError as error:
-            first = first or error
-            failures.append((image.name, error.message))
-    if first is not None and not gathering.images:
-        raise first
-    return failures
+        if len(images) == 1:
+            return [(images[0].name, error)]
+    return [failure for image in images for failure in _counted(gathering, [image], group)]

@@ -493,11 +493,12 @@ def _saturated(layers: Sequence[_Layer], thresholds: Thresholds) -> Iterator[Fin
         if not is_map_bound and _is_answer(layers, at):
             continue
         gates = each.places == 1
+        about = "about " if each.sampled is not None and int(each.sampled.sum()) < each.finite else ""
         noun = "rows" if each.type in _SOFTMAX else "gates" if gates and not is_map_bound else "values"
         yield each.told(
             "saturated",
             "note" if gates else "warning",
-            f"{percent(part / of)} of {count(of)} {noun} {where}.",
+            f"{about}{percent(part / of)} of {count(of)} {noun} {where}.",
             "These pass on the input's differences no more, and no gradient: lower the scale of what comes in "
             "(normalisation, initialisation, learning rate)"
             + ("; a gate that is always open or shut can be removed." if gates else "."),
@@ -645,7 +646,12 @@ def _dead(layer: _Layer) -> np.ndarray:
 
 
 def _constant(layer: _Layer, thresholds: Thresholds) -> np.ndarray:
-    """Channels with one value, seen more than once; bool `[C]`."""
+    """Channels with one value, seen more than once; bool `[C]`.
+
+    Of plain operations none: they make constants on purpose (an empty canvas, a flow of zero to start from).
+    """
+    if layer.kind == "op":
+        return np.zeros(layer.width, bool)
     channels = layer.channels
     with np.errstate(invalid="ignore"):
         size = np.fmax(np.abs(channels.min), np.abs(channels.max))

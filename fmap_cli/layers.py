@@ -43,7 +43,7 @@ class Selection:
     def __init__(self, patterns: Sequence[str], module: nn.Module) -> None:
         self._modules = dict(module.named_modules())
         self.patterns = [pattern.strip() for pattern in patterns]
-        self._seen: list[LayerRef] = []
+        self.seen: list[LayerRef] = []
         self._picked: dict[str, list[LayerRef]] = {pattern: [] for pattern in self.patterns}
         self._convolutions = 0
 
@@ -63,7 +63,7 @@ class Selection:
 
     def offer(self, layer: LayerRef, shape: Sequence[int]) -> bool:
         """Whether the layer is picked, as far as can be known now."""
-        self._seen.append(layer)
+        self.seen.append(layer)
         if self._is_convolution(layer):
             self._convolutions += 1
         matches = [pattern for pattern in self._picked if self._matches(pattern, layer, shape)]
@@ -90,7 +90,7 @@ class Selection:
         for pattern, layers in self._picked.items():
             for layer in layers:
                 asked.setdefault(layer.name, pattern)
-        return [(layer, asked[layer.name]) for layer in self._seen if layer.name in asked]
+        return [(layer, asked[layer.name]) for layer in self.seen if layer.name in asked]
 
     def _matches(self, pattern: str, layer: LayerRef, shape: Sequence[int]) -> bool:
         if pattern == layer.name or (pattern == layer.path and layer.is_module and layer.call == 0):
@@ -128,7 +128,7 @@ class Selection:
             )
         if pattern in ("first", "last"):
             return LayerError(f"no {pattern} spatial layer: no module of this model puts out a map.", hint=hint)
-        near = near_names(pattern, [layer.name for layer in self._seen])
+        near = near_names(pattern, [layer.name for layer in self.seen])
         if near:
             hint = f"Did you mean {' or '.join(near)}? {hint}"
         what = "no layer matches" if any(c in pattern for c in "*?[") else "no layer"

@@ -63,14 +63,15 @@ def merge(first: ChannelStats, second: ChannelStats) -> ChannelStats:
     """
     counted, added = first.finite, second.finite
     total = counted + added
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
         delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
         mean = np.where(counted > 0, first.mean + delta * share, second.mean)
+        m2 = first.m2 + second.m2 + delta * delta * counted * share
     return ChannelStats(
         count=first.count + second.count,
         mean=mean,
-        m2=first.m2 + second.m2 + delta * delta * counted * share,
+        m2=m2,
         min=np.fmin(first.min, second.min),
         max=np.fmax(first.max, second.max),
         zeros=first.zeros + second.zeros,

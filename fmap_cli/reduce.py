@@ -16,13 +16,11 @@ from .stats import channel_stats, nothing
 
 Histogram = Literal["layer", "channel"]
 
-HISTOGRAM_STEP = 9
-"""Of a map with more than `HISTOGRAM_WHOLE` cells every so-manieth is in its layer's histogram.
-
-Counting into cells takes as long as all the rest together. Nine has no factor in common with most widths of maps (224,
-112, 56, 28, 14, 7, 32, 16), and each map begins one further, so that the values counted do not stand in columns.
-"""
 HISTOGRAM_WHOLE = 16
+"""Of a map with more cells than this a share of about a tenth is in its layer's histogram.
+
+Counting into cells takes as long as all the rest together; `kernels` says which values it is.
+"""
 
 _WORTH_A_THREAD = 1 << 15
 """From so many values on, handing part of the channels to another thread takes less time than it saves."""
@@ -54,10 +52,12 @@ def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: i
     if not output.numel():
         return nothing(rows, histogram)
     whole_map = output.numel() <= rows * images * HISTOGRAM_WHOLE
-    step = 1 if histogram == "channel" or whole_map else HISTOGRAM_STEP
+    share = histogram == "layer" and not whole_map
     fast = output.device.type == "cpu" and (output.dtype == torch.float32 or output.dtype in _EXACT_IN_FLOAT32)
     records = [
-        _by_kernel(values, histogram, step) if fast else channel_stats(values.movedim(1, 0).flatten(1), histogram, step)
+        _by_kernel(values, histogram, share)
+        if fast
+        else channel_stats(values.movedim(1, 0).flatten(1), histogram, share)
         for values in _views(output, channels)
     ]
     whole = records[0]
@@ -126,10 +126,10 @@ def _lie(sizes: Sequence[int], strides: Sequence[int], channels: tuple[int, ...]
 # -- machine code ------------------------------------------------------------------------------------------------
 
 
-def _by_kernel(values: Tensor, histogram: Histogram, step: int) -> ChannelStats:
+def _by_kernel(values: Tensor, histogram: Histogram, share: bool) -> ChannelStats:
     """The record of `[outer, C, inner]` values on the CPU, float32 or converted to it in pieces."""
     if values.dtype == torch.float32:
-        return _kernel(values, histogram, step)
+        return _kernel(values, histogram, share)
     outer, rows, inner = values.shape
     if outer > 1:
         length = max(1, _PIECE // (rows * inner))
@@ -137,13 +137,13 @@ def _by_kernel(values: Tensor, histogram: Histogram, step: int) -> ChannelStats:
     else:
         length = max(1, _PIECE // rows)
         pieces = [values[:, :, at : at + length] for at in range(0, inner, length)]
-    whole = _kernel(pieces[0].float().contiguous(), histogram, step)
+    whole = _kernel(pieces[0].float().contiguous(), histogram, share)
     for piece in pieces[1:]:
-        whole = merge(whole, _kernel(piece.float().contiguous(), histogram, step))
+        whole = merge(whole, _kernel(piece.float().contiguous(), histogram, share))
     return whole
 
 
-def _kernel(values: Tensor, histogram: Histogram, step: int) -> ChannelStats:
+def _kernel(values: Tensor, histogram: Histogram, share: bool) -> ChannelStats:
     from .kernels import INF, M2, MAX, MEAN, MIN, NAN, ZEROS, reduce_values
 
     outer, channels, inner = values.shape
@@ -153,7 +153,7 @@ def _kernel(values: Tensor, histogram: Histogram, step: int) -> ChannelStats:
         _BINS_OF_CODES,
         BINS,
         per_channel=histogram == "channel",
-        step=step,
+        share=share,
         threads=min(torch.get_num_threads(), max(1, values.numel() // _WORTH_A_THREAD)),
     )
     return ChannelStats(

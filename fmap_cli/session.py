@@ -463,7 +463,7 @@ def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
                         )
                 session.measured[size] = measurement
                 break
-            except Exception:
+            except (Exception, SystemExit):
                 continue  # the pass over the image itself will say what is wrong
     return session.measured[size]
 

@@ -9,6 +9,7 @@ import fnmatch
 import functools
 import glob
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def _files_below(folder: str, entered: set[tuple[int, int]]) -> Iterator[str]:
             continue
         if _is_folder(entry):
             yield from _files_below(entry.path, entered)
-        else:
+        elif not _is_special(entry):
             yield entry.path
 
 
@@ -93,6 +94,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a pipe, a socket or a device: to read one in passing might wait for ever."""
+    if entry.is_file(follow_symlinks=False):
+        return False
+    try:
+        return not stat.S_ISREG(entry.stat().st_mode)
+    except OSError:  # a link that leads nowhere: who reads it says so
         return False
 
 

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 """How many values are turned into float64 at once on the CPU, so that a piece stays in the cache; a GPU takes more."""
 _PIECE_ELSEWHERE = 1 << 24
+# Which values a share is: as in `kernels`, which says why.
+_PERIOD = 41
+_OFFSETS = (0, 9, 19, 30)
 
 
-def channel_stats(values: Tensor, histogram: str | None = None, step: int = 1) -> ChannelStats:
+def channel_stats(values: Tensor, histogram: str | None = None, share: bool = False) -> ChannelStats:
     """What is known of each row of `values` `[C, n]`, of any dtype; complex values count by their magnitude.
 
-    `histogram` is None, `layer` for one of all rows together or `channel` for one of each, over every `step`-th value.
+    `histogram` is None, `layer` for one of all rows together or `channel` for one of each; `share` counts
+    about a tenth of the values in it.
 
     >>> stats = channel_stats(torch.tensor([[0.0, 2.0, 4.0], [1.0, float("nan"), 1.0]]))
     >>> stats.mean.tolist(), stats.std.tolist(), stats.nan.tolist()
@@ -36,8 +40,10 @@ def channel_stats(values: Tensor, histogram: str | None = None, step: int = 1) -
         values = values.abs()
     rows, length = values.shape
     most = _PIECE if values.device.type == "cpu" else _PIECE_ELSEWHERE
-    length_of_piece = max(1, most // max(rows, 1) // step) * step
-    pieces = [_piece(values[:, at : at + length_of_piece], histogram, step) for at in range(0, length, length_of_piece)]
+    length_of_piece = max(1, most // max(rows, 1) // _PERIOD) * _PERIOD
+    pieces = [
+        _piece(values[:, at : at + length_of_piece], histogram, share) for at in range(0, length, length_of_piece)
+    ]
     if not pieces:
         return nothing(rows, histogram)
     whole = pieces[0]
@@ -46,7 +52,7 @@ def channel_stats(values: Tensor, histogram: str | None = None, step: int = 1) -
     return whole
 
 
-def _piece(values: Tensor, histogram: str | None, step: int) -> ChannelStats:
+def _piece(values: Tensor, histogram: str | None, share: bool) -> ChannelStats:
     wide = values.to(torch.float64) if values.device.type != "mps" else values.to("cpu", torch.float64)
     nan = wide.isnan()
     inf = wide.isinf()
@@ -65,9 +71,10 @@ def _piece(values: Tensor, histogram: str | None, step: int) -> ChannelStats:
     )
     counts = torch.stack([(wide == 0).sum(1), nan.sum(1), inf.sum(1)]).cpu().numpy()
     by_row = histogram == "channel"
-    if step > 1:  # each row begins one further, so that what is counted does not stand in columns of a map
+    if share:  # each row begins elsewhere, so that what is counted does not stand in columns of a map
         rows, places = (torch.arange(size, device=wide.device) for size in wide.shape)
-        finite = finite & ((places + rows[:, None]) % step == 0)
+        place = (places - 5 * rows[:, None]) % _PERIOD
+        finite = finite & torch.isin(place, torch.tensor(_OFFSETS, device=wide.device))
     cells = None if histogram is None else _histogram(wide, finite, per_row=by_row)
     return ChannelStats(values.shape[1], *moments, *counts, histogram=cells)  # type: ignore[misc]
 

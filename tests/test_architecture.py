@@ -48,7 +48,7 @@ ALLOWED: dict[str, str] = {
         "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats"
     ),
     "pairs": "axes capture compare errors layers records session",
-    "gather": "capture errors images layers moments records reduce session",
+    "gather": "capture errors images kinds layers moments records reduce session",
     "shards": "errors records runs",
     "interrupts": "",
     "many": "answers axes capture embed errors layers records session",

@@ -27,7 +27,7 @@ def test_quantiles_are_numpys_to_a_cells_width(shape: str, scale: float, seed: i
     values = values * scale
     found = quantiles(channel_stats(values, "layer"), FRACTIONS)
     sample = values.double().numpy().ravel()
-    # From 2⁻⁶ to 2⁸ a cell is an eighth as wide as its edge nearer to zero, elsewhere as wide as that; 2⁻²³ around zero.
+    # From 2⁻⁶ to 2⁸ a cell is an eighth as wide as its edge nearer to zero, elsewhere as wide; 2⁻²³ around zero.
     near = [np.quantile(sample, FRACTIONS, method=method) for method in ("lower", "higher")]
     size = np.abs(near).max(0)
     room = np.where((size > 2.0**-6) & (size < 2.0**8), size / 8, size) + 2.0**-23

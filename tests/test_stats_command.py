@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fmap_cli import gather
+from fmap_cli.errors import OutputError
 from fmap_cli.images import load_image
 from fmap_cli.models import load_model
 from fmap_cli.records import ModelRequest, Run
@@ -66,6 +67,17 @@ class Net(nn.Module):
 
 def net(): return Net()
 def broken(): return nn.Sequential(nn.Conv2d(3, 3, 50))
+def lazy(): return nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
+def branches(): return Branches()
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.a(x) if float(x.sum()) > 0 else self.b(x)
 """
 
 
@@ -333,6 +345,34 @@ def test_memory_does_not_grow_with_images_or_layers(net: str, tmp_path: Path) ->
     assert few < one_layer + 100
 
 
+@pytest.mark.parametrize("kinds", [(), ("-k", "conv"), ("-l", "?")])
+def test_a_layer_that_runs_only_later_is_counted_from_then_on(fmap: Fmap, net: str, kinds: tuple[str, ...]) -> None:
+    for at, value in enumerate((200, 210, 220, 10, 20)):
+        np.save(f"{at}.npy", np.full((16, 16, 3), value, np.uint8))
+    model = net.replace(":net", ":branches")
+    ran = fmap("stats", ".", "-m", model, "--size", 16, "--batch", 1, "--json", *kinds)
+    assert {name: row["images"] for name, row in rows(ran.json).items() if name in "ab"} == {"a": 3, "b": 2}
+    table = fmap("stats", ".", "-m", model, "--size", 16, "--batch", 1).out
+    assert "not run for every one of the 5 images: a in 3, b in 2" in table
+
+
+def test_a_lazy_network(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos / "dog", "-m", net.replace(":net", ":lazy"), "--size", 16, "--json")
+    assert ran.code == 0, ran.err
+    assert rows(ran.json)["0"]["images"] == 14
+
+
+def test_a_pipe_in_a_folder_is_passed_over(fmap: Fmap, net: str, photos: Path) -> None:
+    shutil.copytree(photos, "data")
+    os.mkfifo("data/pipe.png")
+    assert fmap("stats", "data", "-m", net, "--size", 16, "--json").json["images"] == 41
+
+
+def test_images_that_are_named_twice_are_remarked_on(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos / "40.png", photos / "40.png", "-m", net, "--size", 16)
+    assert "1 of 2 images are named more than once" in ran.err
+
+
 # -- saved runs ----------------------------------------------------------------------------------------------------
 
 
@@ -458,8 +498,44 @@ def test_a_list_that_has_changed_is_not_gone_on_with(fmap: Fmap, net: str, photo
     before = Path("run.fmap.part").read_bytes()
     Path("data/cat/01.png").unlink()
     ran = fmap("stats", "data", "-m", net, "--size", 16, "--batch", 2, "--save", "run.fmap", "--resume")
-    ran.refused("is of another list of images")
+    ran.refused("is of another list of images", "or of other options")
     assert Path("run.fmap.part").read_bytes() == before
+
+
+def test_a_run_of_other_options_is_not_gone_on_with(fmap: Fmap, net: str, photos: Path, workdir: Path) -> None:
+    process = start(net, photos, "--save", "run.fmap", "--checkpoint-every", 0, workdir=workdir)
+    wait_for(workdir / "run.fmap.part", process, 2)
+    process.kill()
+    process.communicate()
+    common = (photos, "-m", net, "--size", 16, "--save", "run.fmap", "--resume")
+    for other in (("--batch", 3), ("--batch", 2, "-k", "conv"), ("--batch", 2, "--by-class")):
+        fmap("stats", *common, *other).refused("of other options")
+    Path("run.fmap.part").write_bytes(b"cut")
+    fmap("stats", *common, "--batch", 2).refused("Without --resume the run starts anew")
+
+
+def test_where_nothing_can_be_noted_down_the_run_goes_on(
+    fmap: Fmap, net: str, photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "file"))
+    ran = fmap("stats", photos, "-m", net, "--size", 16, "--checkpoint-every", 0, "--json")
+    assert ran.code == 0
+    assert ran.json["images"] == 41
+    assert ran.err.count("could not be noted down") == 1
+
+
+def test_numbers_that_cannot_be_saved_are_shown(
+    fmap: Fmap, net: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, run: Run) -> None:
+        raise OutputError(f"cannot write {path}: no space left on device.")
+
+    monkeypatch.setattr("fmap_cli.runs.save_run", full)
+    ran = fmap("stats", photos / "dog", "-m", net, "--size", 16, "--save", "run.fmap")
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == "fmap: cannot write run.fmap: no space left on device."
+    assert "14 images" in ran.out
 
 
 # -- many processes ------------------------------------------------------------------------------------------------
@@ -583,6 +659,8 @@ def test_a_network_that_fails_on_everything(fmap: Fmap, net: str, photos: Path) 
         (("--load",), "takes saved runs"),
         (("run.fmap",), "--load"),
         (("--load", "run.fmap", "--resume"), "--resume"),
+        (("--load", "run.fmap", "-m", "resnet18"), "--model"),
+        (("--load", "run.fmap", "--batch", "3"), "--batch"),
         (("--fail-on", "note"), "note"),
         (("--save", "run.txt"), ".fmap"),
         (("-o", "figure.txt"), ".png"),

@@ -53,7 +53,7 @@ def test_the_schema_has_these_names_in_this_order() -> None:
         list(document["layers"][0])
         == (
             "name kind type call same_as shape shape_varies axes dtype images count mean std min max zero_count"
-            " zero_fraction nan_count inf_count channel_count dead_channels histogram"
+            " zero_fraction nan_count inf_count channel_count dead_channels histogram histogram_count"
         ).split()
     )
     assert list(document["findings"][0]) == "layer check severity what sample advice channels".split()
@@ -88,7 +88,8 @@ def test_counts_add_up_in_every_layer() -> None:
             assert sum(channels[name]) == entry[name]
         assert len(channels["mean"]) == entry["channel_count"]
         if entry["histogram"] is not None:
-            assert sum(entry["histogram"]) == entry["count"] - entry["nan_count"] - entry["inf_count"]
+            finite = entry["count"] - entry["nan_count"] - entry["inf_count"]
+            assert sum(entry["histogram"]) == entry["histogram_count"] == finite
         if channels["histogram"] is not None:
             assert np.sum(channels["histogram"], 0).tolist() == entry["histogram"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ _FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 _COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
 _TOP = 50
 _NAMED = 10
+_OF_A_PASS = (*ModelRequest.__dataclass_fields__, "batch", "workers", "layout", "checkpoint_every")
 FOUND = 3
 """The exit code of `--check` where there is a finding at or above `--fail-on`."""
 
@@ -107,18 +108,25 @@ def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_cs
     for path in (options["out"], options["save"]):
         if path is not None:
             check_folder(path)
-    exit_code = 0
+    exit_code, forget = 0, None
     if options["load"]:
         run = _loaded(images)
     else:
-        gathered, exit_code = _gathered(images, request, options)
+        gathered, exit_code, forget = _gathered(images, request, options)
         if gathered is None:  # another process of the team speaks for all
             return exit_code
         run = gathered
     shown = _shown(run, options)
     found = findings(run.layers, run.images, thresholds)
-    files = _write(run, found, shown, options)
+    try:
+        files, failure = _write(run, found, shown, options, save=exit_code == 0), None
+    except FmapError as error:  # what took hours to count is shown all the same
+        files, failure = [], error
     _print(run, found, shown, files, as_json, as_csv, options)
+    if failure is not None:
+        raise failure
+    if forget is not None:
+        forget()
     if exit_code == 0 and options["check"] and reaches(found, options["fail_on"]):
         return FOUND
     return exit_code
@@ -136,6 +144,12 @@ def _refuse_contradictions(images: Sequence[str], as_json: bool, as_csv: bool, o
         for name in ("by_class", "shuffle", "resume", "limit"):
             if options[name] and name != "by_class":
                 raise click.UsageError(f"--load shows runs that are over: --{name} says nothing about them.")
+        for parameter in click.get_current_context().command.params:
+            given = click.get_current_context().get_parameter_source(str(parameter.name))
+            if parameter.name in _OF_A_PASS and given is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(
+                    f"--load shows runs that are over: {max(parameter.opts, key=len)} says nothing about them."
+                )
         if not images:
             raise click.UsageError("--load takes saved runs: fmap stats --load run.fmap.")
     elif any(image.lower().endswith(".fmap") for image in images):
@@ -156,8 +170,13 @@ def _loaded(arguments: Sequence[str]) -> Run:
     return merge_runs(runs)
 
 
-def _gathered(images: Sequence[str], request: ModelRequest, options: dict[str, Any]) -> tuple[Run | None, int]:
-    """The run over the images, by this process alone or by its team; and the exit code if it was stopped."""
+def _gathered(
+    images: Sequence[str], request: ModelRequest, options: dict[str, Any]
+) -> tuple[Run | None, int, Callable[[], None] | None]:
+    """The run over the images, by this process alone or by its team; the exit code if it was stopped.
+
+    The last is what to call once the run is saved: it forgets how far the run was.
+    """
     from ..gather import Gathering, origin_of, plan_run, statistics
     from ..interrupts import stoppable
     from ..session import open_session
@@ -176,9 +195,11 @@ def _gathered(images: Sequence[str], request: ModelRequest, options: dict[str, A
             rank=team.rank,
             ranks=team.ranks,
         )
+        _remark_on_repeats(plan.entries, say)
+        plan = replace(plan, digest=_digest(plan.digest, options))
         long = len(plan.entries) > options["batch"] or team.ranks > 1
         origin = origin_of(session, digest=long or options["save"] is not None)
-        notebook = _Notebook(options["save"], plan.digest, origin, team, options)
+        notebook = _Notebook(options["save"], plan.digest, origin, team)
         earlier = notebook.read(plan.digest, origin, say) if options["resume"] else None
         gathering = Gathering(
             session,
@@ -212,20 +233,19 @@ def _gathered(images: Sequence[str], request: ModelRequest, options: dict[str, A
         if run_of_all is None:
             if not stopped:
                 notebook.discard()
-            return None, wish.exit_code
+            return None, wish.exit_code, None
         if not run_of_all.images:
             _raise_all_failed(run_of_all)
         if stopped:
-            known = sum(1 for _ in run_of_all.layers) and run_of_all.images
-            where = f"; noted in {notebook.path}" if notebook.path.exists() else ""
-            remark(f"stopped after {known} images{where}. The same command with --resume goes on.")
-            return run_of_all, wish.exit_code or 1
-        if options["save"] is not None:
-            from ..runs import save_run
-
-            save_run(options["save"], run_of_all)
-        notebook.discard()
-        return run_of_all, 0
+            known = run_of_all.images
+            if notebook.path.exists():
+                remark(
+                    f"stopped after {known} images; noted in {notebook.path}. The same command with --resume goes on."
+                )
+            else:
+                remark(f"stopped after {known} images.")
+            return run_of_all, wish.exit_code or 1, None
+        return run_of_all, 0, notebook.discard
 
 
 def _silently(_sentence: str) -> None:
@@ -243,20 +263,35 @@ def _raise_all_failed(run: Run) -> None:
     )
 
 
+def _digest(digest: str, options: dict[str, Any]) -> str:
+    """Of the list of images and of all that says what is counted, and in which batches."""
+    names = ("patterns", "kinds", "per_channel", "by_class", "batch", "layout")
+    return _hash((digest, *(options[name] for name in names)))
+
+
+def _hash(what: object) -> str:
+    import hashlib
+
+    return hashlib.sha256(repr(what).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _remark_on_repeats(entries: Sequence[Any], say: Callable[[str], None]) -> None:
+    paths = [entry for entry in entries if isinstance(entry, str)]
+    if len(set(paths)) < len(paths):
+        say(f"{len(paths) - len(set(paths))} of {len(paths)} images are named more than once, and count as often.")
+
+
 class _Notebook:
     """Where a run notes down how far it is: beside the file it will be saved in, or in the user's cache."""
 
-    def __init__(self, save: Path | None, digest: str, origin: Any, team: Team, options: dict[str, Any]) -> None:
+    def __init__(self, save: Path | None, digest: str, origin: Any, team: Team) -> None:
         self.team = team
         part = f".{team.rank + 1}-of-{team.ranks}" if team.ranks > 1 else ""
         if save is not None:
             self.path = save.with_name(f"{save.name}{part}.part")
         else:
-            import hashlib
-
-            what = (digest, origin, options["patterns"], options["kinds"], options["per_channel"], options["by_class"])
-            name = hashlib.sha256(repr(what).encode("utf-8", "backslashreplace")).hexdigest()[:16]
-            self.path = _cache() / f"{name}{part}.part"
+            self.path = _cache() / f"{_hash((digest, origin))[:16]}{part}.part"
+        self.failed = False
 
     def read(self, digest: str, origin: Any, say: Callable[[str], None]) -> Run | None:
         """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
@@ -265,26 +300,36 @@ class _Notebook:
         if not self.path.exists():
             say(f"there is no run to go on with ({self.path} is not there): starting with the first image.")
             return None
-        run = load_run(self.path)
+        try:
+            run = load_run(self.path)
+        except FmapError as error:
+            raise FmapError(error.message, hint="Without --resume the run starts anew.") from None
         check_mergeable((str(self.path), run), ("this run", Run(origin, (), 0, ())))
         at = run.progress
         if at is None or (at.digest, at.rank, at.ranks) != (digest, self.team.rank, self.team.ranks):
             raise FmapError(
-                f"{self.path} is of another list of images than the arguments name now.",
-                hint="Images may have been added or removed, or the options differ. Without --resume it starts anew.",
+                f"{self.path} is of another list of images than the arguments name now, or of other options.",
+                hint="The same images, layers, --batch and the like are needed. Without --resume the run starts anew.",
             )
         say(f"going on after {at.done} of {at.total} images ({self.path}).")
         return run
 
     def write(self, run: Run) -> None:
+        """Note the run down; where that fails it is said once, and the run goes on."""
         from ..export import make_directory
         from ..runs import save_run
 
-        make_directory(self.path.parent)
-        save_run(self.path, run)
+        try:
+            make_directory(self.path.parent)
+            save_run(self.path, run)
+        except FmapError as error:
+            if not self.failed:
+                remark(f"how far the run is could not be noted down, so --resume will not find it: {error.message}")
+            self.failed = True
 
     def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.unlink()
 
 
 def _cache() -> Path:
@@ -322,8 +367,15 @@ def _shown(run: Run, options: dict[str, Any]) -> list[LayerRecord]:
     return [each for each in whole if each.layer.name in names]
 
 
-def _write(run: Run, found: Sequence[Finding], shown: Sequence[LayerRecord], options: dict[str, Any]) -> list[str]:
+def _write(
+    run: Run, found: Sequence[Finding], shown: Sequence[LayerRecord], options: dict[str, Any], *, save: bool
+) -> list[str]:
     files = []
+    if save and options["save"] is not None:
+        from ..runs import save_run
+
+        save_run(options["save"], run)
+        files.append(str(options["save"]))
     if options["out"] is not None:
         from ..export import write_file
         from ..render.depth import lay_out_depth
@@ -333,13 +385,6 @@ def _write(run: Run, found: Sequence[Finding], shown: Sequence[LayerRecord], opt
         scene = lay_out_depth(run, found, shown)
         write_file(out, lambda file: write_scene(scene, file, out.suffix.lower()))
         files.append(str(out))
-    if options["save"] is not None:
-        if options["load"]:
-            from ..runs import save_run
-
-            save_run(options["save"], run)
-        if options["save"].exists():
-            files.append(str(options["save"]))
     return files
 
 
@@ -382,4 +427,19 @@ def _print(
     else:
         from ..render.stats import print_run
 
-        print_run(run, found, shown=shown, written=files)
+        print_run(run, found, shown=shown, written=files, notes=_notes(run, shown))
+
+
+def _notes(run: Run, shown: Sequence[LayerRecord]) -> list[str]:
+    """What the table does not say by itself."""
+    notes = []
+    names = {each.layer.name for each in shown}
+    seldom = [each for each in shown if each.images < run.images]
+    if seldom:
+        listed = ", ".join(f"{each.layer.name} in {each.images}" for each in seldom[:5])
+        more = f" and {len(seldom) - 5} more layers" if len(seldom) > 5 else ""
+        notes.append(f"not run for every one of the {run.images} images: {listed}{more}.")
+    twins = sum(each.same_as in names and each.layer.name not in names for each in run.layers)
+    if twins:
+        notes.append(f"left out: {twins} that put out another layer's very tensor (--layer '*' shows them).")
+    return notes
