@@ -24,10 +24,10 @@ def image_sources(arguments: Sequence[str]) -> list[str]:
     """What `images.load_image` takes, one string an image, in the order of the arguments.
 
     A folder stands for the images in it and below: what has a suffix that Pillow reads, or `.npy`, sorted by path.
-    Hidden files and folders are left out, and what is no file (a pipe); links are followed, and each folder is entered once, so that a loop of
-    links does no harm. A name with `*`, `?` or `[` that is no file is a pattern, as the shell knows them, with `**`
-    for any depth; a folder that a pattern matches counts as a folder. All else is passed on as it is: a file is read
-    whatever its name, and one that is missing is reported by who reads it.
+    Hidden files and folders are left out, and what is no file (a pipe); links are followed, and each folder is entered
+    once, so that a loop of links does no harm. A name with `*`, `?` or `[` that is no file is a pattern, as the shell
+    knows them, with `**` for any depth; a folder that a pattern matches counts as a folder. All else is passed on as
+    it is: a file is read whatever its name, and one that is missing is reported by who reads it.
 
     Raises ImageError for a folder without images, a pattern that matches nothing and a second `-`.
 
