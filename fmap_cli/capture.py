@@ -316,6 +316,26 @@ class _Pass:
             self.show(replace(layer, name=name), tensor)
 
 
+class SameTensors:
+    """Tells a tensor that a sink was shown before in this pass: a block's output is that of its last layer.
+
+    It keeps no tensor alive.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[weakref.ref[Tensor], int, str]] = {}
+
+    def earlier(self, output: Tensor, name: str) -> str | None:
+        """The first name under which this very tensor was shown, if nothing has been written to it since."""
+        if output.is_inference():  # does not count what is written to it
+            return None
+        reference, version, earlier = self._seen.get(id(output), (None, 0, ""))
+        if reference is not None and reference() is output and version == output._version:
+            return earlier
+        self._seen[id(output)] = (weakref.ref(output), output._version, name)
+        return None
+
+
 def _torch_function_on() -> Any:
     """Torch functions reach modes inside, also in a capture that a sink of another one runs."""
     return getattr(torch._C, "_EnableTorchFunction", nullcontext)()

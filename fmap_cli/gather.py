@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
-from .capture import Sink, watching
+from .capture import SameTensors, Sink, watching
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .images import load_image
 from .kinds import module_kind
@@ -426,7 +425,7 @@ class Gathering:
         if self.chosen is None and self.session.model.input_kind != "image_pair":
             self.measured = measure_axes(self.session, batch[0])
         found: dict[str, LayerRecord] = {}
-        seen: dict[int, tuple[weakref.ref[Tensor], int, LayerRecord]] = {}
+        tensors = SameTensors()
 
         def watch(layer: LayerRef) -> Sink | None:
             if layer.name in self.others:
@@ -441,7 +440,11 @@ class Gathering:
                         return
                     if self.chosen is not None:  # one that did not run before: behind an `if`
                         self.chosen[layer.name] = layer
-                found[layer.name] = self._record(layer, output, len(batch), seen)
+                earlier = found.get(tensors.earlier(output, layer.name) or "")
+                if earlier is not None:
+                    found[layer.name] = replace(earlier, layer=layer, same_as=earlier.layer.name)
+                else:
+                    found[layer.name] = self._record(layer, output, len(batch))
 
             return sink
 
@@ -481,19 +484,9 @@ class Gathering:
             alike = {path for path, module in self.modules.items() if path and module_kind(module) in self.kinds}
             self.lean = frozenset(chosen) | alike
 
-    def _record(
-        self,
-        layer: LayerRef,
-        output: Tensor,
-        images: int,
-        seen: dict[int, tuple[weakref.ref[Tensor], int, LayerRecord]],
-    ) -> LayerRecord:
-        same = seen.get(id(output))
-        if same is not None and same[0]() is output and same[1] == output._version:
-            record = same[2]
-            return replace(record, layer=layer, same_as=record.same_as or record.layer.name)
+    def _record(self, layer: LayerRef, output: Tensor, images: int) -> LayerRecord:
         axes = self._axes(layer, output.shape)
-        record = LayerRecord(
+        return LayerRecord(
             layer=layer,
             shape=tuple(_of_one(name, size, images) for name, size in zip(axes.names, output.shape, strict=True)),
             axes=axes,
@@ -501,8 +494,6 @@ class Gathering:
             images=images,
             channels=reduce(output, axes, self.histogram, images),
         )
-        seen[id(output)] = (weakref.ref(output), output._version, record)
-        return record
 
     def _axes(self, layer: LayerRef, shape: Sequence[int]) -> Axes:
         axes = self.axes.get(layer.name)

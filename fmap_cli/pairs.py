@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .axes import channel_maps, defines_axes
-from .capture import Sink
+from .capture import SameTensors, Sink
 from .compare import default_threshold, differ, differ_runs, real_numbers
 from .errors import FmapError, ImageError, LayerError
 from .layers import Selection, pick_names
@@ -246,23 +245,6 @@ def _check_patterns(first: Selection, second: Selection) -> None:
     raise failure
 
 
-class _Tensors:
-    """Tells a tensor that was shown before: a block's output is that of its last layer."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, tuple[weakref.ref[Tensor], int, str]] = {}
-
-    def earlier(self, output: Tensor, name: str) -> str | None:
-        """The first name under which this very tensor was shown, if nothing has been written to it since."""
-        if output.is_inference():  # does not count what is written to it
-            return None
-        reference, version, earlier = self._seen.get(id(output), (None, 0, ""))
-        if reference is not None and reference() is output and version == output._version:
-            return earlier
-        self._seen[id(output)] = (weakref.ref(output), output._version, name)
-        return None
-
-
 @dataclass(slots=True)
 class _Reference:
     """What A's pass leaves: the outputs wanted, by name, until they are used."""
@@ -273,7 +255,7 @@ class _Reference:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     same_as: dict[str, str] = field(default_factory=dict)
     dtypes: dict[str, str] = field(default_factory=dict)
-    tensors: _Tensors = field(default_factory=_Tensors)
+    tensors: SameTensors = field(default_factory=SameTensors)
 
     @property
     def needs_operations(self) -> bool:
@@ -326,7 +308,7 @@ class _Other:
     names: set[str] = field(default_factory=set)
     found: dict[str, ComparedLayer] = field(default_factory=dict)
     unlike_shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
-    tensors: _Tensors = field(default_factory=_Tensors)
+    tensors: SameTensors = field(default_factory=SameTensors)
 
     @property
     def needs_operations(self) -> bool:

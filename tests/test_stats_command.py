@@ -69,6 +69,17 @@ def net(): return Net()
 def broken(): return nn.Sequential(nn.Conv2d(3, 3, 50))
 def lazy(): return nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
 def branches(): return Branches()
+def inferring(): return Inferring()
+
+
+class Inferring(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(inplace=True))
+
+    def forward(self, x):
+        with torch.inference_mode():
+            return self.body(x)
 
 
 class Branches(nn.Module):
@@ -360,6 +371,12 @@ def test_a_lazy_network(fmap: Fmap, net: str, photos: Path) -> None:
     ran = fmap("stats", photos / "dog", "-m", net.replace(":net", ":lazy"), "--size", 16, "--json")
     assert ran.code == 0, ran.err
     assert rows(ran.json)["0"]["images"] == 14
+
+
+def test_a_network_in_inference_mode_of_its_own(fmap: Fmap, net: str, photos: Path) -> None:
+    ran = fmap("stats", photos / "40.png", "-m", net.replace(":net", ":inferring"), "--size", 16, "--json")
+    assert ran.code == 0, ran.err
+    assert rows(ran.json)["body.0"]["min"] < 0 <= rows(ran.json)["body.1"]["min"]
 
 
 def test_a_pipe_in_a_folder_is_passed_over(fmap: Fmap, net: str, photos: Path) -> None:
