@@ -43,7 +43,7 @@ from .records import (
     RunOrigin,
 )
 from .reduce import Histogram, reduce
-from .session import Session, axes_of, groups, measure_axes, read_image, run
+from .session import Session, axes_of, dtype_name, groups, measure_axes, read_image, run, source_name
 
 Say = Callable[[str], None]
 Entry = str | Sequence[str] | None
@@ -135,7 +135,7 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
         model=model.name,
         weights=model.weights,
         digest=hashed.hexdigest() if digest else "",
-        dtype=str(session.dtype).removeprefix("torch."),
+        dtype=dtype_name(session.dtype),
         input=in_words(model.preprocessing),
     )
 
@@ -224,7 +224,7 @@ def _read(
             try:
                 images.append((at, read_image(session, entry, say, layout)))
             except ImageError as error:
-                failures.append((name_of(entry), error))
+                failures.append((source_name(entry), error))
         yield _Read(stop, images, failures)
 
 
@@ -274,13 +274,6 @@ _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def name_of(entry: Entry) -> str:
-    """What to call an image that could not be read."""
-    if entry is None:
-        return "bundled sample"
-    return entry if isinstance(entry, str) else " ".join(entry)
 
 
 # -- counting ----------------------------------------------------------------------------------------------------
@@ -391,7 +384,7 @@ class Gathering:
         self.modules = dict(session.model.module.named_modules())
         self.measured: Any = None
         self.axes: dict[str, Axes] = {}
-        self.chosen: dict[str, LayerRef] | None = None
+        self.chosen: set[str] | None = None
         self.others: set[str] = set()
         self.lean: frozenset[str] | None = None
         self.hooks = ExitStack()
@@ -439,7 +432,7 @@ class Gathering:
                             self.others.add(layer.name)
                         return
                     if self.chosen is not None:  # one that did not run before: behind an `if`
-                        self.chosen[layer.name] = layer
+                        self.chosen.add(layer.name)
                 earlier = found.get(tensors.earlier(output, layer.name) or "")
                 if earlier is not None:
                     found[layer.name] = replace(earlier, layer=layer, same_as=earlier.layer.name)
@@ -469,20 +462,20 @@ class Gathering:
     def _choose(self, found: dict[str, LayerRecord]) -> None:
         """After the first pass it is known which layers there are: where all are modules, only those need hooks."""
         picked = [layer for layer, _ in self.selection.chosen()]
-        chosen = {layer.name: layer for layer in picked if layer.name in found}
+        chosen = [layer for layer in picked if layer.name in found]
         if not chosen:
             raise LayerError(
                 f"no layer of kind {' or '.join(self.kinds)} among these.",
                 hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
             )
-        self.chosen = chosen
-        self.others = {layer.name for layer in self.selection.seen if layer.name not in chosen}
-        simple = all(layer.is_module and layer.call == 0 and layer.name == layer.path for layer in chosen.values())
+        self.chosen = {layer.name for layer in chosen}
+        self.others = {layer.name for layer in self.selection.seen} - self.chosen
+        simple = all(layer.is_module and layer.call == 0 and layer.name == layer.path for layer in chosen)
         open_ended = not self.kinds and self.selection.paths is None  # a glob may pick what has not run yet
         if simple and not open_ended and self.session.model.input_kind != "images":
             # Those of the kind that have not run yet may: hooks on them cost nothing until then.
             alike = {path for path, module in self.modules.items() if path and module_kind(module) in self.kinds}
-            self.lean = frozenset(chosen) | alike
+            self.lean = frozenset(self.chosen | alike)
 
     def _record(self, layer: LayerRef, output: Tensor, images: int) -> LayerRecord:
         axes = self._axes(layer, output.shape)
@@ -490,7 +483,7 @@ class Gathering:
             layer=layer,
             shape=tuple(_of_one(name, size, images) for name, size in zip(axes.names, output.shape, strict=True)),
             axes=axes,
-            dtype=str(output.dtype).removeprefix("torch."),
+            dtype=dtype_name(output.dtype),
             images=images,
             channels=reduce(output, axes, self.histogram, images),
         )

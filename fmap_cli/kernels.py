@@ -6,8 +6,7 @@ block of values once from memory; no compiler has to be installed, and the machi
 
 The upper 12 bits of a float32 (sign, exponent, three of the mantissa) are the number of a histogram's cell, found by a
 shift. Counting into cells cannot be done for several values at once and alone would cost more than all the rest, so of
-large maps a share is counted: of every 41 values the first and those 9, 19 and 30 further. Neither 41 nor the gaps
-between them divide the width of many maps, and each map begins elsewhere, so they do not stand in columns.
+large maps a share is counted (`moments` says which).
 """
 
 from __future__ import annotations
@@ -25,16 +24,15 @@ from llvmlite import ir
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
+from .moments import SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE
+
 # Rows of the two arrays that a kernel fills, a column a channel.
 MEAN, M2, MIN, MAX = range(4)
 ZEROS, NAN, INF = range(3)
 
 _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
-PERIOD = 41
-OFFSETS = (0, 9, 19, 30)
-_FIRST, _SECOND, _THIRD = OFFSETS[1:]
-_STRIDE = 5  # from map to map
+_, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS  # compiled in, and kept by the time of this file: touch it if they change
 _LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
 _BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
 _SMALL = 100  # planes of fewer values than this are brought together
@@ -109,7 +107,7 @@ def _carefully(values: Any, bits: Any, channel: Any, counts: Any) -> Any:
 
 @njit(inline="always")
 def _tally(codes: Any, first: Any, share: Any, cells: Any) -> Any:
-    """Count the codes of a block into four copies of the cells: all, or of every PERIOD four, from place `first` on.
+    """Count the codes of a block into four copies of the cells: all, or the share that periods from `first` on make.
 
     A period may begin before the block, and what of it stood there is counted already. Returns where, seen from the
     next block, the first period to count there begins.
@@ -136,8 +134,8 @@ def _tally(codes: Any, first: Any, share: Any, cells: Any) -> Any:
             for at in (k, k + _FIRST, k + _SECOND, k + _THIRD):
                 if 0 <= at < length:
                     cells[((codes[at] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
-        k += PERIOD
-    last = k - PERIOD
+        k += SHARE_PERIOD
+    last = k - SHARE_PERIOD
     return last - length if last + _THIRD >= length else k - length
 
 
@@ -151,7 +149,7 @@ def _tally_one(codes: Any, bins: Any, row: Any) -> None:
 @njit(inline="always")
 def _beginning(plane: Any, channel: Any) -> Any:
     """Where the first period of a map begins: another place for each, and before the map."""
-    return (plane + channel) * _STRIDE % PERIOD - PERIOD
+    return (plane + channel) * SHARE_STRIDE % SHARE_PERIOD - SHARE_PERIOD
 
 
 @njit(inline="always")

@@ -20,7 +20,7 @@ from .embed import Pooling, is_vector, nearest, norms, pool
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .layers import Selection
 from .records import Answers, Axes, Embeddings, ImageInput, LayerRef
-from .session import Session, axes_of, groups, measure_axes, read_image, run
+from .session import Session, axes_of, groups, measure_axes, once, read_image, run, source_name
 
 Say = Callable[[str], None]
 Failures = list[tuple[str, FmapError]]
@@ -44,19 +44,13 @@ def batches(
 
     `sources` are `session.groups`' own. An image that cannot be read goes to `failures`. What is said is said once.
     """
-    said: set[str] = set()
-
-    def say_once(sentence: str) -> None:
-        if sentence not in said:
-            said.add(sentence)
-            say(sentence)
-
+    say = once(say)
     batch: list[ImageInput] = []
     for source in sources:
         try:
-            image = read_image(session, source, say_once, layout)
+            image = read_image(session, source, say, layout)
         except ImageError as error:
-            failures.append((_name(source), error))
+            failures.append((source_name(source), error))
             continue
         if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
             yield batch
@@ -64,12 +58,6 @@ def batches(
         batch.append(image)
     if batch:
         yield batch
-
-
-def _name(source: str | Sequence[str] | None) -> str:
-    if source is None:
-        return "bundled sample"
-    return source if isinstance(source, str) else " ".join(source)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------

@@ -202,5 +202,7 @@ def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return layer(kind(function))
 
 
+FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+layout_option = click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")

@@ -30,7 +30,7 @@ from .records import (
     Run,
     Side,
 )
-from .session import Session, axes_of, measure_axes, open_session, read_image, run
+from .session import Session, axes_of, dtype_name, measure_axes, once, open_session, read_image, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +46,9 @@ DRAWN_CHANNELS = 8
 
 def open_sides(request: ModelRequest, other: ModelRequest, say: Say) -> tuple[Session, Session]:
     """A session for each request; one for both where they are the same. Raises what `open_session` raises."""
-    once = _once(say)
-    first = open_session(request, once)
-    return first, first if other == request else open_session(other, once)
+    say = once(say)
+    first = open_session(request, say)
+    return first, first if other == request else open_session(other, say)
 
 
 def read_sides(
@@ -58,11 +58,11 @@ def read_sides(
 
     `fed_as_asked` says that sides which are fed differently are so because B was to be. Raises ImageError.
     """
-    once = _once(say)
+    say = once(say)
     if len(sources) == 2 and sources[0] == sources[1] == "-":
         raise ImageError("standard input can be read once, and both images are to come from it.")
     source_a, source_b = (*sources, *sources)[:2] if sources else (None, None)
-    image_a = read_image(a, source_a, once, layout)
+    image_a = read_image(a, source_a, say, layout)
     alike = _feeding(a) == _feeding(b)
     if not alike and fed_as_asked:
         say("A and B are fed differently, as --vs-size, --vs-mean or --vs-std ask.")
@@ -74,7 +74,7 @@ def read_sides(
         raise ImageError(
             "A and B are fed differently, and standard input can be read once.", hint="Give the image as a file."
         )
-    return image_a, read_image(b, source_b, once, layout)
+    return image_a, read_image(b, source_b, say, layout)
 
 
 def _feeding(session: Session) -> tuple[Any, ...]:
@@ -82,24 +82,12 @@ def _feeding(session: Session) -> tuple[Any, ...]:
     return model.preprocessing, model.input_kind, model.frames
 
 
-def _once(say: Say) -> Say:
-    """Says each sentence once: most are about both sides."""
-    said: set[str] = set()
-
-    def say_once(sentence: str) -> None:
-        if sentence not in said:
-            said.add(sentence)
-            say(sentence)
-
-    return say_once
-
-
 def _side(session: Session, image: ImageInput) -> Side:
     return Side(
         source=image.name,
         model=session.model.name,
         weights=session.model.weights,
-        dtype=_dtype_name(session.dtype),
+        dtype=dtype_name(session.dtype),
         device=str(session.device),
         memory_format="channels_last" if session.memory_format is not None else "contiguous",
         size=(image.tensor.shape[-2], image.tensor.shape[-1]),
@@ -107,13 +95,9 @@ def _side(session: Session, image: ImageInput) -> Side:
     )
 
 
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _number_format(session: Session) -> str:
     """The dtype, but `tf32` where CUDA's convolutions make that of float32."""
-    name = _dtype_name(session.dtype)
+    name = dtype_name(session.dtype)
     if name == "float32" and session.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
         return "tf32"
     return name
@@ -281,7 +265,7 @@ class _Reference:
             else:
                 self.outputs[layer.name] = real_numbers(output).clone()
             self.order.append(layer)
-            self.dtypes[layer.name] = _dtype_name(output.dtype)
+            self.dtypes[layer.name] = dtype_name(output.dtype)
             if "last" in self.selection.patterns:  # what was last for a while drops out
                 self.drop_unwanted()
 
@@ -340,7 +324,7 @@ class _Other:
         axes = self.axes_of(layer, shape)
         difference = self.found[same].difference if same else differ(a, b, channel_axis(axes))
         over = difference.relative_l2 > self.threshold
-        dtypes = self.reference.dtypes[layer.name], _dtype_name(output.dtype)
+        dtypes = self.reference.dtypes[layer.name], dtype_name(output.dtype)
         self.found[layer.name] = ComparedLayer(layer, shape, dtypes, difference, over, same)
         if self.drawing is not None and len(axes.names) == b.ndim:
             self.drawing.offer(self.found[layer.name], a, b, axes)

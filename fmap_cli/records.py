@@ -197,6 +197,10 @@ class ChannelStats:
         return np.sqrt(self.m2 + self.finite * np.where(self.finite > 0, self.mean, 0.0) ** 2)
 
 
+CHANNEL_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
+"""What the channels of a run can be sorted by."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerStats:
     """The same over a whole output, as Python numbers; a moment that does not exist is None."""

@@ -19,7 +19,7 @@ Histogram = Literal["layer", "channel"]
 HISTOGRAM_WHOLE = 16
 """Of a map with more cells than this a share of about a tenth is in its layer's histogram.
 
-Counting into cells takes as long as all the rest together; `kernels` says which values it is.
+Counting into cells takes as long as all the rest together; `moments` says which values it is.
 """
 
 _WORTH_A_THREAD = 1 << 15

@@ -146,6 +146,25 @@ def read_image(
     return image
 
 
+def source_name(source: str | Sequence[str] | None) -> str:
+    """What to call an image that could not be read: its path, or those of the images that belong together."""
+    if source is None:
+        return "bundled sample"
+    return source if isinstance(source, str) else " ".join(source)
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says each sentence once, where many images or two sides have the same to say."""
+    said: set[str] = set()
+
+    def say_once(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            say(sentence)
+
+    return say_once
+
+
 def groups(session: Session, sources: Sequence[str]) -> list[str | Sequence[str] | None]:
     """The sources that belong to one pass each: two for a model of pairs, else one. None is the bundled sample.
 
@@ -539,7 +558,7 @@ def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fa
             raise
         first = inputs[0][0] if isinstance(inputs[0], list) else inputs[0]
         raise ModelError(
-            f"{session.model.name} fails on an input of shape {list(first.shape)} as {_dtype_name(session.dtype)}"
+            f"{session.model.name} fails on an input of shape {list(first.shape)} as {dtype_name(session.dtype)}"
             f" on {session.device}: {type(error).__name__}: {_first_line(error)}{_raised_at(error)}",
             hint=_failure_hint(error, images),
         ) from error
@@ -609,7 +628,7 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
         layer=layer,
         asked=layer.name,
         shape=tuple(values.shape),
-        dtype=_dtype_name(output.dtype),
+        dtype=dtype_name(output.dtype),
         axes=axes,
         stats=layer_stats(values),
         channels=channels,
@@ -658,7 +677,8 @@ def choose_channels(
     return ranked, f"{len(ranked)} of {count} channels, largest {names[choice.by]} first"
 
 
-def _dtype_name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """`float32` for `torch.float32`."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .moments import BIN_OF_CODE, BINS, as_numbers, merge
+from .moments import BIN_OF_CODE, BINS, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE, as_numbers, merge
 from .records import ChannelStats, LayerStats
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 """How many values are turned into float64 at once on the CPU, so that a piece stays in the cache; a GPU takes more."""
 _PIECE_ELSEWHERE = 1 << 24
-# Which values a share is: as in `kernels`, which says why.
-_PERIOD = 41
-_OFFSETS = (0, 9, 19, 30)
 
 
 def channel_stats(values: Tensor, histogram: str | None = None, share: bool = False) -> ChannelStats:
@@ -40,7 +37,7 @@ def channel_stats(values: Tensor, histogram: str | None = None, share: bool = Fa
         values = values.abs()
     rows, length = values.shape
     most = _PIECE if values.device.type == "cpu" else _PIECE_ELSEWHERE
-    length_of_piece = max(1, most // max(rows, 1) // _PERIOD) * _PERIOD
+    length_of_piece = max(1, most // max(rows, 1) // SHARE_PERIOD) * SHARE_PERIOD
     pieces = [
         _piece(values[:, at : at + length_of_piece], histogram, share) for at in range(0, length, length_of_piece)
     ]
@@ -73,8 +70,8 @@ def _piece(values: Tensor, histogram: str | None, share: bool) -> ChannelStats:
     by_row = histogram == "channel"
     if share:  # each row begins elsewhere, so that what is counted does not stand in columns of a map
         rows, places = (torch.arange(size, device=wide.device) for size in wide.shape)
-        place = (places - 5 * rows[:, None]) % _PERIOD
-        finite = finite & torch.isin(place, torch.tensor(_OFFSETS, device=wide.device))
+        place = (places - SHARE_STRIDE * rows[:, None]) % SHARE_PERIOD
+        finite = finite & torch.isin(place, torch.tensor(SHARE_OFFSETS, device=wide.device))
     cells = None if histogram is None else _histogram(wide, finite, per_row=by_row)
     return ChannelStats(values.shape[1], *moments, *counts, histogram=cells)  # type: ignore[misc]
 

@@ -28,7 +28,7 @@ ALLOWED: dict[str, str] = {
     "layers": "errors kinds records",
     "capture": "kinds records",
     "axes": "capture errors records",
-    "kernels": "",
+    "kernels": "moments",
     "reduce": "kernels moments records stats",
     "stats": "moments records",
     "health": "errors moments records units",

@@ -15,9 +15,9 @@ from small_runs import FINDINGS, INF, NAN, normal, odd_run, record, run_of
 
 from fmap_cli import units
 from fmap_cli.moments import as_numbers
-from fmap_cli.records import ClassRun, Finding, Progress
+from fmap_cli.records import CHANNEL_COLUMNS, ClassRun, Finding, Progress
 from fmap_cli.render import stats
-from fmap_cli.render.stats import CHANNEL_COLUMNS, print_channels, print_classes, print_run, spark
+from fmap_cli.render.stats import print_channels, print_classes, print_run, spark
 from fmap_cli.stats import channel_stats
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from ..models import brings_its_weights
 from ..options import (
     DTYPES,
+    FIGURE_SUFFIXES,
     FileType,
     FiniteRange,
     NumbersType,
@@ -20,12 +21,12 @@ from ..options import (
     csv_option,
     json_option,
     layer_options,
+    layout_option,
     model_options,
     remark,
 )
 from ..records import Comparison, ModelRequest
 
-FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 RUN_SUFFIX = ".fmap"
 PARTED = 3
 """The exit code of `--check` where the two sides part."""
@@ -70,7 +71,7 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--check", is_flag=True, help=f"Exit with {PARTED} where a layer is over the threshold.")
 @model_options
 @vs_options
-@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@layout_option
 @click.option(
     "--out",
     "-o",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..options import FileType, json_option, model_options, remark, report_failures
+from ..options import FileType, json_option, layout_option, model_options, remark, report_failures
 from ..records import ModelRequest
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
@@ -57,7 +57,7 @@ class _Command(click.Command):
     help="Write the vectors here: .npz, .csv, .safetensors, or .npy with the names in FILE.npy.json beside it.",
 )
 @model_options
-@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@layout_option
 @json_option
 def command(
     images: tuple[str, ...], out: Path | None, request: ModelRequest, as_json: bool, layout: str | None, **options: Any

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from ..models import DEFAULT_MODEL
-from ..options import csv_option, json_option, layer_options, model_options, remark
+from ..options import csv_option, json_option, layer_options, layout_option, model_options, remark
 from ..records import ModelRequest
 
 
@@ -25,7 +25,7 @@ from ..records import ModelRequest
     metavar="IMAGE",
     help="List the layers for this picture's size, or an .npy array's.  [default: the sample]",
 )
-@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@layout_option
 @model_options
 @json_option
 @csv_option

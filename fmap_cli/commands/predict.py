@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..options import json_option, model_options, remark, report_failures
+from ..options import json_option, layout_option, model_options, remark, report_failures
 from ..records import ModelRequest
 
 
@@ -15,7 +15,7 @@ from ..records import ModelRequest
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images run at once."
 )
 @model_options
-@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@layout_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank.")
 @json_option
 def command(

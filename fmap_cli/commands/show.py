@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import FmapError, ImageError
-from ..options import ChannelsType, ColourMapType, FileType, FiniteRange, json_option, model_options, remark, report
+from ..options import (
+    FIGURE_SUFFIXES,
+    ChannelsType,
+    ColourMapType,
+    FileType,
+    FiniteRange,
+    json_option,
+    model_options,
+    remark,
+    report,
+)
 from ..records import Choice, Drawing, ModelRequest
 
 if TYPE_CHECKING:
     from ..records import FeatureMap, Look
     from ..session import Session
 
-FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 

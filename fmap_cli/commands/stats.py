@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import FmapError
-from ..options import FileType, FiniteRange, csv_option, json_option, layer_options, model_options, remark
-from ..records import Finding, LayerRecord, ModelRequest, Run
+from ..options import (
+    FIGURE_SUFFIXES,
+    FileType,
+    FiniteRange,
+    csv_option,
+    json_option,
+    layer_options,
+    layout_option,
+    model_options,
+    remark,
+)
+from ..records import CHANNEL_COLUMNS, Finding, LayerRecord, ModelRequest, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..shards import Team
 
-_FIGURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
-_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
 _TOP = 50
 _NAMED = 10
-_OF_A_PASS = (*ModelRequest.__dataclass_fields__, "batch", "workers", "layout", "checkpoint_every")
+_OF_A_PASS = {
+    *ModelRequest.__dataclass_fields__,
+    *("batch", "checkpoint_every", "layout", "limit", "resume", "shuffle", "workers"),
+}
 FOUND = 3
 """The exit code of `--check` where there is a finding at or above `--fail-on`."""
 
@@ -32,7 +43,7 @@ FOUND = 3
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR|RUN.fmap...]")
 @layer_options
 @click.option("--per-channel", is_flag=True, help="A row a channel instead of a row a layer.")
-@click.option("--sort", type=click.Choice(_COLUMNS), help="Sort the channels by this.  [default: layer]")
+@click.option("--sort", type=click.Choice(CHANNEL_COLUMNS), help="Sort the channels by this.  [default: layer]")
 @click.option("--reverse", is_flag=True, help="Sort the other way round: numbers from the smallest on.")
 @click.option(
     "--top",
@@ -79,12 +90,12 @@ FOUND = 3
 @click.option(
     "--out",
     "-o",
-    type=FileType(_FIGURES),
+    type=FileType(FIGURE_SUFFIXES),
     metavar="FILE",
     help="Draw the distributions through depth: .png, .jpg, .webp, .pdf or .svg.",
 )
 @model_options
-@click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+@layout_option
 @json_option
 @csv_option
 def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_csv: bool, **options: Any) -> int:
@@ -141,9 +152,6 @@ def _refuse_contradictions(images: Sequence[str], as_json: bool, as_csv: bool, o
         if options[name] and not options["per_channel"]:
             raise click.UsageError(f"--{name} is about channels: give --per-channel, too.")
     if options["load"]:
-        for name in ("by_class", "shuffle", "resume", "limit"):
-            if options[name] and name != "by_class":
-                raise click.UsageError(f"--load shows runs that are over: --{name} says nothing about them.")
         for parameter in click.get_current_context().command.params:
             given = click.get_current_context().get_parameter_source(str(parameter.name))
             if parameter.name in _OF_A_PASS and given is click.core.ParameterSource.COMMANDLINE:
@@ -237,13 +245,11 @@ def _gathered(
         if not run_of_all.images:
             _raise_all_failed(run_of_all)
         if stopped:
-            known = run_of_all.images
+            known = f"stopped after {run_of_all.images} images"
             if notebook.path.exists():
-                remark(
-                    f"stopped after {known} images; noted in {notebook.path}. The same command with --resume goes on."
-                )
+                remark(f"{known}; noted in {notebook.path}. The same command with --resume goes on.")
             else:
-                remark(f"stopped after {known} images.")
+                remark(f"{known}.")
             return run_of_all, wish.exit_code or 1, None
         return run_of_all, 0, notebook.discard
 

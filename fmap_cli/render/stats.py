@@ -16,6 +16,7 @@ from rich.text import Text
 
 from .. import units
 from ..moments import BIN_EDGES, BINS, as_numbers, dead_channels, spread
+from ..records import CHANNEL_COLUMNS
 from .table import console
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from ..records import ChannelStats, Finding, LayerRecord, LayerStats, Run
 
-CHANNEL_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
-"""What `print_channels` sorts by."""
 
 _LONG_SPARK, _SHORT_SPARK = 16, 8
 _MOST_TYPE = 18
