@@ -1,0 +1,1 @@
+"""Receptive fields: which pixels of the image go into a layer's values."""

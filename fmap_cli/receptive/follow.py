@@ -1,0 +1,294 @@
+"""Follows one forward pass and says what every layer's output sees of the image."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from . import field as fields
+from .field import Cause, Field
+from .rules import Call, flattened, rule_for, unknown
+
+Fields = tuple[Field | None, ...]
+"""One for each axis of the image."""
+
+
+class Follower(TorchDispatchMode):
+    """While it is on, carries along with every tensor that descends from the image which of its pixels went in.
+
+    `start` names the image; `fields_of` answers for any tensor at hand; `name` tells the layer whose output was just
+    computed, to which what happened since the last one is put down. It goes by the operations and their shapes alone:
+    weights count as not zero, and it makes no difference whether the pass computes anything.
+
+    >>> import torch
+    >>> follower = Follower()
+    >>> image = torch.zeros(1, 3, 32, 32)
+    >>> follower.start(image, (2, 3))
+    >>> with follower:
+    ...     output = torch.conv2d(image, torch.ones(8, 3, 3, 3), padding=1, stride=2)
+    >>> rows, columns = follower.fields_of(output)
+    >>> rows.shape, rows.steps[2], (-rows.values[2]).ravel()[:3].tolist()
+    ((1, 8, 16, 16), (1, 2), [-1, 1, 3])
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[int, tuple[weakref.ref[Tensor], Fields]] = {}
+        self._views: dict[int, list[weakref.ref[Tensor]]] = {}  # storage -> the tensors with fields that lie in it
+        self._laid_out: dict[int, _Storage] = {}  # storage -> what each of its places sees, once it is written in parts
+        self._unnamed: list[Cause] = []
+        self._axes = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
+
+    def start(self, image: Tensor, axes: Sequence[int]) -> None:
+        """Follow this tensor, whose axes `axes` are those of the image (height and width, of a clip time before)."""
+        self._axes = len(axes)
+        self._set(image, tuple(fields.pixels(tuple(image.shape), at) for at in axes))
+
+    def fields_of(self, tensor: Any) -> Fields | None:
+        """What a tensor's values see along each axis of the image; None where they see nothing."""
+        reference, found = self._known.get(id(tensor), (None, None))
+        if reference is not None and reference() is tensor:
+            return found
+        if self._laid_out and isinstance(tensor, Tensor) and (key := _storage(tensor)) in self._laid_out:
+            found = self._laid_out[key].fields_of(tensor)
+            self._set(tensor, found)
+            return found
+        return None
+
+    def name(self, layer: str) -> None:
+        """Put down what happened since the last call to this layer."""
+        for cause in self._unnamed:
+            cause.layer = layer
+        self._unnamed.clear()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and hasattr(func, "decompose") and rule_for(func) is None:
+            with self:  # in inference mode torch passes on some operations without taking them apart
+                output = func.decompose(*args, **kwargs)
+            if output is not NotImplemented:
+                return output
+        before = [each for each in flattened((*args, *kwargs.values())) if isinstance(each, Tensor)]
+        sees = any(self.fields_of(each) is not None for each in before)
+        output = func(*args, **kwargs)
+        if sees and any(isinstance(each, Tensor) and each.numel() for each in flattened([output])):
+            self._follow(func, args, kwargs, before, output)
+        return output
+
+    def _follow(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], before: Sequence[Tensor], output: Any
+    ) -> None:
+        schema = getattr(func, "_schema", None)
+        if schema is None:  # a higher-order operator runs its parts through here too
+            return
+        arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
+        arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
+        arguments.update(kwargs)
+        outputs = [each for each in flattened([output]) if isinstance(each, Tensor)]
+        rule = rule_for(func) or unknown
+        along_axes = []
+        cause = Cause(_operation(schema.name))
+        for at in range(self._axes):
+            # What is done with fields can be done with their parts one by one: every part of each argument takes part.
+            parts = {id(each): found[at].parts for each in before if (found := self.fields_of(each)) and found[at]}
+            rounds = []
+            for turn in range(max(map(len, parts.values()), default=1)):
+                call = Call(func, arguments, output, _taking_turns(parts, turn), cause)
+                rounds.append(_one_each(rule(call), outputs))
+            along_axes.append([fields.hull(each) for each in zip(*rounds, strict=True)])
+        self._unnamed.append(cause)
+        written = {id(arguments[each.name]) for each in schema.arguments if _is_written(each) and each.name in arguments}
+        for place, tensor in enumerate(outputs):
+            found = tuple(each[place] for each in along_axes)
+            if id(tensor) in written and not _renames(schema.name):
+                self._write(tensor, found)
+            else:
+                self._set(tensor, found)
+
+    # -- what is known of which tensor ---------------------------------------------------------------------------
+
+    def _set(self, tensor: Tensor, found: Fields) -> None:
+        key = id(tensor)
+        if not tensor.numel() or all(each is None for each in found):
+            self._known.pop(key, None)
+            return
+        known = self._known
+        known[key] = (weakref.ref(tensor, lambda gone: _forget(known, key, gone)), found)
+        views = self._views.setdefault(_storage(tensor), [])
+        if not any(each() is tensor for each in views):
+            views[:] = [each for each in views if each() is not None]
+            views.append(weakref.ref(tensor))
+
+    def _write(self, tensor: Tensor, found: Fields) -> None:
+        """A tensor was written to in place: so were all that share its memory."""
+        key = _storage(tensor)
+        others = [each for ref in self._views.get(key, ()) if (each := ref()) is not None and each is not tensor]
+        if key not in self._laid_out:
+            if all(_same_everywhere(found, self._known[id(each)][1]) for each in others if id(each) in self._known):
+                # (What sees nothing so far may be part of another tensor that sees nothing: that is not written down.)
+                if others or (id(tensor) in self._known and _fills_storage(tensor)):
+                    self._set(tensor, found)
+                    return
+            if others and tensor.untyped_storage().nbytes() > _MOST_LAID_OUT * tensor.element_size():
+                self._write_roughly([*others, tensor], found)
+                return
+            self._laid_out[key] = _Storage(tensor, self._axes)
+            for each in others:
+                if id(each) in self._known:
+                    self._laid_out[key].write(each, self._known[id(each)][1])
+        self._laid_out[key].write(tensor, found)
+        for each in [*others, tensor]:
+            self._known.pop(id(each), None)
+
+    def _write_roughly(self, tensors: Sequence[Tensor], found: Fields) -> None:
+        """The same for more values than are worth being told apart: any of them may see what was written."""
+        cause = Cause("an operation in place")
+        self._unnamed.append(cause)
+        written = [None if each is None else fields.hull(_together(part, cause) for part in each.parts) for each in found]
+        for tensor in tensors:
+            earlier = self.fields_of(tensor) or (None,) * self._axes
+            self._set(
+                tensor,
+                tuple(
+                    fields.hull([one, None if other is None else fields.spread(other, tuple(tensor.shape))])
+                    for one, other in zip(earlier, written, strict=True)
+                ),
+            )
+
+
+_MOST_LAID_OUT = 1 << 20
+"""Values in a piece of memory up to which each is followed by itself."""
+
+
+def _together(one: Field, because: Cause) -> Field:
+    """All values' fields as one bound."""
+    return fields.reshaped(fields.made_bound(fields.merged(one), because), ())
+
+
+def _same_everywhere(one: Fields, other: Fields) -> bool:
+    """Whether all values of two tensors see the same, so that the one written into the other changes nothing."""
+    return all(
+        a is not None
+        and b is not None
+        and a.rest is b.rest is None
+        and a.values.size == b.values.size == 4
+        and (a.values.ravel() == b.values.ravel()).all()
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _forget(known: dict[int, tuple[weakref.ref[Tensor], Fields]], key: int, gone: weakref.ref[Tensor]) -> None:
+    if key in known and known[key][0] is gone:
+        del known[key]
+
+
+def _taking_turns(parts: Mapping[int, tuple[Field, ...]], turn: int) -> Callable[[Any], Field | None]:
+    def of(tensor: Any) -> Field | None:
+        found = parts.get(id(tensor))
+        return None if found is None else found[min(turn, len(found) - 1)]
+
+    return of
+
+
+def _one_each(found: Field | list[Field | None] | None, outputs: Sequence[Tensor]) -> list[Field | None]:
+    if isinstance(found, list):
+        listed = found + [None] * (len(outputs) - len(found))
+    else:
+        listed = [found if found is not None and tuple(each.shape) == found.shape else None for each in outputs]
+    for each, tensor in zip(listed, outputs, strict=True):
+        assert each is None or each.shape == tuple(tensor.shape), (each.shape, tensor.shape)
+    return listed
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _renames(name: str) -> bool:
+    """Operations in place that change a tensor's shape and not its values."""
+    return name in ("aten::as_strided_", "aten::squeeze_", "aten::unsqueeze_", "aten::transpose_", "aten::t_")
+
+
+def _operation(name: str) -> str:
+    """`mean` of `aten::mean`."""
+    return name.rpartition("::")[2].strip("_")
+
+
+# -- tensors that are written in parts ---------------------------------------------------------------------------
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _fills_storage(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
+@dataclass(eq=False, slots=True)
+class _Storage:
+    """What each place in a piece of memory sees, for tensors that are parts of each other."""
+
+    storage: Any  # kept, so that no other takes its place
+    places: int
+    values: list[np.ndarray]  # an axis of the image: [4, places]
+    causes: list[Field | None]
+    steps: list[set[fields.Step | None]]
+
+    def __init__(self, tensor: Tensor, axes: int) -> None:
+        self.storage = tensor.untyped_storage()
+        self.places = self.storage.nbytes() // tensor.element_size()
+        self.values = [np.full((4, self.places), fields.EMPTY, np.int32) for _ in range(axes)]
+        self.causes = [None] * axes
+        self.steps = [set() for _ in range(axes)]
+
+    def write(self, tensor: Tensor, found: Fields) -> None:
+        for at, each in enumerate(found):
+            there = self._view(at, tensor)
+            there[...] = fields.EMPTY
+            if each is None:
+                continue
+            for part in each.parts:
+                np.maximum(there, part.values, out=there)
+                self.steps[at].update(part.steps)
+            before = self.causes[at] or each
+            self.causes[at] = replace(
+                each,
+                whole=before.whole or each.whole,
+                unknown=before.unknown or each.unknown,
+                bound=before.bound or each.bound,
+            )
+
+    def fields_of(self, tensor: Tensor) -> Fields:
+        found: list[Field | None] = []
+        for at, (causes, steps) in enumerate(zip(self.causes, self.steps, strict=True)):
+            if causes is None:
+                found.append(None)
+                continue
+            shape = tuple(tensor.shape)
+            told = Field(
+                shape, self._view(at, tensor), (None,) * len(shape), causes.whole, causes.unknown, causes.bound
+            )
+            found.append(fields.settled(told, steps))
+        return tuple(found)
+
+    def _view(self, at: int, tensor: Tensor) -> np.ndarray:
+        """The places of a tensor, `[4, ...]`, to read and to write."""
+        values = self.values[at]
+        strides = (values.strides[0], *(stride * values.itemsize for stride in tensor.stride()))
+        return np.lib.stride_tricks.as_strided(
+            values[:, tensor.storage_offset() :], (4, *tensor.shape), strides, writeable=True
+        )

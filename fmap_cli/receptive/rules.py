@@ -1,0 +1,736 @@
+"""What every operation of torch does to the fields of its arguments: one rule an operation, one axis of the image a call.
+
+An operation without a rule here is not guessed at: what it puts out is marked unknown. Formulas are torch's own, as
+documented with the modules of `torch.nn` and `torch.nn.functional.interpolate`; those of convolutions and poolings are
+also in Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), sections 2 to 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor, gcd
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import field as fields
+from .field import Cause, Field, gathered, hull, made_bound, over_all, picked, reordered, reshaped, spread, window
+
+_aten = torch.ops.aten
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of an operation: its arguments by their names in torch's schema, what it returned, and the fields.
+
+    `of` gives a tensor's field along the axis of the image in question, None where it sees nothing. `because` is what
+    a field that the call makes the whole image, unknown or a bound is put down to.
+    """
+
+    function: Any
+    arguments: dict[str, Any]
+    output: Any
+    of: Callable[[Any], Field | None]
+    because: Cause
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.arguments.get(name, default)
+
+    def field(self, name: str) -> Field | None:
+        return self.of(self.arguments[name])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the (first) tensor returned."""
+        return tuple(self.first.shape)
+
+    @property
+    def first(self) -> Tensor:
+        output = self.output
+        while not isinstance(output, Tensor):
+            output = output[0]
+        return output
+
+    def tensors(self) -> list[Tensor]:
+        return [each for each in flattened(self.arguments.values()) if isinstance(each, Tensor)]
+
+    def everything(self, take: Callable[[Field, Cause], Field]) -> Field | None:
+        """What any value of any argument sees, as one value, taken together by `take`."""
+        parts = [take(each, self.because) for each in map(self.of, self.tensors()) if each is not None]
+        return hull([reshaped(each, ()) for each in parts])
+
+
+Rule = Callable[[Call], "Field | None | list[Field | None]"]
+"""The field of every tensor the call returned that has the shape of the first, or a list, one for each."""
+
+
+def flattened(values: Any) -> list[Any]:
+    """The items of nested lists and tuples."""
+    found: list[Any] = []
+    for each in values:
+        if isinstance(each, (list, tuple)):
+            found += flattened(each)
+        else:
+            found.append(each)
+    return found
+
+
+def _each(value: Any, places: int) -> list[int]:
+    """A number for each axis of the map: torch takes one for all, too."""
+    values = [int(each) for each in value] if isinstance(value, (list, tuple)) else [int(value)]
+    return values * places if len(values) == 1 else values
+
+
+# -- value by value ----------------------------------------------------------------------------------------------
+
+
+def pointwise(call: Call) -> Field | None:
+    joined = hull([call.of(each) for each in call.tensors()])
+    return None if joined is None else spread(joined, call.shape)
+
+
+def _written_over(call: Call) -> Field | None:
+    """`x.copy_(y)`, `x.fill_(y)`: what was there before is gone."""
+    source = call.get("src", call.get("value"))
+    found = call.of(source)
+    return None if found is None else spread(found, call.shape)
+
+
+def _no_field(call: Call) -> None:
+    """Of new tensors that take no more than a shape from an old one."""
+    return None
+
+
+def _same(call: Call) -> Field | None:
+    found = call.of(call.tensors()[0])
+    return found if found is not None and found.shape == call.shape else None
+
+
+# -- convolutions and poolings -----------------------------------------------------------------------------------
+
+
+def _slide(one: Field, at: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
+    """Place i sees places `i · stride - padding + k · dilation` for k below `kernel`."""
+    if (kernel, stride, padding, new) == (1, 1, 0, one.shape[at]):
+        return one
+    starts = np.arange(new)[:, None] * stride - padding
+    return window(one, at, starts + np.arange(kernel) * dilation, (1, stride))
+
+
+def _slide_apart(one: Field, at: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
+    """A transposed convolution: place i sees those j for which `j · stride - padding + k · dilation` is i."""
+    reach = np.arange(new)[:, None] + padding - np.arange(kernel) * dilation  # [new, kernel]
+    return window(one, at, reach // stride, (stride, 1), taken=reach % stride == 0)
+
+
+def mixed_channels(one: Field, at: int, channels: int, groups: int) -> Field:
+    """What a convolution's output channels see, which mix all input channels of their group."""
+    values = one.values
+    if values.shape[at + 1] > 1:
+        before, after = values.shape[1 : at + 1], values.shape[at + 2 :]
+        values = values.reshape(4, *before, groups, -1, *after).max(axis=at + 2)
+        if groups > 1:
+            values = np.repeat(values, channels // groups, axis=at + 1)
+    shape = (*one.shape[:at], channels, *one.shape[at + 1 :])
+    return Field(shape, values, one.steps, one.whole, one.unknown, one.bound)
+
+
+def _convolved(call: Call, one: Field, weight: Any, plan: tuple[Any, ...]) -> Field:
+    stride, padding, dilation, transposed, groups = plan
+    places = weight.ndim - 2
+    first = len(one.shape) - places
+    slide = _slide_apart if transposed else _slide
+    numbers = zip(*(_each(each, places) for each in (stride, padding, dilation)), strict=True)
+    for at, (step, pad, gap) in enumerate(numbers):
+        one = slide(one, first + at, call.shape[first + at], int(weight.shape[2 + at]), step, pad, gap)
+    return mixed_channels(one, first - 1, call.shape[first - 1], groups)
+
+
+def _convolution(call: Call) -> Field | None:
+    one, weight = call.field("input"), call["weight"]
+    plan = tuple(call[name] for name in ("stride", "padding", "dilation", "transposed", "groups"))
+    parts = [] if one is None else [_convolved(call, one, weight, plan)]
+    for name in ("weight", "bias"):  # filters that were computed of the image: each of them goes everywhere
+        each = call.field(name) if isinstance(call[name], Tensor) else None
+        parts += [] if each is None else [reshaped(over_all(each, call.because), (1,) * len(call.shape))]
+    return hull(parts, call.shape)
+
+
+def _quantized_convolution(call: Call) -> Field | None:
+    """As its packed weights say; torch's own accessors."""
+    one, packed = call.of(call.tensors()[0]), call["packed_weight"]
+    if one is None:
+        return None
+    plan = (packed.stride(), packed.padding(), packed.dilation(), packed.transpose(), packed.groups())
+    joined = _convolved(call, one, packed.unpack()[0], plan)
+    extra = [call.of(each) for each in call.tensors()[1:]]  # `conv2d_add_relu` adds a tensor
+    return hull([joined, *extra], call.shape)
+
+
+def _pooling(call: Call) -> Field | None:
+    one = call.of(call.tensors()[0])
+    if one is None:
+        return None
+    kernel = call["kernel_size"]
+    named = [each for each in str(call.function).split("pool")[1][:1] if each.isdigit()]
+    places = int(named[0]) if named else len(kernel)
+    first = len(one.shape) - places
+    strides = call.get("stride") or kernel
+    numbers = (kernel, strides, call.get("padding", 0), call.get("dilation", 1))
+    for at, (size, step, pad, gap) in enumerate(zip(*(_each(each, places) for each in numbers), strict=True)):
+        one = _slide(one, first + at, call.shape[first + at], size, step, pad, gap)
+    return one
+
+
+def _adaptive_pooling(call: Call) -> Field | None:
+    """Place i sees those from `⌊i · old / new⌋` up to `⌈(i + 1) · old / new⌉`."""
+    one = call.of(call.tensors()[0])
+    if one is None:
+        return None
+    places = len(call["output_size"])
+    for at in range(len(one.shape) - places, len(one.shape)):
+        old, new = one.shape[at], call.shape[at]
+        if new == old:
+            continue
+        starts = np.arange(new) * old // new
+        ends = -(-(np.arange(new) + 1) * old // new)
+        table = starts[:, None] + np.arange(int((ends - starts).max()))
+        if new == 1:
+            one = gathered(one, [at], call.because)
+        else:
+            shared = gcd(old, new)
+            one = window(one, at, table, (new // shared, old // shared), taken=table < ends[:, None])
+    return one
+
+
+# -- resizing ----------------------------------------------------------------------------------------------------
+
+
+def _resizing(taps: Callable[[Fraction, Fraction, int], list[int]], aligns: bool = True) -> Rule:
+    """A rule for `upsample_…`: `taps` lists the old places that one new place takes from.
+
+    It is given where the new place's centre lies on the old axis, in places from the centre of the first, and the
+    scale: how many old places a new one is.
+    """
+
+    def rule(call: Call) -> Field | None:
+        one = call.of(call.tensors()[0])
+        if one is None:
+            return None
+        places = len(one.shape) - 2
+        factors = call.get("scale_factors") or _given_scales(call, places)
+        for at in range(places):
+            axis = 2 + at
+            old, new = one.shape[axis], call.shape[axis]
+            if aligns and call.get("align_corners"):
+                scale = Fraction(old - 1, new - 1) if new > 1 else Fraction(0)
+                centres = [scale * place for place in range(new)]
+            else:
+                scale = _scale(old, new, factors[at] if factors else None)
+                centres = [scale * (place + Fraction(1, 2)) - Fraction(1, 2) for place in range(new)]
+            if old == new and scale == 1:
+                continue
+            if scale == 0:
+                one = window(one, axis, np.zeros((new, 1), np.int64), (1, 1))
+                continue
+            rows = [taps(centre, scale, old) for centre in centres]
+            most = max(map(len, rows))
+            table = np.array([row + row[-1:] * (most - len(row)) for row in rows])
+            one = window(one, axis, table, (scale.denominator, scale.numerator))
+        return one
+
+    return rule
+
+
+def _given_scales(call: Call, places: int) -> list[float | None] | None:
+    names = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}[places]
+    scales = [call.get(name) for name in names]
+    return scales if any(scale is not None for scale in scales) else None
+
+
+def _scale(old: int, new: int, factor: float | None) -> Fraction:
+    """How many old places a new one is: by the sizes, unless a factor is given that they are only rounded from."""
+    if factor is None or factor <= 0 or factor * old == new:
+        return Fraction(old, new)
+    return 1 / Fraction(factor).limit_denominator(1 << 16)
+
+
+def _nearest(centre: Fraction, scale: Fraction, old: int) -> list[int]:
+    return [floor(centre + Fraction(1, 2) - scale / 2)]
+
+
+def _nearest_exact(centre: Fraction, scale: Fraction, old: int) -> list[int]:
+    return [floor(centre + Fraction(1, 2))]
+
+
+def _linear(centre: Fraction, scale: Fraction, old: int) -> list[int]:
+    return sorted({floor(centre), ceil(centre)})
+
+
+def _cubic(centre: Fraction, scale: Fraction, old: int) -> list[int]:
+    place = floor(centre)
+    return [place] if centre == place else list(range(place - 1, place + 3))
+
+
+def _filtered(reach: int) -> Callable[[Fraction, Fraction, int], list[int]]:
+    """With antialiasing the filter is as many times wider as the map shrinks; at its very ends it is zero."""
+
+    def taps(centre: Fraction, scale: Fraction, old: int) -> list[int]:
+        far = reach * max(scale, Fraction(1))
+        return list(range(floor(centre - far) + 1, ceil(centre + far)))
+
+    return taps
+
+
+# -- over whole axes ---------------------------------------------------------------------------------------------
+
+
+def _axes_of(call: Call, count: int) -> list[int]:
+    given = call.get("dim", call.get("dims"))
+    if given is None or given == []:
+        return list(range(count))
+    return [int(each) % count for each in (given if isinstance(given, (list, tuple)) else [given])] if count else []
+
+
+def _reduction(call: Call) -> Field | list[Field | None] | None:
+    """A sum, mean, maximum, … along axes, kept at length 1 or dropped."""
+    if isinstance(call.get("other"), Tensor):  # `max(x, y)` is value by value
+        return pointwise(call)
+    one = call.of(call.tensors()[0])
+    if one is None:
+        return None
+    done = gathered(one, _axes_of(call, len(one.shape)), call.because)
+    return [reshaped(done, tuple(each.shape)) for each in _outputs(call)]
+
+
+def _along(call: Call) -> list[Field | None]:
+    """Each value may depend on all along an axis (softmax, sorting), whose length may change."""
+    one = call.of(call.tensors()[0])
+    if one is None:
+        return []
+    done = gathered(one, [call.get("dim", -1)], call.because)
+    return [spread(done, tuple(each.shape)) for each in _outputs(call)]
+
+
+def _cumulative(call: Call) -> list[Field | None]:
+    return [None if each is None else made_bound(each, call.because) for each in _along(call)]
+
+
+def _outputs(call: Call) -> list[Tensor]:
+    output = call.output
+    return [each for each in flattened([output]) if isinstance(each, Tensor)]
+
+
+def _product(left: str, right: str) -> Rule:
+    """A matrix product: the inner axis is summed over, rows are the left side's and columns the right side's."""
+
+    def rule(call: Call) -> Field | None:
+        parts: list[Field | None] = []
+        a, b = call.field(left), call.field(right)
+        if a is not None:
+            parts.append(gathered(a, [-1], call.because))
+        if b is not None:
+            row = gathered(b, [0 if len(b.shape) == 1 else -2], call.because)
+            parts.append(reshaped(row, (1,)) if len(b.shape) == 1 else row)
+        sides = hull(parts, None)
+        if sides is not None and len(call.shape) < len(sides.shape):  # a matrix by a vector
+            sides = reshaped(sides, call.shape)
+        added = call.field("self") if left != "self" else None
+        joined = hull([sides, added])
+        return None if joined is None else spread(joined, call.shape)
+
+    return rule
+
+
+def _dot(call: Call) -> Field | None:
+    return call.everything(over_all)
+
+
+def _linear_map(call: Call) -> Field | None:
+    """`linear` where torch does not take it apart, and on quantized values."""
+    one = call.of(call.tensors()[0])
+    return None if one is None else spread(gathered(one, [-1], call.because), call.shape)
+
+
+def _attention(call: Call) -> Field | None:
+    """Each query's row sees the query, and all keys and values: `[B, heads, N, D]`."""
+    query, key, value = (call.field(name) for name in ("query", "key", "value"))
+    parts: list[Field | None] = []
+    if query is not None:
+        parts.append(gathered(query, [-1], call.because))
+    parts += [gathered(each, [-2, -1], call.because) for each in (key, value) if each is not None]
+    joined = hull(parts)
+    return None if joined is None else spread(joined, call.shape)
+
+
+def _whole_attention(call: Call) -> list[Field | None]:
+    """torch's fused layer of attention: `[B, N, C]`, and, where asked for, weights `[B, N, N]`."""
+    query = call.of(call.tensors()[0])
+    rows = None if query is None else gathered(query, [-1], call.because)
+    others = [
+        gathered(each, [1, 2], call.because)
+        for name in ("query", "key", "value", "src")
+        if isinstance(call.get(name), Tensor) and (each := call.field(name)) is not None
+    ]
+    joined = hull([rows, *others])
+    return [
+        spread(joined, tuple(each.shape)) if joined is not None and each.ndim == 3 and each.numel() else None
+        for each in _outputs(call)
+    ]
+
+
+def _layer_norm(call: Call) -> list[Field | None] | None:
+    one = call.field("input")
+    if one is None:
+        return None
+    axes = range(len(one.shape) - len(call["normalized_shape"]), len(one.shape))
+    return _with_statistics(call, one, gathered(one, list(axes), call.because))
+
+
+def _group_norm(call: Call) -> list[Field | None] | None:
+    """Over the channels of a group and all places: `[B, C, …]` as `[B, groups, C / groups, …]`."""
+    one = call.field("input")
+    if one is None:
+        return None
+    batch, channels, *places = one.shape
+    grouped = reshaped(one, (batch, call["group"], channels // call["group"], *places))
+    over = gathered(grouped, range(2, len(grouped.shape)), call.because)
+    return _with_statistics(call, one, reshaped(spread(over, grouped.shape), one.shape))
+
+
+def _batch_norm(call: Call) -> list[Field | None] | None:
+    """Channel by channel; over all places and the batch where it takes its statistics from them."""
+    one = call.of(call.tensors()[0])
+    if one is None:
+        return None
+    training = call.get("training", call.get("train", False))
+    if call.get("running_mean") is None:
+        training = True
+    if not training:
+        return _with_statistics(call, one, None)
+    return _with_statistics(call, one, gathered(one, [0, *range(2, len(one.shape))], call.because))
+
+
+def _with_statistics(call: Call, one: Field, over: Field | None) -> list[Field | None]:
+    joined = hull([one, over])
+    return [joined if joined is not None and tuple(each.shape) == joined.shape else None for each in _outputs(call)]
+
+
+# -- moving ------------------------------------------------------------------------------------------------------
+
+
+def _view(call: Call) -> Field | None:
+    one = call.field("self")
+    return None if one is None else reshaped(one, call.shape)
+
+
+def _permute(call: Call) -> Field | None:
+    one = call.field("self")
+    return None if one is None else reordered(one, call["dims"])
+
+
+def _transpose(call: Call) -> Field | None:
+    one = call.field("self")
+    if one is None or len(one.shape) < 2:
+        return one
+    order = list(range(len(one.shape)))
+    first, second = (call[name] % len(order) for name in ("dim0", "dim1")) if call.get("dim0") is not None else (0, 1)
+    order[first], order[second] = order[second], order[first]
+    return reordered(one, order)
+
+
+def _expand(call: Call) -> Field | None:
+    one = call.field("self")
+    return None if one is None else spread(one, call.shape)
+
+
+def _slice(call: Call) -> Field | None:
+    one = call.field("self")
+    if one is None:
+        return None
+    at, step = call.get("dim", 0) % len(one.shape), call.get("step", 1)
+    start = call.get("start") or 0
+    return _part(one, at, start, call.shape[at], step)
+
+
+def _part(one: Field, at: int, start: int, new: int, step: int = 1) -> Field:
+    old = one.shape[at]
+    start = max(start + old, 0) if start < 0 else min(start, old)
+    if (start, new, step) == (0, old, 1):
+        return one
+    return window(one, at, start + np.arange(new)[:, None] * step, (1, step))
+
+
+def _select(call: Call) -> Field | None:
+    one = call.field("self")
+    if one is None:
+        return None
+    at = call["dim"] % len(one.shape)
+    index = call["index"] % one.shape[at]
+    return reshaped(_part(one, at, index, 1), call.shape)
+
+
+def _parts(call: Call) -> list[Field | None] | None:
+    """`split`, `chunk`, `unbind`: parts one behind the other along an axis."""
+    one = call.field("self")
+    if one is None:
+        return None
+    at = call.get("dim", 0) % len(one.shape)
+    found: list[Field | None] = []
+    start = 0
+    for each in call.output:
+        long = each.shape[at] if each.ndim == len(one.shape) else 1
+        found.append(reshaped(_part(one, at, start, long), tuple(each.shape)) if each.numel() else None)
+        start += long
+    return found
+
+
+def _cat(call: Call) -> Field | None:
+    tensors = [each for each in call["tensors"] if each.numel()]
+    return fields.side_by_side([call.of(each) for each in tensors], [each.shape for each in tensors], call.get("dim", 0))
+
+
+def _quantized_cat(call: Call) -> Field | None:
+    tensors = call["qx"]
+    return fields.side_by_side([call.of(each) for each in tensors], [each.shape for each in tensors], call["dim"])
+
+
+def _stack(call: Call) -> Field | None:
+    tensors = call["tensors"]
+    at = call.get("dim", 0) % (tensors[0].ndim + 1)
+    shape = (*tensors[0].shape[:at], 1, *tensors[0].shape[at:])
+    parts = [None if (each := call.of(tensor)) is None else reshaped(each, shape) for tensor in tensors]
+    return fields.side_by_side(parts, [shape] * len(tensors), at)
+
+
+def _pad(call: Call) -> Field | None:
+    """Zeros around: nothing to see there, and what is unclipped goes on. Negative numbers cut off."""
+    one = call.field("self")
+    return None if one is None else _padded(call, one, call["pad"], None)
+
+
+def _padded(call: Call, one: Field, pad: Sequence[int], fold: Callable[[np.ndarray, int], np.ndarray] | None) -> Field:
+    for pair in range(len(pad) // 2):
+        at = len(one.shape) - 1 - pair
+        before = int(pad[2 * pair])
+        if before or pad[2 * pair + 1]:
+            table = (np.arange(call.shape[at]) - before)[:, None]
+            one = window(one, at, table, (1, 1), inside=None if fold is None else fold(table, one.shape[at]))
+    return one
+
+
+def _mirrored(table: np.ndarray, length: int) -> np.ndarray:
+    last = length - 1
+    return last - np.abs(last - np.abs(table))
+
+
+def _held(table: np.ndarray, length: int) -> np.ndarray:
+    return np.clip(table, 0, length - 1)
+
+
+def _padding(fold: Callable[[np.ndarray, int], np.ndarray]) -> Rule:
+    def rule(call: Call) -> Field | None:
+        one = call.field("self")
+        return None if one is None else _padded(call, one, call["padding"], fold)
+
+    return rule
+
+
+def _roll(call: Call) -> Field | None:
+    one = call.field("self")
+    if one is None:
+        return None
+    if not call.get("dims"):
+        rolled = reshaped(one, (call["self"].numel(),))
+        return reshaped(fields.rearranged(rolled, 0, np.roll(np.arange(rolled.shape[0]), call["shifts"])), one.shape)
+    for at, shift in zip(call["dims"], call["shifts"], strict=True):
+        one = fields.rearranged(one, at % len(one.shape), np.roll(np.arange(one.shape[at]), shift))
+    return one
+
+
+def _flip(call: Call) -> Field | None:
+    one = call.field("self")
+    for at in call["dims"] if one is not None else ():
+        one = fields.rearranged(one, at % len(one.shape), np.arange(one.shape[at])[::-1])
+    return one
+
+
+def _gate(call: Call) -> Field | None:
+    """`glu`: one half of an axis times a function of the other."""
+    one = call.field("self")
+    if one is None:
+        return None
+    at = call.get("dim", -1) % len(one.shape)
+    half = one.shape[at] // 2
+    return hull([_part(one, at, 0, half), _part(one, at, half, half)])
+
+
+def _moved(call: Call) -> Field | list[Field | None] | None:
+    """Any operation that only moves values about: it is asked where by moving their numbers, counted from 1.
+
+    Where it takes indices that depend on the image, or that have no values here, each place may be any.
+    """
+    tensors = call.tensors()
+    one = call.of(tensors[0])
+    if one is None and all(call.of(each) is None for each in tensors[1:]):
+        return None
+    unsure = any(call.of(each) is not None or each.is_meta for each in tensors[1:])
+    if unsure:
+        return _anywhere(call)
+    numbers = torch.arange(1, tensors[0].numel() + 1, dtype=torch.float64).reshape(tensors[0].shape)
+    arguments = {name: numbers if value is tensors[0] else value for name, value in call.arguments.items()}
+    with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+        sources = _called(call.function, arguments)
+    found = [picked(one, each.to(torch.int64).numpy()) for each in flattened([sources]) if isinstance(each, Tensor)]
+    return found if len(found) > 1 else found[0]
+
+
+def _called(function: Any, arguments: dict[str, Any]) -> Any:
+    schema = function._schema.arguments
+    positional = [arguments[each.name] for each in schema if not each.kwarg_only and each.name in arguments]
+    # what only named arguments say (dtype, device) would not fit the numbers
+    return function(*positional)
+
+
+def _anywhere(call: Call) -> list[Field | None]:
+    """Which places are read depends on values: any may be."""
+    return _everywhere(call, call.everything(fields.maybe_all))
+
+
+def unknown(call: Call) -> list[Field | None]:
+    """For an operation without a rule."""
+    return _everywhere(call, call.everything(fields.made_unknown))
+
+
+def _everywhere(call: Call, found: Field | None) -> list[Field | None]:
+    return [
+        None if found is None or not each.numel() else spread(found, tuple(each.shape)) for each in _outputs(call)
+    ]
+
+
+# -- which operation goes by which rule --------------------------------------------------------------------------
+
+_BY_NAME: dict[str, Rule] = {}
+
+
+def _rules(names: str, rule: Rule) -> None:
+    _BY_NAME.update((f"aten::{name}", rule) for name in names.split())
+
+
+_rules("convolution _convolution cudnn_convolution miopen_convolution mkldnn_convolution", _convolution)
+_rules(
+    "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices max_pool1d_with_indices"
+    " avg_pool1d avg_pool2d avg_pool3d quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d lp_pool2d"
+    " mkldnn_max_pool2d mkldnn_max_pool3d",
+    _pooling,
+)
+_rules(
+    "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
+    " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d mkldnn_adaptive_avg_pool2d",
+    _adaptive_pooling,
+)
+_rules("upsample_nearest1d upsample_nearest2d upsample_nearest3d", _resizing(_nearest, aligns=False))
+_rules(
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d",
+    _resizing(_nearest_exact, aligns=False),
+)
+_rules("upsample_linear1d upsample_bilinear2d upsample_trilinear3d", _resizing(_linear))
+_rules("upsample_bicubic2d", _resizing(_cubic))
+_rules("_upsample_bilinear2d_aa", _resizing(_filtered(1)))
+_rules("_upsample_bicubic2d_aa", _resizing(_filtered(2)))
+_rules(
+    "mean sum amax amin aminmax max min prod var std var_mean std_mean norm linalg_vector_norm logsumexp any all"
+    " argmax argmin median nanmedian mode nansum count_nonzero",
+    _reduction,
+)
+_rules("_softmax _log_softmax softmax log_softmax _safe_softmax sort topk argsort kthvalue", _along)
+_rules("cumsum cumprod logcumsumexp cummax cummin", _cumulative)
+_rules("mm bmm matmul", _product("self", "mat2"))
+_rules("mv", _product("self", "vec"))
+_rules("addmm", _product("mat1", "mat2"))
+_rules("baddbmm", _product("batch1", "batch2"))
+_rules("addmv", _product("mat", "vec"))
+_rules("dot vdot", _dot)
+_rules("linear", _linear_map)
+_rules(
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"
+    " _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention scaled_dot_product_attention",
+    _attention,
+)
+_rules("_native_multi_head_attention _transformer_encoder_layer_fwd", _whole_attention)
+_rules("native_layer_norm _fused_rms_norm rms_norm layer_norm", _layer_norm)
+_rules("native_group_norm", _group_norm)
+_rules(
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm"
+    " miopen_batch_norm _batch_norm_with_update _batch_norm_no_update batch_norm quantized_batch_norm",
+    _batch_norm,
+)
+_rules(
+    "view reshape _unsafe_view _reshape_alias flatten unflatten squeeze unsqueeze view_copy squeeze_copy"
+    " unsqueeze_copy _reshape_copy squeeze_ unsqueeze_",
+    _view,
+)
+_rules("permute permute_copy", _permute)
+_rules("t transpose swapaxes transpose_copy t_copy transpose_ t_", _transpose)
+_rules("expand expand_copy broadcast_to", _expand)
+_rules("slice slice_copy", _slice)
+_rules("select select_copy", _select)
+_rules("split split_with_sizes chunk unbind unsafe_split unsafe_chunk unsafe_split_with_sizes tensor_split", _parts)
+_rules("cat concat", _cat)
+_rules("stack", _stack)
+_rules("constant_pad_nd", _pad)
+_rules("reflection_pad1d reflection_pad2d reflection_pad3d", _padding(_mirrored))
+_rules("replication_pad1d replication_pad2d replication_pad3d", _padding(_held))
+_rules(
+    "repeat pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col unfold index"
+    " index_select gather take tile rot90 diagonal diagonal_copy diag_embed tril triu movedim unfold_copy"
+    " repeat_interleave embedding take_along_dim",
+    _moved,
+)
+_rules("roll", _roll)
+_rules("flip", _flip)
+_rules("glu", _gate)
+_rules("nonzero _unique2 unique_dim masked_select grid_sampler_2d grid_sampler_3d grid_sampler bincount", _anywhere)
+_rules("index_put index_put_ _index_put_impl_ scatter scatter_ scatter_add scatter_add_ masked_scatter", _anywhere)
+_rules("copy_ fill_ copy", _written_over)
+_rules(
+    "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty new_full"
+    " new_empty_strided zero_ _local_scalar_dense bernoulli bernoulli_ uniform_ normal_ random_ arange",
+    _no_field,
+)
+_rules("as_strided_ set_", _same)
+_rules(
+    "_to_copy detach alias lift lift_fresh hardswish hardswish_ _prelu_kernel prelu native_dropout dropout"
+    " feature_dropout clone contiguous quantize_per_tensor quantize_per_channel dequantize int_repr rrelu_with_noise"
+    " log_sigmoid_forward floor_divide positive resolve_conj resolve_neg rsub masked_fill masked_fill_"
+    " fake_quantize_per_tensor_affine _make_per_tensor_quantized_tensor real imag where",
+    pointwise,
+)
+_BY_NAME.update((f"torchvision::{name}", _anywhere) for name in ("nms", "roi_align", "roi_pool", "ps_roi_align"))
+for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"):
+    for _end in ("", "_relu", "_add", "_add_relu"):
+        _BY_NAME[f"quantized::{_name}{_end}"] = _quantized_convolution
+for _name in ("linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic"):
+    _BY_NAME[f"quantized::{_name}"] = _linear_map
+for _name in (
+    "add add_relu mul mul_relu add_scalar mul_scalar hardswish leaky_relu sigmoid elu celu batch_norm2d batch_norm3d"
+    " batch_norm batch_norm2d_relu batch_norm3d_relu relu6 threshold"
+).split():
+    _BY_NAME[f"quantized::{_name}"] = pointwise
+for _name in ("cat", "cat_relu"):
+    _BY_NAME[f"quantized::{_name}"] = _quantized_cat
+
+
+def rule_for(function: Any) -> Rule | None:
+    """The rule of an operator; None where there is none."""
+    rule = _BY_NAME.get(function._schema.name)
+    if rule is None and torch.Tag.pointwise in function.tags:
+        return pointwise
+    return rule
