@@ -24,10 +24,12 @@ from .capture import Sink, capture
 from .records import CountedLayer, Geometry, LayerRef
 
 
-def count_layers(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[CountedLayer], int]:
+def count_layers(
+    module: nn.Module, inputs: tuple[Any, ...], beside: Callable[[LayerRef, Tensor], None] | None = None
+) -> tuple[list[CountedLayer], int]:
     """Every layer of one forward pass with its cost, in execution order, and the whole network's multiply-adds.
 
-    What happens inside a layer of torch.nn is that layer's; what happens in a module of other modules is summed up in
+    `beside` is shown every layer's output as well. What happens inside a layer of torch.nn is that layer's; what happens in a module of other modules is summed up in
     it as well (`composite`). An operation that is a layer of its own accounts for itself. Whatever the network raises
     passes through.
 
@@ -38,7 +40,7 @@ def count_layers(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Count
     >>> total == 8 * 3 * 3 * 3 * 4 * 4 + 10 * 128
     True
     """
-    ledger = _Ledger(module)
+    ledger = _Ledger(module, beside)
     with ledger.meter:
         capture(module, inputs, ledger.watch, calls=ledger.note_call)
     return ledger.layers(), ledger.meter.total
@@ -70,6 +72,7 @@ class _Ledger:
     """Follows a capture and writes down, layer by layer, what the meter has counted since."""
 
     module: nn.Module
+    beside: Callable[[LayerRef, Tensor], None] | None = None
     meter: _Meter = field(init=False)
     modules: dict[str, nn.Module] = field(init=False)
     entries: list[_Entry] = field(default_factory=list)
@@ -95,6 +98,8 @@ class _Ledger:
     def watch(self, layer: LayerRef) -> Sink:
         def sink(output: Tensor) -> None:
             self._write(layer, output)
+            if self.beside is not None:
+                self.beside(layer, output)
 
         return sink
 

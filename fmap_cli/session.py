@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -40,18 +40,22 @@ from .kinds import module_kind
 from .layers import Selection
 from .models import brings_its_weights, load_model
 from .models.building import ARCHITECTURE_ONLY
+from .receptive import Follower, describe
 from .records import (
     Axes,
     ChannelStats,
     Choice,
     CountedLayer,
     FeatureMap,
+    FieldListing,
+    FieldRow,
     ImageInput,
     LayerRef,
     Listing,
     LoadedModel,
     Look,
     ModelRequest,
+    ReceptiveField,
 )
 from .sources import image_sources
 from .stats import channel_stats, layer_stats
@@ -60,6 +64,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from torch import Tensor
+
+_Row = TypeVar("_Row", CountedLayer, FieldRow)
+_Result = TypeVar("_Result")
 
 SHOWN_CHANNELS = 64
 """How many channels a figure shows unless told otherwise: an 8 × 8 grid is what a slide can hold."""
@@ -343,22 +350,14 @@ def survey(
         image = load_image(str(sample_path()), session.model.preprocessing)
     measurement = measure_axes(session, image)
     modules = dict(session.model.module.named_modules())
-    counted, total = _counted(session, image)
-    layers = [
-        replace(each, axes=_axes_of_image(session, each) or axes_of(each.layer, each.shape, modules, measurement))
-        for each in counted
-    ]
-    selection = Selection(patterns or ("*",), session.model.module)
-    for each in layers:
-        selection.offer(each.layer, each.shape)
-    names = {layer.name for layer, _ in selection.chosen()}
-    shown = [each for each in (layers if depth is None else inventory.cut(layers, depth)) if each.layer.name in names]
-    if kinds:
-        there = list(dict.fromkeys(each.layer.kind for each in shown))
-        shown = [each for each in shown if each.layer.kind in kinds]
-        if not shown:
-            asked = " or ".join(kinds)
-            raise LayerError(f"no layer of kind {asked} among these.", hint=f"Their kinds are {', '.join(there)}.")
+    counted, total, seen = _counted(session, image)
+    layers = []
+    for each in counted:
+        axes = _axes_of_image(session, each.layer, each.shape) or axes_of(each.layer, each.shape, modules, measurement)
+        layers.append(replace(each, axes=axes, field=seen.of(each.layer.name, axes, each.shape)))
+    names = _names_picked(session, layers, patterns)
+    cut = layers if depth is None else inventory.cut(layers, depth)
+    shown = _of_kinds([each for each in cut if each.layer.name in names], kinds)
     if not shown:
         raise LayerError(
             f"no layer is left at --depth {depth}: those picked are further inside.",
@@ -380,19 +379,49 @@ def survey(
     )
 
 
-def _axes_of_image(session: Session, row: CountedLayer) -> Axes | None:
+def _names_picked(session: Session, rows: Sequence[CountedLayer | FieldRow], patterns: Sequence[str]) -> set[str]:
+    """The names of the layers that the patterns pick; all of them without one. Raises LayerError."""
+    selection = Selection(patterns or ("*",), session.model.module)
+    for each in rows:
+        selection.offer(each.layer, each.shape)
+    return {layer.name for layer, _ in selection.chosen()}
+
+
+def _of_kinds(rows: Sequence[_Row], kinds: Sequence[str]) -> list[_Row]:
+    """The rows of these kinds; all of them without one. Raises LayerError where that leaves none."""
+    if not kinds or not rows:
+        return list(rows)
+    kept = [each for each in rows if each.layer.kind in kinds]
+    if not kept:
+        there = ", ".join(dict.fromkeys(each.layer.kind for each in rows))
+        raise LayerError(f"no layer of kind {' or '.join(kinds)} among these.", hint=f"Their kinds are {there}.")
+    return kept
+
+
+def _axes_of_image(session: Session, layer: LayerRef, shape: Sequence[int]) -> Axes | None:
     """A detector's input, before it is a batch; None for everything else."""
-    if session.model.input_kind != "images" or len(row.shape) != 3:
+    if session.model.input_kind != "images" or len(shape) != 3:
         return None
-    if row.layer.kind != "input" and row.layer.path != "transform":
+    if layer.kind != "input" and layer.path != "transform":
         return None
     return Axes(("C", "H", "W"), "an image in a list")
 
 
-def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], int]:
-    """The layers of a pass over an image of this size, run in the cheapest way that works."""
+def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], int, _Seen]:
+    """The layers of a pass over an image of this size with their costs and fields."""
     from .costs import count_layers  # with torch's formulas comes Triton, most of a second
 
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[CountedLayer], int, _Seen]:
+        seen = _Seen(session, inputs)
+        with seen.follower:
+            layers, total = count_layers(module, inputs, seen.note)
+        return layers, total, seen
+
+    return _cheaply(session, image, count)
+
+
+def _cheaply(session: Session, image: ImageInput, run: Callable[[nn.Module, tuple[Any, ...]], _Result]) -> _Result:
+    """`run(module, inputs)` of a pass over an image of this size, in the cheapest way that works."""
     model = session.model
     size = tuple(image.tensor.shape)
     attempts: tuple[str, ...] = ("meta", "blank") if _prefers_meta(session, size) else ("blank", "meta")
@@ -404,14 +433,14 @@ def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], i
                 twin = meta_twin(model.module)
                 with torch.device("meta"):
                     inputs = _blank_inputs(session, True, 1, size[1], size[2], model.frames)
-                    return count_layers(twin, tuple(_laid_out(session, each) for each in inputs))
+                    return run(twin, tuple(_laid_out(session, each) for each in inputs))
             with blank_arithmetic():
-                return count_layers(model.module, _inputs(session, [image]))
+                return run(model.module, _inputs(session, [image]))
         except Exception:
             continue  # the pass over the image itself will say what is wrong
     inputs = _inputs(session, [image])
     with _model_errors(session, inputs, 1, []):
-        return count_layers(model.module, inputs)
+        return run(model.module, inputs)
 
 
 def _idle_parameters(module: nn.Module, ran: set[str]) -> int:
@@ -432,6 +461,72 @@ def _within_torch(module: nn.Module, path: str) -> bool:
         type(parent).__module__.startswith("torch.nn") and not isinstance(parent, (nn.Sequential, nn.ModuleList))
         for parent in (module.get_submodule(".".join(parents[:at])) for at in range(1, len(parents) + 1))
     )
+
+
+# -- receptive fields --------------------------------------------------------------------------------------------
+
+
+class _Seen:
+    """Follows a pass and keeps what every layer sees of the input, along its axes `names`, which are `sizes` long."""
+
+    def __init__(self, session: Session, inputs: tuple[Any, ...]) -> None:
+        kind = session.model.input_kind
+        images = inputs[0] if kind == "images" else inputs
+        self.names = ("T", "H", "W") if kind == "video" else ("H", "W")
+        self.sizes = tuple(images[0].shape[-len(self.names) :])
+        self.follower = Follower()
+        for each in images:
+            self.follower.start(each, range(each.ndim - len(self.names), each.ndim))
+        self._fields: dict[str, Any] = {}
+
+    def note(self, layer: LayerRef, output: Tensor) -> None:
+        self.follower.name(layer.name)
+        self._fields[layer.name] = self.follower.fields_of(output)
+
+    def of(self, layer: str, axes: Axes, shape: Sequence[int]) -> ReceptiveField:
+        return describe(self._fields[layer], axes, shape, self.names, self.sizes)
+
+
+def receptive_fields(
+    session: Session,
+    patterns: Sequence[str] = (),
+    *,
+    kinds: Sequence[str] = (),
+    image: ImageInput | None = None,
+) -> FieldListing:
+    """What the layers that the patterns pick see of an input of this image's size (or the bundled sample's).
+
+    In execution order. Only shapes matter, but for a detector with weights. Raises LayerError where no layer is left.
+    """
+    if image is None:
+        image = load_image(str(sample_path()), session.model.preprocessing)
+    measurement = measure_axes(session, image)
+    modules = dict(session.model.module.named_modules())
+    found: list[tuple[LayerRef, tuple[int, ...]]] = []
+
+    def follow(module: nn.Module, inputs: tuple[Any, ...]) -> _Seen:
+        seen = _Seen(session, inputs)
+        found.clear()
+
+        def watch(layer: LayerRef) -> Sink:
+            def sink(output: Tensor) -> None:
+                found.append((layer, tuple(output.shape)))
+                seen.note(layer, output)
+
+            return sink
+
+        with seen.follower:
+            capture(module, inputs, watch)
+        return seen
+
+    seen = _cheaply(session, image, follow)
+    rows = []
+    for layer, shape in found:
+        axes = _axes_of_image(session, layer, shape) or axes_of(layer, shape, modules, measurement)
+        rows.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
+    names = _names_picked(session, rows, patterns)
+    shown = _of_kinds([each for each in rows if each.layer.name in names], kinds)
+    return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes)
 
 
 # -- axes --------------------------------------------------------------------------------------------------------

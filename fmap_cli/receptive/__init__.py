@@ -1,1 +1,10 @@
-"""Receptive fields: which pixels of the image go into a layer's values."""
+"""Receptive fields: which pixels of the image go into a layer's values.
+
+`Follower` carries along with every tensor of a pass what it sees, by the rules of `rules` on the fields of `field`;
+`describe` turns what it has found of a layer into size, stride and start.
+"""
+
+from .describe import box_of, describe
+from .follow import Follower
+
+__all__ = ["Follower", "box_of", "describe"]

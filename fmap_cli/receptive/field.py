@@ -23,7 +23,7 @@ UNKNOWN = 1 << 29
 """In the unclipped two: an operation that fmap does not follow was on the way."""
 WHOLE = 1 << 30
 """In the unclipped two: an operation over the whole map was on the way, so the whole image whatever its size."""
-_FAR = 1 << 28  # beyond any pixel: what is farther is one of the three above
+FAR = 1 << 28  # beyond any pixel: what is farther is one of the three above
 
 SEEN, UNCLIPPED = slice(0, 2), slice(2, 4)
 STILL = (1, 0)
@@ -34,9 +34,13 @@ Step = tuple[int, int]
 
 @dataclass(eq=False, slots=True)
 class Cause:
-    """What made a field no finite box, or one that is only a bound; `layer` is filled in when its name is known."""
+    """What made a field no finite box, or one that is only a bound; `layer` is filled in when its name is known.
 
-    what: str
+    `what` is an operation; or, where `why` has the whole reason in words, empty.
+    """
+
+    what: str = ""
+    why: str = ""
     layer: str = ""
 
 
@@ -96,7 +100,7 @@ def pixels(shape: Sequence[int], at: int) -> Field:
     return Field(tuple(shape), np.stack([-places, places, -places, places]), steps)
 
 
-_CAUSES = ("whole", "unknown", "bound")
+CAUSES = ("whole", "unknown", "bound")
 
 
 # -- joining -----------------------------------------------------------------------------------------------------
@@ -164,7 +168,7 @@ def _common_step(fields: Sequence[Field], at: int) -> Step | None:
 
     What is the whole image wherever it is, or nothing, moves along with anything.
     """
-    steps = {each.steps[at] for each in fields if (np.abs(each.values[UNCLIPPED]) < _FAR).any()}
+    steps = {each.steps[at] for each in fields if (np.abs(each.values[UNCLIPPED]) < FAR).any()}
     if not steps:
         return fields[0].steps[at]
     common, *others = steps
@@ -257,7 +261,7 @@ def _continued(one: Field, at: int, low: int, high: int) -> tuple[np.ndarray, Ca
     where: list[slice | np.ndarray] = [slice(None)] * longer.ndim
     where[0], where[at + 1] = UNCLIPPED, outside - low
     longer[tuple(where)], known = _beyond(one.values[UNCLIPPED], at + 1, outside, step)
-    return longer, None if known else Cause("cells of the map are unevenly spaced, and what lies beyond its border")
+    return longer, None if known else Cause(why="beyond the border of an unevenly spaced map, cells are rounded outwards")
 
 
 def _beyond(values: np.ndarray, axis: int, outside: np.ndarray, step: Step | None) -> tuple[np.ndarray, bool]:
@@ -281,7 +285,7 @@ def _beyond(values: np.ndarray, axis: int, outside: np.ndarray, step: Step | Non
     shape = [1] * (values.ndim - 1)
     shape[axis - 1] = len(outside)
     moved = np.stack([-first.reshape(shape), last.reshape(shape)]).astype(np.int32)
-    marked = np.abs(sources) >= _FAR
+    marked = np.abs(sources) >= FAR
     return np.where(marked, sources, sources + moved), exact or bool(marked.all())
 
 
@@ -291,7 +295,7 @@ def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None
     None where they do not move evenly. Places that see nothing, the whole image or nobody knows what are passed over.
     """
     rows = np.moveaxis(values, axis, 1)  # [2, places, ...]
-    known = np.abs(rows) < _FAR
+    known = np.abs(rows) < FAR
     moved = np.diff(rows, axis=1)[known[:, 1:] & known[:, :-1]]
     fastest = int(np.abs(moved).max(initial=0))
     if moved.size and not fastest:
@@ -329,7 +333,7 @@ def gathered(one: Field, axes: Sequence[int], because: Cause) -> Field:
 
 def _made_whole(one: Field, because: Cause) -> Field:
     values = one.values.copy()
-    finite = np.abs(values[UNCLIPPED]) < _FAR
+    finite = np.abs(values[UNCLIPPED]) < FAR
     values[UNCLIPPED][finite] = WHOLE
     # What was unknown before is known now: all of it.
     values[UNCLIPPED][values[UNCLIPPED] == UNKNOWN] = WHOLE
@@ -552,7 +556,7 @@ def side_by_side(fields: Sequence[Field | None], shapes: Sequence[Sequence[int]]
             lengths[at] = part.shape[at]
             pieces.append(np.broadcast_to(part.values, (4, *lengths)))
         values = np.concatenate(pieces, axis=at + 1)
-    causes = [next((cause for part in there if (cause := getattr(part, name)) is not None), None) for name in _CAUSES]
+    causes = [next((cause for part in there if (cause := getattr(part, name)) is not None), None) for name in CAUSES]
     return Field(tuple(shape), values, tuple(steps), *causes)
 
 

@@ -155,7 +155,7 @@ class Follower(TorchDispatchMode):
 
     def _write_roughly(self, tensors: Sequence[Tensor], found: Fields) -> None:
         """The same for more values than are worth being told apart: any of them may see what was written."""
-        cause = Cause("an operation in place")
+        cause = Cause(why="a large tensor was written in parts, which are not told apart")
         self._unnamed.append(cause)
         written = [None if each is None else fields.hull(_together(part, cause) for part in each.parts) for each in found]
         for tensor in tensors:

@@ -1,0 +1,205 @@
+"""Fields of a layer's output, value by value → size, stride and start for people, and the box of any unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+import torch
+
+from ..axes import channel_maps
+from ..records import Axes, FieldAxis, FieldGroup, ReceptiveField, UnitBox
+from . import field as fields
+from .field import Field
+
+_PLACES = {"T": 2, "H": 3, "W": 4}
+"""Where an axis stands in `[4, C, T, H, W]`."""
+
+_MOST_GROUPS = 64
+
+
+def describe(
+    found: Sequence[Field | None] | None, axes: Axes, shape: Sequence[int], names: Sequence[str], sizes: Sequence[int]
+) -> ReceptiveField:
+    """What a layer's units see, of an input whose axes `names` are `sizes` long; `found` as `Follower.fields_of` has it.
+
+    `axes` are those of the output of this `shape`.
+
+    >>> from .field import pixels
+    >>> seen = describe([pixels((1, 3, 8, 6), 2), pixels((1, 3, 8, 6), 3)], Axes(("B", "C", "H", "W"), ""), (1, 3, 8, 6),
+    ...     ("H", "W"), (8, 6))
+    >>> [(each.axis, each.kind, each.size, int(each.stride), each.start) for each in seen.axes], seen.cells
+    ([('H', 'exact', 1, 1, 0), ('W', 'exact', 1, 1, 0)], (8, 6))
+    """
+    listed = [None] * len(names) if found is None else list(found)
+    if found is None or not prod(shape):
+        listed = [fields.nothing(shape) for _ in names]
+    whole = [fields.nothing(shape) if each is None else each for each in listed]
+    extents = tuple(_arranged(each, axes) for each in whole)
+    steps = [_own_step(each, axes, name) for each, name in zip(whole, names, strict=True)]
+    cells = _cells(axes, shape, names)
+
+    def along_axes(parts: Sequence[np.ndarray]) -> tuple[FieldAxis, ...]:
+        return tuple(
+            _axis(name, part.max(axis=1, keepdims=True), step, each, bool(cells))
+            for name, part, step, each in zip(names, parts, steps, whole, strict=True)
+        )
+
+    ranges = _alike(extents)
+    groups: tuple[FieldGroup, ...] = ()
+    if 1 < len(ranges) <= _MOST_GROUPS:
+        groups = tuple(
+            FieldGroup(each, along_axes([_of_channel(part, each[0][0]) for part in extents])) for each in ranges
+        )
+    return ReceptiveField(along_axes(extents), groups, len(ranges), cells, _share(extents, sizes), extents)
+
+
+def box_of(seen: ReceptiveField, channel: int, place: tuple[int, int, int]) -> UnitBox:
+    """The box of one unit of a layer; `place` is its frame, row and column."""
+    inside: list[tuple[int, int] | None] = []
+    outside: list[tuple[int, int] | None] = []
+    for extent in seen.extents:
+        at = tuple(min(index, length - 1) for index, length in zip((channel, *place), extent.shape[1:], strict=True))
+        first, last, first_unclipped, last_unclipped = (int(each) for each in extent[(slice(None), *at)])
+        inside.append(None if last == fields.EMPTY else (-first, last))
+        finite = abs(last_unclipped) < fields.FAR
+        outside.append((-first_unclipped, last_unclipped) if finite else None)
+    return UnitBox(tuple(inside), tuple(outside))
+
+
+# -- from the output's axes to channels and places ---------------------------------------------------------------
+
+
+def _arranged(one: Field, axes: Axes) -> np.ndarray:
+    """`[4, C, T, H, W]` of the first item of the batch, of length 1 where all is alike."""
+    joined: np.ndarray | None = None
+    for part in one.parts:
+        rows = []
+        for row in part.values:
+            maps = channel_maps(torch.from_numpy(row.copy()).expand(one.shape), axes)
+            rows.append(maps[tuple(slice(0, 1) if step == 0 else slice(None) for step in maps.stride())])
+        laid_out = torch.stack(rows).numpy()
+        if not axes.spatial:  # places without a map: what any of them sees
+            laid_out = laid_out.max(axis=(2, 3, 4), keepdims=True, initial=fields.EMPTY)
+        joined = laid_out if joined is None else np.maximum(joined, laid_out)
+    assert joined is not None
+    for axis in range(1, 5):
+        if joined.shape[axis] > 1 and (joined == joined.take([0], axis=axis)).all():
+            joined = joined.take([0], axis=axis)
+    return joined
+
+
+def _own_step(one: Field, axes: Axes, name: str) -> fields.Step | None:
+    """How the field moves along the output's axis of that name: known even where the map has one cell."""
+    if name not in axes.names or len(axes.names) != len(one.shape):
+        return None
+    step = one.steps[axes.names.index(name)]
+    return None if step == fields.STILL else step
+
+
+def _cells(axes: Axes, shape: Sequence[int], names: Sequence[str]) -> tuple[int, ...]:
+    if not axes.spatial:
+        return ()
+    sizes = dict(zip(axes.names, shape, strict=True))
+    if axes.grid is not None:
+        sizes["H"], sizes["W"] = axes.grid
+    return tuple(sizes.get(name, 1) for name in names)
+
+
+def _alike(extents: Sequence[np.ndarray]) -> list[tuple[tuple[int, int], ...]]:
+    """Channels that see alike, as ranges; groups in the order of their first channels."""
+    count = max(extent.shape[1] for extent in extents)
+    if count == 1:
+        return [((0, 0),)]
+    columns = [np.broadcast_to(each, (4, count, *each.shape[2:]))[2:].swapaxes(0, 1).reshape(count, -1) for each in extents]
+    _, first, group = np.unique(np.concatenate(columns, axis=1), axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return [_ranges(np.flatnonzero(group.ravel() == each)) for each in order]
+
+
+def _ranges(channels: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Runs of neighbours.
+
+    >>> _ranges(np.array([0, 1, 2, 5, 7, 8]))
+    ((0, 2), (5, 5), (7, 8))
+    """
+    breaks = np.flatnonzero(np.diff(channels) > 1)
+    starts, ends = channels[np.r_[0, breaks + 1]], channels[np.r_[breaks, len(channels) - 1]]
+    return tuple((int(start), int(end)) for start, end in zip(starts, ends, strict=True))
+
+
+def _of_channel(extent: np.ndarray, channel: int) -> np.ndarray:
+    at = min(channel, extent.shape[1] - 1)
+    return extent[:, at : at + 1]
+
+
+def _share(extents: Sequence[np.ndarray], sizes: Sequence[int]) -> float:
+    """The largest part of the input that a unit sees, axis by axis for each channel."""
+    share = np.ones(1)
+    for extent, size in zip(extents, sizes, strict=True):
+        last, first = extent[1], -extent[0]
+        along = np.where(last == fields.EMPTY, 0, last - first + 1).max(axis=(1, 2, 3), initial=0)  # [C]
+        share = share * along / size
+    return float(share.max(initial=0))
+
+
+# -- one axis ----------------------------------------------------------------------------------------------------
+
+
+def _axis(name: str, extent: np.ndarray, step: fields.Step | None, one: Field, is_map: bool) -> FieldAxis:
+    """What units see along an axis; `extent` is `[4, 1, T, H, W]`."""
+    unclipped = extent[fields.UNCLIPPED]
+    causes = {name: next((c for part in one.parts if (c := getattr(part, name))), None) for name in fields.CAUSES}
+    bound = causes["bound"]
+    if (unclipped == fields.EMPTY).all():
+        return FieldAxis(name, "nothing")
+    if (unclipped == fields.UNKNOWN).any():
+        return _because(FieldAxis(name, "unknown"), causes["unknown"], "fmap does not follow {}")
+    if (unclipped == fields.WHOLE).any():
+        if bound is not None:
+            return _because(FieldAxis(name, "upper bound"), bound, "which cells {} reads depends on values")
+        return _because(FieldAxis(name, "whole image"), causes["whole"], "{} takes in the whole map")
+    sees = unclipped[1] != fields.EMPTY
+    first, last = -unclipped[0], unclipped[1]
+    sizes = (last - first + 1)[sees]
+    size, least = int(sizes.max()), int(sizes.min())
+    start = int(first[sees][0])
+    axis = FieldAxis(name, "exact", size, None, start, least)
+    if is_map:
+        evenly, stride = _stride(unclipped, _PLACES[name], step)
+        axis = replace(axis, stride=stride)
+        exact = evenly and stride is not None and stride.denominator == 1
+    else:
+        exact = True
+    if exact and size == least and bound is None and sees.all():
+        return axis
+    axis = replace(axis, kind="upper bound")
+    if bound is not None:
+        return _because(axis, bound, "which cells {} reads depends on values")
+    if size != least:
+        return replace(axis, why=f"units see {least} to {size} px")
+    if not sees.all():
+        return replace(axis, why="some units see nothing")
+    return replace(axis, why="units are unevenly spaced")
+
+
+def _stride(unclipped: np.ndarray, place: int, step: fields.Step | None) -> tuple[bool, Fraction | None]:
+    """Whether the field moves along its own axis alone and evenly, and how far from a unit to the next."""
+    for axis in range(1, unclipped.ndim):
+        if axis != place and unclipped.shape[axis] > 1 and fields.regular_step(unclipped, axis) != fields.STILL:
+            return False, None
+    if unclipped.shape[place] == 1:
+        return True, None if step is None else Fraction(step[1], step[0])
+    told = fields.regular_step(unclipped, place, [step])
+    if told is None:
+        return False, None if step is None else Fraction(step[1], step[0])
+    return True, Fraction(told[1], told[0])
+
+
+def _because(axis: FieldAxis, cause: fields.Cause | None, words: str) -> FieldAxis:
+    if cause is None:
+        return axis
+    return replace(axis, by=cause.layer, why=cause.why or words.format(cause.what))
