@@ -453,10 +453,9 @@ def channel_maps(output: Tensor, axes: Axes) -> Tensor:
         count = output.shape[axes.names.index("C")] if "C" in axes.names else 0
         return output.new_zeros((count, 1, 0, 0))
     names = list(axes.names)
-    for batch in ("B", "B·N"):
-        if batch in names:
-            output = output.select(names.index(batch), 0)
-            names.remove(batch)
+    for batch in [name for name in names if name in ("B", "B·N")]:
+        output = output.select(names.index(batch), 0)
+        names.remove(batch)
     if "N" in names:
         at = names.index("N")
         if axes.grid is not None:

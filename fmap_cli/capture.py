@@ -52,6 +52,7 @@ def capture(
     operations: bool = True,
     paths: Collection[str] | None = None,
     calls: CallWatcher | None = None,
+    gradients: bool = False,
 ) -> Any:
     """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
 
@@ -59,7 +60,8 @@ def capture(
     the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
     output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`, or
     `NAME.output.KEY` where another layer has that name; so is the answer of the whole network, as `KEY` or
-    `output.0`. `calls` is told the path of each module as its call begins (True) and ends (False), the latter before
+    `output.0`. With `gradients` torch notes down how outputs come about, so that a sink's copy can be differentiated.
+    `calls` is told the path of each module as its call begins (True) and ends (False), the latter before
     its outputs are shown.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
@@ -74,13 +76,17 @@ def capture(
     >>> shapes
     {'input': [1, 3, 6, 6], '0': [1, 8, 4, 4], '1': [1, 8, 4, 4], '2': [1, 8, 4, 4]}
     """
-    with watching(module, operations=operations, paths=paths) as run:
+    with watching(module, operations=operations, paths=paths, gradients=gradients) as run:
         return run(inputs, watcher, calls)
 
 
 @contextmanager
 def watching(
-    module: nn.Module, *, operations: bool = True, paths: Collection[str] | None = None
+    module: nn.Module,
+    *,
+    operations: bool = True,
+    paths: Collection[str] | None = None,
+    gradients: bool = False,
 ) -> Iterator[Callable[..., Any]]:
     """The same for any number of passes: yields `run(inputs, watcher, calls=None)`, each call of which is a `capture`.
 
@@ -90,7 +96,7 @@ def watching(
 
     def run(inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None = None) -> Any:
         # What a network prints is a remark; standard output is for results.
-        with torch.no_grad(), redirect_stdout(sys.stderr):
+        with torch.set_grad_enabled(gradients), redirect_stdout(sys.stderr):
             return module(*inputs) if hooked is None else hooked.run(inputs, watcher, calls)
 
     with _eval_mode(module):

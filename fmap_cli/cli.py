@@ -17,6 +17,7 @@ _COMMANDS = {
     "show": "Draw what chosen layers see in an image.",
     "stats": "Say what every layer's numbers are, and what is wrong.",
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
+    "rf": "Say which pixels a layer's values are made of: receptive fields.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Sum up each image in one vector, and find like images.",
     "compare": "Say at which layer two images, two variants or two runs part.",

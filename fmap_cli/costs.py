@@ -29,9 +29,9 @@ def count_layers(
 ) -> tuple[list[CountedLayer], int]:
     """Every layer of one forward pass with its cost, in execution order, and the whole network's multiply-adds.
 
-    `beside` is shown every layer's output as well. What happens inside a layer of torch.nn is that layer's; what happens in a module of other modules is summed up in
-    it as well (`composite`). An operation that is a layer of its own accounts for itself. Whatever the network raises
-    passes through.
+    What happens inside a layer of torch.nn is that layer's; what happens in a module of other modules is summed up in
+    it as well (`composite`). An operation that is a layer of its own accounts for itself. `beside` is shown every
+    layer's output as well. Whatever the network raises passes through.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 4 * 4, 10))
     >>> layers, total = count_layers(net, (torch.zeros(1, 3, 6, 6),))
@@ -253,6 +253,10 @@ def _quantized_linear(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
 
 
 _FORMULAS: dict[Any, _Formula] = {
+    # Torch before 2.15 has the formula for the GPU's attention alone.
+    _aten._scaled_dot_product_flash_attention_for_cpu: _torch_formula(
+        flop_registry[_aten._scaled_dot_product_flash_attention]
+    ),
     **{packet: _torch_formula(flops) for packet, flops in flop_registry.items()},
     # Where torch has none:
     _aten.mv: _vector,

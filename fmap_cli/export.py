@@ -21,8 +21,12 @@ from .records import (
     Comparison,
     CountedLayer,
     Detection,
+    EffectiveField,
     Embeddings,
     FeatureMap,
+    FieldAxis,
+    FieldListing,
+    FieldRow,
     Finding,
     LayerRecord,
     Listing,
@@ -30,11 +34,16 @@ from .records import (
     Look,
     ModelEntry,
     Prediction,
+    ReceptiveField,
     Run,
     Side,
+    UnitBox,
+    UnitView,
 )
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     import numpy as np
     import torch
 
@@ -305,6 +314,10 @@ def listed_layer(row: CountedLayer) -> dict[str, Any]:
         "groups": how.groups if how is not None else None,
         "dtype": row.dtype,
         "memory_format": row.memory_format,
+        "field_kind": row.field.kind if row.field is not None else None,
+        "field_size": [each.size for each in row.field.axes] if row.field is not None else None,
+        "field_stride": [_plain(each.stride) for each in row.field.axes] if row.field is not None else None,
+        "field_start": [each.start for each in row.field.axes] if row.field is not None else None,
     }
 
 
@@ -327,8 +340,141 @@ def layers_csv(listing: Listing) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return " ".join("-" if each is None else str(each) for each in value)
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None = None) -> dict[str, Any]:
+    """The table of `fmap rf`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "input_shape": list(listing.input_shape),
+        "input_axes": _by_axis(listing.layers, listing.size),
+        "layer_count": listing.count,
+        "figure": None if file is None else str(file),
+        "layers": [field_row(each) for each in listing.layers],
+    }
+
+
+def _by_axis(rows: Sequence[FieldRow], sizes: Sequence[int]) -> dict[str, int]:
+    return {axis.axis: size for axis, size in zip(rows[0].field.axes, sizes, strict=True)} if rows else {}
+
+
+def field_row(row: FieldRow) -> dict[str, Any]:
+    """One layer of `fmap rf`: what its units see along each axis; `groups` where its channels see differently."""
+    seen = row.field
+    return {
+        "name": row.layer.name,
+        "kind": row.layer.kind,
+        "type": row.layer.type_name,
+        "shape": list(row.shape),
+        "cells": list(seen.cells),
+        "share": seen.share,
+        "field": seen.kind,
+        "axes": [_field_axis(each) for each in seen.axes],
+        "group_count": seen.group_count,
+        "groups": [
+            {"channels": [list(each) for each in group.channels], "axes": [_field_axis(each) for each in group.axes]}
+            for group in seen.groups
+        ],
+    }
+
+
+def _field_axis(axis: FieldAxis) -> dict[str, Any]:
+    return {
+        "axis": axis.axis,
+        "field": axis.kind,
+        "size": axis.size,
+        "least": axis.least,
+        "stride": _plain(axis.stride),
+        "padding": axis.padding,
+        "start": axis.start,
+        "centre": axis.centre,
+        "by": axis.by or None,
+        "why": axis.why or None,
+    }
+
+
+def _plain(value: Fraction | None) -> int | float | None:
+    """A whole number where it is one."""
+    if value is None:
+        return None
+    return int(value) if value.denominator == 1 else float(value)
+
+
+def fields_csv(listing: FieldListing) -> str:
+    """A row a layer; of several axes the numbers stand in one cell, height before width (time first)."""
+    heads = ("name", "kind", "type", "shape", "cells", "share", "field", "size", "stride", "padding", "start", "centre")
+    rows = []
+    for each in listing.layers:
+        axes = each.field.axes
+        along = [
+            [axis.size for axis in axes],
+            [_plain(axis.stride) for axis in axes],
+            [axis.padding for axis in axes],
+            [axis.start for axis in axes],
+            [axis.centre for axis in axes],
+        ]
+        head = [each.layer.name, each.layer.kind, each.layer.type_name, list(each.shape), list(each.field.cells)]
+        by = "; ".join(dict.fromkeys(axis.by for axis in axes if axis.by))
+        why = "; ".join(dict.fromkeys(axis.why for axis in axes if axis.why))
+        cells = [*head, each.field.share, each.field.kind, *along, each.field.group_count, by, why]
+        rows.append([_cell(cell) for cell in cells])
+    return csv_text((*heads, "groups", "by", "why"), rows).decode()
+
+
+def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, Any]:
+    """One unit of `fmap rf --at`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "image": view.image.name,
+        "layer": view.row.layer.name,
+        "shape": list(view.row.shape),
+        "channel": view.channel,
+        "cell": list(_cell_of(view.row.field, view.place)),
+        "picked": view.picked,
+        "value": _finite(view.value),
+        "box": _box_rows(view.row.field, view.box),
+        "receptive_field": field_row(view.row),
+        "figure": str(file),
+    }
+
+
+def _cell_of(seen: ReceptiveField, place: tuple[int, int, int]) -> tuple[int, ...]:
+    return place[-len(seen.cells) :] if seen.cells else place
+
+
+def _box_rows(seen: ReceptiveField, box: UnitBox) -> list[dict[str, Any]]:
+    return [
+        {
+            "axis": axis.axis,
+            "seen": None if inside is None else list(inside),
+            "unclipped": None if outside is None else list(outside),
+        }
+        for axis, inside, outside in zip(seen.axes, box.seen, box.unclipped, strict=True)
+    ]
+
+
+def effective_document(model: LoadedModel, found: EffectiveField, file: Path) -> dict[str, Any]:
+    """`fmap rf --effective`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "layer": found.row.layer.name,
+        "channel": found.channel,
+        "cell": list(_cell_of(found.row.field, found.place)),
+        "source": found.source,
+        "count": found.count,
+        "box": _box_rows(found.row.field, found.box),
+        "centre": list(found.centre),
+        "holds": [{"share": share, "height": high, "width": wide} for share, high, wide in found.holds],
+        "figure": str(file),
+    }
 
 
 def answers_document(

@@ -59,6 +59,20 @@ class ChannelsType(click.ParamType):
         return tuple(channels)
 
 
+class PlaceType(click.ParamType):
+    """A cell of a map, height before width: `3,4`, of a clip with its frame before; or `max`."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...] | str:
+        if isinstance(value, tuple) or str(value).strip().lower() == "max":
+            return value if isinstance(value, tuple) else "max"
+        parts = [part.strip() for part in str(value).split(",")]
+        if not 2 <= len(parts) <= 3 or not all(part.isdecimal() for part in parts):
+            self.fail(f"{value!r} is not a cell: give its row and column, counted from 0, as 3,4; or max.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
 class FiniteRange(click.FloatRange):
     """A number within a range; `nan` is none."""
 

@@ -469,8 +469,8 @@ class ReceptiveField:
     `groups` holds what each sees, in the order of their first channels; `group_count` counts them also where there are
     too many to be listed. `cells` is the length of the layer's map along the same axes, empty where it has none.
     `share` is the largest part of the input's area (volume) that a unit sees. `extents` holds for each axis minus the
-    first pixel seen, the last one, and the same unclipped, int32 `[4, C, T, H, W]`; axes along which all is alike are of
-    length 1.
+    first pixel seen, the last one, and the same unclipped, int32 `[4, C, T, H, W]`; axes along which all is alike are
+    of length 1.
     """
 
     axes: tuple[FieldAxis, ...]
@@ -499,7 +499,7 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class FieldListing:
-    """What `fmap rf` lists: chosen layers out of `count`, for an input whose axes (`H`, `W`, or with `T`) are `size`."""
+    """What `fmap rf` lists: chosen layers out of `count`, for an input whose axes (`H`, `W`, maybe `T`) are `size`."""
 
     layers: tuple[FieldRow, ...]
     count: int

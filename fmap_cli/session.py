@@ -435,10 +435,10 @@ def _cheaply(session: Session, image: ImageInput, run: Callable[[nn.Module, tupl
                     inputs = _blank_inputs(session, True, 1, size[1], size[2], model.frames)
                     return run(twin, tuple(_laid_out(session, each) for each in inputs))
             with blank_arithmetic():
-                return run(model.module, _inputs(session, [image]))
+                return run(model.module, network_inputs(session, [image]))
         except Exception:
             continue  # the pass over the image itself will say what is wrong
-    inputs = _inputs(session, [image])
+    inputs = network_inputs(session, [image])
     with _model_errors(session, inputs, 1, []):
         return run(model.module, inputs)
 
@@ -611,10 +611,13 @@ def run(
     operations: bool = True,
     paths: frozenset[str] | None = None,
     through: Callable[..., Any] | None = None,
+    inputs: tuple[Any, ...] | None = None,
+    gradients: bool = False,
 ) -> Any:
     """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError.
 
-    `through` is what `capture.watching` yields, where its hooks serve more passes than this.
+    `inputs` are what `network_inputs` makes of the images, where they are needed before; `gradients` is as in
+    `capture.capture`. `through` is what `capture.watching` yields, where its hooks serve more passes than this.
     """
     module = session.model.module
     batch = [images] if isinstance(images, ImageInput) else images
@@ -634,11 +637,12 @@ def run(
 
         return call
 
-    inputs = _inputs(session, batch)
+    if inputs is None:
+        inputs = network_inputs(session, batch)
     with _model_errors(session, inputs, len(batch), own_fault):
         if through is not None:
             return through(inputs, guarded)
-        return capture(module, inputs, guarded, operations=operations, paths=paths)
+        return capture(module, inputs, guarded, operations=operations, paths=paths, gradients=gradients)
 
 
 @contextmanager
@@ -677,7 +681,7 @@ def _failure_hint(error: BaseException, images: int) -> str | None:
     return None
 
 
-def _inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
+def network_inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
     """The images as the network takes them."""
 
     def batched(tensors: Iterable[Tensor]) -> Tensor:

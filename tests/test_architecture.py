@@ -38,6 +38,7 @@ ALLOWED: dict[str, str] = {
     "costs": "capture records",
     "inventory": "records",
     "embed": "answers errors records",
+    "receptive": "axes records",
     "sources": "errors",
     "images": "errors frameworks records",
     "models": "errors frameworks records",
@@ -45,29 +46,31 @@ ALLOWED: dict[str, str] = {
     "render": "errors grid moments records units",
     # What puts them together.
     "session": (
-        "answers axes blank capture costs errors frameworks images inventory kinds layers models records sources stats"
+        "answers axes blank capture costs errors frameworks images inventory kinds layers models receptive records"
+        " sources stats"
     ),
     "pairs": "axes capture compare errors layers records session",
     "gather": "capture errors images kinds layers moments records reduce session",
     "shards": "errors records runs",
     "interrupts": "",
+    "fields": "axes capture errors receptive records session",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
     "commands": (
-        "errors export gather health interrupts layers many models options pairs records render runs session shards"
-        " units"
+        "errors export fields gather health interrupts layers many models options pairs records render runs session"
+        " shards units"
     ),
     "cli": "commands errors options",
     "__main__": "cli",
     "__init__": "",
 }
-FOLDERS = ("commands", "models", "render")
+FOLDERS = ("commands", "models", "receptive", "render")
 
 # Rooms that compute what there is to see. None builds on another, so each can be read and tested by itself ...
-ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "stats"}
+ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "receptive", "stats"}
 # ... but for these names.
-SHARED_BY_ANALYSES = {("embed", "answers"): {"plain"}}
+SHARED_BY_ANALYSES = {("embed", "answers"): {"plain"}, ("receptive", "axes"): {"channel_maps"}}
 
 # Importing these brings in no torch: `--help` is quick, and tables and files need none.
 LIGHT = {

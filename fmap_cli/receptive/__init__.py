@@ -1,10 +1,11 @@
 """Receptive fields: which pixels of the image go into a layer's values.
 
 `Follower` carries along with every tensor of a pass what it sees, by the rules of `rules` on the fields of `field`;
-`describe` turns what it has found of a layer into size, stride and start.
+`describe` turns what it has found of a layer into size, stride and start. `effective` measures how much of that counts.
 """
 
 from .describe import box_of, describe
+from .effective import gradient_energy, holding_boxes
 from .follow import Follower
 
-__all__ = ["Follower", "box_of", "describe"]
+__all__ = ["Follower", "box_of", "describe", "gradient_energy", "holding_boxes"]

@@ -24,19 +24,18 @@ _MOST_GROUPS = 64
 def describe(
     found: Sequence[Field | None] | None, axes: Axes, shape: Sequence[int], names: Sequence[str], sizes: Sequence[int]
 ) -> ReceptiveField:
-    """What a layer's units see, of an input whose axes `names` are `sizes` long; `found` as `Follower.fields_of` has it.
+    """What a layer's units see of an input whose axes `names` are `sizes` long.
 
-    `axes` are those of the output of this `shape`.
+    `found` is what `Follower.fields_of` has of its output, `axes` are those of the output of this `shape`.
 
     >>> from .field import pixels
-    >>> seen = describe([pixels((1, 3, 8, 6), 2), pixels((1, 3, 8, 6), 3)], Axes(("B", "C", "H", "W"), ""), (1, 3, 8, 6),
-    ...     ("H", "W"), (8, 6))
+    >>> shape = (1, 3, 8, 6)
+    >>> found = [pixels(shape, 2), pixels(shape, 3)]
+    >>> seen = describe(found, Axes(("B", "C", "H", "W"), ""), shape, ("H", "W"), (8, 6))
     >>> [(each.axis, each.kind, each.size, int(each.stride), each.start) for each in seen.axes], seen.cells
     ([('H', 'exact', 1, 1, 0), ('W', 'exact', 1, 1, 0)], (8, 6))
     """
-    listed = [None] * len(names) if found is None else list(found)
-    if found is None or not prod(shape):
-        listed = [fields.nothing(shape) for _ in names]
+    listed = [None] * len(names) if found is None or not prod(shape) else found
     whole = [fields.nothing(shape) if each is None else each for each in listed]
     extents = tuple(_arranged(each, axes) for each in whole)
     steps = [_own_step(each, axes, name) for each, name in zip(whole, names, strict=True)]
@@ -78,8 +77,8 @@ def _arranged(one: Field, axes: Axes) -> np.ndarray:
     joined: np.ndarray | None = None
     for part in one.parts:
         rows = []
-        for row in part.values:
-            maps = channel_maps(torch.from_numpy(row.copy()).expand(one.shape), axes)
+        for row in torch.from_numpy(part.values.copy()):
+            maps = channel_maps(row.expand(one.shape), axes)
             rows.append(maps[tuple(slice(0, 1) if step == 0 else slice(None) for step in maps.stride())])
         laid_out = torch.stack(rows).numpy()
         if not axes.spatial:  # places without a map: what any of them sees
@@ -114,7 +113,10 @@ def _alike(extents: Sequence[np.ndarray]) -> list[tuple[tuple[int, int], ...]]:
     count = max(extent.shape[1] for extent in extents)
     if count == 1:
         return [((0, 0),)]
-    columns = [np.broadcast_to(each, (4, count, *each.shape[2:]))[2:].swapaxes(0, 1).reshape(count, -1) for each in extents]
+    columns = []
+    for each in extents:
+        whole = np.broadcast_to(each, (4, count, *each.shape[2:]))
+        columns.append(whole[fields.UNCLIPPED].swapaxes(0, 1).reshape(count, -1))
     _, first, group = np.unique(np.concatenate(columns, axis=1), axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
     return [_ranges(np.flatnonzero(group.ravel() == each)) for each in order]

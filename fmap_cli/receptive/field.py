@@ -61,7 +61,6 @@ class Field:
         """The field as fields without a `rest`."""
         return (replace(self, rest=None), *self.rest.parts) if self.rest is not None else (self,)
 
-
     shape: tuple[int, ...]
     values: np.ndarray
     steps: tuple[Step | None, ...]
@@ -152,10 +151,7 @@ def _cheap_to_join(one: Field, other: Field) -> bool:
 
 
 def _joined(one: Field, other: Field) -> Field:
-    if one.values is other.values:
-        values = one.values
-    else:
-        values = np.maximum(one.values, other.values)
+    values = one.values if one.values is other.values else np.maximum(one.values, other.values)
     steps = tuple(_common_step((one, other), at) for at in range(len(one.shape)))
     bound = one.bound or other.bound
     if bound is not None and any(each.bound is None and is_whole(each) for each in (one, other)):
@@ -216,6 +212,8 @@ def window(
     values = np.empty((4, *one.values.shape[1 : at + 1], new, *one.values.shape[at + 2 :]), np.int32)
     values[SEEN] = _gathered(longer[SEEN], at + 1, seen - low, exists)
     values[UNCLIPPED] = _gathered(longer[UNCLIPPED], at + 1, table - low, taken)
+    if step == STILL and _repeats(values, at + 1):
+        values = values.take([0], axis=at + 1)
     steps = (*one.steps[:at], step, *one.steps[at + 1 :])
     return Field(shape, values, steps, one.whole, one.unknown, one.bound or bound)
 
@@ -253,15 +251,14 @@ def _continued(one: Field, at: int, low: int, high: int) -> tuple[np.ndarray, Ca
     margins[at + 1] = (-low, high - length + 1)
     longer = np.pad(one.values, margins, constant_values=EMPTY)
     step = one.steps[at]
-    if step == STILL:  # channels: what is not there does not exist
-        return longer, None
     if step is None:
         step = regular_step(one.values[UNCLIPPED], at + 1)
     outside = np.concatenate([np.arange(low, 0), np.arange(length, high + 1)])
     where: list[slice | np.ndarray] = [slice(None)] * longer.ndim
     where[0], where[at + 1] = UNCLIPPED, outside - low
     longer[tuple(where)], known = _beyond(one.values[UNCLIPPED], at + 1, outside, step)
-    return longer, None if known else Cause(why="beyond the border of an unevenly spaced map, cells are rounded outwards")
+    cause = Cause(why="beyond the border of an unevenly spaced map, cells are rounded outwards")
+    return longer, None if known else cause
 
 
 def _beyond(values: np.ndarray, axis: int, outside: np.ndarray, step: Step | None) -> tuple[np.ndarray, bool]:
@@ -500,9 +497,9 @@ def settled(one: Field, candidates: Iterable[Step | None]) -> Field:
 
 
 def _repeats(values: np.ndarray, axis: int) -> bool:
-    """Whether all along an axis is alike; where it is not, the first two places mostly tell."""
+    """Whether all along an axis is alike; where it is not, the first and the last place mostly tell."""
     first = values.take([0], axis=axis)
-    return bool((values.take([1], axis=axis) == first).all() and (values == first).all())
+    return bool((values.take([-1], axis=axis) == first).all() and (values == first).all())
 
 
 def rearranged(one: Field, at: int, order: np.ndarray) -> Field:
@@ -524,7 +521,8 @@ def picked(one: Field | None, sources: np.ndarray, candidates: Iterable[Step | N
     if one is None:
         return None
     laid_out = np.broadcast_to(one.values, (4, *one.shape)).reshape(4, -1)
-    values = np.concatenate([np.full((4, 1), EMPTY, np.int32), laid_out], axis=1)[:, sources.ravel()].reshape(4, *sources.shape)
+    with_none = np.concatenate([np.full((4, 1), EMPTY, np.int32), laid_out], axis=1)
+    values = with_none[:, sources.ravel()].reshape(4, *sources.shape)
     empty = replace(one, shape=sources.shape, values=values, steps=(None,) * sources.ndim, _varies={})
     done = _settled(empty, range(sources.ndim), {*one.steps, *candidates})
     if all(each == STILL for each in one.steps):
@@ -538,9 +536,7 @@ def side_by_side(fields: Sequence[Field | None], shapes: Sequence[Sequence[int]]
     if not there:
         return None
     at %= len(shapes[0])
-    parts = [
-        each if each is not None else nothing(shape) for each, shape in zip(fields, shapes, strict=True)
-    ]
+    parts = [each if each is not None else nothing(shape) for each, shape in zip(fields, shapes, strict=True)]
     shape = list(parts[0].shape)
     shape[at] = sum(part.shape[at] for part in parts)
     lengths = [1 if axis == at else max(part.values.shape[axis + 1] for part in parts) for axis in range(len(shape))]
@@ -556,8 +552,10 @@ def side_by_side(fields: Sequence[Field | None], shapes: Sequence[Sequence[int]]
             lengths[at] = part.shape[at]
             pieces.append(np.broadcast_to(part.values, (4, *lengths)))
         values = np.concatenate(pieces, axis=at + 1)
-    causes = [next((cause for part in there if (cause := getattr(part, name)) is not None), None) for name in CAUSES]
-    return Field(tuple(shape), values, tuple(steps), *causes)
+    whole, unknown, bound = (
+        next((cause for part in there if (cause := getattr(part, name)) is not None), None) for name in CAUSES
+    )
+    return Field(tuple(shape), values, tuple(steps), whole, unknown, bound)
 
 
 def nothing(shape: Sequence[int]) -> Field:

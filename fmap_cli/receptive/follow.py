@@ -103,14 +103,19 @@ class Follower(TorchDispatchMode):
         cause = Cause(_operation(schema.name))
         for at in range(self._axes):
             # What is done with fields can be done with their parts one by one: every part of each argument takes part.
-            parts = {id(each): found[at].parts for each in before if (found := self.fields_of(each)) and found[at]}
+            parts = {}
+            for each in before:
+                seen = self.fields_of(each)
+                field = None if seen is None else seen[at]
+                if field is not None:
+                    parts[id(each)] = field.parts
             rounds = []
             for turn in range(max(map(len, parts.values()), default=1)):
                 call = Call(func, arguments, output, _taking_turns(parts, turn), cause)
                 rounds.append(_one_each(rule(call), outputs))
             along_axes.append([fields.hull(each) for each in zip(*rounds, strict=True)])
         self._unnamed.append(cause)
-        written = {id(arguments[each.name]) for each in schema.arguments if _is_written(each) and each.name in arguments}
+        written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
         for place, tensor in enumerate(outputs):
             found = tuple(each[place] for each in along_axes)
             if id(tensor) in written and not _renames(schema.name):
@@ -137,11 +142,12 @@ class Follower(TorchDispatchMode):
         key = _storage(tensor)
         others = [each for ref in self._views.get(key, ()) if (each := ref()) is not None and each is not tensor]
         if key not in self._laid_out:
-            if all(_same_everywhere(found, self._known[id(each)][1]) for each in others if id(each) in self._known):
-                # (What sees nothing so far may be part of another tensor that sees nothing: that is not written down.)
-                if others or (id(tensor) in self._known and _fills_storage(tensor)):
-                    self._set(tensor, found)
-                    return
+            # (What sees nothing so far may be part of another tensor that sees nothing: that is not written down.)
+            alone = bool(others) or (id(tensor) in self._known and _fills_storage(tensor))
+            known = [self._known[id(each)][1] for each in others if id(each) in self._known]
+            if alone and all(_same_everywhere(found, each) for each in known):
+                self._set(tensor, found)
+                return
             if others and tensor.untyped_storage().nbytes() > _MOST_LAID_OUT * tensor.element_size():
                 self._write_roughly([*others, tensor], found)
                 return
@@ -157,7 +163,9 @@ class Follower(TorchDispatchMode):
         """The same for more values than are worth being told apart: any of them may see what was written."""
         cause = Cause(why="a large tensor was written in parts, which are not told apart")
         self._unnamed.append(cause)
-        written = [None if each is None else fields.hull(_together(part, cause) for part in each.parts) for each in found]
+        written = [
+            None if each is None else fields.hull(_together(part, cause) for part in each.parts) for each in found
+        ]
         for tensor in tensors:
             earlier = self.fields_of(tensor) or (None,) * self._axes
             self._set(

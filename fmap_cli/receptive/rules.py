@@ -1,4 +1,4 @@
-"""What every operation of torch does to the fields of its arguments: one rule an operation, one axis of the image a call.
+"""What every operation of torch does to the fields of its arguments: a rule an operation, an axis of the image a call.
 
 An operation without a rule here is not guessed at: what it puts out is marked unknown. Formulas are torch's own, as
 documented with the modules of `torch.nn` and `torch.nn.functional.interpolate`; those of convolutions and poolings are
@@ -67,7 +67,7 @@ class Call:
         return hull([reshaped(each, ()) for each in parts])
 
 
-Rule = Callable[[Call], "Field | None | list[Field | None]"]
+Rule = Callable[[Call], "Field | list[Field | None] | None"]
 """The field of every tensor the call returned that has the shape of the first, or a list, one for each."""
 
 
@@ -105,7 +105,6 @@ def _written_over(call: Call) -> Field | None:
 
 def _no_field(call: Call) -> None:
     """Of new tensors that take no more than a shape from an old one."""
-    return None
 
 
 def _same(call: Call) -> Field | None:
@@ -493,12 +492,7 @@ def _parts(call: Call) -> list[Field | None] | None:
 
 
 def _cat(call: Call) -> Field | None:
-    tensors = [each for each in call["tensors"] if each.numel()]
-    return fields.side_by_side([call.of(each) for each in tensors], [each.shape for each in tensors], call.get("dim", 0))
-
-
-def _quantized_cat(call: Call) -> Field | None:
-    tensors = call["qx"]
+    tensors = [each for each in call.get("tensors", call.get("qx")) if each.numel()]
     return fields.side_by_side([call.of(each) for each in tensors], [each.shape for each in tensors], call["dim"])
 
 
@@ -557,7 +551,9 @@ def _roll(call: Call) -> Field | None:
 
 def _flip(call: Call) -> Field | None:
     one = call.field("self")
-    for at in call["dims"] if one is not None else ():
+    if one is None:
+        return None
+    for at in call["dims"]:
         one = fields.rearranged(one, at % len(one.shape), np.arange(one.shape[at])[::-1])
     return one
 
@@ -586,7 +582,7 @@ def _moved(call: Call) -> Field | list[Field | None] | None:
         return _anywhere(call)
     numbers = torch.arange(1, tensors[0].numel() + 1, dtype=torch.float64).reshape(tensors[0].shape)
     arguments = {name: numbers if value is tensors[0] else value for name, value in call.arguments.items()}
-    with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+    with torch._C._DisableTorchDispatch():
         sources = _called(call.function, arguments)
     found = [picked(one, each.to(torch.int64).numpy()) for each in flattened([sources]) if isinstance(each, Tensor)]
     return found if len(found) > 1 else found[0]
@@ -610,9 +606,7 @@ def unknown(call: Call) -> list[Field | None]:
 
 
 def _everywhere(call: Call, found: Field | None) -> list[Field | None]:
-    return [
-        None if found is None or not each.numel() else spread(found, tuple(each.shape)) for each in _outputs(call)
-    ]
+    return [None if found is None or not each.numel() else spread(found, tuple(each.shape)) for each in _outputs(call)]
 
 
 # -- which operation goes by which rule --------------------------------------------------------------------------
@@ -725,7 +719,7 @@ for _name in (
 ).split():
     _BY_NAME[f"quantized::{_name}"] = pointwise
 for _name in ("cat", "cat_relu"):
-    _BY_NAME[f"quantized::{_name}"] = _quantized_cat
+    _BY_NAME[f"quantized::{_name}"] = _cat
 
 
 def rule_for(function: Any) -> Rule | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
+from .fields import short_field
 from .table import Column, console, print_table
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _ALL_COLUMNS = 120
 """From this width on all columns are shown; below, what a layer is, its shape and what it costs."""
+
+_FIELD_FROM = 132
+"""From this width on there is room for what each layer sees, too."""
 
 _BAR = 8
 
@@ -38,7 +42,7 @@ def print_listing(model: LoadedModel, listing: Listing) -> None:
     else:
         _print_narrow(out, listing)
     out.print()
-    for line in _totals(listing):
+    for line in _totals(listing, out.width >= _FIELD_FROM):
         out.print(Text(line), soft_wrap=True)
 
 
@@ -59,12 +63,14 @@ def _print_chain(out: Console, steps: Sequence[str]) -> None:
 
 
 def _print_wide(out: Console, listing: Listing) -> None:
+    with_field = out.width >= _FIELD_FROM
     columns = [
         Column("layer", least=24),
         Column("type", least=10),
         Column("", least=8),
         Column("output shape", right=True),
         Column("axes"),
+        *([Column("field", right=True)] if with_field else []),
         Column("parameters", right=True),
         Column("multiply-adds", right=True),
         Column("share", right=True),
@@ -82,6 +88,7 @@ def _print_wide(out: Console, listing: Listing) -> None:
             detail(each),
             units.shape(each.shape),
             " ".join(each.axes.names) if each.axes is not None else "",
+            *([short_field(each.field) if each.field is not None else ""] if with_field else []),
             _parameters(each, units.count),
             _multiply_adds(each, units.count),
             share,
@@ -184,7 +191,7 @@ def _share(row: CountedLayer, total: int, most: int) -> tuple[str, str]:
     return units.percent(row.multiply_adds / total), bar
 
 
-def _totals(listing: Listing) -> list[str]:
+def _totals(listing: Listing, with_field: bool) -> list[str]:
     many = f"{listing.count} layers in execution order" if listing.count != 1 else "1 layer"
     if len(listing.layers) != listing.count:
         many = f"{len(listing.layers)} of {many}"
@@ -203,6 +210,8 @@ def _totals(listing: Listing) -> list[str]:
             f"{listing.strided} strided",
         ]
         lines.append(f"{_several(listing.convolutions, 'convolution')}: {', '.join(kinds)}")
+    if with_field:
+        lines.append("field: size / stride of the receptive field in pixels of the input; `fmap rf` says more.")
     if any(each.composite for each in listing.layers):
         lines.append("Σ is the sum over the layers inside; the totals count each layer once.")
     return lines

@@ -1,0 +1,203 @@
+"""`fmap rf`: what the units of a layer see of the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..options import (
+    FIGURE_SUFFIXES,
+    FileType,
+    PlaceType,
+    csv_option,
+    json_option,
+    layer_options,
+    layout_option,
+    model_options,
+    remark,
+)
+from ..records import ModelRequest
+
+if TYPE_CHECKING:
+    from ..render.scene import Scene
+    from ..session import Session
+
+_NOISE = 16
+
+
+@click.command("rf")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@layer_options
+@click.option(
+    "--at",
+    "place",
+    type=PlaceType(),
+    metavar="Y,X|max",
+    help="Draw what one unit sees: its row and column (of a clip: frame,row,column), or max for the strongest.",
+)
+@click.option(
+    "--channel", type=click.IntRange(min=0), metavar="C", help="The unit's channel.  [default: the strongest]"
+)
+@click.option(
+    "--effective",
+    is_flag=True,
+    help="Measure how much each pixel really moves a unit (by default the one in the middle).",
+)
+@click.option(
+    "--noise",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"With --effective: average over N inputs of Gaussian noise.  [default: {_NOISE} where no image is given]",
+)
+@click.option("--groups", is_flag=True, help="List every group of channels that see differently.")
+@click.option(
+    "--out",
+    "-o",
+    type=FileType(FIGURE_SUFFIXES),
+    metavar="FILE",
+    help="Write a figure: of the unit with --at or --effective, else how fields grow through depth.",
+)
+@layout_option
+@model_options
+@json_option
+@csv_option
+def command(
+    images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str, ...], request: ModelRequest, **options: Any
+) -> None:
+    """Say which pixels of the input make a layer's values: the receptive field.
+
+    Without --at, a row a layer: the field's size in pixels, its stride (how far from one unit to the next), padding
+    (how far the first unit's field reaches over the border) and share of the input. No weights are needed.
+
+    With --at, one unit: its exact box drawn on the photo, its value and its channel's map. With --effective, how much
+    each pixel in the box counts.
+
+    \b
+      fmap rf --layer 'features.?'
+      fmap rf --model resnet18 -o growth.png
+      fmap rf sample_images/chelsea.png --layer features.4 --at max
+      fmap rf sample_images/chelsea.png --layer features.4 --effective
+    """
+    _check(images, patterns, options)
+    from ..session import open_architecture, open_session, read_image, receptive_fields
+
+    if options["place"] is not None or options["effective"]:
+        session = open_session(request, remark)
+        show = _show_effective if options["effective"] else _show_unit
+        show(session, images, patterns, options, request.seed)
+        return
+    session = open_architecture(request, remark)
+    image = read_image(session, images[0], remark, options["layout"]) if images else None
+    listing = receptive_fields(session, patterns, kinds=kinds, image=image)
+    model = session.model
+    if options["out"] is not None:
+        from ..render.receptive import growth_figure
+
+        _write(growth_figure(listing, model.name, model.weights), options["out"])
+    if options["as_json"]:
+        from ..export import dumps, fields_document
+
+        click.echo(dumps(fields_document(model, listing, options["out"])))
+    elif options["as_csv"]:
+        from ..export import fields_csv
+
+        click.echo(fields_csv(listing), nl=False)
+    else:
+        from ..render.fields import print_fields
+
+        print_fields(model, listing, groups=options["groups"], file=options["out"])
+
+
+def _check(images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any]) -> None:
+    """What can be refused before torch is imported."""
+    one_unit = options["place"] is not None or options["effective"]
+    if options["as_json"] and options["as_csv"]:
+        raise click.UsageError("--json and --csv exclude each other.")
+    if one_unit and options["as_csv"]:
+        raise click.UsageError("--csv lists layers; of one unit there is --json.")
+    if one_unit and not patterns:
+        raise click.UsageError("--at and --effective are about one layer: name it with --layer.")
+    if options["channel"] is not None and not one_unit:
+        raise click.UsageError("--channel goes with --at or --effective.")
+    if options["noise"] and not options["effective"]:
+        raise click.UsageError("--noise goes with --effective.")
+    if options["noise"] and images:
+        raise click.UsageError("--noise takes the place of images: give one or the other.")
+    if options["effective"] and options["place"] == "max":
+        raise click.UsageError("--effective is of a unit at a place: give --at Y,X, or leave it out for the middle.")
+    if len(images) > 1 and not options["effective"]:
+        raise click.UsageError(f"there are {len(images)} images: give one; only --effective averages over several.")
+
+
+def _show_unit(
+    session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
+) -> None:
+    from ..fields import unit_view
+    from ..render.receptive import unit_figure
+    from ..session import read_image
+
+    image = read_image(session, images[0] if images else None, remark, options["layout"])
+    view = unit_view(session, image, patterns, options["place"], options["channel"])
+    model = session.model
+    path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
+    _write(unit_figure(view, model.name, model.weights), path)
+    if options["as_json"]:
+        from ..export import dumps, unit_document
+
+        click.echo(dumps(unit_document(model, view, path)))
+    else:
+        from ..render.fields import print_unit
+
+        print_unit(model, view, path)
+
+
+def _show_effective(
+    session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
+) -> None:
+    from ..fields import effective_field
+    from ..render.progress import progress_bar
+    from ..render.receptive import effective_figure
+    from ..render.table import console
+    from ..session import groups, read_image
+
+    sources = groups(session, images)
+    noise = options["noise"] or (0 if images else _NOISE)
+    inputs = [read_image(session, each, (lambda _: None) if noise else remark, options["layout"]) for each in sources]
+    with progress_bar(console(stderr=True), noise or len(inputs)) as advance:
+        found = effective_field(
+            session,
+            inputs,
+            patterns,
+            noise=noise,
+            seed=seed,
+            place=options["place"],
+            channel=options["channel"],
+            say=lambda done: advance(done, 0),
+        )
+    model = session.model
+    stem = "noise" if noise else inputs[0].stem
+    path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
+    _write(effective_figure(found, model.name, model.weights), path)
+    if options["as_json"]:
+        from ..export import dumps, effective_document
+
+        click.echo(dumps(effective_document(model, found, path)))
+    else:
+        from ..render.fields import print_effective
+
+        print_effective(model, found, path)
+
+
+def _path(stem: str, session: Session, layer: str, what: str) -> Path:
+    from ..render.files import figure_name
+
+    return Path(figure_name(stem, session.model.name, f"{layer}-{what}"))
+
+
+def _write(scene: Scene, path: Path) -> None:
+    from ..export import write_file
+    from ..render.files import write_scene
+
+    write_file(path, lambda file: write_scene(scene, file, path.suffix.lower()))
