@@ -463,8 +463,10 @@ def channel_maps(output: Tensor, axes: Axes) -> Tensor:
             names[at : at + 1] = ["H", "W"]
         else:
             names[at] = "T"
-    channels = [at for at, name in enumerate(names) if name in ("C", "?", "N")]
     others = [names.index(name) for name in ("T", "H", "W") if name in names]
+    channels = [
+        at for at in range(len(names)) if at not in others
+    ]  # a second height is one too (RAFT's pairs of cells)
     output = output.permute((*channels, *others))  # a tuple: a value without axes has none to name
     output = output.reshape(-1, *output.shape[len(channels) :])  # [C, ...]
     for at, name in enumerate(("T", "H", "W"), start=1):

@@ -418,8 +418,9 @@ class FieldAxis:
     - `unknown`: an operation was on the way that fmap does not follow.
     - `nothing`: the layer does not depend on the image.
 
-    Sizes are unclipped: pixels beyond the image's border count. `stride` may be a fraction, and is None where units are
-    unevenly spaced or there is no more than one. `by` names the layer that made the field what it is, `why` says how.
+    Sizes are unclipped: pixels beyond the image's border count. `stride` is an average, and may be a fraction,
+    where units take turns (an enlarged map); it is None where they are unevenly spaced or there is only one. `by` names
+    the layer that made the field what it is, `why` says how.
     """
 
     axis: str
@@ -467,7 +468,8 @@ class ReceptiveField:
 
     `axes` is for all channels together: `H` and `W`, or `T`, `H` and `W` of a clip. Where channels see differently
     `groups` holds what each sees, in the order of their first channels; `group_count` counts them also where there are
-    too many to be listed. `cells` is the length of the layer's map along the same axes, empty where it has none.
+    too many to be listed; it is 0 where there are so many channels that they are not told apart. `cells` is the length
+    of the layer's map along the same axes, empty where it has none.
     `share` is the largest part of the input's area (volume) that a unit sees. `extents` holds for each axis minus the
     first pixel seen, the last one, and the same unclipped, int32 `[4, C, T, H, W]`; axes along which all is alike are
     of length 1.

@@ -135,7 +135,7 @@ def _show_unit(
     session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
 ) -> None:
     from ..fields import unit_view
-    from ..render.receptive import unit_figure
+    from ..render.boxes import unit_figure
     from ..session import read_image
 
     image = read_image(session, images[0] if images else None, remark, options["layout"])
@@ -157,8 +157,8 @@ def _show_effective(
     session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
 ) -> None:
     from ..fields import effective_field
+    from ..render.effective import effective_figure
     from ..render.progress import progress_bar
-    from ..render.receptive import effective_figure
     from ..render.table import console
     from ..session import groups, read_image
 

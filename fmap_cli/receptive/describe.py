@@ -19,6 +19,7 @@ _PLACES = {"T": 2, "H": 3, "W": 4}
 """Where an axis stands in `[4, C, T, H, W]`."""
 
 _MOST_GROUPS = 64
+_MOST_CHANNELS = 1 << 16
 
 
 def describe(
@@ -35,7 +36,7 @@ def describe(
     >>> [(each.axis, each.kind, each.size, int(each.stride), each.start) for each in seen.axes], seen.cells
     ([('H', 'exact', 1, 1, 0), ('W', 'exact', 1, 1, 0)], (8, 6))
     """
-    listed = [None] * len(names) if found is None or not prod(shape) else found
+    listed = found or [None] * len(names)
     whole = [fields.nothing(shape) if each is None else each for each in listed]
     extents = tuple(_arranged(each, axes) for each in whole)
     steps = [_own_step(each, axes, name) for each, name in zip(whole, names, strict=True)]
@@ -47,13 +48,13 @@ def describe(
             for name, part, step, each in zip(names, parts, steps, whole, strict=True)
         )
 
-    ranges = _alike(extents)
+    count, ranges = _alike(extents)
     groups: tuple[FieldGroup, ...] = ()
-    if 1 < len(ranges) <= _MOST_GROUPS:
+    if count > 1:
         groups = tuple(
             FieldGroup(each, along_axes([_of_channel(part, each[0][0]) for part in extents])) for each in ranges
         )
-    return ReceptiveField(along_axes(extents), groups, len(ranges), cells, _share(extents, sizes), extents)
+    return ReceptiveField(along_axes(extents), groups, count, cells, _share(extents, sizes), extents)
 
 
 def box_of(seen: ReceptiveField, channel: int, place: tuple[int, int, int]) -> UnitBox:
@@ -74,6 +75,8 @@ def box_of(seen: ReceptiveField, channel: int, place: tuple[int, int, int]) -> U
 
 def _arranged(one: Field, axes: Axes) -> np.ndarray:
     """`[4, C, T, H, W]` of the first item of the batch, of length 1 where all is alike."""
+    if not prod(one.shape):
+        return np.full((4, 1, 1, 1, 1), fields.EMPTY, np.int32)
     joined: np.ndarray | None = None
     for part in one.parts:
         rows = []
@@ -108,18 +111,30 @@ def _cells(axes: Axes, shape: Sequence[int], names: Sequence[str]) -> tuple[int,
     return tuple(sizes.get(name, 1) for name in names)
 
 
-def _alike(extents: Sequence[np.ndarray]) -> list[tuple[tuple[int, int], ...]]:
-    """Channels that see alike, as ranges; groups in the order of their first channels."""
+def _alike(extents: Sequence[np.ndarray]) -> tuple[int, list[tuple[tuple[int, int], ...]]]:
+    """How many kinds of channels there are, those that see alike being one; and each kind's channels as ranges.
+
+    Kinds are in the order of their first channels, and listed where they are not too many. 0 is for too many to count.
+    """
     count = max(extent.shape[1] for extent in extents)
     if count == 1:
-        return [((0, 0),)]
-    columns = []
-    for each in extents:
-        whole = np.broadcast_to(each, (4, count, *each.shape[2:]))
-        columns.append(whole[fields.UNCLIPPED].swapaxes(0, 1).reshape(count, -1))
-    _, first, group = np.unique(np.concatenate(columns, axis=1), axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return [_ranges(np.flatnonzero(group.ravel() == each)) for each in order]
+        return 1, [((0, 0),)]
+    if count > _MOST_CHANNELS:  # a detector's scores of every place
+        return 0, []
+    kind = np.zeros(count, np.int64)
+    for extent in extents:
+        if extent.shape[1] == 1:
+            continue
+        columns = extent[fields.UNCLIPPED].swapaxes(0, 1).reshape(count, -1)
+        # One number after the other: sorting numbers is many times quicker than sorting rows of them.
+        for column in columns[:, (columns != columns[:1]).any(axis=0)].T:
+            _, rank = np.unique(column, return_inverse=True)
+            _, kind = np.unique(kind * (int(rank.max()) + 1) + rank, return_inverse=True)
+    number = int(kind.max()) + 1
+    if number > _MOST_GROUPS:
+        return number, []
+    order = np.argsort(np.unique(kind, return_index=True)[1])
+    return number, [_ranges(np.flatnonzero(kind == each)) for each in order]
 
 
 def _ranges(channels: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -173,7 +188,7 @@ def _axis(name: str, extent: np.ndarray, step: fields.Step | None, one: Field, i
     if is_map:
         evenly, stride = _stride(unclipped, _PLACES[name], step)
         axis = replace(axis, stride=stride)
-        exact = evenly and stride is not None and stride.denominator == 1
+        exact = evenly and (stride is None or stride.denominator == 1)
     else:
         exact = True
     if exact and size == least and bound is None and sees.all():
@@ -189,7 +204,7 @@ def _axis(name: str, extent: np.ndarray, step: fields.Step | None, one: Field, i
 
 
 def _stride(unclipped: np.ndarray, place: int, step: fields.Step | None) -> tuple[bool, Fraction | None]:
-    """Whether the field moves along its own axis alone and evenly, and how far from a unit to the next."""
+    """Whether the field moves along its own axis alone and from each unit alike; and how far, on average."""
     for axis in range(1, unclipped.ndim):
         if axis != place and unclipped.shape[axis] > 1 and fields.regular_step(unclipped, axis) != fields.STILL:
             return False, None
@@ -198,7 +213,7 @@ def _stride(unclipped: np.ndarray, place: int, step: fields.Step | None) -> tupl
     told = fields.regular_step(unclipped, place, [step])
     if told is None:
         return False, None if step is None else Fraction(step[1], step[0])
-    return True, Fraction(told[1], told[0])
+    return told[0] == 1, Fraction(told[1], told[0])
 
 
 def _because(axis: FieldAxis, cause: fields.Cause | None, words: str) -> FieldAxis:

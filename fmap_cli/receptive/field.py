@@ -286,25 +286,36 @@ def _beyond(values: np.ndarray, axis: int, outside: np.ndarray, step: Step | Non
     return np.where(marked, sources, sources + moved), exact or bool(marked.all())
 
 
+_PERIODS = range(1, 9)
+"""Tried where steps have to be told from values: a map may be as many times larger by a pixel shuffle."""
+
+
 def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None] = ()) -> Step | None:
-    """How unclipped values move along an axis, told from the values: one of the candidates, or `(1, advance)`.
+    """How unclipped values `[2, ...]` move along an axis, told from them: one of the candidates or of short periods.
 
     None where they do not move evenly. Places that see nothing, the whole image or nobody knows what are passed over.
     """
     rows = np.moveaxis(values, axis, 1)  # [2, places, ...]
     known = np.abs(rows) < FAR
     moved = np.diff(rows, axis=1)[known[:, 1:] & known[:, :-1]]
-    fastest = int(np.abs(moved).max(initial=0))
-    if moved.size and not fastest:
+    if moved.size and not moved.any():
         return STILL
-    for step in (*candidates, (1, fastest), (1, -fastest)):
-        if step is None or step == STILL or not 0 < step[0] < rows.shape[1]:
+    periods = [
+        *(step for step in candidates if step is not None and step != STILL),
+        *((each, None) for each in _PERIODS),
+    ]
+    for period, advance in periods:
+        if not 0 < period < rows.shape[1]:
             continue
-        period, advance = step
         both = known[:, period:] & known[:, :-period]
-        expected = np.array([-advance, advance]).reshape(2, *(1,) * (rows.ndim - 1))
-        if both.any() and ((rows[:, period:] - rows[:, :-period] == expected) | ~both).all():
-            return step
+        if not both.any():
+            continue
+        moved = rows[:, period:] - rows[:, :-period]
+        moved[0] *= -1  # the first row counts down
+        if advance is None:
+            advance = int(moved[both][0])
+        if advance and (moved[both] == advance).all():
+            return period, advance
     return None
 
 

@@ -279,11 +279,15 @@ def _cubic(centre: Fraction, scale: Fraction, old: int) -> list[int]:
 
 
 def _filtered(reach: int) -> Callable[[Fraction, Fraction, int], list[int]]:
-    """With antialiasing the filter is as many times wider as the map shrinks; at its very ends it is zero."""
+    """With antialiasing the filter is as many times wider as the map shrinks.
+
+    It is zero at its very ends, and at every whole distance but 0 (both filters interpolate).
+    """
 
     def taps(centre: Fraction, scale: Fraction, old: int) -> list[int]:
-        far = reach * max(scale, Fraction(1))
-        return list(range(floor(centre - far) + 1, ceil(centre + far)))
+        wider = max(scale, Fraction(1))
+        near = range(floor(centre - reach * wider), ceil(centre + reach * wider) + 1)
+        return [tap for tap in near if (away := abs(tap - centre) / wider) < reach and (away == 0 or away != 1)]
 
     return taps
 

@@ -115,6 +115,8 @@ def short_field(seen: ReceptiveField) -> str:
 def _group_rows(seen: ReceptiveField, every: bool) -> Iterable[list[str]]:
     """Rows for channels that see differently: each group, or how many there are and from what to what."""
     if seen.group_count < 2:
+        if not seen.group_count:
+            yield ["  values of unlike fields, too many to be told apart"]
         return
     if seen.groups and (every or len(seen.groups) <= _GROUPS_SHOWN):
         for group in seen.groups:

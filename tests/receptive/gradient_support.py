@@ -20,9 +20,9 @@ def transparent(module: nn.Module) -> nn.Module:
     """The network in float64 and eval mode, with averages for filters and nothing that shuts or normalises."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if type(child).__module__ == "torch.nn.modules.activation" and not isinstance(child, nn.MultiheadAttention):
-                setattr(parent, name, nn.Identity())
-            elif isinstance(child, nn.modules.batchnorm._BatchNorm):
+            if (
+                type(child).__module__ == "torch.nn.modules.activation" and not isinstance(child, nn.MultiheadAttention)
+            ) or isinstance(child, nn.modules.batchnorm._BatchNorm):
                 setattr(parent, name, nn.Identity())
     module = module.double().eval()
     with torch.no_grad():
@@ -38,7 +38,7 @@ def transparent(module: nn.Module) -> nn.Module:
 def transparent_functions() -> Iterator[None]:
     """Maxima are means inside."""
 
-    def pooled(images: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *_, **__) -> Tensor:  # noqa: ANN001
+    def pooled(images: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *_, **__) -> Tensor:
         kernels, steps, pads, gaps = (
             [each] * (images.ndim - 2) if isinstance(each, int) else list(each)
             for each in (kernel_size, stride or kernel_size, padding, dilation)
@@ -47,7 +47,9 @@ def transparent_functions() -> Iterator[None]:
         filters[(slice(None), slice(None), *(slice(None, None, gap) for gap in gaps))] = 1
         convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[images.ndim]
         if ceil_mode:  # as many more zeros behind as the last window may reach over the edge
-            images = F.pad(images, [n for p, s in zip(reversed(pads), reversed(steps), strict=True) for n in (p, p + s - 1)])
+            images = F.pad(
+                images, [n for p, s in zip(reversed(pads), reversed(steps), strict=True) for n in (p, p + s - 1)]
+            )
             pads = [0] * len(pads)
         return convolve(images, filters.double(), None, steps, pads, 1, images.shape[1])
 
