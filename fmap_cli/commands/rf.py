@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,9 @@ def _show_effective(
     sources = groups(session, images)
     noise = options["noise"] or (0 if images else _NOISE)
     inputs = [read_image(session, each, (lambda _: None) if noise else remark, options["layout"]) for each in sources]
-    with progress_bar(console(stderr=True), noise or len(inputs)) as advance:
+    count = noise or len(inputs)
+    out = console(stderr=True)
+    with progress_bar(out, count) if out.is_terminal and count > 1 else nullcontext(_not_shown) as advance:
         found = effective_field(
             session,
             inputs,
@@ -188,6 +191,10 @@ def _show_effective(
         from ..render.fields import print_effective
 
         print_effective(model, found, path)
+
+
+def _not_shown(done: int, failed: int) -> None:
+    """For runs whose progress nobody watches."""
 
 
 def _path(stem: str, session: Session, layer: str, what: str) -> Path:

@@ -19,12 +19,14 @@ SHARES = (0.5, 0.9, 0.99)
 def gradient_energy(unit: Tensor, images: Sequence[Tensor]) -> np.ndarray | None:
     """The absolute gradient of one value with respect to images `[1, C, ..., H, W]`, as `[H, W]` in float64.
 
-    It is summed over channels and frames, and over the images where there are several. None where torch notes down no
-    gradient.
+    It is summed over channels and frames, and over the images where there are several. None where torch knows of
+    no way from them to the value.
     """
     if not unit.requires_grad:
         return None
     gradients = torch.autograd.grad(unit, images, allow_unused=True)
+    if all(each is None for each in gradients):
+        return None
     energy = np.zeros(tuple(images[0].shape[-2:]))
     for each in gradients:
         if each is not None:

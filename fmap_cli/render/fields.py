@@ -145,7 +145,7 @@ def _legend(listing: FieldListing, names: str, size: str) -> list[str]:
     shown, count = len(listing.layers), listing.count
     many = f"{count} layer{'s' * (count != 1)} in execution order"
     many = many if shown == count else f"{shown} of {many}"
-    lines = [f"{many} · pixels of the input, {names} = {size}; sizes unclipped"]
+    lines = [many, f"In pixels of the input, {names} = {size}. Sizes go on over its border: unclipped."]
     lines += _reasons(listing.layers)
     if any(each.field.group_count > 1 for each in listing.layers):
         lines.append("Where channels see differently the layer's row is for all of them together.")
