@@ -39,7 +39,7 @@ def test_a_row_a_layer_with_the_numbers_of_the_papers(fmap: Run, monkeypatch: py
     lines = ran.out.splitlines()
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: line.split()[1:] for line in lines[4:10]}
-    assert rows["conv1"] == ["7", "2", "3", "-3", "<0.1", "%", "112", "×", "112"]
+    assert rows["conv1"] == ["7", "2", "3", "-3", "0.1", "%", "112", "×", "112"]
     assert rows["layer4"] == ["435", "32", "217", "-217", "100", "%", "7", "×", "7"]
     assert rows["avgpool"][:2] == ["whole", "image"]
     assert "whole image: avgpool: mean takes in the whole map" in ran.out
@@ -260,3 +260,21 @@ def test_what_cannot_be_is_refused_in_words(
 ) -> None:
     fmap("rf", *arguments).refused(*words, code=code)
     assert list(workdir.iterdir()) == []
+
+
+# -- fmap show --rf ------------------------------------------------------------------------------------------------
+
+
+def test_show_boxes_what_the_strongest_units_see(fmap: Run, workdir: Path) -> None:
+    plain = ("show", CAT, "-l", "features.4", "--top", 3)
+    assert fmap(*plain, "-o", "plain.png").code == 0
+    assert fmap(*plain, "--rf", "-o", "boxed.png").code == 0
+    before, after = (np.asarray(Image.open(workdir / name)) for name in ("plain.png", "boxed.png"))
+    photo = slice(118, 118 + 380), slice(36, 36 + 380)  # the crop in the left column
+    assert (before[photo] != after[photo]).any()
+    fmap(*plain, "--rf", "--raw").refused("--raw", "--rf", code=2)
+
+
+def test_show_cannot_box_in_a_detectors_resized_picture(fmap: Run) -> None:
+    model = ("--model", "fasterrcnn_mobilenet_v3_large_320_fpn", "-w", "random")
+    fmap("show", CAT, *model, "-l", "backbone.fpn", "--rf").refused("is a detector", "fmap rf")

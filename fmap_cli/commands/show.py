@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import FmapError, ImageError
+from ..errors import FmapError, ImageError, ModelError
 from ..options import (
     FIGURE_SUFFIXES,
     ChannelsType,
@@ -23,7 +23,7 @@ from ..options import (
 from ..records import Choice, Drawing, ModelRequest
 
 if TYPE_CHECKING:
-    from ..records import FeatureMap, Look
+    from ..records import FeatureMap, FieldRow, Look
     from ..session import Session
 
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -107,6 +107,9 @@ ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
     show_default=True,
     help="Least score of the boxes a detector's figures show.",
 )
+@click.option(
+    "--rf", "with_fields", is_flag=True, help="Mark each tile's strongest unit, and box on the photo what it sees."
+)
 @click.option("--inline", is_flag=True, help="Also draw the figure in the terminal.")
 @json_option
 def command(
@@ -169,6 +172,8 @@ def _check(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
     if sum([options["channels"] is not None, options["top"] is not None, options["every"]]) > 1:
         raise click.UsageError("--channels, --top and --all exclude one another.")
+    if options["raw"] and options["with_fields"]:
+        raise click.UsageError("--raw writes bare tiles, --rf draws on the photo beside them: give one of them.")
     if options["raw"] and options["overlay"]:
         raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
 
@@ -185,6 +190,13 @@ class _Output:
         self.directory: Path = options["out_dir"] or Path()
         self.save: Path | None = options["save"]
         self.raw: bool = options["raw"]
+        self.with_fields: bool = options["with_fields"]
+        if self.with_fields and session.model.input_kind == "images":
+            raise ModelError(
+                f"{session.model.name} is a detector: its figures show a resized picture, --rf boxes the given one.",
+                hint="`fmap rf IMAGE --layer L --at max` draws the box of a detector's unit.",
+            )
+        self.fields: dict[tuple[int, ...], dict[str, FieldRow]] = {}
         self.several = several
         self.looks: list[tuple[Look, list[str | None]]] = []
         self.names: set[Path] = set()
@@ -221,7 +233,19 @@ class _Output:
         model = self.session.model
         dtype = str(self.session.dtype).removeprefix("torch.")
         caption = Caption(model.name, model.weights, str(self.session.device), dtype, model.labels)
-        return layer_figure(feature_map, look.image, caption, self.drawing, look.detections)
+        units = self._strongest_units(look, feature_map) if self.with_fields and feature_map.is_map else ()
+        return layer_figure(feature_map, look.image, caption, self.drawing, look.detections, units=units)
+
+    def _strongest_units(self, look: Look, feature_map: FeatureMap) -> Any:
+        """Each tile's strongest unit with what it sees, of an input as large as this one."""
+        from ..fields import strongest_units
+        from ..session import receptive_fields
+
+        size = tuple(look.image.tensor.shape)
+        if size not in self.fields:
+            rows = receptive_fields(self.session, image=look.image).layers
+            self.fields[size] = {row.layer.name: row for row in rows}
+        return strongest_units(feature_map.maps, feature_map.drawn, self.fields[size][feature_map.layer.name])
 
     def _free_name(self, look: Look, feature_map: FeatureMap) -> Path:
         """A name that this run has not used: two images may share a stem."""
