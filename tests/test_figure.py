@@ -14,11 +14,12 @@ import torch
 from fmap_cli.axes import axes_by_rank, channel_maps
 from fmap_cli.errors import OutputError
 from fmap_cli.grid import CONSTANT_RGB, palette
-from fmap_cli.records import Axes, Drawing, FeatureMap, ImageInput, LayerRef
+from fmap_cli.records import Axes, Drawing, FeatureMap, ImageInput, LayerRef, UnitBox
 from fmap_cli.render.figure import Caption, layer_figure
 from fmap_cli.render.files import figure_name, raw_canvas
+from fmap_cli.render.marks import unit_colour
 from fmap_cli.render.raster import rasterise, write_image
-from fmap_cli.render.scene import Box, Picture, Scene, Text, font, shorten, text_width, wrap
+from fmap_cli.render.scene import INK, WHITE, Box, Picture, Scene, Text, font, shorten, text_width, wrap
 from fmap_cli.render.vector import write_vector
 from fmap_cli.stats import channel_stats, layer_stats
 
@@ -453,3 +454,111 @@ def test_channels_of_a_grid_stand_in_rows_of_one_length() -> None:
         lengths = [sum(text.y == row for text in captions(scene).values()) for row in rows]
         assert len(set(lengths)) == 1, (count, lengths)
         assert all(math.isclose(b - a, rows[1] - rows[0]) for a, b in pairwise(rows))
+
+
+# -- what each tile's strongest unit sees --------------------------------------------------------------------------
+
+
+Span = tuple[int, int]
+
+
+def seen(rows: Span | None, columns: Span | None) -> UnitBox:
+    return UnitBox((rows, columns), (rows, columns))
+
+
+def marked(scene: Scene, colour: tuple[int, int, int]) -> list[Box]:
+    """The boxes with lines of this colour, outermost first."""
+    found = [item for item in scene.items if isinstance(item, Box) and item.outline == colour]
+    return sorted(found, key=lambda box: -box.width * box.height)
+
+
+def test_a_units_box_on_the_photo_and_its_cell_on_the_tile_have_one_colour() -> None:
+    feature_map = layer((1, 2, 8, 8))
+    found = [((2, 5), seen((10, 19), (30, 49))), ((7, 0), seen((40, 63), (0, 9)))]
+    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=found)
+    photo = next(item for item in scene.items[1:] if isinstance(item, Picture))
+    tiles = gaps_free_tiles(scene)
+    for index, ((row, column), box) in enumerate(found):
+        left, top, right, bottom = tiles[index]
+        lines = marked(scene, unit_colour(index))
+        frame = next(each for each in lines if each.width > right - left)
+        assert (frame.x, frame.y) == (left - 2, top - 2) and frame.height == bottom - top + 4
+        cell = next(each for each in lines if left <= each.x < right and each.width < (right - left) / 4)
+        side = (right - left) / 8
+        assert (cell.x - 1, cell.y - 1) == (pytest.approx(left + column * side), pytest.approx(top + row * side))
+        assert cell.width + 2 == pytest.approx(side)
+        on_photo = next(each for each in lines if each.x < photo.x + photo.size[1])
+        scale = photo.size[0] / 64
+        rows, columns = box.seen
+        assert rows is not None and columns is not None
+        assert on_photo.x == pytest.approx(photo.x + columns[0] * scale, abs=1)
+        assert on_photo.y == pytest.approx(photo.y + rows[0] * scale, abs=1)
+        assert on_photo.height == pytest.approx((rows[1] - rows[0] + 1) * scale, abs=1)
+        tag = next(
+            item
+            for item in scene.items
+            if isinstance(item, Box) and item.fill == unit_colour(index) and item.height == 14
+        )
+        name = next(item for item in scene.items if isinstance(item, Text) and item.x == tag.x + 3)
+        assert name.text == str(index)
+    assert "Boxes: what each tile's strongest unit, marked on it, sees." in [
+        item.text for item in scene.items if isinstance(item, Text)
+    ]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 9), (12, 20), (12, 1), (64, 40), (80, 3)])
+def test_names_at_boxes_stay_on_the_photo_and_apart(count: int, size: int) -> None:
+    feature_map = layer((1, count, 14, 14))
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 64 - size, (count, 2))
+    found = [
+        ((int(y) // 5, int(x) // 5), seen((int(y), int(y) + size), (int(x), int(x) + size)))
+        for y, x in corners.tolist()
+    ]
+    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=found)
+    photo = next(item for item in scene.items[1:] if isinstance(item, Picture))
+    tags = [item for item in scene.items if isinstance(item, Box) and item.fill and item.height == 14]
+    inside = place_of(photo)
+    for tag in tags:
+        left, top, right, bottom = place_of(tag)
+        assert inside[0] <= left and inside[1] <= top and right <= inside[2] and bottom <= inside[3]
+    for at, tag in enumerate(tags):
+        assert not any(overlap(place_of(tag), place_of(other)) for other in tags[at + 1 :])
+    assert len(tags) == count if count <= 12 else 5 < len(tags) <= count
+    distinct = {item.outline for item in scene.items if isinstance(item, Box) and item.outline}
+    assert len(distinct - {INK, WHITE}) == min(count, 12)
+    others = [item for item in scene.items if not (isinstance(item, Text) and item.size == 11)]
+    ranges_aside = Scene(scene.width, scene.height, others)
+    assert [fault for fault in faults_of(ranges_aside) if "off the page" in fault] == []
+
+
+def test_where_all_units_see_the_whole_image_that_is_said_and_nothing_is_framed() -> None:
+    whole = UnitBox(((0, 63), (0, 63)), (None, None))
+    feature_map = layer((1, 20, 7, 7))
+    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=[((3, 3), whole)] * 20)
+    assert faults_of(scene) == []
+    words = " ".join(item.text for item in scene.items if isinstance(item, Text))
+    assert "Each tile's strongest unit, marked on it, sees the whole image." in words
+    assert not any(marked(scene, unit_colour(index)) for index in range(12))
+    assert len(marked(scene, INK)) == 40, "a mark of two pixels in each tile"
+    some = [((3, 3), whole)] * 2 + [((0, 0), seen((0, 9), (0, 9)))] * 17 + [((1, 1), seen(None, None))]
+    words = " ".join(
+        item.text
+        for item in layer_figure(feature_map, image(), CAPTION, Drawing(), units=some).items
+        if isinstance(item, Text)
+    )
+    assert "12 colours, over again. Of 2 tiles it sees the whole image: no box." in words
+    assert "Of 1 tile it sees nothing of it: no box." in words
+
+
+def test_units_of_a_clip_are_marked_on_the_frame_with_the_largest_value() -> None:
+    feature_map = layer((1, 2, 4, 8, 8))
+    feature_map.maps[:, 2, 3, 5] = 99.0
+    box = UnitBox(((0, 3), (10, 19), (30, 49)), ((0, 3), (10, 19), (30, 49)))
+    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=[((3, 5), box)] * 2)
+    tiles = gaps_free_tiles(scene)
+    for index in range(2):
+        left, top, right, bottom = tiles[index * 4 + 2]
+        cell = marked(scene, unit_colour(index))[-1]
+        assert left + (right - left) * 5 / 8 <= cell.x and cell.x + cell.width <= left + (right - left) * 6 / 8 + 1
+        assert top + (bottom - top) * 3 / 8 <= cell.y

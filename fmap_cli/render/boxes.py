@@ -239,8 +239,7 @@ def _draw_photo(scene: Scene, box: UnitBox, image: ImageInput, top: int, left: i
     if seen is not None:
         _draw_outline(scene, view.place(*seen), _MARK)
         _draw_brackets(scene, view, seen)
-    _draw_further(scene, view, further)
-    y = view.top + size[0] + 8 + _LANE * bool(further["bottom"])
+    y = _draw_further(scene, view, further) + 8
     edge = max(view.left + size[1], left + 360) + _LANE * bool(further["right"])
     for line in wrap(_photo_in_words(box, (height, width)), edge - left, _SMALL_SIZE):
         scene.add(Text(left, y, line, _SMALL_SIZE, GRAY))
@@ -356,22 +355,27 @@ def _draw_brackets(scene: Scene, view: View, seen: tuple[Span, Span]) -> None:
     scene.add(Text(x - 17, middle, words, _TINY_SIZE, _MARK, align="middle", turned=True))
 
 
-def _draw_further(scene: Scene, view: View, further: dict[str, int]) -> None:
-    """Outside the area, how far the box goes on."""
-    middle_x, middle_y = view.left + view.size[1] / 2, view.top + view.size[0] / 2
+def _draw_further(scene: Scene, view: View, further: dict[str, int]) -> int:
+    """Outside the area, how far the box goes on. Returns where the words, or the area, end."""
     far = {side: f"goes on {units.count(pixels)} px further" for side, pixels in further.items() if pixels}
+    half = max((text_width(f"↑ {words}", _TINY_SIZE) / 2 for words in far.values()), default=0.0)
+    middle_x = max(view.left + view.size[1] / 2, _MARGIN + half)
+    turned = half if "left" in far or "right" in far else 0.0
+    middle_y = view.top + max(view.size[0] / 2, turned)
+    bottom = view.top + view.size[0]
     # Turned by a quarter to the left, an arrow up points left and one down points right.
     if "top" in far:
         scene.add(Text(middle_x, view.top - 2 * _LANE + 4, f"↑ {far['top']}", _TINY_SIZE, _MARK, align="middle"))
-    if "bottom" in far:
-        y = view.top + view.size[0] + 4
-        scene.add(Text(middle_x, y, f"↓ {far['bottom']}", _TINY_SIZE, _MARK, align="middle"))
     if "left" in far:
         x = view.left - 2 * _LANE + 2
         scene.add(Text(x, middle_y, f"↑ {far['left']}", _TINY_SIZE, _MARK, align="middle", turned=True))
     if "right" in far:
         x = view.left + view.size[1] + 4
         scene.add(Text(x, middle_y, f"↓ {far['right']}", _TINY_SIZE, _MARK, align="middle", turned=True))
+    if "bottom" in far:
+        scene.add(Text(middle_x, bottom + 4, f"↓ {far['bottom']}", _TINY_SIZE, _MARK, align="middle"))
+        bottom += _LANE
+    return max(bottom, ceil(middle_y + turned))
 
 
 def fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:

@@ -22,8 +22,9 @@ from ..grid import (
     palette,
     place,
 )
-from ..records import Detection, Drawing, FeatureMap, ImageInput
+from ..records import Detection, Drawing, FeatureMap, ImageInput, UnitBox
 from .answers import draw_boxes, draw_label_map
+from .marks import draw_unit_boxes, mark_units
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
 from .tiles import DIVERGING, SEQUENTIAL, Scale, check_page, overlay_colours, scale_of, tile_colours
 
@@ -59,17 +60,23 @@ def layer_figure(
     caption: Caption,
     drawing: Drawing,
     detections: Sequence[Detection] = (),
+    *,
+    units: Sequence[tuple[tuple[int, int], UnitBox]] = (),
 ) -> Scene:
-    """The figure of one layer for one image; a detector's boxes are drawn on the image."""
+    """The figure of one layer for one image; a detector's boxes are drawn on the image.
+
+    `units` holds for each tile, in order, the cell (row, column) of its strongest unit and what that sees: both are
+    marked in one colour, the cell on the tile and the box on the image.
+    """
     scene = Scene()
     scale = scale_of(feature_map, drawing)
     right = _MARGIN * 2 + _SIDE
     top = _MARGIN + 82
     if feature_map.is_map:
-        bottom, edge = _draw_tiles(scene, feature_map, image, caption, scale, drawing, top, right)
+        bottom, edge = _draw_tiles(scene, feature_map, image, caption, scale, drawing, top, right, units)
     else:
         bottom, edge = _draw_values(scene, feature_map, caption, scale, top, right)
-    bottom = max(bottom, _draw_side(scene, feature_map, image, caption, scale, drawing, top, detections))
+    bottom = max(bottom, _draw_side(scene, feature_map, image, caption, scale, drawing, top, detections, units))
     scene.width = max(edge, right + 560) + _MARGIN
     scene.height = bottom + _MARGIN
     _draw_title(scene, feature_map, image, caption)
@@ -126,6 +133,7 @@ def _draw_side(
     drawing: Drawing,
     top: int,
     detections: Sequence[Detection],
+    strongest: Sequence[tuple[tuple[int, int], UnitBox]],
 ) -> int:
     """The left column: the crop, the facts, the scale. Returns where it ends."""
     height, width = image.pixels.shape[:2]
@@ -133,8 +141,16 @@ def _draw_side(
     scene.add(Picture(_MARGIN, top, image.pixels, shown, smooth=True))
     y = top + shown[0] + 6
     scene.add(Text(_MARGIN, y, f"what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
-    y += 34
+    y += 18
     draw_boxes(scene, detections, (height, width), (top, _MARGIN), shown)
+    names = [str(channel) for channel in feature_map.drawn]
+    said = draw_unit_boxes(
+        scene, strongest if feature_map.is_map else (), names, (height, width), (top, _MARGIN), shown
+    )
+    for line in wrap(said, _SIDE, _SMALL_SIZE):
+        scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
+        y += 18
+    y += 16
     if feature_map.label_map is not None and caption.labels is not None:
         y = draw_label_map(scene, feature_map.label_map, image.pixels, caption.labels, (y, _MARGIN), shown) + 16
     for name, value in _facts(feature_map, image, caption):
@@ -267,6 +283,7 @@ def _draw_tiles(
     drawing: Drawing,
     top: int,
     left: int,
+    strongest: Sequence[tuple[tuple[int, int], UnitBox]],
 ) -> tuple[int, int]:
     """The grid of tiles with their captions. Returns the bottom and right edge."""
     count, frames = feature_map.maps.shape[:2]
@@ -283,6 +300,9 @@ def _draw_tiles(
         last = placement.corner(index * frames + frames - 1)
         width = last[1] - first[1] + tile[1] - (0 if frames == 1 else _GAP)
         _draw_caption(scene, feature_map, caption, index, left + first[1], top + first[0] + tile[0] + 3, width)
+    mark_units(
+        scene, strongest, feature_map.maps, (image.pixels.shape[0], image.pixels.shape[1]), placement, (top, left)
+    )
     height, width = placement.size
     scene.items.insert(0, Picture(left, top, place(colours, placement, WHITE), (height, width)))
     return top + height + _CAPTION, left + max(width, width - tile[1] + ceil(name_width))

@@ -207,9 +207,9 @@ def answer(listing: FieldListing) -> str:
     enough = next((each for each in sized if each.sizes[0] >= height and each.sizes[1] >= width), None)
     if enough is not None:
         fewer = any(each.sizes[0] < height or each.sizes[1] < width for each in sized[sized.index(enough) :])
-        where = f"first at {enough.name}" if fewer else f"from {enough.name} on"
+        where = f", first at {enough.name}" if fewer else f" from {enough.name} on"
         bound = " (an upper bound)" if enough.is_bound else ""
-        parts.append(f"a unit sees as many pixels as the input has {where}{bound}")
+        parts.append(f"a unit sees as many pixels as the input has{where}{bound}")
     if sized:
         largest = max(sized, key=lambda each: each.sizes[0] * each.sizes[1])
         parts.append(f"the largest size is {_numbers(largest)} px, at {largest.name}")
@@ -356,8 +356,8 @@ def _draw_limits(scene: Scene, listing: FieldListing, y_of: Callable[[float], fl
     limits = [(height, f"the input: {height} px", _LIMIT)]
     if height != across:
         limits = [
-            (height, f"the input's height: {height} px", _LIMIT),
-            (across, f"the input's width: {across} px", _LIMIT),
+            (height, f"the input: {height} px high", _LIMIT),
+            (across, f"the input: {across} px wide", _LIMIT),
         ]
     if len(listing.size) == 3:
         limits.append((listing.size[0], f"the clip: {listing.size[0]} frames", _TIME))
