@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,7 +65,7 @@ def unit_view(
     )
 
 
-def strongest_units(maps: np.ndarray, channels: Sequence[int], row: FieldRow) -> list[tuple[tuple[int, int], UnitBox]]:
+def strongest_units(maps: np.ndarray, channels: Iterable[int], row: FieldRow) -> list[tuple[tuple[int, int], UnitBox]]:
     """The strongest unit of each map `[N, T, H, W]`, as its row and column and its box; `channels` are the maps'."""
     found = []
     for channel, each in zip(channels, maps, strict=True):
