@@ -241,7 +241,7 @@ def test_an_input_that_is_not_square_has_two_lines_with_labels_apart() -> None:
     assert len([box for box in boxes(scene, LIMIT) if box.height == 1]) == 2
     high, wide = text_of(scene, "the input: 60 px high"), text_of(scene, "the input: 66 px wide")
     assert high.y - wide.y >= 15
-    assert "has from b on" not in said(growth(square("a", 3), square("b", 62), size=(60, 66)))
+    assert "as many pixels" not in said(growth(square("a", 3), square("b", 62), size=(60, 66)))
 
 
 def test_layers_that_see_the_whole_image_stand_in_a_band_that_says_where_it_begins_and_why() -> None:
