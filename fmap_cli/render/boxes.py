@@ -415,7 +415,8 @@ def _draw_map(scene: Scene, view: UnitView, top: int, left: int) -> int:
         words = "Its map has one cell." if view.row.field.cells else "This layer has no map: there is no place to mark."
         scene.add(Text(left, top + 70, words, _SMALL_SIZE, GRAY))
         return top + 88
-    words = f"Channel {view.channel}'s map, {height} × {width}"
+    frame = f" in frame {view.place[0]}" if len(view.row.field.cells) == 3 else ""
+    words = f"Channel {view.channel}'s map{frame}, {height} × {width}"
     scene.add(Text(left, top, shorten(words, _CROP[1], _TEXT_SIZE, bold=True), _TEXT_SIZE, bold=True))
     y = top + 30
     size = fit((height, width), _CROP)
@@ -468,8 +469,8 @@ def _at_least(place: tuple[float, float, float, float], size: float) -> tuple[fl
 def _scale_in_words(cmap: str, ends: tuple[float, float]) -> str:
     if cmap == DIVERGING:
         reach = units.value_range(*ends)
-        return f"One scale about zero, which is white; the channel goes from {reach}. The tick is the unit."
-    return "The channel's own scale, from its lowest value to its highest. The tick is the unit."
+        return f"One scale about zero, which is white; this map goes from {reach}. The tick is the unit."
+    return "The map's own scale, from its lowest value to its highest. The tick is the unit."
 
 
 def _draw_bar(scene: Scene, cmap: str, ends: tuple[float, float], value: float, place: tuple[int, int, int]) -> int:

@@ -105,10 +105,11 @@ def _effective_facts(found: EffectiveField, model: str, weights: str) -> list[tu
         inputs = f"{units.count(found.count)} image{'s' * (found.count != 1)}"
     if found.image is not None and found.count == 1:
         inputs = file_name(found.image)
+    summed = "channels and frames" if len(found.box.seen) == 3 else "channels"
     over = f"mean over {inputs}" if found.count != 1 else f"for {inputs}"
     return [
         ("unit", _whose(found)),
-        ("measured", f"absolute gradient of the unit by each pixel, summed over the input's channels, {over}"),
+        ("measured", f"absolute gradient of the unit by each pixel, summed over the input's {summed}, {over}"),
         *box_facts(found.box, (height, width)),
         ("field", field_in_words(found.row)),
         ("input", f"{height} × {width} px"),
