@@ -52,6 +52,7 @@ def capture(
     operations: bool = True,
     paths: Collection[str] | None = None,
     calls: CallWatcher | None = None,
+    as_it_stands: bool = False,
 ) -> Any:
     """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
 
@@ -63,6 +64,8 @@ def capture(
     its outputs are shown.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
+    `as_it_stands` is for whoever wants the pass of a training step: each module runs in the mode that it is in, and
+    with gradients where they are enabled.
 
     Returns what the module returns. Whatever the module raises passes through.
 
@@ -74,13 +77,17 @@ def capture(
     >>> shapes
     {'input': [1, 3, 6, 6], '0': [1, 8, 4, 4], '1': [1, 8, 4, 4], '2': [1, 8, 4, 4]}
     """
-    with watching(module, operations=operations, paths=paths) as run:
+    with watching(module, operations=operations, paths=paths, as_it_stands=as_it_stands) as run:
         return run(inputs, watcher, calls)
 
 
 @contextmanager
 def watching(
-    module: nn.Module, *, operations: bool = True, paths: Collection[str] | None = None
+    module: nn.Module,
+    *,
+    operations: bool = True,
+    paths: Collection[str] | None = None,
+    as_it_stands: bool = False,
 ) -> Iterator[Callable[..., Any]]:
     """The same for any number of passes: yields `run(inputs, watcher, calls=None)`, each call of which is a `capture`.
 
@@ -90,10 +97,10 @@ def watching(
 
     def run(inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None = None) -> Any:
         # What a network prints is a remark; standard output is for results.
-        with torch.no_grad(), redirect_stdout(sys.stderr):
+        with nullcontext() if as_it_stands else torch.no_grad(), redirect_stdout(sys.stderr):
             return module(*inputs) if hooked is None else hooked.run(inputs, watcher, calls)
 
-    with _eval_mode(module):
+    with nullcontext() if as_it_stands else _eval_mode(module):
         try:
             if hooked is not None:
                 hooked.hook()

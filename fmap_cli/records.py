@@ -473,6 +473,38 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class TracedLayer:
+    """A layer that a traced step went through: its output's shape, number format and bytes of one value."""
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    dtype: str
+    element_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTrace:
+    """Every storage of one step and when it begins and ends, at one batch.
+
+    `sizes` are the storages' bytes, int64 `[S]`, `kinds` what each is (`parameters`, `buffers`, `input`, `gradients`,
+    `optimizer`, `activations`, `output`, `temporaries`), `makers` the layer each was made in, int32 `[S]`, -1 for none;
+    `saved` says which of them autograd kept for the backward pass. `events` are storage numbers plus one, int32
+    `[E]`, negative where it ends; `places` the layer at work. `sections` are the names of the step's parts and the
+    index of their first event.
+    """
+
+    sizes: np.ndarray
+    kinds: tuple[str, ...]
+    makers: np.ndarray
+    saved: np.ndarray
+    events: np.ndarray
+    places: np.ndarray
+    sections: tuple[tuple[str, int], ...]
+    layers: tuple[TracedLayer, ...]
+    upper_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """A classifier's likeliest classes for the image of that name, most likely first."""
 
