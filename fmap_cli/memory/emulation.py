@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -108,8 +108,8 @@ def _dropout(values: Tensor, p: float, train: bool) -> Tensor:
 # -- autocast ----------------------------------------------------------------------------------------------------
 
 # A key above autograd whose device no trace runs on: included by hand, its kernels see every operation first.
-_AUTOCAST_NAME = "AutocastHPU"
-_AUTOCAST = torch._C.DispatchKey.AutocastHPU
+_AUTOCAST_NAME = "AutocastXPU"
+_AUTOCAST = torch._C.DispatchKey.AutocastXPU
 _AUTOCAST_SET = torch._C.DispatchKeySet(_AUTOCAST)
 
 _casts: dict[int, tuple[Tensor, Tensor]] = {}  # of parameters, for the rest of the forward, as torch's own cache
@@ -138,11 +138,17 @@ _WIDEST = "addcdiv addcmul atan2 dot grid_sampler index_put scatter_add".split()
 @contextmanager
 def autocasting(dtype: torch.dtype | None) -> Iterator[None]:
     """Autocast for a forward on `meta` inside `as_on(..., dtype)`; without a dtype nothing at all."""
-    with ExitStack() as stack:
-        if dtype is not None:
-            stack.enter_context(torch._C._IncludeDispatchKeyGuard(_AUTOCAST))
-            stack.callback(_casts.clear)
+    if dtype is None:
         yield
+        return
+    excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)  # as all autocast keys are, by default
+    torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, False)
+    try:
+        with torch._C._IncludeDispatchKeyGuard(_AUTOCAST):
+            yield
+    finally:
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, excluded)
+        _casts.clear()
 
 
 def _autocast_kernels(target: Target, dtype: torch.dtype) -> Iterator[tuple[str, Callable[..., Any]]]:
