@@ -6,6 +6,7 @@ the gradients go, as `zero_grad` lets go of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,3 +131,26 @@ def for_any_batch(first: MemoryTrace, batch: int, second: MemoryTrace, other: in
         return None
     per_item = grown // (other - batch)
     return AnyBatch(program(first), first.sizes - per_item * batch, per_item)
+
+
+_MOST_BATCH = 1 << 24
+
+
+def largest(bytes_of: Callable[[int], int], budget: int) -> int:
+    """The batch that fits in a budget while one more does not: 0 where not even 1 fits.
+
+    >>> largest(lambda batch: 100 + 7 * batch, 200)
+    14
+    """
+    low, high = 0, 1
+    while bytes_of(high) <= budget:
+        low, high = high, high * 2
+        if high > _MOST_BATCH:
+            return low
+    while high - low > 1:
+        middle = (low + high) // 2
+        if bytes_of(middle) <= budget:
+            low = middle
+        else:
+            high = middle
+    return low
