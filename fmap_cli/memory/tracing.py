@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..capture import Sink, capture
 from ..records import LayerRef, MemoryTrace, TracedLayer
+from . import shortcuts
 from .emulation import Target, as_on, autocasting
 from .worst_case import WorstCase
 
@@ -214,7 +215,7 @@ class _Follower(TorchDispatchMode):
         if self.worst_case is not None:
             output = self.worst_case(func, args, kwargs or {})
         else:
-            output = func(*args, **(kwargs or {}))
+            output = shortcuts.run(func, args, kwargs or {})
         if self.sections[-1].phase == "backward":
             self._place_backward()
         self._see(output)
