@@ -37,7 +37,7 @@ def run_apart(module: str, function: str, *arguments: Any, say: Callable[[str], 
                 what, value = ours.recv()
             except (EOFError, OSError):
                 child.join()
-                raise FmapError(*_ended(child.exitcode)) from None
+                raise FmapError(_ended(child.exitcode)) from None
             if what == "say":
                 say(value)
             elif what == "error":
@@ -53,12 +53,12 @@ def run_apart(module: str, function: str, *arguments: Any, say: Callable[[str], 
             child.join()
 
 
-def _ended(code: int | None) -> tuple[str, None]:
+def _ended(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         killed = " (the machine may be out of memory)" if name == "SIGKILL" else ""
-        return (f"the process that makes the estimate was ended by {name}{killed}; there is no result.", None)
-    return (f"the process that makes the estimate ended with code {code} and no result.", None)
+        return f"the process that makes the estimate was ended by {name}{killed}; there is no result."
+    return f"the process that makes the estimate ended with code {code} and no result."
 
 
 def _work(pipe: Connection, module: str, function: str, arguments: tuple[Any, ...]) -> None:

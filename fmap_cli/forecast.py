@@ -25,6 +25,7 @@ from .memory.bill import make_bill
 from .memory.objectives import Objective, objective_for
 from .memory.replay import AnyBatch, for_any_batch, largest, program
 from .memory.tracing import Run, Target, trace
+from .models.building import ARCHITECTURE_ONLY
 from .records import (
     Forecast,
     LargestBatch,
@@ -40,6 +41,8 @@ Mode = Literal["train", "inference"]
 Say = Callable[[str], None]
 
 _SIDE_OF_DETECTION = (480, 640)  # the usual picture of COCO; the network resizes it by itself
+_FOR_ONE_OBJECT = "listed is the computation for one"  # what the listing of layers says of detectors
+_MOST_DETECTIONS = 100  # torchvision's own
 _AUTOCAST = torch.float16  # torch's own choice on CUDA
 
 
@@ -108,10 +111,13 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
 
 def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = False) -> Subject:
     """The network that is asked for, on the meta device and in its number format. Raises ModelError."""
-    session = open_architecture(replace(request.model, size=request.size, device="cpu", dtype="float32"), say)
-    model = session.model
+    own = replace(request.model, size=request.size, device="cpu", dtype="float32")
+    model = open_architecture(own, lambda note: None if _FOR_ONE_OBJECT in note else say(note)).model
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
     module = meta_twin(model.module).to(dtype)
+    heads = getattr(module, "roi_heads", None)
+    if model.weights == ARCHITECTURE_ONLY and getattr(heads, "detections_per_img", None) == 1:
+        heads.detections_per_img = _MOST_DETECTIONS  # here the bound counts, and not a single object
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.requires_grad and parameter.is_floating_point())
     if channels_last:

@@ -115,13 +115,13 @@ class WorstCase:
         return torch.empty((args[0].shape[0],), dtype=torch.int64, device="meta")
 
     def value(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """A number read out of a tensor: no check for bad input finds any."""
+        """A number read out of a tensor: no check for bad input finds any, a size is one."""
         if not args[0].is_meta:
             return None
         self.used = True
         if args[0].dtype == torch.bool:
             return False
-        return 0.0 if args[0].is_floating_point() else 0
+        return 1.0 if args[0].is_floating_point() else 1
 
     def unique(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """One value stands for all there may be: loops over them take as much in each turn."""
