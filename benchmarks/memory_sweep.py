@@ -23,14 +23,11 @@ def main() -> int:
     from fmap_cli.errors import FmapError
     from fmap_cli.models.torchvision_zoo import names
 
-    import fmap_cli.forecast  # noqa: F401 - the imports, once
     from fmap_cli.apart import run_apart
+    from fmap_cli.forecast import forecast
     from fmap_cli.records import MemoryRequest, ModelRequest
 
-    def warm(say: object) -> None:
-        import torch._meta_registrations  # noqa: F401
-
-    warm(None)
+    forecast(MemoryRequest(ModelRequest("resnet18"), batch=2), lambda sentence: None)  # the imports, once
     pattern = sys.argv[1] if len(sys.argv) > 1 else "*"
     seconds: dict[str, float] = {}
     refused: list[tuple[str, str]] = []

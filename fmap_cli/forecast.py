@@ -6,11 +6,14 @@ All of it on the meta device, without weights. It runs in a process of its own (
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own log, read when torch is loaded
 
 from .session import open_architecture  # first: it imports torch by way of torchvision's
 
@@ -41,6 +44,7 @@ Mode = Literal["train", "inference"]
 Say = Callable[[str], None]
 
 _SIDE_OF_DETECTION = (480, 640)  # the usual picture of COCO; the network resizes it by itself
+_META = torch.device("meta")
 _FOR_ONE_OBJECT = "listed is the computation for one"  # what the listing of layers says of detectors
 _MOST_DETECTIONS = 100  # torchvision's own
 _AUTOCAST = torch.float16  # torch's own choice on CUDA
@@ -86,9 +90,7 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         what_ifs = tuple(_what_ifs(subject, request, request.modes[0], traces[request.modes[0]], checkpointed, say))
     measured: tuple[MeasuredMemory, ...] = ()
     if request.measure is not None:
-        from .memory.measuring import measure
-
-        measured = tuple(measure(subject, request, mode, say) for mode in request.modes)
+        measured = tuple(_measured(subject, request, mode, checkpointed) for mode in request.modes)
     return Forecast(
         model=subject.model.name,
         weights=subject.model.weights,
@@ -232,7 +234,7 @@ def trace_of(
     extra: tuple[Tensor, ...] = ()
     fed = inputs
     if mode == "train":
-        targets = subject.objective.targets(count)
+        targets = subject.objective.targets(count, _META)
         extra = targets.tensors
         run = replace(run, losses=targets.loss)
         fed = (*inputs, *targets.arguments)
@@ -249,6 +251,45 @@ def _any_batch(
         known = trace_of(subject, request, mode, batch=2, checkpointed=checkpointed)
     other = trace_of(subject, request, mode, batch=batch + 1, checkpointed=checkpointed)
     return for_any_batch(known, batch, other, batch + 1)
+
+
+# -- for real ----------------------------------------------------------------------------------------------------
+
+
+def _measured(
+    subject: Subject, request: MemoryRequest, mode: Mode, checkpointed: tuple[str, ...]
+) -> MeasuredMemory:
+    """The same run on real tensors, beside the estimate for that device. Raises DeviceError and ModelError."""
+    from .memory.measuring import real_peak
+
+    kind = (request.measure or "").partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise DeviceError(f"--measure {request.measure}: it runs on cpu or cuda.", hint="Give --measure cpu.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device here to measure on.", hint="Give --measure cpu.")
+    device = torch.device(request.measure or "cpu")
+    target: Target = "cuda" if kind == "cuda" else "cpu"
+    steps = program(trace_of(subject, request, mode, target=target, checkpointed=checkpointed))
+    run = run_of(subject, request, mode, target=target, checkpointed=checkpointed)
+    module = subject.model.module.to(device=device, dtype=subject.dtype)
+    for ours, theirs in zip(module.parameters(), subject.module.parameters(), strict=True):
+        ours.requires_grad_(theirs.requires_grad)
+    inputs = _real(subject.inputs(request.batch), device)
+    targets = subject.objective.targets(request.batch, device) if mode == "train" else None
+    with _refusals(subject.model, inputs, request):
+        allocated, reserved = real_peak(module, inputs, run, targets, device)
+    if kind == "cpu":
+        how = "Measured on the CPU: torch.profiler's allocations in the second step, with what CPU kernels take besides."
+        return MeasuredMemory(mode, str(device), how, int(steps.live().max()), allocated)
+    peaks = simulate(steps.events, steps.sizes)
+    how = "Measured on CUDA: max_memory_allocated and max_memory_reserved of two steps, workspaces included."
+    return MeasuredMemory(mode, str(device), how, peaks.allocated, allocated, peaks.reserved, reserved)
+
+
+def _real(inputs: Any, device: torch.device) -> Any:
+    if isinstance(inputs, Tensor):
+        return torch.zeros(inputs.shape, dtype=inputs.dtype, device=device)
+    return type(inputs)(_real(each, device) for each in inputs)
 
 
 # -- the largest batch -------------------------------------------------------------------------------------------
@@ -435,7 +476,7 @@ def _what_ifs(
                     f"only {pattern[1]} learns",
                     lambda: other(replace(request, freeze=pattern[0])),
                 )
-    smaller = tuple(max(side // 2 // 32 * 32, 32) for side in subject.size)
+    smaller = tuple(max(round(side / 64) * 32, 32) for side in subject.size)
     if smaller != subject.size:
         size = smaller[0], smaller[1]
         yield attempt("another input size", f"--size {size[0]},{size[1]}", lambda: other(replace(request, size=size)))

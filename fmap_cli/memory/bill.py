@@ -102,6 +102,11 @@ def _course(steps: Program, alive: np.ndarray) -> MemoryCourse:
         picked = np.array([low + int(total[low:high].argmax()) for low, high in zip(edges, edges[1:], strict=False)])
         alive, phases = alive[:, picked], phases[picked]
     total = alive.sum(0)
+    if steps.names[-1] == "step" and not (phases == len(steps.names) - 1).any():
+        # An optimiser that allocates nothing has no events; it has a place in the picture all the same.
+        columns = max(alive.shape[1] // 40, 1)
+        alive = np.concatenate([alive, np.repeat(alive[:, -1:], columns, axis=1)], axis=1)
+        phases = np.concatenate([phases, np.full(columns, len(steps.names) - 1, phases.dtype)])
     marks = []
     for at in range(int(phases[0]) if len(phases) else 0, len(steps.names)):
         found = np.flatnonzero(phases == at)

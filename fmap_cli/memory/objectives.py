@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class Objective:
     """A loss by its name, and its targets at any batch."""
 
     name: str
-    targets: Callable[[int], Targets]
+    targets: Callable[[int, torch.device], Targets]
 
 
 def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, batch: int) -> Objective:
@@ -41,7 +42,7 @@ def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, b
     passes through.
     """
     if input_kind == "images":
-        return Objective("the network's own losses", lambda count: _boxes(module, inputs, count))
+        return Objective("the network's own losses", partial(_boxes, module, tuple(inputs[0][0].shape[1:])))
     training = module.training
     module.train(batch > 1)
     try:
@@ -50,14 +51,14 @@ def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, b
     finally:
         module.train(training)
     if input_kind == "image_pair":
-        return Objective("mean distance", lambda count: _flow(inputs, count))
+        return Objective("mean distance", partial(_flow, inputs[0]))
     tensors = _answers(answer)
     if tensors and all(each.ndim == 2 and each.shape[1] > 1 for each in tensors):
-        return Objective("cross entropy", lambda count: _classes((count,), count))
+        return Objective("cross entropy", partial(_classes, ()))
     if isinstance(answer, dict) and tensors and all(each.ndim == 4 for each in tensors):
         places = tuple(tensors[0].shape[2:])
-        return Objective("cross entropy of pixels", lambda count: _classes((count, *places), count))
-    return Objective("mean square", lambda count: Targets((), (), mean_square))
+        return Objective("cross entropy of pixels", partial(_classes, places))
+    return Objective("mean square", lambda count, device: Targets((), (), mean_square))
 
 
 def _answers(answer: Any) -> list[Tensor]:
@@ -70,8 +71,8 @@ def _answers(answer: Any) -> list[Tensor]:
     return []
 
 
-def _classes(shape: tuple[int, ...], count: int) -> Targets:
-    labels = torch.empty(shape, dtype=torch.int64, device="meta")
+def _classes(places: tuple[int, ...], count: int, device: torch.device) -> Targets:
+    labels = torch.zeros((count, *places), dtype=torch.int64, device=device)
 
     def loss(answer: Any) -> Tensor:
         losses = [nn.functional.cross_entropy(each, labels) for each in _answers(answer)]
@@ -83,8 +84,8 @@ def _classes(shape: tuple[int, ...], count: int) -> Targets:
     return Targets((labels,), (), loss)
 
 
-def _flow(inputs: tuple[Any, ...], count: int) -> Targets:
-    wanted = inputs[0].new_empty((count, 2, *inputs[0].shape[2:]))
+def _flow(images: Tensor, count: int, device: torch.device) -> Targets:
+    wanted = torch.zeros((count, 2, *images.shape[2:]), dtype=images.dtype, device=device)
 
     def loss(answer: Any) -> Tensor:
         losses = [(each - wanted).abs().mean() for each in _answers(answer)]
@@ -93,20 +94,20 @@ def _flow(inputs: tuple[Any, ...], count: int) -> Targets:
     return Targets((wanted,), (), loss)
 
 
-def _boxes(module: nn.Module, inputs: tuple[Any, ...], count: int) -> Targets:
+def _boxes(module: nn.Module, size: tuple[int, int], count: int, device: torch.device) -> Targets:
     """Objects with boxes, and masks and key points where the network has heads for them."""
     heads = getattr(module, "roi_heads", None)
-    height, width = inputs[0][0].shape[1:]
+    height, width = size
     targets = []
     for _ in range(count):
         target = {
-            "boxes": torch.empty((_OBJECTS, 4), device="meta"),
-            "labels": torch.empty((_OBJECTS,), dtype=torch.int64, device="meta"),
+            "boxes": torch.tensor([[0.0, 0.0, width / 2, height / 2]] * _OBJECTS, device=device),
+            "labels": torch.ones((_OBJECTS,), dtype=torch.int64, device=device),
         }
         if getattr(heads, "mask_head", None) is not None:
-            target["masks"] = torch.empty((_OBJECTS, height, width), dtype=torch.uint8, device="meta")
+            target["masks"] = torch.ones((_OBJECTS, height, width), dtype=torch.uint8, device=device)
         if getattr(heads, "keypoint_head", None) is not None:
-            target["keypoints"] = torch.empty((_OBJECTS, 17, 3), device="meta")
+            target["keypoints"] = torch.ones((_OBJECTS, 17, 3), device=device)
         targets.append(target)
     tensors = tuple(each for target in targets for each in target.values())
     return Targets(tensors, (targets,), lambda answer: torch.stack([each.sum() for each in answer.values()]).sum())

@@ -68,7 +68,7 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], run: Run, *, extra: Sequen
     follower.adopt(_tensors((inputs, extra)), "input")
     with ExitStack() as stack:
         stack.enter_context(as_on(run.target, run.autocast))
-        stack.enter_context(_checkpointed(module, run.checkpointed))
+        stack.enter_context(with_checkpoints(module, run.checkpointed))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         if run.train:
             _train(module, inputs, run, follower)
@@ -91,7 +91,7 @@ def _infer(module: nn.Module, inputs: tuple[Any, ...], run: Run, follower: _Foll
 def _train(module: nn.Module, inputs: tuple[Any, ...], run: Run, follower: _Follower) -> None:
     module.train()
     losses = run.losses or mean_square
-    optimizer = _optimizer(module, run)
+    optimizer = make_optimizer(module, run)
     follower.phase("forward")
     with follower:
         with follower.saving(), autocasting(run.autocast):
@@ -126,7 +126,8 @@ def _watched(run: Run) -> dict[str, Any]:
     return {} if run.named else {"operations": False, "paths": ()}
 
 
-def _optimizer(module: nn.Module, run: Run) -> torch.optim.Optimizer | None:
+def make_optimizer(module: nn.Module, run: Run) -> torch.optim.Optimizer | None:
+    """The optimiser of a run, as torch makes it on the target by default; None for none."""
     parameters = [each for each in module.parameters() if each.requires_grad]
     if run.optimizer == "none" or not parameters:
         return None
@@ -149,7 +150,7 @@ def mean_square(output: Any) -> Tensor:
 
 
 @contextmanager
-def _checkpointed(module: nn.Module, paths: Sequence[str]) -> Iterator[None]:
+def with_checkpoints(module: nn.Module, paths: Sequence[str]) -> Iterator[None]:
     """Gradient checkpointing of these modules' calls inside."""
     from torch.utils.checkpoint import checkpoint
 
