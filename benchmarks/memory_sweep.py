@@ -20,11 +20,10 @@ MEDIAN_S, SLOWEST_S = 1.5, 8.0
 
 def main() -> int:
     measure.show_machine("torch", "torchvision", "fmap-cli")
-    from fmap_cli.errors import FmapError
-    from fmap_cli.models.torchvision_zoo import names
-
     from fmap_cli.apart import run_apart
+    from fmap_cli.errors import FmapError
     from fmap_cli.forecast import forecast
+    from fmap_cli.models.torchvision_zoo import names
     from fmap_cli.records import MemoryRequest, ModelRequest
 
     forecast(MemoryRequest(ModelRequest("resnet18"), batch=2), lambda sentence: None)  # the imports, once

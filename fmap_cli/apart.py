@@ -26,7 +26,7 @@ def run_apart(module: str, function: str, *arguments: Any, say: Callable[[str], 
     An FmapError from there is raised here. So is one where the process fails in another way, or ends without a word;
     it says how.
     """
-    context = multiprocessing.get_context(_METHOD)
+    context: Any = multiprocessing.get_context(_METHOD)
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(theirs, module, function, arguments), daemon=True)
     child.start()

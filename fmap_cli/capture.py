@@ -111,6 +111,25 @@ def watching(
 
 
 @contextmanager
+def saved_tensors(watch: Callable[[Tensor], None]) -> Iterator[None]:
+    """Tells `watch` of every tensor that autograd keeps for the backward pass inside, each time it does.
+
+    >>> shapes = []
+    >>> with saved_tensors(lambda tensor: shapes.append(list(tensor.shape))):
+    ...     output = torch.ones(2, 3, requires_grad=True).exp()
+    >>> shapes
+    [[2, 3]]
+    """
+
+    def pack(tensor: Tensor) -> Tensor:
+        watch(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield
+
+
+@contextmanager
 def _eval_mode(module: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards each module has the training flag it had."""
     flags = [(each, each.training) for each in module.modules() if hasattr(each, "training")]

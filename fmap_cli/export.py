@@ -368,8 +368,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
                 "peak_layer": bill.peak_layer or None,
                 "peak_phase": bill.peak_phase,
                 "kinds": [
-                    {"kind": each.kind, "most_bytes": each.most, "at_peak_bytes": each.at_peak}
-                    for each in bill.shares
+                    {"kind": each.kind, "most_bytes": each.most, "at_peak_bytes": each.at_peak} for each in bill.shares
                 ],
                 "layers": [memory_row(each) for each in bill.layers],
             }

@@ -27,7 +27,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
         "from torch import nn\n"
         "def small():\n"
         "    return nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True),\n"
-        "        nn.Conv2d(8, 8, 3, padding=1), nn.Sigmoid()), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))\n"
+        "        nn.Conv2d(8, 8, 3, padding=1), nn.Sigmoid()),\n"
+        "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))\n"
         "class Reads(nn.Module):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
@@ -117,7 +118,9 @@ def test_one_tensor_spelled_out(fmap: Run) -> None:
 
 
 def test_one_tensor_needs_no_torch(installed: Run) -> None:
-    code = "import sys; from fmap_cli.cli import run; run(['memory', '--shape', '2,3']); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from fmap_cli.cli import run; run(['memory', '--shape', '2,3']); assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 

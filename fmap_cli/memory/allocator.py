@@ -1,10 +1,10 @@
 """PyTorch's caching allocator for CUDA, as far as it decides how much memory is taken.
 
-From c10/cuda/CUDACachingAllocator.cpp, with its default settings. Requests are rounded up to 512 bytes. Up to 1 MiB they
-come out of segments of 2 MiB, up to 10 MiB out of segments of 20 MiB, above that each new segment is the request rounded
-up to 2 MiB. The smallest free block that is large enough is taken, and split where the rest is worth it: from 512 bytes
-on in small segments, above 1 MiB in large ones. What is not split off counts as allocated. A block that is freed joins
-its free neighbours; its segment stays reserved.
+From c10/cuda/CUDACachingAllocator.cpp, with its default settings. Requests are rounded up to 512 bytes. Up to 1 MiB
+they come out of segments of 2 MiB, up to 10 MiB out of segments of 20 MiB, above that each new segment is the request
+rounded up to 2 MiB. The smallest free block that is large enough is taken, and split where the rest is worth it: from
+512 bytes on in small segments, above 1 MiB in large ones. What is not split off counts as allocated. A block that is
+freed joins its free neighbours; its segment stays reserved.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Peaks:
 
 
 class _Block:
-    __slots__ = ("after", "before", "free", "small", "start", "size")
+    __slots__ = ("after", "before", "free", "size", "small", "start")
 
     def __init__(self, start: int, size: int, small: bool, before: _Block | None, after: _Block | None) -> None:
         self.start = start
@@ -69,10 +69,7 @@ class CachingAllocator:
         small = size <= _SMALL
         free = self._free[small]
         at = bisect_left(free, (size, 0, 0))
-        if at < len(free):
-            block = self._blocks.pop(free.pop(at)[2])
-        else:
-            block = self._segment(size, small)
+        block = self._blocks.pop(free.pop(at)[2]) if at < len(free) else self._segment(size, small)
         rest = block.size - size
         if rest >= _ROUND if small else rest > _SMALL:
             tail = _Block(block.start + size, rest, small, block, block.after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -26,9 +27,7 @@ def make_bill(trace: MemoryTrace, mode: Literal["train", "inference"]) -> Memory
     alive = _alive_by_kind(trace, steps)
     total = alive.sum(0)
     peak = steps.steady + int(total[steps.steady :].argmax()) if mode == "train" else int(total.argmax())
-    shares = tuple(
-        MemoryShare(kind, int(row.max()), int(row[peak])) for kind, row in zip(KINDS, alive, strict=True)
-    )
+    shares = tuple(MemoryShare(kind, int(row.max()), int(row[peak])) for kind, row in zip(KINDS, alive, strict=True))
     place = int(steps.places[peak])
     return MemoryBill(
         mode=mode,
@@ -99,7 +98,7 @@ def _course(steps: Program, alive: np.ndarray) -> MemoryCourse:
     if count > _MOST_COLUMNS:
         edges = np.linspace(0, count, _MOST_COLUMNS + 1).astype(int)
         total = alive.sum(0)
-        picked = np.array([low + int(total[low:high].argmax()) for low, high in zip(edges, edges[1:], strict=False)])
+        picked = np.array([low + int(total[low:high].argmax()) for low, high in itertools.pairwise(edges)])
         alive, phases = alive[:, picked], phases[picked]
     total = alive.sum(0)
     if steps.names[-1] == "step" and not (phases == len(steps.names) - 1).any():

@@ -198,6 +198,11 @@ def _to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _to_widest(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     found: list[torch.dtype] = []
-    _mapped(lambda each: (found.append(each.dtype), each)[1], args, kwargs)
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor.dtype)
+        return tensor
+
+    _mapped(note, args, kwargs)
     full = torch.float32 in found
     return _mapped(lambda each: _to(each, torch.float32) if full else each, args, kwargs)

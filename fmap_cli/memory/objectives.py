@@ -111,5 +111,3 @@ def _boxes(module: nn.Module, size: tuple[int, int], count: int, device: torch.d
         targets.append(target)
     tensors = tuple(each for target in targets for each in target.values())
     return Targets(tensors, (targets,), lambda answer: torch.stack([each.sum() for each in answer.values()]).sum())
-
-

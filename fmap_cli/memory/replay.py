@@ -64,7 +64,7 @@ def program(trace: MemoryTrace) -> Program:
             add(name, *parts[name])
     clones = np.arange(count, dtype=np.int32)
     if "backward" in parts:
-        one = np.concatenate([each for each in events])
+        one = np.concatenate(events)
         alive = np.zeros(count, bool)
         alive[one[one > 0] - 1] = True
         alive[-one[one < 0] - 1] = False

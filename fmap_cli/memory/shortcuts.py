@@ -102,6 +102,43 @@ def _binary_in_place(first: Any, second: Any, **kwargs: Any) -> Any:
     return first if _plain(first, second) else None
 
 
+def _unary(values: Tensor, **kwargs: Any) -> Any:
+    return torch.empty_like(values) if _plain(values) and values.is_floating_point() else None
+
+
+def _unary_backward(gradient: Tensor, values: Tensor, **kwargs: Any) -> Any:
+    return torch.empty_like(values) if _plain(gradient, values) else None
+
+
+def _addmm(bias: Tensor, left: Tensor, right: Tensor, **kwargs: Any) -> Any:
+    if not (left.is_meta and left.dtype == right.dtype == bias.dtype and left.shape[1] == right.shape[0]):
+        return None
+    return left.new_empty((left.shape[0], right.shape[1]))
+
+
+def _layer_norm_backward(
+    gradient: Tensor,
+    images: Tensor,
+    shape: Any,
+    mean: Tensor,
+    deviation: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    wanted: list[bool],
+) -> Any:
+    if not _plain(gradient, images) or images.dtype != torch.float32:
+        return None
+    return (
+        torch.empty_like(images) if wanted[0] else None,
+        torch.empty_like(weight) if wanted[1] and weight is not None else None,
+        torch.empty_like(bias) if wanted[2] and bias is not None else None,
+    )
+
+
+def _resize(images: Tensor, size: Any, *args: Any) -> Any:
+    return images.new_empty((*images.shape[:2], *size)) if _plain(images) and min(size) > 0 else None
+
+
 def _threshold_backward(gradient: Tensor, answer: Tensor, threshold: Any) -> Any:
     return torch.empty_like(answer) if _plain(gradient, answer) else None
 
@@ -125,6 +162,14 @@ _SHORTCUTS: dict[Any, Any] = {
     _aten.native_batch_norm_backward.default: _batch_norm_backward,
     _aten.native_layer_norm.default: _layer_norm,
     _aten.grid_sampler_2d.default: _grid_sampler,
+    _aten.native_layer_norm_backward.default: _layer_norm_backward,
+    _aten.addmm.default: _addmm,
+    _aten.gelu.default: _unary,
+    _aten.gelu_backward.default: _unary_backward,
+    _aten.relu.default: _unary,
+    _aten.upsample_bicubic2d.default: _resize,
+    _aten.upsample_bilinear2d.default: _resize,
+    _aten.sub.Tensor: _binary,
     _aten.add.Tensor: _binary,
     _aten.mul.Tensor: _binary,
     _aten.add_.Tensor: _binary_in_place,

@@ -1,9 +1,9 @@
 """One training step or one inference on the meta device, as the list of what comes to life and goes, in order.
 
 A dispatch mode sees every operation's outputs beneath autograd and follows the life of their storages by weak
-references: a view adds nothing, an in-place operation adds nothing, a tensor ends when torch lets go of it. What autograd
-keeps for the backward pass is reported by its own hooks. Which layer is at work is known in the forward pass from
-`capture`, in the backward pass from the sequence numbers of autograd's nodes.
+references: a view adds nothing, an in-place operation adds nothing, a tensor ends when torch lets go of it. What
+autograd keeps for the backward pass `capture` is told. Which layer is at work is known in the forward pass from there,
+too, in the backward pass from the sequence numbers of autograd's nodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..capture import Sink, capture
+from ..capture import Sink, capture, saved_tensors
 from ..records import LayerRef, MemoryTrace, TracedLayer
 from . import shortcuts
 from .emulation import Target, as_on, autocasting
@@ -59,8 +59,9 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], run: Run, *, extra: Sequen
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(512, 10))
     >>> found = trace(net.to("meta"), (torch.empty(2, 3, 8, 8, device="meta"),), Run())
-    >>> int(found.sizes[found.saved].sum())  # the input, the convolution's output, weights, and the linear's output
-    10572
+    >>> image, maps, weights = 2 * 3 * 64, 2 * 8 * 64, 8 * 27 + 512 * 10
+    >>> int(found.sizes[found.saved].sum()) == 4 * (image + maps + weights + 2 * 10)  # and the answer, which is squared
+    True
     """
     follower = _Follower(WorstCase() if run.worst_case else None, both=run.target == "cpu")
     follower.adopt((parameter for parameter in module.parameters()), "parameters")
@@ -94,7 +95,7 @@ def _train(module: nn.Module, inputs: tuple[Any, ...], run: Run, follower: _Foll
     optimizer = make_optimizer(module, run)
     follower.phase("forward")
     with follower:
-        with follower.saving(), autocasting(run.autocast):
+        with saved_tensors(follower.keep), autocasting(run.autocast):
             output = capture(module, inputs, follower.watch, **_watched(run), as_it_stands=True)
             follower.settle()
             follower.begin("loss")
@@ -161,7 +162,7 @@ def with_checkpoints(module: nn.Module, paths: Sequence[str]) -> Iterator[None]:
     found = [module.get_submodule(path) for path in paths]
     try:
         for each in found:
-            each.forward = partial(again, each.forward)  # type: ignore[method-assign]
+            each.forward = partial(again, each.forward)
         yield
     finally:
         for each in found:
@@ -282,17 +283,11 @@ class _Follower(TorchDispatchMode):
 
     # -- what is kept for the backward pass ------------------------------------------------------------------------
 
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        def pack(tensor: Tensor) -> Tensor:
-            if tensor.device.type in self.devices:
-                number = self._number(tensor)
-                if number >= 0:
-                    self.books.saved.add(number)
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            yield
+    def keep(self, tensor: Tensor) -> None:
+        if tensor.device.type in self.devices:
+            number = self._number(tensor)
+            if number >= 0:
+                self.books.saved.add(number)
 
     # -- who is at work --------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Shapes that depend on data, at their upper bound.
 
-Detectors pick boxes: by score, by overlap, by what a mask of truth values leaves. Without values all are left, as far as
-the network's own caps allow (so many of the best before suppression, so many after). Masks are followed a little: one
-that was made of zeros and got a value at k places leaves at most k, and two of them joined leave at most the sum.
+Detectors pick boxes: by score, by overlap, by what a mask of truth values leaves. Without values all are left, as far
+as the network's own caps allow (so many of the best before suppression, so many after). Masks are followed a little:
+one that was made of zeros and got a value at k places leaves at most k, and two of them joined at most the sum.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import ceil, log10
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ def _stacked(course: MemoryCourse, most: float) -> np.ndarray:
     edges = np.linspace(0, count, width + 1)
     total = course.alive.sum(0)
     picked = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         first = min(int(low), count - 1)
         last = max(min(ceil(high), count), first + 1)
         picked.append(first + int(total[first:last].argmax()))
@@ -152,7 +153,9 @@ def _draw_peak(scene: Scene, bill: MemoryBill, unit: str, most: float, top: int)
     x = _LEFT + _PLOT[1] * (course.peak + 0.5) / max(course.alive.shape[1], 1)
     y = top + _PLOT[0] - round(_PLOT[0] * bill.tensors / units.BYTE_UNITS[unit] / most)
     phase = _PHASES.get(bill.peak_phase, bill.peak_phase)
-    words = f"peak: {units.in_unit(bill.tensors, unit)} {unit} of tensors, at {units.one_line(bill.peak_layer)}, {phase}"
+    words = (
+        f"peak: {units.in_unit(bill.tensors, unit)} {unit} of tensors, at {units.one_line(bill.peak_layer)}, {phase}"
+    )
     words = shorten(words, _PLOT[1] - 20, _SMALL_SIZE, bold=True)
     width = text_width(words, _SMALL_SIZE, bold=True)
     left = min(max(x - width / 2, _LEFT + 4), _LEFT + _PLOT[1] - width - 4)

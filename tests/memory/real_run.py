@@ -1,4 +1,4 @@
-"""What a real training step on the CPU keeps and holds, measured without any of fmap's code: the oracle of the tests."""
+"""What a real training step on the CPU keeps and holds, measured without any of fmap's code: the tests' oracle."""
 
 from __future__ import annotations
 

@@ -107,9 +107,7 @@ def test_the_sum_on_paper() -> None:
 
 
 def test_the_bill_adds_up() -> None:
-    bill = make_bill(
-        trace(network("resnet18").to("meta"), (torch.empty(2, 3, 64, 64, device="meta"),), Run()), "train"
-    )
+    bill = make_bill(trace(network("resnet18").to("meta"), (torch.empty(2, 3, 64, 64, device="meta"),), Run()), "train")
     assert sum(each.at_peak for each in bill.shares) == bill.tensors
     assert bill.tensors + bill.rounding == bill.allocated <= bill.reserved
     most = {each.kind: each.most for each in bill.shares}
