@@ -15,7 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class Measured:
     saved: int
     peak: int
-    rest: int
+    storages: dict[int, int]
+
+    def saved_of(self, storages: set[int]) -> int:
+        """How many of the saved bytes lie in these storages."""
+        return sum(size for key, size in self.storages.items() if key in storages)
 
 
 class Lifetimes(TorchDispatchMode):
@@ -81,9 +85,8 @@ def training_step(
                 optimizer.step()
             del output, loss
             network.zero_grad(set_to_none=True)
-        rest = lifetimes.now
         peak = lifetimes.peak
-    return Measured(sum(saved.values()), peak, rest)
+    return Measured(sum(saved.values()), peak, saved)
 
 
 def autocast(dtype: torch.dtype | None) -> torch.autocast:
