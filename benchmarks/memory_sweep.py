@@ -2,7 +2,7 @@
 
     python benchmarks/memory_sweep.py [PATTERN]
 
-Prints for each model the seconds that both take together beyond the imports, each in a process of its own, then what
+Prints for each model, at batch 2, the seconds that both take together beyond the imports, each in a process of its own, then what
 was refused and why. Targets: median at most 1.5 s, slowest at most 8 s.
 """
 
@@ -31,7 +31,7 @@ def main() -> int:
     seconds: dict[str, float] = {}
     refused: list[tuple[str, str]] = []
     for name in fnmatch.filter(names(), pattern):
-        request = MemoryRequest(ModelRequest(name), batch=8)
+        request = MemoryRequest(ModelRequest(name), batch=2)
         start = time.perf_counter()
         try:
             found = run_apart("fmap_cli.forecast", "forecast", request, say=lambda sentence: None)

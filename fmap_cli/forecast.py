@@ -488,8 +488,7 @@ def _what_ifs(
 
 
 def _listed(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:4])
-    return f"{shown} and {len(paths) - 4} more" if len(paths) > 4 else shown
+    return ", ".join(paths) if len(paths) < 3 else f"{paths[0]}, {paths[1]} and {len(paths) - 2} more"
 
 
 def _backbone(module: nn.Module) -> tuple[tuple[str, ...], str] | None:

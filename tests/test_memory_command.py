@@ -249,3 +249,12 @@ def test_every_model_of_torchvision_has_an_answer(fmap: Run, name: str) -> None:
     train, inference = json.loads(ran.out)["runs"]
     weights = {each["kind"]: each["most_bytes"] for each in train["kinds"]}["parameters"]
     assert train["allocated_bytes"] > inference["allocated_bytes"] > weights
+
+
+def test_the_example_in_the_docs(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "memory.md").read_text(encoding="utf-8")
+    line = page.split("<!-- memory-example -->\n```sh\n")[1].split("\n```")[0]
+    shown = page.split("<!-- memory-output -->\n```\n")[1].split("```")[0]
+    monkeypatch.setenv("COLUMNS", "80")
+    out = fmap(*line.split()[1:]).out
+    assert [each.rstrip() for each in out.splitlines()] == shown.splitlines()

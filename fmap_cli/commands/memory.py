@@ -136,7 +136,7 @@ def command(
     \b
       fmap memory
       fmap memory resnet50 --batch 32 --optimizer adamw --budget 24GB
-      fmap memory vit_b_16 --dtype amp --what-if
+      fmap memory mobilenet_v2 --dtype amp --what-if
       fmap memory --shape 32,128,56,56 --dtype float32
     """
     if as_json and as_csv:

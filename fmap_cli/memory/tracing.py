@@ -293,6 +293,7 @@ class _Follower(TorchDispatchMode):
 
     def phase(self, phase: str) -> None:
         self.sections.append(_Section(phase, len(self.books.events)))
+        self.pending = len(self.books.events)  # nothing of an earlier phase is a layer's of this one
 
     def begin(self, name: str) -> None:
         """From here on something that is no layer is at work."""

@@ -159,7 +159,7 @@ def _draw_peak(scene: Scene, bill: MemoryBill, unit: str, most: float, top: int)
     words = shorten(words, _PLOT[1] - 20, _SMALL_SIZE, bold=True)
     width = text_width(words, _SMALL_SIZE, bold=True)
     left = min(max(x - width / 2, _LEFT + 4), _LEFT + _PLOT[1] - width - 4)
-    scene.add(Box(round(x), top - 24, 1, y - top + 24, _PEAK))
+    scene.add(Box(round(x), top - 2, 1, y - top + 2, _PEAK))
     scene.add(Box(round(x) - 3, y - 3, 7, 7, _PEAK, WHITE))
     scene.add(Text(left, top - 42, words, _SMALL_SIZE, _PEAK, bold=True))
 

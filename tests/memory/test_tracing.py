@@ -114,6 +114,7 @@ def test_the_bill_adds_up() -> None:
     weights = FLOAT * sum(each.numel() for each in network("resnet18").parameters())
     assert most["parameters"] == most["gradients"] == weights
     assert int(bill.course.alive.sum(0).max()) == bill.tensors
+    assert {each.layer.kind: each.kept_bytes + each.peak_bytes for each in bill.layers}["input"] == 0  # not a layer's
 
 
 def test_every_layer_of_the_backward_pass_is_named_after_the_forward_s() -> None:
