@@ -3,9 +3,10 @@
     pip install torchinfo
     python benchmarks/memory_accuracy.py [--batch 2] [--size 224] [MODEL ...]
 
-The truth is a real step: the bytes that autograd's own hooks report, each storage once (without weights and input, which
-neither counts as activations), and the most bytes of tensors alive over two steps of SGD with momentum. torchinfo's
-"forward/backward pass size" stands for the former, its estimated total size for the latter, as its users read them.
+The truth is a real step: the bytes that autograd's own hooks report, each storage once (without weights and input,
+which neither counts as activations), and the most bytes of tensors alive over two steps of SGD with momentum.
+torchinfo's "forward/backward pass size" stands for the former, its estimated total size for the latter, as its users
+read them.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/memory_sweep.py [PATTERN]
 
-Prints for each model, at batch 2, the seconds that both take together beyond the imports, each in a process of its own, then what
-was refused and why. Targets: median at most 1.5 s, slowest at most 8 s.
+Prints for each model, at batch 2, the seconds that both take together beyond the imports, each in a process of its own,
+then what was refused and why. Targets: median at most 1.5 s, slowest at most 8 s.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ class _Shape(click.ParamType):
 
 @click.command("memory")
 @click.argument("name", required=False, metavar="[MODEL]")
-@click.option("--batch", "-b", type=click.IntRange(min=1), default=32, show_default=True, metavar="N")
+@click.option(
+    "--batch", "-b", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Images in a batch."
+)
 @click.option("--size", type=SizeType(), metavar="S|H,W", help="Input size: of a square, or height and width.")
 @click.option(
     "--dtype",
@@ -73,6 +75,7 @@ class _Shape(click.ParamType):
     type=click.Choice(["sgd", "sgd-momentum", "adam", "adamw", "none"]),
     default="sgd-momentum",
     show_default=True,
+    help="What the training step updates with; its state and temporaries count.",
 )
 @click.option("--train/--inference", "train", default=None, help="One of the two.  [default: both]")
 @click.option("--per-layer", is_flag=True, help="List every layer in execution order.")
@@ -136,7 +139,7 @@ def command(
     \b
       fmap memory
       fmap memory resnet50 --batch 32 --optimizer adamw --budget 24GB
-      fmap memory mobilenet_v2 --dtype amp --what-if
+      fmap memory mobilenet_v2 --dtype amp --top 5 --units MiB
       fmap memory --shape 32,128,56,56 --dtype float32
     """
     if as_json and as_csv:
