@@ -74,6 +74,8 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
     checkpointed: tuple[str, ...] = ()
     if request.checkpoint is not None and "train" in request.modes:
         checkpointed = _checkpoints(subject, request)
+        if not checkpointed:
+            notes.append("no set of blocks lowers the peak: nothing is checkpointed")
     traces = {mode: trace_of(subject, request, mode, checkpointed=checkpointed, named=True) for mode in request.modes}
     bills = tuple(make_bill(each, mode) for mode, each in traces.items())
     if any(bill.upper_bound for bill in bills):
@@ -338,7 +340,9 @@ def _largest(
         )
     for bound in ("reserved", "allocated"):
         of = partial(_bytes_of, peaks, bound)
-        batch = largest(of, budget)
+        # About as much more as it is times the batch; where each trial is a trace, a good guess saves minutes.
+        guess = 1 if any_batch is not None else request.batch * budget // max(of(request.batch), 1)
+        batch = largest(of, budget, guess)
         yield LargestBatch(
             mode=mode,
             bound=bound,

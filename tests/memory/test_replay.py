@@ -44,8 +44,8 @@ def test_the_largest_fits_and_one_more_does_not(budget: int) -> None:
     def taken(batch: int) -> int:
         return 101 + 7 * batch
 
-    found = largest(taken, budget)
-    assert found == max((budget - 101) // 7, 0)
+    for guess in (1, 14, 698, 699, 100_000):
+        assert largest(taken, budget, guess) == max((budget - 101) // 7, 0)
 
 
 @pytest.mark.slow
