@@ -120,6 +120,11 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     """The network that is asked for, on the meta device and in its number format. Raises ModelError."""
     own = replace(request.model, size=request.size, device="cpu", dtype="float32")
     model = open_architecture(own, lambda note: None if _FOR_ONE_OBJECT in note else say(note)).model
+    if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
+        raise ModelError(
+            f"{model.name} has lazy layers, whose shapes are not known before they have run.",
+            hint="Let the factory run the network once, on zeros of the input's shape, before it returns it.",
+        )
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
     module = meta_twin(model.module).to(dtype)
     heads = getattr(module, "roi_heads", None)

@@ -43,6 +43,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
         "    def forward(self, x):\n"
         "        os.abort()\n"
         "reads, aborts = Reads, Aborts\n"
+        "def lazy():\n"
+        "    return nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU())\n"
     )
     return str(file)
 
@@ -229,6 +231,10 @@ def test_usage(fmap: Run, arguments: tuple[object, ...], words: tuple[str, ...])
 
 def test_shapes_that_depend_on_data_are_refused_with_what_to_ask(fmap: Run, own: str) -> None:
     fmap("memory", f"{own}:reads", "--size", 16).refused("reads values on its way", "backbone")
+
+
+def test_lazy_layers_are_refused_with_what_to_do(fmap: Run, own: str) -> None:
+    fmap("memory", f"{own}:lazy", "--size", 16).refused("lazy layers", "run the network once")
 
 
 def test_an_abort_in_the_network_is_a_line(fmap: Run, own: str) -> None:
