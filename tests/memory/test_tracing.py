@@ -205,13 +205,14 @@ def test_memtracker_says_the_same(name: str) -> None:
     from torch.distributed._tools.mem_tracker import MemTracker
 
     net = at_64_pixels(name)  # some cannot be built among fake tensors: they read values
-    with FakeTensorMode() as fake:
-        for module in net.modules():
-            for table in (module._parameters, module._buffers):
-                for key, value in table.items():
-                    if value is not None:
-                        made = fake.from_tensor(value.detach())
-                        table[key] = nn.Parameter(made) if isinstance(value, nn.Parameter) else made
+    fake = FakeTensorMode()
+    for module in net.modules():
+        for table in (module._parameters, module._buffers):
+            for key, value in table.items():
+                if value is not None:
+                    made = fake.from_tensor(value.detach())
+                    table[key] = nn.Parameter(made) if isinstance(value, nn.Parameter) else made
+    with fake:
         image = torch.zeros(2, 3, 64, 64)
         optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
         tracker = MemTracker()
