@@ -52,7 +52,7 @@ def capture(
     operations: bool = True,
     paths: Collection[str] | None = None,
     calls: CallWatcher | None = None,
-    gradients: bool = False,
+    as_it_stands: bool = False,
 ) -> Any:
     """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
 
@@ -60,11 +60,12 @@ def capture(
     the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
     output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`, or
     `NAME.output.KEY` where another layer has that name; so is the answer of the whole network, as `KEY` or
-    `output.0`. With `gradients` torch notes down how outputs come about, so that a sink's copy can be differentiated.
-    `calls` is told the path of each module as its call begins (True) and ends (False), the latter before
+    `output.0`. `calls` is told the path of each module as its call begins (True) and ends (False), the latter before
     its outputs are shown.
 
     The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
+    `as_it_stands` is for whoever wants the pass of a training step: each module runs in the mode that it is in, and
+    with gradients where they are enabled.
 
     Returns what the module returns. Whatever the module raises passes through.
 
@@ -76,7 +77,7 @@ def capture(
     >>> shapes
     {'input': [1, 3, 6, 6], '0': [1, 8, 4, 4], '1': [1, 8, 4, 4], '2': [1, 8, 4, 4]}
     """
-    with watching(module, operations=operations, paths=paths, gradients=gradients) as run:
+    with watching(module, operations=operations, paths=paths, as_it_stands=as_it_stands) as run:
         return run(inputs, watcher, calls)
 
 
@@ -86,7 +87,7 @@ def watching(
     *,
     operations: bool = True,
     paths: Collection[str] | None = None,
-    gradients: bool = False,
+    as_it_stands: bool = False,
 ) -> Iterator[Callable[..., Any]]:
     """The same for any number of passes: yields `run(inputs, watcher, calls=None)`, each call of which is a `capture`.
 
@@ -96,10 +97,10 @@ def watching(
 
     def run(inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None = None) -> Any:
         # What a network prints is a remark; standard output is for results.
-        with torch.set_grad_enabled(gradients), redirect_stdout(sys.stderr):
+        with nullcontext() if as_it_stands else torch.no_grad(), redirect_stdout(sys.stderr):
             return module(*inputs) if hooked is None else hooked.run(inputs, watcher, calls)
 
-    with _eval_mode(module):
+    with nullcontext() if as_it_stands else _eval_mode(module):
         try:
             if hooked is not None:
                 hooked.hook()
@@ -107,6 +108,25 @@ def watching(
         finally:
             if hooked is not None:
                 hooked.unhook()
+
+
+@contextmanager
+def saved_tensors(watch: Callable[[Tensor], None]) -> Iterator[None]:
+    """Tells `watch` of every tensor that autograd keeps for the backward pass inside, each time it does.
+
+    >>> shapes = []
+    >>> with saved_tensors(lambda tensor: shapes.append(list(tensor.shape))):
+    ...     output = torch.ones(2, 3, requires_grad=True).exp()
+    >>> shapes
+    [[2, 3]]
+    """
+
+    def pack(tensor: Tensor) -> Tensor:
+        watch(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield
 
 
 @contextmanager

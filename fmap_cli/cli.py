@@ -21,6 +21,7 @@ _COMMANDS = {
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Sum up each image in one vector, and find like images.",
     "compare": "Say at which layer two images, two variants or two runs part.",
+    "memory": "Say what a step will take of memory, before it runs, and the largest batch.",
     "models": "List the models there are.",
 }
 

@@ -159,6 +159,10 @@ def _weights(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+model_option, weights_option = _model, _weights
+"""The two alone, for commands that run nothing on a device."""
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--model, --weights and how the network is fed and run, given to the command as one `request`."""
 

@@ -616,8 +616,9 @@ def run(
 ) -> Any:
     """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError.
 
-    `inputs` are what `network_inputs` makes of the images, where they are needed before; `gradients` is as in
-    `capture.capture`. `through` is what `capture.watching` yields, where its hooks serve more passes than this.
+    `inputs` are what `network_inputs` makes of the images, where they are needed before; with `gradients` torch notes
+    down how outputs come about, so that a sink can differentiate. `through` is what `capture.watching` yields, where
+    its hooks serve more passes than this.
     """
     module = session.model.module
     batch = [images] if isinstance(images, ImageInput) else images
@@ -642,7 +643,8 @@ def run(
     with _model_errors(session, inputs, len(batch), own_fault):
         if through is not None:
             return through(inputs, guarded)
-        return capture(module, inputs, guarded, operations=operations, paths=paths, gradients=gradients)
+        with torch.set_grad_enabled(gradients):
+            return capture(module, inputs, guarded, operations=operations, paths=paths, as_it_stands=gradients)
 
 
 @contextmanager

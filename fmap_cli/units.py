@@ -81,6 +81,24 @@ def scaled(value: int | None) -> str:
     return str(value)
 
 
+BYTE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+BYTE_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def in_unit(value: int, unit: str) -> str:
+    """Bytes in a unit, without its name: `MB` is 10⁶ bytes, `MiB` 2²⁰. Of gigabytes there are three digits more.
+
+    >>> in_unit(51_380_224, "MB"), in_unit(51_380_224, "MiB"), in_unit(1_234_567_890, "MB"), in_unit(9_000, "MB")
+    ('51.4', '49.0', '1,234.6', '0.009')
+    >>> in_unit(1_234_567_890, "GB")
+    '1.235'
+    """
+    digits = 3 if unit.startswith("G") else 1
+    if value and abs(value) < 0.5 * 10**-digits * BYTE_UNITS[unit]:
+        return f"{value / BYTE_UNITS[unit]:.1g}"
+    return f"{value / BYTE_UNITS[unit]:,.{digits}f}"
+
+
 def one_line(text: str) -> str:
     r"""Text for people in one line: line breaks, escape sequences and bytes that are no text become visible.
 

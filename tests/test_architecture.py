@@ -19,6 +19,7 @@ ALLOWED: dict[str, str] = {
     "errors": "",
     "records": "",
     "units": "",
+    "apart": "errors",
     "frameworks": "",
     "grid": "",
     "blank": "",
@@ -38,6 +39,7 @@ ALLOWED: dict[str, str] = {
     "costs": "capture records",
     "inventory": "records",
     "embed": "answers errors records",
+    "memory": "capture records",
     "receptive": "axes records",
     "sources": "errors",
     "images": "errors frameworks records",
@@ -52,28 +54,30 @@ ALLOWED: dict[str, str] = {
     "pairs": "axes capture compare errors layers records session",
     "gather": "capture errors images kinds layers moments records reduce session",
     "shards": "errors records runs",
+    "forecast": "axes errors frameworks kinds memory models records session",
     "interrupts": "",
     "fields": "axes capture errors receptive records session",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
     "commands": (
-        "errors export fields gather health interrupts layers many models options pairs records render runs session"
-        " shards units"
+        "apart errors export fields gather health interrupts layers many models options pairs records render runs"
+        " session shards units"
     ),
     "cli": "commands errors options",
     "__main__": "cli",
     "__init__": "",
 }
-FOLDERS = ("commands", "models", "receptive", "render")
+FOLDERS = ("commands", "memory", "models", "receptive", "render")
 
 # Rooms that compute what there is to see. None builds on another, so each can be read and tested by itself ...
-ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "receptive", "stats"}
+ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "memory", "receptive", "stats"}
 # ... but for these names.
 SHARED_BY_ANALYSES = {("embed", "answers"): {"plain"}, ("receptive", "axes"): {"channel_maps"}}
 
 # Importing these brings in no torch: `--help` is quick, and tables and files need none.
 LIGHT = {
+    "apart",
     "health",
     "interrupts",
     "runs",

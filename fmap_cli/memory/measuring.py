@@ -1,0 +1,74 @@
+"""The same step on real tensors, and what a device says it took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .objectives import Targets
+from .tracing import Run, make_optimizer, with_checkpoints
+
+
+def real_peak(
+    module: nn.Module, inputs: tuple[Any, ...], run: Run, targets: Targets | None, device: torch.device
+) -> tuple[int, int | None]:
+    """The most bytes allocated in two steps (or two inferences) for real, and the most reserved where that is known.
+
+    Weights become small constants: what they are takes nothing. On CUDA its allocator says it; on the CPU it is what
+    the profiler sees allocated in the second step, over what lies there when it begins.
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(0.01)
+    module.train(run.train)
+    optimizer = make_optimizer(module, run) if run.train else None
+    fed = inputs if targets is None else (*inputs, *targets.arguments)
+
+    def step() -> None:
+        with torch.autocast(device.type, run.autocast, enabled=run.autocast is not None):
+            if targets is None:
+                with torch.no_grad():
+                    module(*fed)
+                return
+            answer = module(*fed)
+            loss = targets.loss(answer)
+        loss.backward()
+        if optimizer is not None:
+            optimizer.step()
+
+    with with_checkpoints(module, run.checkpointed):
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            for _ in range(2):
+                step()
+                module.zero_grad(set_to_none=True)
+            torch.cuda.synchronize(device)
+            return torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        step()
+        module.zero_grad(set_to_none=True)
+        tensors = [*module.parameters(), *module.buffers(), *_flat(inputs), *(targets.tensors if targets else ())]
+        if optimizer is not None:
+            tensors += [each for state in optimizer.state.values() for each in state.values() if torch.is_tensor(each)]
+        there = {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in tensors}
+        return sum(there.values()) + _most_allocated(step), None
+
+
+def _flat(inputs: Any) -> list[torch.Tensor]:
+    return [inputs] if isinstance(inputs, torch.Tensor) else [each for value in inputs for each in _flat(value)]
+
+
+def _most_allocated(step: Any) -> int:
+    """The highest sum of the profiler's allocations and releases while a function runs."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = [each for each in profiler.profiler.kineto_results.events() if each.name() == "[memory]"]
+    events.sort(key=lambda each: each.start_ns())
+    now = most = 0
+    for each in events:
+        now += each.nbytes()
+        most = max(most, now)
+    return most

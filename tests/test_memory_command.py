@@ -1,0 +1,266 @@
+"""`fmap memory`: the bill, layers, budgets, what-ifs, the figure, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torchvision
+from PIL import Image
+
+Run = Callable[..., Any]
+FLOAT = 4
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("own") / "own.py"
+    file.write_text(
+        "import os, torch\n"
+        "from torch import nn\n"
+        "def small():\n"
+        "    return nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True),\n"
+        "        nn.Conv2d(8, 8, 3, padding=1), nn.Sigmoid()),\n"
+        "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))\n"
+        "class Reads(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Conv2d(3, 8, 3)\n"
+        "    def forward(self, x):\n"
+        "        y = self.body(x)\n"
+        "        return y[y > 0] if y.max() > 0 else y\n"
+        "class Aborts(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Conv2d(3, 8, 3)\n"
+        "    def forward(self, x):\n"
+        "        os.abort()\n"
+        "reads, aborts = Reads, Aborts\n"
+        "def lazy():\n"
+        "    return nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU())\n"
+    )
+    return str(file)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """What the children import, once: they are forked from this process."""
+    from fmap_cli.forecast import forecast
+    from fmap_cli.records import MemoryRequest, ModelRequest
+
+    request = MemoryRequest(ModelRequest("squeezenet1_1"), batch=2, size=(64, 64), optimizer="adamw")
+    forecast(request, lambda sentence: None)
+
+
+def test_the_bill_of_a_network_whose_sum_fits_on_paper(fmap: Run, own: str) -> None:
+    document = fmap("memory", f"{own}:small", "--size", 16, "--batch", 4, "--optimizer", "adamw", "--json").json
+    train, inference = document["runs"]
+    weights = FLOAT * (3 * 8 * 9 + 8 + 8 * 8 * 9 + 8 + 8 * 5 + 5)
+    image, maps = FLOAT * 4 * 3 * 256, FLOAT * 4 * 8 * 256
+    kinds = {each["kind"]: each["most_bytes"] for each in train["kinds"]}
+    assert kinds["parameters"] == kinds["gradients"] == weights
+    assert kinds["optimizer"] == 2 * weights
+    assert kinds["input"] == image + 8 * 4  # labels
+    # Two maps are kept, the ReLU's where the convolution's was, and the Sigmoid's; what the linear layer reads and
+    # the logarithms of the answer; and the loss's own weight, one number.
+    assert train["kept_bytes"] == 3 * maps - maps + FLOAT * (4 * 8 + 4 * 5 + 1)
+    assert document["loss"] == "cross entropy"
+    for run in document["runs"]:
+        assert sum(each["at_peak_bytes"] for each in run["kinds"]) == run["tensor_bytes"]
+        assert run["tensor_bytes"] + run["rounding_bytes"] == run["allocated_bytes"] <= run["reserved_bytes"]
+        assert run["cudnn_workspace_bytes"] is None
+    assert sum(each["kept_bytes"] for each in train["layers"]) == train["kept_bytes"]
+    assert inference["kept_bytes"] == 0
+    assert inference["tensor_bytes"] < train["tensor_bytes"]
+
+
+def test_a_layer_is_a_product(fmap: Run, own: str) -> None:
+    ran = fmap("memory", f"{own}:small", "--size", 16, "--batch", 4, "--per-layer")
+    assert "4·8·16·16" in ran.out
+    assert "× 4" in ran.out
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(memory_csv(fmap, own))) if row["mode"] == "train"}
+    assert int(rows["0.0"]["output_bytes"]) == 4 * 8 * 16 * 16 * FLOAT
+    assert rows["0.0"]["shape"] == "4 8 16 16"
+
+
+def memory_csv(fmap: Run, own: str) -> str:
+    return str(fmap("memory", f"{own}:small", "--size", 16, "--batch", 4, "--csv").out)
+
+
+def test_modes_top_and_kind(fmap: Run, own: str) -> None:
+    ran = fmap("memory", f"{own}:small", "--size", 16, "--inference", "--kind", "conv", "--top", 1)
+    assert "training" not in ran.out
+    assert "The 1 of 2 layers that put out most" in ran.out
+    assert fmap("memory", f"{own}:small", "--size", 16, "--train", "--json").json["runs"][0]["mode"] == "train"
+
+
+@pytest.mark.parametrize("unit", ["MB", "MiB"])
+def test_one_unit_alone(fmap: Run, own: str, unit: str) -> None:
+    out = fmap("memory", f"{own}:small", "--size", 16, "--units", unit, "--budget", "1GB").out
+    other = {"MB": "MiB", "MiB": "MB"}[unit]
+    assert unit in out
+    assert not [word for word in out.replace("(", " ").replace(")", " ").split() if word == other]
+
+
+def test_one_tensor_spelled_out(fmap: Run) -> None:
+    out = fmap("memory", "--shape", "32,128,56,56", "--dtype", "float32").out
+    assert out.splitlines() == [
+        "32 · 128 · 56 · 56 = 12,845,056 values",
+        "12,845,056 × 4 bytes (float32) = 51,380,224 bytes ≈ 51.4 MB",
+    ]
+    document = fmap("memory", "--shape", "32,128,56,56", "--dtype", "bfloat16", "--json").json
+    assert document["bytes"] == 25_690_112
+
+
+def test_one_tensor_needs_no_torch(installed: Run) -> None:
+    code = (
+        "import sys; from fmap_cli.cli import run; run(['memory', '--shape', '2,3']); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_and_frozen_parameters_take_less(fmap: Run, own: str) -> None:
+    arguments = ("memory", f"{own}:small", "--size", 64, "--batch", 8, "--train", "--json")
+    plain = fmap(*arguments).json
+    again = fmap(*arguments, "--checkpoint", "0").json
+    assert again["checkpointed"] == ["0"]
+    assert again["runs"][0]["kept_bytes"] < plain["runs"][0]["kept_bytes"]
+    frozen = fmap(*arguments, "--freeze", "0").json
+    assert frozen["frozen_parameters"] == 3 * 8 * 9 + 8 + 8 * 8 * 9 + 8
+    gradients = {each["kind"]: each["most_bytes"] for each in frozen["runs"][0]["kinds"]}["gradients"]
+    assert gradients == FLOAT * (8 * 5 + 5)
+
+
+def test_what_if_has_a_row_for_each_change(fmap: Run) -> None:
+    ran = fmap("memory", "resnet18", "--size", 64, "--batch", 4, "--train", "--what-if", "--json")
+    rows = {each["name"]: each for each in ran.json["what_ifs"]}
+    assert list(rows) == [
+        "half the batch",
+        "mixed precision",
+        "gradient checkpointing",
+        "frozen backbone",
+        "another input size",
+        "channels_last",
+    ]
+    assert all(each["allocated_bytes"] for each in rows.values()), rows
+    plain = ran.json["runs"][0]["allocated_bytes"]
+    half = fmap("memory", "resnet18", "--size", 64, "--batch", 2, "--train", "--json").json["runs"][0]
+    assert rows["half the batch"]["allocated_bytes"] == half["allocated_bytes"] < plain
+    assert rows["frozen backbone"]["allocated_bytes"] < plain
+
+
+def test_the_figure(fmap: Run, own: str, workdir: Path) -> None:
+    ran = fmap("memory", f"{own}:small", "--size", 16, "-o", "course.png")
+    assert ran.code == 0
+    assert "course.png" in ran.out
+    with Image.open(workdir / "course.png") as picture:
+        assert min(picture.size) > 500
+        colours = {colour for _, colour in picture.getcolors(1 << 20)}
+    assert {(0, 114, 178), (86, 180, 233)} <= colours  # saved activations and temporaries
+
+
+def test_a_real_run_beside_the_estimate(fmap: Run) -> None:
+    ran = fmap("memory", "mobilenet_v3_small", "--size", 64, "--batch", 8, "--measure", "cpu", "--json")
+    assert [each["mode"] for each in ran.json["measured"]] == ["train", "inference"]
+    for each in ran.json["measured"]:
+        assert each["estimated_bytes"] == pytest.approx(each["measured_bytes"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("raft_small", "mean distance"), ("ssdlite320_mobilenet_v3_large", "upper bound")],
+)
+def test_other_tasks(fmap: Run, model: str, words: str) -> None:
+    ran = fmap("memory", model, "--batch", 2, "--size", 128)
+    assert ran.code == 0, ran
+    assert words in ran.out
+
+
+def test_a_checkpoint_of_other_classes(fmap: Run, workdir: Path) -> None:
+    import torch
+
+    torch.save(torchvision.models.squeezenet1_1(num_classes=7).state_dict(), workdir / "mine.pth")
+    ran = fmap("memory", "squeezenet1_1", "--weights", "mine.pth", "--size", 64, "--batch", 2, "--json")
+    assert ran.json["weights"] == "mine.pth"
+    assert {row["name"]: row["shape"] for row in ran.json["runs"][0]["layers"]}["classifier.1"] == [2, 7, 3, 3]
+
+
+# -- what is refused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("resnet18", "--size", 64, "--budget", "1MB"), ("smaller than the weights", "--budget")),
+        (("alexnet", "--size", 16), ("[32, 3, 16, 16]", "Try another --size")),
+        (("no_such_net",), ("unknown model",)),
+        (("resnet18", "--freeze", "nothing.*"), ("no parameter of that name",)),
+        (("resnet18", "--checkpoint", "nothing"), ("no module of that name",)),
+        (("resnet18", "--size", 64, "--measure", "tpu"), ("cpu or cuda",)),
+        (("resnet18", "--size", 64, "-o", "no/such/place.png"), ("no directory",)),
+        (("vit_b_16", "--size", "100,200"), ("square",)),
+    ],
+)
+def test_what_cannot_be_is_a_line(fmap: Run, arguments: tuple[object, ...], words: tuple[str, ...]) -> None:
+    fmap("memory", *arguments).refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--budget", "24XB"), ("no amount of memory", "GiB")),
+        (("--budget", "24"), ("no amount of memory",)),
+        (("--units", "parsec"), ("parsec",)),
+        (("--shape", "3,x,5"), ("not a shape",)),
+        (("--batch", "0"), ("0",)),
+        (("--json", "--csv"), ("exclude",)),
+        (("resnet18", "--model", "resnet50"), ("twice",)),
+    ],
+)
+def test_usage(fmap: Run, arguments: tuple[object, ...], words: tuple[str, ...]) -> None:
+    fmap("memory", *arguments).refused(*words, code=2)
+
+
+def test_shapes_that_depend_on_data_are_refused_with_what_to_ask(fmap: Run, own: str) -> None:
+    fmap("memory", f"{own}:reads", "--size", 16).refused("reads values on its way", "backbone")
+
+
+def test_lazy_layers_are_refused_with_what_to_do(fmap: Run, own: str) -> None:
+    fmap("memory", f"{own}:lazy", "--size", 16).refused("lazy layers", "run the network once")
+
+
+def test_an_abort_in_the_network_is_a_line(fmap: Run, own: str) -> None:
+    fmap("memory", f"{own}:aborts", "--size", 16).refused("SIGABRT")
+
+
+def test_a_batch_of_one_that_batchnorm_refuses(fmap: Run) -> None:
+    ran = fmap("memory", "resnet18", "--batch", 1, "--size", 32)
+    ran.refused("more than 1 value per channel", "--inference")
+    assert fmap("memory", "resnet18", "--batch", 1, "--size", 32, "--inference").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", torchvision.models.list_models())
+def test_every_model_of_torchvision_has_an_answer(fmap: Run, name: str) -> None:
+    ran = fmap("memory", name, "--batch", 2, "--json")
+    assert ran.code == 0, ran.err
+    train, inference = json.loads(ran.out)["runs"]
+    weights = {each["kind"]: each["most_bytes"] for each in train["kinds"]}["parameters"]
+    assert train["allocated_bytes"] > inference["allocated_bytes"] > weights
+
+
+def test_the_example_in_the_docs(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "memory.md").read_text(encoding="utf-8")
+    line = page.split("<!-- memory-example -->\n```sh\n")[1].split("\n```")[0]
+    shown = page.split("<!-- memory-output -->\n```\n")[1].split("```")[0]
+    monkeypatch.setenv("COLUMNS", "80")
+    out = fmap(*line.split()[1:]).out
+    assert [each.rstrip() for each in out.splitlines()] == shown.splitlines()
