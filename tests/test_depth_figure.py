@@ -13,7 +13,8 @@ from PIL import Image
 from small_runs import FINDINGS, NAN, normal, odd_run, record, run_of
 
 from fmap_cli.records import Finding, LayerKind, LayerRecord, Run
-from fmap_cli.render.depth import SymmetricLog, lay_out_depth, stages
+from fmap_cli.render.along import stages
+from fmap_cli.render.depth import SymmetricLog, lay_out_depth
 from fmap_cli.render.files import write_scene
 from fmap_cli.render.raster import rasterise
 from fmap_cli.render.scene import Box, Picture, Scene, Text, text_width

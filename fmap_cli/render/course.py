@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import units
+from .along import end_of
 from .memory import KINDS, MODES, OPTIMIZERS, product, shown_layers
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
 
@@ -177,7 +178,9 @@ def _draw_bars(scene: Scene, bill: MemoryBill, unit: str, y: int) -> int:
     room = _BARS - name_room - value_room
     for value, each in rows:
         name = units.one_line(each.layer.name)
-        scene.add(Text(x + name_room - 8, y - 1, _end_of(name, name_room - 8), _TINY_SIZE, INK, align="right"))
+        scene.add(
+            Text(x + name_room - 8, y - 1, end_of(name, name_room - 8, _TINY_SIZE), _TINY_SIZE, INK, align="right")
+        )
         length = max(round(room * value / rows[0][0]), 1)
         colour = _COLOURS["activations" if training else "temporaries"]
         scene.add(Box(x + name_room, y, length, _BAR, colour))
@@ -187,11 +190,3 @@ def _draw_bars(scene: Scene, bill: MemoryBill, unit: str, y: int) -> int:
         scene.add(Text(x + name_room + length + 6, y - 1, shorten(text, value_room + room - length, 11), 11, GRAY))
         y += _BAR_STEP
     return y
-
-
-def _end_of(text: str, width: float) -> str:
-    """As much of the end of a text as fits: layers' names differ in the end."""
-    if text_width(text, _TINY_SIZE) <= width:
-        return text
-    start = next((at for at in range(1, len(text)) if text_width("…" + text[at:], _TINY_SIZE) <= width), len(text))
-    return "…" + text[start:]

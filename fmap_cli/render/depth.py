@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import units
 from ..moments import as_numbers, dead_channels, quantiles
+from .along import BAND, ELSE, KINDS, ORANGE, RED, draw_names, end_of, mixed, stages
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Scene, Text, shorten, text_width
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _LEFT = 150  # up to the value axis
 _PLOT = (520, 1400)  # height and width; many layers need more of the width
 _SLOT = (5, 64)  # pixels that a layer takes
 _LEAST_PAGE = 1000
-_NAME_STEP, _NAME_ROOM = 15, 200
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE, _TINY_SIZE = 30, 16, 13, 12
 _ROW = 16  # of a check
 _MOST_CHECKS = 6
@@ -35,22 +35,8 @@ _MOST_DECADES = 40  # to either side
 _BELOW_MEDIAN = 9  # decades under the median layer's size; what is smaller yet is drawn at zero
 _FRACTIONS = (0.01, 0.25, 0.5, 0.75, 0.99)
 
-# Okabe and Ito's colours, which people with any kind of colour vision tell apart.
-_BLUE: Colour = (0, 114, 178)
-_ORANGE: Colour = (230, 159, 0)
-_GREEN: Colour = (0, 158, 115)
-_OTHER: Colour = (125, 125, 134)
-_RED: Colour = (213, 94, 0)
-_KINDS: dict[str, tuple[str, Colour]] = {
-    "conv": ("convolution, linear", _BLUE),
-    "linear": ("convolution, linear", _BLUE),
-    "norm": ("normalisation", _ORANGE),
-    "act": ("activation", _GREEN),
-}
-_ELSE = ("other", _OTHER)
-_SEVERITY: dict[str, Colour] = {"note": (86, 180, 233), "warning": _ORANGE, "error": _RED}
+_SEVERITY: dict[str, Colour] = {"note": (86, 180, 233), "warning": ORANGE, "error": RED}
 _SEVERITIES = ("note", "warning", "error")
-_BAND: Colour = (246, 246, 249)
 _BAD_BAND: Colour = (253, 226, 214)
 _LIMIT: Colour = (222, 150, 130)
 _FLOAT16 = (
@@ -75,7 +61,7 @@ class _Layer:
 
     @property
     def kind(self) -> tuple[str, Colour]:
-        return _KINDS.get(self.record.layer.kind, _ELSE)
+        return KINDS.get(self.record.layer.kind, ELSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +123,7 @@ def lay_out_depth(run: Run, findings: Sequence[Finding], records: Sequence[Layer
     scene.add(*counts)
     for strip in strips:
         _draw_strip(scene, strip, slot, width)
-    end = _draw_names(scene, layers, slot, end + 6)
+    end = draw_names(scene, [each.name for each in layers], slot, _LEFT, end + 6)
     scene.height = _draw_findings(scene, findings, layers, end + 18) + _MARGIN
     return scene
 
@@ -176,7 +162,7 @@ def _draw_head(scene: Scene, run: Run, layers: Sequence[_Layer], axis: Symmetric
         return _MARGIN + 84
     x, y = float(_MARGIN), _MARGIN + 72
     kinds = {each.kind for each in layers}
-    for words, colour in [each for each in dict.fromkeys([*_KINDS.values(), _ELSE]) if each in kinds]:
+    for words, colour in [each for each in dict.fromkeys([*KINDS.values(), ELSE]) if each in kinds]:
         scene.add(Box(x, y + 2, 14, 14, colour), Text(x + 20, y, words, _SMALL_SIZE, GRAY))
         x += 20 + text_width(words, _SMALL_SIZE) + 18
     words = "box: middle half of the values · paler: 98 % · line: min to max · tick: median · "
@@ -197,33 +183,10 @@ def _draw_bands(scene: Scene, layers: Sequence[_Layer], slot: int, top: int, bot
             continue
         shaded = not shaded
         if shaded:
-            scene.add(Box(x, top, width, bottom - top, _BAND))
+            scene.add(Box(x, top, width, bottom - top, BAND))
         if width >= 30:
-            words = _end_of(name, width - 4, _TINY_SIZE)
+            words = end_of(name, width - 4, _TINY_SIZE)
             scene.add(Text(x + width / 2, top - 18, words, _TINY_SIZE, GRAY, align="middle"))
-
-
-def stages(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Layers in a row whose names begin alike, and how many each: as coarse as leaves none with over half of all.
-
-    Empty where names do not say.
-
-    >>> stages(["conv1", "layer1.0.conv1", "layer1.0.relu", "layer2.0.conv1", "layer2.0.relu"])
-    [('conv1', 1), ('layer1', 2), ('layer2', 2)]
-    >>> stages(["a.0.x", "a.0.y", "a.0.z", "a.1.x", "a.1.y", "a.1.z"])
-    [('a.0', 3), ('a.1', 3)]
-    """
-    for depth in range(1, 5):
-        runs: list[tuple[str, int]] = []
-        for name in names:
-            stage = ".".join(name.split(".")[:depth])
-            if runs and runs[-1][0] == stage:
-                runs[-1] = (stage, runs[-1][1] + 1)
-            else:
-                runs.append((stage, 1))
-        if max((count for _, count in runs), default=0) * 2 <= len(names):
-            return runs if len(runs) <= 0.6 * len(names) else []
-    return []
 
 
 def _draw_axis(
@@ -266,10 +229,10 @@ def _draw_layer(scene: Scene, layer: _Layer, x: int, slot: int, y_of: Callable[[
     width = max(min(slot * 2 // 3, 32), 3)
     left = x + (slot - width) // 2
     line = 2 if slot >= 20 else 1
-    scene.add(_upright(left + (width - line) // 2, line, y_of(low), y_of(high), _mixed(colour, 0.6)))
+    scene.add(_upright(left + (width - line) // 2, line, y_of(low), y_of(high), mixed(colour, 0.6)))
     if not np.isnan(layer.box).any():
         far_low, near_low, median, near_high, far_high = (y_of(float(value)) for value in layer.box)
-        scene.add(_upright(left, width, far_low, far_high, _mixed(colour, 0.38)))
+        scene.add(_upright(left, width, far_low, far_high, mixed(colour, 0.38)))
         scene.add(_upright(left, width, near_low, near_high, colour))
         tick = INK if min(near_low - median, median - near_high) < 3 else WHITE
         scene.add(Box(left, median - (0 if slot < 20 else 1), width, 1 if slot < 20 else 2, tick))
@@ -278,12 +241,6 @@ def _draw_layer(scene: Scene, layer: _Layer, x: int, slot: int, y_of: Callable[[
 def _upright(x: int, width: int, low: int, high: int, colour: Colour) -> Box:
     """A bar between two heights, ends included."""
     return Box(x, high, width, low - high + 1, colour)
-
-
-def _mixed(colour: Colour, share: float) -> Colour:
-    """A colour of which `share` is left over white."""
-    red, green, blue = (round(255 + (each - 255) * share) for each in colour)
-    return red, green, blue
 
 
 def _draw_not_finite(scene: Scene, layers: Sequence[_Layer], slot: int, top: int) -> list[Text]:
@@ -299,7 +256,7 @@ def _draw_not_finite(scene: Scene, layers: Sequence[_Layer], slot: int, top: int
         if here and not before:
             words = ", ".join(f"{units.scaled(count)} {what}" for count, what in counts if count)
             texts.append(
-                Text(x + max((slot - 16) // 2, 0), top + 6, words, _SMALL_SIZE, _RED, True, "right", turned=True)
+                Text(x + max((slot - 16) // 2, 0), top + 6, words, _SMALL_SIZE, RED, True, "right", turned=True)
             )
         before = here
     return texts
@@ -331,7 +288,7 @@ def _strips(layers: Sequence[_Layer], findings: Sequence[Finding], y: int) -> tu
             None if number is None else number / len(each.record.channels.mean)
             for number, each in zip(dead, layers, strict=True)
         )
-        strips.append(_Strip("dead", y, 44, shares, (_RED,) * count))
+        strips.append(_Strip("dead", y, 44, shares, (RED,) * count))
         y += 44 + 16
     for check, severities in _checks(findings).items():
         marks = tuple(1.0 if each.record.layer.name in severities else None for each in layers)
@@ -369,28 +326,6 @@ def _draw_strip(scene: Scene, strip: _Strip, slot: int, width: int) -> None:
         if share is not None and share > 0:
             height = max(round(share * strip.height), 1)
             scene.add(Box(_LEFT + at * slot + (slot - bar) // 2, strip.y + strip.height - height, bar, height, colour))
-
-
-def _draw_names(scene: Scene, layers: Sequence[_Layer], slot: int, y: int) -> int:
-    """The layers' names reading upwards, as many as there is room for. Returns where they end."""
-    step = ceil(_NAME_STEP / slot)
-    longest = 0.0
-    for at in range(0, len(layers), step):
-        name = _end_of(layers[at].name, _NAME_ROOM, _TINY_SIZE)
-        longest = max(longest, text_width(name, _TINY_SIZE))
-        x = _LEFT + at * slot + slot / 2 - 7
-        scene.add(Text(x, y, name, _TINY_SIZE, INK, align="right", turned=True))
-        if step > 1:
-            scene.add(Box(_LEFT + at * slot + slot // 2, y - 5, 1, 4, GRAY))
-    return y + ceil(longest)
-
-
-def _end_of(text: str, width: float, size: int) -> str:
-    """As much of the end of a text as fits: layers' names differ in the end."""
-    if text_width(text, size) <= width:
-        return text
-    start = next((at for at in range(1, len(text)) if text_width("…" + text[at:], size) <= width), len(text))
-    return "…" + text[start:]
 
 
 def _draw_findings(scene: Scene, findings: Sequence[Finding], layers: Sequence[_Layer], y: int) -> int:

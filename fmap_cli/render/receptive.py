@@ -12,8 +12,8 @@ from math import ceil, floor, log2
 from typing import TYPE_CHECKING
 
 from .. import units
+from .along import BAND, ELSE, KINDS, draw_names, end_of, mixed, stages
 from .boxes import unit_figure
-from .depth import _BAND, _ELSE, _KINDS, _end_of, _mixed, stages
 from .effective import effective_figure
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Scene, Text, shorten, text_width, wrap
 
@@ -28,7 +28,6 @@ _RIGHT = 150  # beyond the last layer, where the input's lines are named
 _PLOT = (520, 1400)  # height and width; many layers need more of the width
 _SLOT = (5, 64)  # pixels that a layer takes
 _LEAST_PAGE = 1000
-_NAME_STEP, _NAME_ROOM = 15, 200
 _TITLE_SIZE, _LINE_SIZE, _TEXT_SIZE, _SMALL_SIZE, _TINY_SIZE = 30, 18, 16, 13, 12
 _WHOLE_BAND = 24  # height of the band for the whole image
 _STRIP = 12
@@ -59,7 +58,7 @@ class _Layer:
 
     @property
     def kind(self) -> tuple[str, Colour]:
-        return _KINDS.get(self.row.layer.kind, _ELSE)
+        return KINDS.get(self.row.layer.kind, ELSE)
 
     @property
     def plane(self) -> tuple[FieldAxis, FieldAxis]:
@@ -150,7 +149,7 @@ def growth_figure(listing: FieldListing, model: str, weights: str) -> Scene:
             if marked:
                 scene.add(Box(_LEFT + at * slot + (slot > 8), y, slot - 2 * (slot > 8), _STRIP, colour))
         y += _STRIP + 8
-    end = _draw_names(scene, layers, slot, end + 6)
+    end = draw_names(scene, [each.name for each in layers], slot, _LEFT, end + 6)
     scene.height = _draw_reasons(scene, layers, end + 18) + _MARGIN
     return scene
 
@@ -236,7 +235,7 @@ def _draw_legend(scene: Scene, layers: Sequence[_Layer], top: int) -> int:
     """What the marks mean, of those that occur. Returns where it ends."""
     entries: list[tuple[str, Colour, str]] = []
     kinds = {each.kind for each in layers if each.sizes}
-    for words, colour in dict.fromkeys([*_KINDS.values(), _ELSE]):
+    for words, colour in dict.fromkeys([*KINDS.values(), ELSE]):
         if (words, colour) in kinds:
             entries.append(("mark", colour, words))
     spans = [(each, each.span) for each in layers]
@@ -297,9 +296,9 @@ def _draw_stages(scene: Scene, layers: Sequence[_Layer], slot: int, top: int, bo
         shaded = not shaded
         if shaded:
             bands.append((x, x + width))
-            scene.add(Box(x, top, width, bottom - top, _BAND))
+            scene.add(Box(x, top, width, bottom - top, BAND))
         if width >= 30:
-            words = _end_of(name, width - 4, _TINY_SIZE)
+            words = end_of(name, width - 4, _TINY_SIZE)
             scene.add(Text(x + width / 2, top - 18, words, _TINY_SIZE, GRAY, align="middle"))
     return bands
 
@@ -428,8 +427,8 @@ def _draw_sizes(
         if low > high:
             thick = 3 if slot >= 12 else 1
             middle = x + (mark - thick) / 2
-            scene.add(Box(middle, high, thick, low - high + 1, _mixed(colour, 0.55)))
-            scene.add(Box(x, low - 1, mark, 2, _mixed(colour, 0.55)))
+            scene.add(Box(middle, high, thick, low - high + 1, mixed(colour, 0.55)))
+            scene.add(Box(x, low - 1, mark, 2, mixed(colour, 0.55)))
         for size in sorted(set(each.sizes)):
             y = round(y_of(size)) - mark // 2
             scene.add(Box(x, y, mark, mark, colour))
@@ -482,22 +481,8 @@ def _draw_numbers(
         taken.append(place)
         if any(place[1] <= line <= place[3] for line in limits):
             here = any(begin <= place[0] and place[2] <= end for begin, end in shaded)
-            scene.add(Box(place[0], y, needed + 6, 14, _BAND if here else WHITE))
+            scene.add(Box(place[0], y, needed + 6, 14, BAND if here else WHITE))
         scene.add(Text(x, y, words, _TINY_SIZE, INK))
-
-
-def _draw_names(scene: Scene, layers: Sequence[_Layer], slot: int, y: int) -> int:
-    """The layers' names reading upwards, as many as there is room for. Returns where they end."""
-    step = ceil(_NAME_STEP / slot)
-    longest = 0.0
-    for at in range(0, len(layers), step):
-        name = _end_of(layers[at].name, _NAME_ROOM, _TINY_SIZE)
-        longest = max(longest, text_width(name, _TINY_SIZE))
-        x = _LEFT + at * slot + slot / 2 - 7
-        scene.add(Text(x, y, name, _TINY_SIZE, INK, align="right", turned=True))
-        if step > 1:
-            scene.add(Box(_LEFT + at * slot + slot // 2, y - 5, 1, 4, GRAY))
-    return y + ceil(longest)
 
 
 def _draw_reasons(scene: Scene, layers: Sequence[_Layer], y: int) -> int:
