@@ -357,6 +357,7 @@ def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
         "figure": None if file is None else str(file),
+        "notes": list(listing.notes),
         "layers": [field_row(each) for each in listing.layers],
     }
 

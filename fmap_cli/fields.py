@@ -134,9 +134,14 @@ def effective_field(
             drawn = torch.randn(image.tensor.shape, generator=generator)
             image = replace(image, tensor=drawn, more=tuple(drawn for _ in image.more))
         total += _energy(session, image, row, cell, channel)
+        if not np.isfinite(total).all():
+            raise ModelError(
+                f"the gradient of {row.layer.name!r} for {'noise' if noise else image.name} is not finite.",
+                hint="`fmap stats` says where NaN or infinity begins.",
+            )
         if say is not None:
             say(done + 1)
-    box = box_of(row.field, channel or 0, cell)
+    box = box_of(row.field, channel, cell)
     centre, proportions = _frame_of(box, cell, cells, total.shape)
     return EffectiveField(
         row=row,

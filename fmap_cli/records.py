@@ -501,12 +501,16 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class FieldListing:
-    """What `fmap rf` lists: chosen layers out of `count`, for an input whose axes (`H`, `W`, maybe `T`) are `size`."""
+    """What `fmap rf` lists: chosen layers out of `count`, for an input whose axes (`H`, `W`, maybe `T`) are `size`.
+
+    `notes` say what could not be followed.
+    """
 
     layers: tuple[FieldRow, ...]
     count: int
     input_shape: tuple[int, ...]
     size: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -526,7 +526,11 @@ def receptive_fields(
         rows.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
     names = _names_picked(session, rows, patterns)
     shown = _of_kinds([each for each in rows if each.layer.name in names], kinds)
-    return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes)
+    notes = tuple(
+        f"a value was read in Python before {layer} (item, or an if): what that decides is not followed"
+        for layer in dict.fromkeys(seen.follower.readers)
+    )
+    return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes, notes)
 
 
 # -- axes --------------------------------------------------------------------------------------------------------

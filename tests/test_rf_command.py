@@ -191,6 +191,14 @@ def test_the_effective_field_is_torchs_gradient(lite: Session) -> None:
         assert held >= share > tighter.sum()
 
 
+def test_the_box_of_all_channels_is_their_hull(fmap: Run) -> None:
+    arguments = ("rf", CAT, "-m", "squeezenet1_1", "-w", "random", "-l", "features.12", "--effective", "-o", "e.png")
+    every, first = fmap(*arguments, "--json").json, fmap(*arguments, "--json", "--channel", 0).json
+    sizes = [box["unclipped"][1] - box["unclipped"][0] + 1 for box in (every["box"][0], first["box"][0])]
+    assert sizes == [207, 175]
+    assert "theoretical  175 × 175 px" in fmap(*arguments, "--channel", 0).out
+
+
 def test_noise_is_seeded_and_said(fmap: Run) -> None:
     arguments = ("rf", "-l", "features.2", "--effective", "--noise", 2, "--json", "-o", "e.png")
     first, second = fmap(*arguments).json, fmap(*arguments).json
@@ -251,6 +259,7 @@ def test_a_network_without_gradients_is_refused(fmap: Run, workdir: Path) -> Non
         (("-o", "x.txt"), (".png",), 2),
         ((CAT, COFFEE), ("there are 2 images",), 2),
         ((CAT, "-l", "features.4", "--effective", "--noise", "2"), ("one or the other",), 2),
+        (("-l", "features.4", "--at", "0,0", "-k", "conv"), ("--kind", "the table"), 2),
         (("nowhere.png",), ("nowhere.png",), 1),
         (("-o", "no/such/folder.png"), ("no/such/folder.png",), 1),
     ],

@@ -81,7 +81,7 @@ def command(
       fmap rf sample_images/chelsea.png --layer features.4 --at max
       fmap rf sample_images/chelsea.png --layer features.4 --effective
     """
-    _check(images, patterns, options)
+    _check(images, patterns, kinds, options)
     from ..session import open_architecture, open_session, read_image, receptive_fields
 
     if options["place"] is not None or options["effective"]:
@@ -111,7 +111,7 @@ def command(
         print_fields(model, listing, groups=options["groups"], file=options["out"])
 
 
-def _check(images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any]) -> None:
+def _check(images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str, ...], options: dict[str, Any]) -> None:
     """What can be refused before torch is imported."""
     one_unit = options["place"] is not None or options["effective"]
     if options["as_json"] and options["as_csv"]:
@@ -120,6 +120,8 @@ def _check(images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str
         raise click.UsageError("--csv lists layers; of one unit there is --json.")
     if one_unit and not patterns:
         raise click.UsageError("--at and --effective are about one layer: name it with --layer.")
+    if one_unit and (kinds or options["groups"]):
+        raise click.UsageError("--kind and --groups are about the table; --at and --effective take one layer's name.")
     if options["channel"] is not None and not one_unit:
         raise click.UsageError("--channel goes with --at or --effective.")
     if options["noise"] and not options["effective"]:

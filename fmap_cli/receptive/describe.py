@@ -42,13 +42,17 @@ def describe(
     steps = [_own_step(each, axes, name) for each, name in zip(whole, names, strict=True)]
     cells = _cells(axes, shape, names)
 
+    count, ranges = _alike(extents)
+    merged = not cells and (count != 1 or any(_differs(each) for each in whole))
+
+    blind = _some_see_nothing(extents, sizes)
+
     def along_axes(parts: Sequence[np.ndarray]) -> tuple[FieldAxis, ...]:
         return tuple(
-            _axis(name, part.max(axis=1, keepdims=True), step, each, bool(cells))
+            _axis(name, part.max(axis=1, keepdims=True), step, each, cells, merged=merged, blind=blind)
             for name, part, step, each in zip(names, parts, steps, whole, strict=True)
         )
 
-    count, ranges = _alike(extents)
     groups: tuple[FieldGroup, ...] = ()
     if count > 1:
         groups = tuple(
@@ -57,12 +61,15 @@ def describe(
     return ReceptiveField(along_axes(extents), groups, count, cells, _share(extents, sizes), extents)
 
 
-def box_of(seen: ReceptiveField, channel: int, place: tuple[int, int, int]) -> UnitBox:
-    """The box of one unit of a layer; `place` is its frame, row and column."""
+def box_of(seen: ReceptiveField, channel: int | None, place: tuple[int, int, int]) -> UnitBox:
+    """The box of one unit of a layer, or of all its channels together; `place` is its frame, row and column."""
     inside: list[tuple[int, int] | None] = []
     outside: list[tuple[int, int] | None] = []
     for extent in seen.extents:
-        at = tuple(min(index, length - 1) for index, length in zip((channel, *place), extent.shape[1:], strict=True))
+        if channel is None:
+            extent = extent.max(axis=1, keepdims=True)
+        where = (channel or 0, *place)
+        at = tuple(min(index, length - 1) for index, length in zip(where, extent.shape[1:], strict=True))
         first, last, first_unclipped, last_unclipped = (int(each) for each in extent[(slice(None), *at)])
         inside.append(None if last == fields.EMPTY else (-first, last))
         finite = abs(last_unclipped) < fields.FAR
@@ -92,6 +99,15 @@ def _arranged(one: Field, axes: Axes) -> np.ndarray:
         if joined.shape[axis] > 1 and (joined == joined.take([0], axis=axis)).all():
             joined = joined.take([0], axis=axis)
     return joined
+
+
+def _differs(one: Field) -> bool:
+    """Whether values see differently."""
+    return one.rest is not None or any(
+        length > 1 and bool((one.values != one.values.take([0], axis=axis)).any())
+        for axis, length in enumerate(one.values.shape)
+        if axis
+    )
 
 
 def _own_step(one: Field, axes: Axes, name: str) -> fields.Step | None:
@@ -166,41 +182,76 @@ def _share(extents: Sequence[np.ndarray], sizes: Sequence[int]) -> float:
 # -- one axis ----------------------------------------------------------------------------------------------------
 
 
-def _axis(name: str, extent: np.ndarray, step: fields.Step | None, one: Field, is_map: bool) -> FieldAxis:
-    """What units see along an axis; `extent` is `[4, 1, T, H, W]`."""
+def _axis(
+    name: str,
+    extent: np.ndarray,
+    step: fields.Step | None,
+    one: Field,
+    cells: Sequence[int],
+    *,
+    merged: bool,
+    blind: bool,
+) -> FieldAxis:
+    """What units see along an axis; `extent` is `[4, 1, T, H, W]`.
+
+    Of a layer without a map, `merged` says that its values see differently, and `extent` is for all of them together.
+    `blind` says that nothing reaches some unit though its unclipped field has pixels in the image.
+    """
     unclipped = extent[fields.UNCLIPPED]
-    causes = {name: next((c for part in one.parts if (c := getattr(part, name))), None) for name in fields.CAUSES}
-    bound = causes["bound"]
+    whole, unknown, bound = (
+        next((cause for part in one.parts if (cause := getattr(part, kind))), None) for kind in fields.CAUSES
+    )
     if (unclipped == fields.EMPTY).all():
         return FieldAxis(name, "nothing")
     if (unclipped == fields.UNKNOWN).any():
-        return _because(FieldAxis(name, "unknown"), causes["unknown"], "fmap does not follow {}")
+        return _because(FieldAxis(name, "unknown"), unknown, "fmap does not follow {}")
     if (unclipped == fields.WHOLE).any():
         if bound is not None:
             return _because(FieldAxis(name, "upper bound"), bound, "which cells {} reads depends on values")
-        return _because(FieldAxis(name, "whole image"), causes["whole"], "{} takes in the whole map")
+        return _because(FieldAxis(name, "whole image"), whole, "{} takes in the whole map")
     sees = unclipped[1] != fields.EMPTY
     first, last = -unclipped[0], unclipped[1]
-    sizes = (last - first + 1)[sees]
-    size, least = int(sizes.max()), int(sizes.min())
-    start = int(first[sees][0])
-    axis = FieldAxis(name, "exact", size, None, start, least)
-    if is_map:
-        evenly, stride = _stride(unclipped, _PLACES[name], step)
-        axis = replace(axis, stride=stride)
-        exact = evenly and (stride is None or stride.denominator == 1)
-    else:
-        exact = True
-    if exact and size == least and bound is None and sees.all():
-        return axis
-    axis = replace(axis, kind="upper bound")
+    spans = (last - first + 1)[sees]
+    size, least = int(spans.max()), int(spans.min())
+    evenly, stride = _stride(unclipped, _PLACES[name], step) if cells else (True, None)
+    axis = FieldAxis(name, "exact", size, stride, int(first[sees][0]), least)
     if bound is not None:
-        return _because(axis, bound, "which cells {} reads depends on values")
-    if size != least:
-        return replace(axis, why=f"units see {least} to {size} px")
-    if not sees.all():
-        return replace(axis, why="some units see nothing")
-    return replace(axis, why="units are unevenly spaced")
+        return _because(replace(axis, kind="upper bound"), bound, "which cells {} reads depends on values")
+    reasons = {
+        "of all its values together; each sees a part": merged,
+        f"units see {least} to {size} px": size != least,
+        "some units see nothing": not sees.all() or blind,
+        "some units see less": _some_see_less(extent),
+        "units are unevenly spaced": not evenly or (stride is not None and stride.denominator > 1),
+    }
+    why = next((words for words, holds in reasons.items() if holds), "")
+    return replace(axis, kind="upper bound", why=why) if why else axis
+
+
+def _some_see_nothing(extents: Sequence[np.ndarray], sizes: Sequence[int]) -> bool:
+    """Whether nothing reaches a unit whose unclipped field has pixels in the image."""
+    if not any((extent[1] == fields.EMPTY).any() for extent in extents):
+        return False
+    shape = np.broadcast_shapes(*(extent.shape[1:] for extent in extents))
+    blind, inside = np.zeros(shape, bool), np.ones(shape, bool)
+    for extent, size in zip(extents, sizes, strict=True):
+        blind |= extent[1] == fields.EMPTY
+        inside &= (-extent[2] < size) & (extent[3] >= 0) & (extent[3] != fields.EMPTY)
+    return bool((blind & inside).any())
+
+
+def _some_see_less(extent: np.ndarray) -> bool:
+    """Whether a unit away from the border of what the layer sees at all sees less, or more, than its unclipped field.
+
+    At the border maps end, and fields with them.
+    """
+    sees = extent[1] != fields.EMPTY
+    first, last = -extent[0], extent[1]
+    inside = sees & (-extent[2] >= first[sees].min()) & (extent[3] <= last[sees].max())
+    inside &= np.abs(extent[3]) < fields.FAR
+    less = (extent[0] != extent[2]) | (extent[1] != extent[3])
+    beyond = sees & ((first < -extent[2]) | (last > extent[3]))
+    return bool((inside & less).any() or beyond.any())
 
 
 def _stride(unclipped: np.ndarray, place: int, step: fields.Step | None) -> tuple[bool, Fraction | None]:

@@ -46,7 +46,7 @@ class Cause:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Field:
-    """One axis of the image for every value of a tensor of this `shape`.
+    """One axis of the image, `extent` pixels long, for every value of a tensor of this `shape`.
 
     `values` is int32 `[4, ...]`: minus the first pixel seen, the last one, and the same unclipped. Behind the first
     axis stand the tensor's own, of length 1 where the field is the same all along. `steps` says for each axis of the
@@ -56,20 +56,21 @@ class Field:
     megabytes. All that is done with fields can be done with the parts, one by one.
     """
 
-    @property
-    def parts(self) -> tuple[Field, ...]:
-        """The field as fields without a `rest`."""
-        return (replace(self, rest=None), *self.rest.parts) if self.rest is not None else (self,)
-
     shape: tuple[int, ...]
     values: np.ndarray
     steps: tuple[Step | None, ...]
+    extent: int
     whole: Cause | None = None
     unknown: Cause | None = None
     bound: Cause | None = None
     rest: Field | None = None
     # Which axes vary is asked more often than it changes.
     _varies: dict[int, bool] = field(default_factory=dict, repr=False)
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """The field as fields without a `rest`."""
+        return (replace(self, rest=None), *self.rest.parts) if self.rest is not None else (self,)
 
     def varies(self, at: int) -> bool:
         """Whether the unclipped field differs along an axis."""
@@ -96,7 +97,7 @@ def pixels(shape: Sequence[int], at: int) -> Field:
     lengths[at] = shape[at]
     places = np.arange(shape[at], dtype=np.int32).reshape(lengths)
     steps = tuple((1, 1) if each == at else STILL for each in range(len(shape)))
-    return Field(tuple(shape), np.stack([-places, places, -places, places]), steps)
+    return Field(tuple(shape), np.stack([-places, places, -places, places]), steps, shape[at])
 
 
 CAUSES = ("whole", "unknown", "bound")
@@ -156,7 +157,8 @@ def _joined(one: Field, other: Field) -> Field:
     bound = one.bound or other.bound
     if bound is not None and any(each.bound is None and is_whole(each) for each in (one, other)):
         bound = None  # no bound is needed where the whole image is seen in any case
-    return Field(one.shape, values, steps, one.whole or other.whole, one.unknown or other.unknown, bound)
+    extent = max(one.extent, other.extent)
+    return Field(one.shape, values, steps, extent, one.whole or other.whole, one.unknown or other.unknown, bound)
 
 
 def _common_step(fields: Sequence[Field], at: int) -> Step | None:
@@ -192,7 +194,8 @@ def window(
 
     Places before the first or after the last do not exist: nothing is seen there, and the unclipped field goes on
     regularly. `advance` `(a, b)` says that `a` places further along the new axis are `b` further along the old one.
-    `taken` `[new, taps]` leaves out taps. `inside` is another table for what is really seen (padding by reflection).
+    `taken` `[new, taps]` leaves out taps. `inside` is another table for what is really seen (padding by reflection):
+    the unclipped field goes on, and holds that as well.
     """
     length = one.shape[at]
     new = len(table)
@@ -212,10 +215,13 @@ def window(
     values = np.empty((4, *one.values.shape[1 : at + 1], new, *one.values.shape[at + 2 :]), np.int32)
     values[SEEN] = _gathered(longer[SEEN], at + 1, seen - low, exists)
     values[UNCLIPPED] = _gathered(longer[UNCLIPPED], at + 1, table - low, taken)
+    if inside is not None:
+        values[UNCLIPPED] = np.maximum(values[UNCLIPPED], _gathered(longer[UNCLIPPED], at + 1, seen - low, exists))
+        step = regular_step(values[UNCLIPPED], at + 1)
     if step == STILL and _repeats(values, at + 1):
         values = values.take([0], axis=at + 1)
     steps = (*one.steps[:at], step, *one.steps[at + 1 :])
-    return Field(shape, values, steps, one.whole, one.unknown, one.bound or bound)
+    return replace(one, shape=shape, values=values, steps=steps, bound=one.bound or bound, _varies={})
 
 
 def _advanced(step: Step | None, advance: Step) -> Step | None:
@@ -325,18 +331,31 @@ def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None
 def gathered(one: Field, axes: Sequence[int], because: Cause) -> Field:
     """What is computed of all places along these axes together (a mean, a product's inner axis), which become 1 long.
 
-    Where no place in the image is told apart afterwards, the whole map went in: the field is the whole image.
+    Where no place in the image is told apart afterwards and they reach over it, the whole map went in: the field is the
+    whole image.
     """
     axes = [at % len(one.shape) for at in axes]
-    moved = any(one.moves(at) for at in axes)
+    moved = any(one.moves(at) or (one.shape[at] == 1 and one.steps[at] not in (STILL, None)) for at in axes)
     varied = tuple(at + 1 for at in axes if one.values.shape[at + 1] > 1)
     values = one.values.max(axis=varied, keepdims=True) if varied else one.values
     shape = tuple(1 if at in axes else length for at, length in enumerate(one.shape))
     steps = tuple(STILL if at in axes and one.shape[at] > 1 else step for at, step in enumerate(one.steps))
-    done = Field(shape, values, steps, one.whole, one.unknown, one.bound)
-    if moved and not any(done.moves(at) for at in range(len(shape))):
+    done = replace(one, shape=shape, values=values, steps=steps, _varies={})
+    if (
+        moved
+        and not any(done.moves(at) for at in range(len(shape)))
+        and _reaches_over(done, [one.steps[at] for at in axes])
+    ):
         return _made_whole(done, because)
     return done
+
+
+def _reaches_over(one: Field, steps: Iterable[Step | None]) -> bool:
+    """Whether every value that sees anything sees the image from one end to the other, but for less than a step."""
+    spare = max(one.extent // 8 if step is None else -(-abs(step[1]) // step[0]) for step in steps)
+    sees = one.values[1] != EMPTY
+    first, last = -one.values[0][sees], one.values[1][sees]
+    return bool((first <= spare).all() and (last >= one.extent - 1 - spare).all())
 
 
 def _made_whole(one: Field, because: Cause) -> Field:
@@ -373,7 +392,7 @@ def merged(one: Field) -> Field:
     """The hull of all values, as it is, on a shape of length 1 on all axes."""
     values = one.values.max(axis=tuple(range(1, one.values.ndim)), keepdims=True)
     shape = (1,) * len(one.shape)
-    return Field(shape, values, (STILL,) * len(shape), one.whole, one.unknown, one.bound)
+    return replace(one, shape=shape, values=values, steps=(STILL,) * len(shape), rest=None, _varies={})
 
 
 def made_bound(one: Field, because: Cause) -> Field:
@@ -483,7 +502,7 @@ def _settled(one: Field, told: Sequence[int], candidates: Iterable[Step | None] 
     return replace(one, values=values, steps=tuple(steps), _varies={})
 
 
-def settled(one: Field, candidates: Iterable[Step | None]) -> Field:
+def told_from_memory(one: Field, candidates: Iterable[Step | None]) -> Field:
     """A field that is laid out, with nothing repeated and its steps told from the values.
 
     Places that see nothing around those that do (a picture on a larger page of zeros) are padding: unclipped, the map
@@ -566,9 +585,9 @@ def side_by_side(fields: Sequence[Field | None], shapes: Sequence[Sequence[int]]
     whole, unknown, bound = (
         next((cause for part in there if (cause := getattr(part, name)) is not None), None) for name in CAUSES
     )
-    return Field(tuple(shape), values, tuple(steps), whole, unknown, bound)
+    return Field(tuple(shape), values, tuple(steps), there[0].extent, whole, unknown, bound)
 
 
 def nothing(shape: Sequence[int]) -> Field:
     """A tensor that sees nothing of the image: a constant, a parameter."""
-    return Field(tuple(shape), np.full((4, *(1,) * len(shape)), EMPTY, np.int32), (STILL,) * len(shape))
+    return Field(tuple(shape), np.full((4, *(1,) * len(shape)), EMPTY, np.int32), (STILL,) * len(shape), 0)

@@ -23,6 +23,7 @@ Fields = tuple[Field | None, ...]
 class Follower(TorchDispatchMode):
     """While it is on, carries along with every tensor that descends from the image which of its pixels went in.
 
+    `readers` are the layers before which a value of the image's was read in Python: what that decides is not followed.
     `start` names the image; `fields_of` answers for any tensor at hand; `name` tells the layer whose output was just
     computed, to which what happened since the last one is put down. It goes by the operations and their shapes alone:
     weights count as not zero, and it makes no difference whether the pass computes anything.
@@ -46,6 +47,8 @@ class Follower(TorchDispatchMode):
         self._views: dict[int, list[weakref.ref[Tensor]]] = {}  # storage -> the tensors with fields that lie in it
         self._laid_out: dict[int, _Storage] = {}  # storage -> what each of its places sees, once it is written in parts
         self._unnamed: list[Cause] = []
+        self._reading = False
+        self.readers: list[str] = []
         self._axes = 0
 
     @classmethod
@@ -73,6 +76,9 @@ class Follower(TorchDispatchMode):
         for cause in self._unnamed:
             cause.layer = layer
         self._unnamed.clear()
+        if self._reading:
+            self.readers.append(layer)
+            self._reading = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -84,7 +90,7 @@ class Follower(TorchDispatchMode):
         before = [each for each in flattened((*args, *kwargs.values())) if isinstance(each, Tensor)]
         sees = any(self.fields_of(each) is not None for each in before)
         output = func(*args, **kwargs)
-        if sees and any(isinstance(each, Tensor) and each.numel() for each in flattened([output])):
+        if sees and (schema_name(func) == _READING or _has_values(output)):
             self._follow(func, args, kwargs, before, output)
         return output
 
@@ -97,6 +103,13 @@ class Follower(TorchDispatchMode):
         arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
         arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
         arguments.update(kwargs)
+        if schema.name == _READING:
+            self._reading = True
+            return
+        written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
+        for each in schema.arguments:
+            if each.is_out:  # what is in there before does not count
+                arguments.pop(each.name, None)
         outputs = [each for each in flattened([output]) if isinstance(each, Tensor)]
         rule = rule_for(func) or unknown
         along_axes = []
@@ -112,10 +125,12 @@ class Follower(TorchDispatchMode):
             rounds = []
             for turn in range(max(map(len, parts.values()), default=1)):
                 call = Call(func, arguments, output, _taking_turns(parts, turn), cause)
-                rounds.append(_one_each(rule(call), outputs))
+                try:
+                    rounds.append(_one_each(rule(call), outputs))
+                except Exception:  # a way to call it that the rule has not heard of is no fault of the network
+                    rounds.append(_one_each(unknown(call), outputs))
             along_axes.append([fields.hull(each) for each in zip(*rounds, strict=True)])
         self._unnamed.append(cause)
-        written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
         for place, tensor in enumerate(outputs):
             found = tuple(each[place] for each in along_axes)
             if id(tensor) in written and not _renames(schema.name):
@@ -144,8 +159,8 @@ class Follower(TorchDispatchMode):
         if key not in self._laid_out:
             # (What sees nothing so far may be part of another tensor that sees nothing: that is not written down.)
             alone = bool(others) or (id(tensor) in self._known and _fills_storage(tensor))
-            known = [self._known[id(each)][1] for each in others if id(each) in self._known]
-            if alone and all(_same_everywhere(found, each) for each in known):
+            known = [self._known.get(id(each), (None, None))[1] for each in others]
+            if alone and all(each is not None and _same_everywhere(found, each) for each in known):
                 self._set(tensor, found)
                 return
             if others and tensor.untyped_storage().nbytes() > _MOST_LAID_OUT * tensor.element_size():
@@ -209,6 +224,17 @@ def _taking_turns(parts: Mapping[int, tuple[Field, ...]], turn: int) -> Callable
         return None if found is None else found[min(turn, len(found) - 1)]
 
     return of
+
+
+_READING = "aten::_local_scalar_dense"  # `item`, and `if tensor:`
+
+
+def schema_name(func: Any) -> str:
+    return str(getattr(getattr(func, "_schema", None), "name", ""))
+
+
+def _has_values(output: Any) -> bool:
+    return any(isinstance(each, Tensor) and each.numel() for each in flattened([output]))
 
 
 def _one_each(found: Field | list[Field | None] | None, outputs: Sequence[Tensor]) -> list[Field | None]:
@@ -287,10 +313,10 @@ class _Storage:
                 found.append(None)
                 continue
             shape = tuple(tensor.shape)
-            told = Field(
-                shape, self._view(at, tensor), (None,) * len(shape), causes.whole, causes.unknown, causes.bound
+            told = replace(
+                causes, shape=shape, values=self._view(at, tensor), steps=(None,) * len(shape), rest=None, _varies={}
             )
-            found.append(fields.settled(told, steps))
+            found.append(fields.told_from_memory(told, steps))
         return tuple(found)
 
     def _view(self, at: int, tensor: Tensor) -> np.ndarray:

@@ -8,7 +8,7 @@ also in Dumoulin and Visin, "A guide to convolution arithmetic for deep learning
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor, gcd
 from typing import Any
@@ -19,8 +19,6 @@ from torch import Tensor
 
 from . import field as fields
 from .field import Cause, Field, gathered, hull, made_bound, over_all, picked, reordered, reshaped, spread, window
-
-_aten = torch.ops.aten
 
 
 @dataclass(eq=False, slots=True)
@@ -108,7 +106,7 @@ def _no_field(call: Call) -> None:
 
 
 def _same(call: Call) -> Field | None:
-    found = call.of(call.tensors()[0])
+    found = call.of(call.tensors()[-1])  # `set_` takes over another tensor's memory
     return found if found is not None and found.shape == call.shape else None
 
 
@@ -138,7 +136,7 @@ def mixed_channels(one: Field, at: int, channels: int, groups: int) -> Field:
         if groups > 1:
             values = np.repeat(values, channels // groups, axis=at + 1)
     shape = (*one.shape[:at], channels, *one.shape[at + 1 :])
-    return Field(shape, values, one.steps, one.whole, one.unknown, one.bound)
+    return replace(one, shape=shape, values=values, _varies={})
 
 
 def _convolved(call: Call, one: Field, weight: Any, plan: tuple[Any, ...]) -> Field:
@@ -212,7 +210,7 @@ def _adaptive_pooling(call: Call) -> Field | None:
 # -- resizing ----------------------------------------------------------------------------------------------------
 
 
-def _resizing(taps: Callable[[Fraction, Fraction, int], list[int]], aligns: bool = True) -> Rule:
+def _resizing(taps: Callable[[Fraction, Fraction, int], list[int]]) -> Rule:
     """A rule for `upsample_…`: `taps` lists the old places that one new place takes from.
 
     It is given where the new place's centre lies on the old axis, in places from the centre of the first, and the
@@ -228,7 +226,7 @@ def _resizing(taps: Callable[[Fraction, Fraction, int], list[int]], aligns: bool
         for at in range(places):
             axis = 2 + at
             old, new = one.shape[axis], call.shape[axis]
-            if aligns and call.get("align_corners"):
+            if call.get("align_corners"):
                 scale = Fraction(old - 1, new - 1) if new > 1 else Fraction(0)
                 centres = [scale * place for place in range(new)]
             else:
@@ -261,12 +259,26 @@ def _scale(old: int, new: int, factor: float | None) -> Fraction:
     return 1 / Fraction(factor).limit_denominator(1 << 16)
 
 
-def _nearest(centre: Fraction, scale: Fraction, old: int) -> list[int]:
-    return [floor(centre + Fraction(1, 2) - scale / 2)]
-
-
-def _nearest_exact(centre: Fraction, scale: Fraction, old: int) -> list[int]:
-    return [floor(centre + Fraction(1, 2))]
+def _nearest(call: Call) -> Field | None:
+    """Torch rounds in the number format of its scale, not exactly: so it is asked, by resizing the places' numbers."""
+    one = call.of(call.tensors()[0])
+    if one is None:
+        return None
+    source = call.tensors()[0]
+    exact = source.dtype == torch.float64
+    for axis in range(2, len(one.shape)):
+        old, new = one.shape[axis], call.shape[axis]
+        lengths = [1 if at < 2 else length for at, length in enumerate(source.shape)]
+        places = torch.arange(old, dtype=torch.float64 if exact else torch.float32)
+        numbers = places.reshape([old if at == axis else 1 for at in range(source.ndim)]).expand(lengths)
+        arguments = {name: numbers if value is source else value for name, value in call.arguments.items()}
+        with torch._C._DisableTorchDispatch():
+            moved = _called(call.function, arguments)
+        table = moved.movedim(axis, 0).reshape(new, -1)[:, :1].to(torch.int64).numpy()
+        shared = gcd(old, new)
+        even = not _given_scales(call, len(one.shape) - 2) or new % old == 0
+        one = window(one, axis, table, (new // shared, old // shared) if even else (new, old))
+    return one
 
 
 def _linear(centre: Fraction, scale: Fraction, old: int) -> list[int]:
@@ -323,7 +335,10 @@ def _along(call: Call) -> list[Field | None]:
 
 
 def _cumulative(call: Call) -> list[Field | None]:
-    return [None if each is None else made_bound(each, call.because) for each in _along(call)]
+    one = call.of(call.tensors()[0])
+    if one is None or not one.moves(call["dim"] % len(one.shape)):
+        return _along(call)
+    return [None if each is None else made_bound(each, Cause(why="a running sum")) for each in _along(call)]
 
 
 def _outputs(call: Call) -> list[Tensor]:
@@ -370,6 +385,8 @@ def _attention(call: Call) -> Field | None:
         parts.append(gathered(query, [-1], call.because))
     parts += [gathered(each, [-2, -1], call.because) for each in (key, value) if each is not None]
     joined = hull(parts)
+    if joined is not None and (call.get("is_causal") or call.get("attn_mask") is not None):
+        joined = made_bound(joined, Cause(why="a mask may leave out pairs of tokens"))
     return None if joined is None else spread(joined, call.shape)
 
 
@@ -634,10 +651,10 @@ _rules(
     " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d mkldnn_adaptive_avg_pool2d",
     _adaptive_pooling,
 )
-_rules("upsample_nearest1d upsample_nearest2d upsample_nearest3d", _resizing(_nearest, aligns=False))
 _rules(
-    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d",
-    _resizing(_nearest_exact, aligns=False),
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d"
+    " _upsample_nearest_exact3d",
+    _nearest,
 )
 _rules("upsample_linear1d upsample_bilinear2d upsample_trilinear3d", _resizing(_linear))
 _rules("upsample_bicubic2d", _resizing(_cubic))
@@ -700,7 +717,7 @@ _rules("index_put index_put_ _index_put_impl_ scatter scatter_ scatter_add scatt
 _rules("copy_ fill_ copy", _written_over)
 _rules(
     "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty new_full"
-    " new_empty_strided zero_ _local_scalar_dense bernoulli bernoulli_ uniform_ normal_ random_ arange",
+    " new_empty_strided zero_ bernoulli_ uniform_ normal_ random_ arange",
     _no_field,
 )
 _rules("as_strided_ set_", _same)
@@ -708,7 +725,8 @@ _rules(
     "_to_copy detach alias lift lift_fresh hardswish hardswish_ _prelu_kernel prelu native_dropout dropout"
     " feature_dropout clone contiguous quantize_per_tensor quantize_per_channel dequantize int_repr rrelu_with_noise"
     " log_sigmoid_forward floor_divide positive resolve_conj resolve_neg rsub masked_fill masked_fill_"
-    " fake_quantize_per_tensor_affine _make_per_tensor_quantized_tensor real imag where",
+    " fake_quantize_per_tensor_affine _make_per_tensor_quantized_tensor real imag where"
+    " bernoulli complex polar bucketize",
     pointwise,
 )
 _BY_NAME.update((f"torchvision::{name}", _anywhere) for name in ("nms", "roi_align", "roi_pool", "ps_roi_align"))

@@ -116,7 +116,7 @@ def _group_rows(seen: ReceptiveField, every: bool) -> Iterable[list[str]]:
     """Rows for channels that see differently: each group, or how many there are and from what to what."""
     if seen.group_count < 2:
         if not seen.group_count:
-            yield ["  values of unlike fields, too many to be told apart"]
+            yield ["  its values see different places, too many to list"]
         return
     if seen.groups and (every or len(seen.groups) <= _GROUPS_SHOWN):
         for group in seen.groups:
@@ -127,7 +127,7 @@ def _group_rows(seen: ReceptiveField, every: bool) -> Iterable[list[str]]:
         span = f"{min(sizes)} … {max(sizes)}" if sizes else ""
         yield [f"  {seen.group_count} groups of channels", span]
     else:
-        yield [f"  {seen.group_count} kinds of values, each of a place of its own"]
+        yield [f"  its values see {seen.group_count} different places"]
 
 
 def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
@@ -145,8 +145,13 @@ def _legend(listing: FieldListing, names: str, size: str) -> list[str]:
     shown, count = len(listing.layers), listing.count
     many = f"{count} layer{'s' * (count != 1)} in execution order"
     many = many if shown == count else f"{shown} of {many}"
-    lines = [many, f"In pixels of the input, {names} = {size}. Sizes go on over its border: unclipped."]
+    lines = [
+        many,
+        f"In pixels of the input, {names} = {size}.",
+        "Sizes count pixels beyond its border, too; share is what a field really covers.",
+    ]
     lines += _reasons(listing.layers)
+    lines += [f"note: {note}" for note in listing.notes[:3]]
     if any(each.field.group_count > 1 for each in listing.layers):
         lines.append("Where channels see differently the layer's row is for all of them together.")
     return lines
@@ -159,7 +164,7 @@ def _reasons(rows: Sequence[FieldRow]) -> list[str]:
         for axis in row.field.axes:
             if axis.kind in ("exact", "nothing"):
                 continue
-            differ = axis.why.startswith("units see")
+            differ = axis.why.startswith("units see") and axis.why.endswith("px")
             why = "sizes differ from unit to unit; the largest is shown" if differ else axis.why
             layers = reasons.setdefault((axis.kind, axis.by, why), [])
             if not layers or layers[-1] != row.layer.name:
@@ -193,8 +198,10 @@ def print_unit(model: LoadedModel, view: UnitView, file: Path) -> None:
     ]
     for axis, inside, outside in zip(seen.axes, view.box.seen, view.box.unclipped, strict=True):
         facts.append((_AXES[axis.axis], _extent(axis, inside, outside)))
-    kinds = dict.fromkeys(f"{axis.kind}{': ' if axis.why else ''}{axis.why}" for axis in seen.axes)
-    facts.append(("field", "; ".join(kinds) + _from(seen.axes)))
+    kinds = [f"{axis.kind}{': ' if axis.why else ''}{axis.why}" for axis in seen.axes]
+    if len(set(kinds)) > 1:
+        kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
+    facts.append(("field", "; ".join(dict.fromkeys(kinds)) + _from(seen.axes)))
     _print_facts(out, facts)
     out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
@@ -224,12 +231,14 @@ def print_effective(model: LoadedModel, found: EffectiveField, file: Path) -> No
     seen = found.row.field
     place = ", ".join(map(str, found.place[-len(seen.cells) :]))
     channel = "the sum of all channels" if found.channel is None else f"channel {found.channel}"
-    sizes = field_cells(seen.axes[-2:])[0]
+    sizes = " × ".join(
+        "whole image" if ends is None else f"{ends[1] - ends[0] + 1}" for ends in found.box.unclipped[-2:]
+    )
     facts = [
         ("layer", units.one_line(found.row.layer.name)),
         ("unit", f"{channel}, cell {place}"),
         ("inputs", f"{found.count} × {found.source}" if found.image is None else found.image.name),
-        ("theoretical", f"{sizes} px" if sizes.isdigit() else sizes),
+        ("theoretical", sizes if "whole" in sizes else f"{sizes} px"),
     ]
     for share, high, wide in found.holds:
         facts.append((f"{share:.0%} in", f"{high} × {wide} px"))

@@ -147,7 +147,7 @@ def _draw_side(
     said = draw_unit_boxes(
         scene, strongest if feature_map.is_map else (), names, (height, width), (top, _MARGIN), shown
     )
-    for line in wrap(said, _SIDE, _SMALL_SIZE):
+    for line in wrap(said, _SIDE, _SMALL_SIZE) if said else ():
         scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
         y += 18
     y += 16

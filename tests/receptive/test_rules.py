@@ -61,7 +61,6 @@ def units(seen: ReceptiveField, axis: int = 0) -> list[tuple[int, int]]:
         (nn.AvgPool2d(3, 2, ceil_mode=True), (3, 2, 0)),
         (nn.ZeroPad2d((0, 0, 2, 0)), (1, 1, -2)),
         (nn.ConstantPad2d(-1, 0.0), (1, 1, 1)),  # cut off
-        (nn.ReflectionPad2d(2), (1, 1, -2)),
         (nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)), (3 + 2 * 2, 4, -1 - 2)),
         (nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True)), (3, 1, 0)),
         (nn.Upsample(scale_factor=2, mode="nearest"), (1, Fraction(1, 2), 0)),
@@ -195,6 +194,66 @@ def test_constants_see_nothing() -> None:
     assert seen_by(lambda x: weight * 2, 1, 3, 8, 8).kind == "nothing"
 
 
+def test_exact_is_what_every_unit_inside_sees() -> None:
+    """Not where the image is folded back, where units inside see nothing, or where tiles are computed apart."""
+    folded = seen_by(nn.Sequential(nn.ReflectionPad2d(2), nn.Conv2d(3, 4, 3)), 1, 3, 24, 24)
+    # The first unit sees pixels 2, 1 and 0, folded back from -2, -1 and 0.
+    assert units(folded)[0] == (0, 2)
+    assert (folded.axes[0].kind, folded.axes[0].size, folded.axes[0].start) == ("upper bound", 5, -2)
+    assert (folded.axes[0].least, folded.axes[0].why) == (3, "units see 3 to 5 px")
+    cropped = seen_by(lambda x: F.pad(x[:, :, 4:-4], (0, 0, 4, 4)), 1, 3, 24, 24)
+    assert (cropped.kind, cropped.axes[0].why) == ("upper bound", "some units see nothing")
+    look = nn.Conv2d(3, 3, 3, padding=1)
+
+    def tiles(x: Tensor) -> Tensor:
+        apart = x.view(1, 3, 2, 12, 2, 12).permute(0, 2, 4, 1, 3, 5).reshape(4, 3, 12, 12)
+        return look(apart).view(1, 2, 2, 3, 12, 12).permute(0, 3, 1, 4, 2, 5).reshape(1, 3, 24, 24)
+
+    tiled = seen_by(tiles, 1, 3, 24, 24)
+    assert (tiled.kind, tiled.axes[0].why) == ("upper bound", "some units see less")
+    assert units(tiled)[10:14] == [(9, 11), (10, 11), (12, 13), (12, 14)]
+
+
+def test_a_layer_without_a_map_is_exact_only_if_all_its_values_see_alike() -> None:
+    flat = seen_by(lambda x: x.flatten(1), 1, 1, 4, 4, axes=Axes(("B", "C"), ""))
+    assert (flat.kind, flat.axes[0].size, flat.group_count) == ("upper bound", 4, 16)
+    one = seen_by(lambda x: x[:, :, 1:3].amax((2, 3)), 1, 1, 8, 4, axes=Axes(("B", "C"), ""))
+    assert [(axis.kind, axis.size, axis.start) for axis in one.axes] == [("exact", 2, 1), ("whole image", None, None)]
+
+
+def test_pooling_a_part_is_not_the_whole_image() -> None:
+    seen = seen_by(lambda x: x[:, :, 5:9, 5:9].mean((2, 3)), 1, 3, 24, 24, axes=Axes(("B", "C"), ""))
+    assert [(axis.kind, axis.size, axis.start) for axis in seen.axes] == [("exact", 4, 5)] * 2
+
+
+@pytest.mark.parametrize("sizes", [(28, 46), (31, 71), (13, 10), (7, 56)])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_nearest_rounds_as_torch_does_in_float32(sizes: tuple[int, int], mode: str) -> None:
+    old, new = sizes
+    seen = seen_by(lambda x: F.interpolate(x, (new, new), mode=mode), 1, 1, old, old)
+    ramp = torch.arange(old, dtype=torch.float32)[None, None, :, None].expand(1, 1, old, old)
+    taken = F.interpolate(ramp, (new, new), mode=mode)[0, 0, :, 0].int().tolist()
+    assert units(seen) == [(place, place) for place in taken]
+
+
+def test_a_value_read_in_python_is_noticed() -> None:
+    follower = Follower()
+    image = torch.rand(1, 3, 8, 8)
+    follower.start(image, (2, 3))
+    with torch.no_grad(), follower:
+        gate = image.mean().item()
+        follower.name("gate")
+        (image * gate).relu()
+        follower.name("after")
+    assert follower.readers == ["gate"]
+
+
+def test_a_call_that_a_rule_has_not_heard_of_is_unknown() -> None:
+    assert seen_by(lambda x: x.view(torch.int32), 1, 3, 8, 8).kind in ("exact", "unknown")
+    axes = Axes(("B", "C", "H", "W"), "")
+    assert seen_by(lambda x: x.view(torch.uint8), 1, 3, 8, 8, axes=axes).kind == "unknown"
+
+
 # -- in place ------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +276,26 @@ def test_writing_through_a_view_is_seen_by_the_tensor_behind_it() -> None:
 
     seen = seen_by(add, 1, 3, 6, 6)
     assert units(seen) == [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+
+
+def test_writing_into_what_was_zeroed_is_seen() -> None:
+    def refill(x: Tensor) -> Tensor:
+        y = x.clone()
+        y.zero_()
+        y[:, :, 2:-2] = x[:, :, 2:-2]
+        return y
+
+    seen = seen_by(refill, 1, 3, 8, 8)
+    assert seen.extents[0][1].max(axis=(0, 1, 3)).tolist() == [fields.EMPTY] * 2 + [2, 3, 4, 5] + [fields.EMPTY] * 2
+
+
+def test_a_buffer_for_the_result_is_not_an_argument() -> None:
+    def reuse(x: Tensor) -> Tensor:
+        buffer = F.avg_pool2d(x, 9, 1, 4).clone()
+        torch.add(x, x, out=buffer)
+        return buffer
+
+    assert rows(seen_by(reuse, 1, 3, 16, 16)) == (1, 1, 0)
 
 
 def test_overwriting_forgets_what_was_there() -> None:
@@ -268,7 +347,8 @@ MOVES: dict[str, Callable[[Tensor], Tensor]] = {
     "spread convolution": lambda x: F.conv_transpose2d(
         x, torch.ones(1, 1, 3, 3).double(), stride=3, dilation=2, output_padding=1
     ),
-    "cumulated": lambda x: x.tril(),
+    "lower triangle": lambda x: x.tril(),
+    "running sum": lambda x: x.cumsum(2)[:, :, -1:],
 }
 
 
