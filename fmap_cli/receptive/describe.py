@@ -81,24 +81,40 @@ def box_of(seen: ReceptiveField, channel: int | None, place: tuple[int, int, int
 
 
 def _arranged(one: Field, axes: Axes) -> np.ndarray:
-    """`[4, C, T, H, W]` of the first item of the batch, of length 1 where all is alike."""
+    """`[4, C, T, H, W]` of the first item of the batch, of length 1 where all is alike.
+
+    Of a layer without a map it is what any place sees, for each channel if there is an axis of channels.
+    """
     if not prod(one.shape):
         return np.full((4, 1, 1, 1, 1), fields.EMPTY, np.int32)
     joined: np.ndarray | None = None
     for part in one.parts:
-        rows = []
-        for row in torch.from_numpy(part.values.copy()):
-            maps = channel_maps(row.expand(one.shape), axes)
-            rows.append(maps[tuple(slice(0, 1) if step == 0 else slice(None) for step in maps.stride())])
-        laid_out = torch.stack(rows).numpy()
-        if not axes.spatial:  # places without a map: what any of them sees
-            laid_out = laid_out.max(axis=(2, 3, 4), keepdims=True, initial=fields.EMPTY)
+        laid_out = _as_maps(part, axes) if axes.spatial else _as_channels(part, axes)
         joined = laid_out if joined is None else np.maximum(joined, laid_out)
     assert joined is not None
     for axis in range(1, 5):
         if joined.shape[axis] > 1 and (joined == joined.take([0], axis=axis)).all():
             joined = joined.take([0], axis=axis)
     return joined
+
+
+def _as_maps(part: Field, axes: Axes) -> np.ndarray:
+    rows = []
+    for row in torch.from_numpy(part.values.copy()):
+        maps = channel_maps(row.expand(part.shape), axes)
+        rows.append(maps[tuple(slice(0, 1) if step == 0 else slice(None) for step in maps.stride())])
+    return torch.stack(rows).numpy()
+
+
+def _as_channels(part: Field, axes: Axes) -> np.ndarray:
+    values = part.values
+    named = len(axes.names) == len(part.shape)
+    for at, name in enumerate(axes.names if named else ()):
+        if name in ("B", "B·N"):
+            values = values.take([0], axis=at + 1)
+    kept = axes.names.index("C") + 1 if named and axes.names.count("C") == 1 else None
+    others = tuple(axis for axis in range(1, values.ndim) if axis != kept)
+    return values.max(axis=others, keepdims=True).reshape(4, -1, 1, 1, 1)
 
 
 def _differs(one: Field) -> bool:
