@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,7 +31,7 @@ def run_apart(module: str, function: str, *arguments: Any, say: Callable[[str], 
     """
     context: Any = multiprocessing.get_context(_METHOD)
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_work, args=(theirs, module, function, arguments), daemon=True)
+    child = context.Process(target=_work, args=(theirs, os.getpid(), module, function, arguments), daemon=True)
     child.start()
     theirs.close()
     try:
@@ -61,8 +64,12 @@ def _ended(code: int | None) -> str:
     return f"the process that makes the estimate ended with code {code} and no result."
 
 
-def _work(pipe: Connection, module: str, function: str, arguments: tuple[Any, ...]) -> None:
+def _work(pipe: Connection, parent: int, module: str, function: str, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # What a network prints is a remark; standard output is for results.
+    sys.stdout = sys.stderr
+    os.dup2(2, 1)
     if "torch" in sys.modules:  # forked from a process whose pool of threads is not here
         sys.modules["torch"].set_num_threads(1)
     try:
@@ -74,6 +81,14 @@ def _work(pipe: Connection, module: str, function: str, arguments: tuple[Any, ..
     except BaseException as error:
         lines = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
-        pipe.send(("error", (FmapError, f"the estimate failed: {what}", None)))
+        hint = "If the network's own code raised this, run one forward of it by itself to see where."
+        pipe.send(("error", (FmapError, f"the estimate failed: {what}", hint)))
     finally:
         pipe.close()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that it works for is gone: a signal may have ended that without a word."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)

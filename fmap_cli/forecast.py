@@ -6,14 +6,11 @@ All of it on the meta device, without weights. It runs in a process of its own (
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
-
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own log, read when torch is loaded
 
 from .frameworks import load_torchvision
 
@@ -39,7 +36,7 @@ from .records import (
     MemoryTrace,
     WhatIf,
 )
-from .session import open_architecture
+from .session import cast_floats, open_architecture
 
 Mode = Literal["train", "inference"]
 Say = Callable[[str], None]
@@ -69,8 +66,12 @@ class Subject:
 def forecast(request: MemoryRequest, say: Say) -> Forecast:
     """Everything that is asked for. Raises ModelError where the network refuses the batch or the size."""
     subject = open_subject(request, say)
-    notes: list[str] = []
+    notes = _notes_on(subject, request)
     frozen = _freeze(subject.module, request.freeze)
+    if "train" in request.modes and not any(each.requires_grad for each in subject.module.parameters()):
+        raise ModelError(
+            "--freeze leaves no parameter to learn, so there is no training step.", hint="Ask for --inference."
+        )
     checkpointed: tuple[str, ...] = ()
     if request.checkpoint is not None and "train" in request.modes:
         checkpointed = _checkpoints(subject, request)
@@ -119,19 +120,26 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
 def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = False) -> Subject:
     """The network that is asked for, on the meta device and in its number format. Raises ModelError."""
     own = replace(request.model, size=request.size, device="cpu", dtype="float32")
-    model = open_architecture(own, lambda note: None if _FOR_ONE_OBJECT in note else say(note)).model
+
+    def say_what_matters(note: str) -> None:
+        if _FOR_ONE_OBJECT not in note and "--mean" not in note:
+            say(note)
+
+    model = open_architecture(own, say_what_matters).model
     if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
         raise ModelError(
             f"{model.name} has lazy layers, whose shapes are not known before they have run.",
             hint="Let the factory run the network once, on zeros of the input's shape, before it returns it.",
         )
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
-    module = meta_twin(model.module).to(dtype)
+    module = cast_floats(meta_twin(model.module), dtype)
     heads = getattr(module, "roi_heads", None)
     if heads is not None and model.weights == ARCHITECTURE_ONLY and getattr(heads, "detections_per_img", None) == 1:
         heads.detections_per_img = _MOST_DETECTIONS  # here the bound counts, and not a single object
-    for parameter in module.parameters():
-        parameter.requires_grad_(parameter.requires_grad and parameter.is_floating_point())
+    learning = any(parameter.requires_grad for parameter in module.parameters())
+    for parameter in module.parameters():  # a program's are not marked: then all learn
+        can_learn = parameter.is_floating_point() or parameter.is_complex()
+        parameter.requires_grad_((parameter.requires_grad or not learning) and can_learn)
     if channels_last:
         module = module.to(memory_format=_last(model))
     size = request.size or _own_size(model)
@@ -139,6 +147,16 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     with _refusals(model, inputs, request):
         objective = objective_for(module, inputs, model.input_kind, request.batch)
     return Subject(model, module, size, dtype, objective, channels_last)
+
+
+def _notes_on(subject: Subject, request: MemoryRequest) -> list[str]:
+    """What of this network the estimate is known to miss."""
+    if not any(isinstance(each, nn.RNNBase) for each in subject.module.modules()):
+        return []
+    what = (
+        "recurrent layers are taken apart into steps here, and keep more on a real device: read this as a lower bound"
+    )
+    return [f"{what}; automatic mixed precision does not reach them" if request.dtype == "amp" else what]
 
 
 def _own_size(model: LoadedModel) -> tuple[int, int]:
@@ -190,6 +208,12 @@ def _refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryReques
                 hint="Ask for the part that does not: a factory that returns the backbone, as --model FILE.py:factory.",
             ) from error
         hint = "Try another --size (networks have a smallest input)"
+        if "device meta" in str(error) or "on the same device" in str(error):
+            hint = "Its forward makes a tensor without saying where: make it on the input's device (device=x.device)"
+        elif not isinstance(error, (RuntimeError, ValueError, AssertionError)):
+            hint = "Its own code raised this: run one forward of it by itself to see where"
+        elif "overflow" in str(error):
+            hint = "Give a smaller --size or --batch"
         if "more than 1 value per channel" in str(error):
             hint = "BatchNorm needs more than one value a channel in training: give a larger --batch or --inference"
         elif request.dtype != "float32":
@@ -199,8 +223,9 @@ def _refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryReques
 
 def _reads_values(error: BaseException) -> bool:
     text = str(error)
-    signs = ("meta tensors", "on meta", "data-dependent", "Cannot copy out of meta", "'aten::nonzero'", "meta device")
-    return isinstance(error, (RuntimeError, NotImplementedError)) and any(sign in text for sign in signs)
+    signs = ("meta tensors", "on meta", "data-dependent", "Cannot copy out of meta", "'aten::nonzero'")
+    kinds = (RuntimeError, NotImplementedError, TypeError)
+    return isinstance(error, kinds) and any(sign in text for sign in (*signs, "convert meta"))
 
 
 # -- traces ------------------------------------------------------------------------------------------------------
@@ -279,7 +304,7 @@ def _measured(subject: Subject, request: MemoryRequest, mode: Mode, checkpointed
     target: Target = "cuda" if kind == "cuda" else "cpu"
     steps = program(trace_of(subject, request, mode, target=target, checkpointed=checkpointed))
     run = run_of(subject, request, mode, target=target, checkpointed=checkpointed)
-    module = subject.model.module.to(device=device, dtype=subject.dtype)
+    module = cast_floats(subject.model.module.to(device), subject.dtype)
     for ours, theirs in zip(module.parameters(), subject.module.parameters(), strict=True):
         ours.requires_grad_(theirs.requires_grad)
     inputs = _real(subject.inputs(request.batch), device)
@@ -366,7 +391,7 @@ def _bytes_of(peaks: Callable[[int], Peaks], bound: str, batch: int) -> int:
 
 def _freeze(module: nn.Module, patterns: Sequence[str]) -> int:
     """Parameters that these globs name, by their own or a module's name, do not learn. Returns how many values."""
-    names = [name for name, _ in module.named_parameters()]
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]  # a tied weight has two
     for pattern in patterns:
         found = [name for name in names if _matches(name, pattern)]
         if not found:

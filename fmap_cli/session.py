@@ -106,7 +106,7 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         initialise=initialise,
     )
     try:
-        model.module.to(device, dtype)
+        cast_floats(model.module.to(device), dtype)
     except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
         raise DeviceError(
             f"{model.name} cannot be moved to {device} as {request.dtype}: {_first_line(error)}"
@@ -118,6 +118,11 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
     for note in model.notes:
         say(note)
     return Session(model, device, dtype, memory_format)
+
+
+def cast_floats(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A module whose floating-point tensors are of this dtype. Others stay: `to` would make complex ones real."""
+    return module._apply(lambda each: each.to(dtype) if each.is_floating_point() else each)
 
 
 def read_image(

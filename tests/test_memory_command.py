@@ -43,6 +43,32 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
         "    def forward(self, x):\n"
         "        os.abort()\n"
         "reads, aborts = Reads, Aborts\n"
+        "class Fourier(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.ones(3, 4, dtype=torch.cfloat))\n"
+        "    def forward(self, x):\n"
+        "        print('from the forward')\n"
+        "        return torch.einsum('bchw,cd->bdhw', torch.fft.fft2(x), self.weight).real.mean((2, 3))\n"
+        "fourier = Fourier\n"
+        "class Steps(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.lstm = nn.LSTM(3 * 64, 8, batch_first=True)\n"
+        "    def forward(self, x):\n"
+        "        return self.lstm(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1]\n"
+        "steps = Steps\n"
+        "class Placeless(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Conv2d(3, 8, 3)\n"
+        "    def forward(self, x):\n"
+        "        return self.body(x) + torch.rand(1)\n"
+        "placeless = Placeless\n"
+        "def tied():\n"
+        "    net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))\n"
+        "    net[1].weight = net[0].weight\n"
+        "    return net\n"
         "def lazy():\n"
         "    return nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU())\n"
     )
@@ -204,7 +230,6 @@ def test_a_checkpoint_of_other_classes(fmap: Run, workdir: Path) -> None:
         (("no_such_net",), ("unknown model",)),
         (("resnet18", "--freeze", "nothing.*"), ("no parameter of that name",)),
         (("resnet18", "--checkpoint", "nothing"), ("no module of that name",)),
-        (("resnet18", "--size", 64, "--measure", "tpu"), ("cpu or cuda",)),
         (("resnet18", "--size", 64, "-o", "no/such/place.png"), ("no directory",)),
         (("vit_b_16", "--size", "100,200"), ("square",)),
     ],
@@ -264,3 +289,60 @@ def test_the_example_in_the_docs(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("COLUMNS", "80")
     out = fmap(*line.split()[1:]).out
     assert [each.rstrip() for each in out.splitlines()] == shown.splitlines()
+
+
+# -- networks of every kind ----------------------------------------------------------------------------------------
+
+
+def test_complex_parameters_count_twice_and_prints_stay_out_of_json(fmap: Run, own: str) -> None:
+    ran = fmap("memory", f"{own}:fourier", "--size", 64, "--batch", 2, "--train", "--json")
+    kinds = {each["kind"]: each["most_bytes"] for each in ran.json["runs"][0]["kinds"]}
+    assert kinds["parameters"] == kinds["gradients"] == 3 * 4 * 2 * FLOAT
+
+
+def test_recurrent_layers_are_said_to_be_a_lower_bound(fmap: Run, own: str) -> None:
+    notes = fmap("memory", f"{own}:steps", "--size", 64, "--batch", 2, "--train", "--json").json["notes"]
+    assert any("lower bound" in note for note in notes)
+
+
+def test_a_tied_weight_is_frozen_by_either_name(fmap: Run, own: str) -> None:
+    frozen = [
+        fmap("memory", f"{own}:tied", "--size", 64, "--batch", 2, "--train", "--freeze", name, "--json").json
+        for name in ("0", "1", "1.weight")
+    ]
+    assert [each["frozen_parameters"] for each in frozen] == [3 * 3 * 9 + 3, 3 * 3 * 9 + 3, 3 * 3 * 9]
+
+
+def test_a_torchscript_file_trains(fmap: Run, workdir: Path) -> None:
+    import torch
+
+    module = torchvision.models.squeezenet1_1(weights=None, num_classes=7)
+    torch.jit.script(module).save("net.pt")
+    program = fmap("memory", "net.pt", "--size", 64, "--batch", 2, "--train", "--json").json
+    assert program["frozen_parameters"] == 0
+    kinds = {each["kind"]: each["most_bytes"] for each in program["runs"][0]["kinds"]}
+    assert kinds["gradients"] == kinds["parameters"] == FLOAT * sum(each.numel() for each in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (("--shape", "²,3"), ("is not a shape",), 2),
+        (("--shape", "9" * 20), ("more values than",), 2),
+        (("--shape", "3,4", "-o", "x.png"), ("--shape is about one tensor",), 2),
+        (("--batch", "9" * 20), ("--batch",), 2),
+        (("--inference", "--checkpoint", "nope"), ("--checkpoint", "--inference"), 2),
+        (("--csv", "--top", "1"), ("--kind and --top",), 2),
+        (("--measure", "tpu"), ("--measure tpu", "cpu"), 2),
+        (("--train", "--freeze", "*", "--size", "64", "--batch", "2"), ("no parameter to learn", "--inference"), 1),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    fmap: Run, arguments: tuple[str, ...], words: tuple[str, ...], code: int
+) -> None:
+    fmap("memory", *arguments).refused(*words, code=code)
+
+
+def test_a_tensor_made_without_saying_where_is_explained(fmap: Run, own: str) -> None:
+    arguments = ("memory", f"{own}:placeless", "--size", 64, "--batch", 2, "--train")
+    fmap(*arguments).refused("placeless", "device=x.device")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from ..options import (
 from ..records import Forecast, LayerKind, MemoryRequest, ModelRequest
 from ..units import BYTE_UNITS
 
+_MOST = 2**62
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "amp": 2}
 
 
@@ -52,15 +54,24 @@ class _Shape(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         parts = [part.strip() for part in re.split(r"[,x×]", str(value))]
-        if not all(part.isdigit() for part in parts):
+        if not all(part.isascii() and part.isdecimal() for part in parts):
             self.fail(f"{value!r} is not a shape: give whole numbers as 32,128,56,56.", param, ctx)
-        return tuple(int(part) for part in parts)
+        sizes = tuple(int(part) for part in parts)
+        if prod(sizes) > _MOST:
+            self.fail(f"{value!r} has more values than torch can count.", param, ctx)
+        return sizes
 
 
 @click.command("memory")
 @click.argument("name", required=False, metavar="[MODEL]")
 @click.option(
-    "--batch", "-b", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Images in a batch."
+    "--batch",
+    "-b",
+    type=click.IntRange(1, 10**9),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Images in a batch.",
 )
 @click.option("--size", type=SizeType(), metavar="S|H,W", help="Input size: of a square, or height and width.")
 @click.option(
@@ -94,7 +105,7 @@ class _Shape(click.ParamType):
 @click.option(
     "--checkpoint",
     metavar="auto|PATTERN",
-    help="Compute the inside of these modules again in the backward pass; auto picks the blocks that save most.",
+    help="Compute the inside of these modules again in the backward pass; auto picks those that leave the lowest peak.",
 )
 @click.option(
     "--freeze", multiple=True, metavar="PATTERN", help="Parameters that do not learn, by name or module. Repeatable."
@@ -133,8 +144,9 @@ def command(
 ) -> None:
     """Say what a training step and an inference will take of memory on a GPU, before anything runs.
 
-    The architecture is enough: no weights are drawn or downloaded, no data is read, nothing is allocated, and no GPU
-    is needed. Saved activations are exact to the byte; what no one can know beforehand is said beside the figure.
+    The architecture is enough: no weights are drawn or downloaded, no data is read, nothing of what it counts is
+    allocated, and no GPU is needed. (A factory of your own is called as it is, and makes its weights.) Saved
+    activations are exact to the byte; what no one can know beforehand is said beside the figure.
 
     \b
       fmap memory
@@ -148,6 +160,14 @@ def command(
         raise click.UsageError(f"the model is named twice, {name} and --model {model}: give one.")
     if per_layer and top is not None:
         raise click.UsageError("--per-layer lists all layers, --top the largest: give one.")
+    if (as_json or as_csv) and (kinds or top is not None):
+        raise click.UsageError("--kind and --top are about the table: --json and --csv have every layer.")
+    if checkpoint is not None and train is False:
+        raise click.UsageError("--checkpoint is about training, and --inference asks for none.")
+    if measure is not None and re.fullmatch(r"cpu|cuda(:\d+)?", measure) is None:
+        raise click.UsageError(f"--measure {measure}: it runs on cpu, cuda or cuda:1.")
+    if shape is not None and (name is not None or as_csv or file is not None):
+        raise click.UsageError("--shape is about one tensor: it takes no MODEL, --csv or --out.")
     if shape is not None:
         _show_shape(shape, dtype, unit, as_json)
         return

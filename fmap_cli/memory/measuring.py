@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,11 +62,24 @@ def _flat(inputs: Any) -> list[torch.Tensor]:
     return [inputs] if isinstance(inputs, torch.Tensor) else [each for value in inputs for each in _flat(value)]
 
 
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """The profiler's own log goes nowhere; it is written by its library, past Python."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _most_allocated(step: Any) -> int:
     """The highest sum of the profiler's allocations and releases while a function runs."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with _without_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
     events = [each for each in profiler.profiler.kineto_results.events() if each.name() == "[memory]"]
     events.sort(key=lambda each: each.start_ns())

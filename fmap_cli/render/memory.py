@@ -38,10 +38,9 @@ _TOP = 8
 _WIDE = 110  # from here on a layer's output is shown as a product
 _UNKNOWN = (
     "Not known beforehand, and not in it: cuDNN's workspaces (it picks its algorithms when it runs), the CUDA context "
-    "(outside PyTorch's memory).",
-    "Known, and not in it: cuBLAS's workspace, 8.5 MB a handle, 33.6 MB on Hopper.",
+    "(outside PyTorch's memory)."
 )
-_UNKNOWN_MIB = _UNKNOWN[0], "Known, and not in it: cuBLAS's workspace, 8.1 MiB a handle, 32 MiB on Hopper."
+_CUBLAS, _CUBLAS_HOPPER = 8_519_680, 32 << 20  # bytes
 
 
 def print_forecast(
@@ -57,7 +56,9 @@ def print_forecast(
     for bill in forecast.bills:
         where = f"{units.one_line(bill.peak_layer)}, {_phase(bill)}" if bill.peak_layer else _phase(bill)
         out.print(Text(f"The peak of {MODES[bill.mode]} is at {where}."), soft_wrap=True)
-    for line in _UNKNOWN_MIB if "i" in unit else _UNKNOWN:
+    usual, hopper = (units.in_unit(each, unit) for each in (_CUBLAS, _CUBLAS_HOPPER))
+    known = f"Known, and not in it: cuBLAS's workspace, {usual} {unit} a process, {hopper} {unit} on Hopper."
+    for line in (_UNKNOWN, known):
         out.print(Text(line, "dim"))
     for note in forecast.notes:
         out.print(Text(units.one_line(note), "yellow"))
