@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from .frameworks import load_torchvision
 
 load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,8 @@ _META = torch.device("meta")
 _FOR_ONE_OBJECT = "listed is the computation for one"  # what the listing of layers says of detectors
 _MOST_DETECTIONS = 100  # torchvision's own
 _AUTOCAST = torch.float16  # torch's own choice on CUDA
+_REPLAYED = 1_000_000  # events that the search for the largest batch may replay beyond the first it finds: 3 s
+_BY_CHANCE = "this network's forward differs from run to run: each figure is that of one run, and another may take more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,9 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         )
     checkpointed: tuple[str, ...] = ()
     if request.checkpoint is not None and "train" in request.modes:
-        checkpointed = _checkpoints(subject, request)
-        if not checkpointed:
-            notes.append("no set of blocks lowers the peak: nothing is checkpointed")
+        checkpointed, remark = _checkpoints(subject, request)
+        if remark:
+            notes.append(remark if checkpointed else f"{remark}: nothing is checkpointed")
     traces = {mode: trace_of(subject, request, mode, checkpointed=checkpointed, named=True) for mode in request.modes}
     bills = tuple(make_bill(each, mode) for mode, each in traces.items())
     if any(bill.upper_bound for bill in bills):
@@ -89,7 +92,7 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         found = tuple(
             each
             for mode in request.modes
-            for each in _largest(subject, request, mode, budget, traces[mode], checkpointed)
+            for each in _largest(subject, request, mode, budget, traces[mode], checkpointed, notes)
         )
     what_ifs: tuple[WhatIf, ...] = ()
     if request.what_if:
@@ -279,13 +282,35 @@ def trace_of(
 
 def _any_batch(
     subject: Subject, request: MemoryRequest, mode: Mode, known: MemoryTrace, checkpointed: tuple[str, ...]
-) -> AnyBatch | None:
+) -> tuple[AnyBatch | None, bool]:
+    """The step at any batch, None where it must be traced at each; and whether two runs of one batch differ."""
     batch = request.batch
     if batch < 2:  # a batch of one has strides of its own
         batch = 2
         known = trace_of(subject, request, mode, batch=2, checkpointed=checkpointed)
-    other = trace_of(subject, request, mode, batch=batch + 1, checkpointed=checkpointed)
-    return for_any_batch(known, batch, other, batch + 1)
+
+    def found(count: int, otherwise: bool) -> MemoryTrace:
+        with _other_numbers() if otherwise else nullcontext():
+            return trace_of(subject, request, mode, batch=count, checkpointed=checkpointed)
+
+    any_batch = for_any_batch(known, batch, found(batch + 1, otherwise=True), batch + 1)
+    if any_batch is not None:
+        return any_batch, False
+    again = found(batch, otherwise=True)
+    if np.array_equal(again.events, known.events) and np.array_equal(again.sizes, known.sizes):
+        return None, False
+    return for_any_batch(known, batch, found(batch + 1, otherwise=False), batch + 1), True
+
+
+@contextmanager
+def _other_numbers() -> Iterator[None]:
+    """Inside, torch draws other random numbers than outside, where each trace begins with the same ones."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed((torch.initial_seed() + 1) % (1 << 62))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
 
 
 # -- for real ----------------------------------------------------------------------------------------------------
@@ -348,8 +373,11 @@ def _largest(
     budget: int,
     known: MemoryTrace,
     checkpointed: tuple[str, ...],
+    notes: list[str],
 ) -> Iterator[LargestBatch]:
-    any_batch = _any_batch(subject, request, mode, known, checkpointed)
+    any_batch, by_chance = _any_batch(subject, request, mode, known, checkpointed)
+    if by_chance and _BY_CHANCE not in notes:
+        notes.append(_BY_CHANCE)
     seen: dict[int, Peaks] = {}
 
     def peaks(batch: int) -> Peaks:
@@ -368,11 +396,16 @@ def _largest(
             f" {weights:,} bytes.",
             hint="Give a larger --budget, or --dtype float16 or bfloat16, which halves the weights.",
         )
-    for bound in ("reserved", "allocated"):
+    batch = 0
+    for bound in ("reserved", "allocated"):  # what fits when all that is reserved counts fits by the other, too
         of = partial(_bytes_of, peaks, bound)
         # About as much more as it is times the batch; where each trial is a trace, a good guess saves minutes.
         guess = 1 if any_batch is not None else request.batch * budget // max(of(request.batch), 1)
-        batch = largest(of, budget, guess)
+        if any_batch is not None:
+            window = max(_REPLAYED // len(any_batch.program.events), 64)
+            batch = largest(of, budget, max(guess, batch), at_least=any_batch.at_least, window=window)
+        else:
+            batch = largest(of, budget, max(guess, batch))
         yield LargestBatch(
             mode=mode,
             bound=bound,
@@ -409,11 +442,11 @@ def _matches(name: str, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 
 
-def _checkpoints(subject: Subject, request: MemoryRequest) -> tuple[str, ...]:
-    """The modules that `--checkpoint` names, or those with which the peak is lowest."""
+def _checkpoints(subject: Subject, request: MemoryRequest) -> tuple[tuple[str, ...], str]:
+    """The modules that `--checkpoint` names, or those with which the peak is lowest; and what is to be said of them."""
     paths = [path for path, each in subject.module.named_modules() if path and _may_be_checkpointed(each)]
     if request.checkpoint == "auto":
-        return _best_checkpoints(subject, request) or ()
+        return _best_checkpoints(subject, request)
     pattern = request.checkpoint or ""
     found = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
     found = [path for path in found if not any(path.startswith(f"{other}.") for other in found)]
@@ -422,25 +455,36 @@ def _checkpoints(subject: Subject, request: MemoryRequest) -> tuple[str, ...]:
         raise ModelError(
             f"--checkpoint {pattern}: no module of that name has modules inside.", hint=f"Those that have: {near}, …"
         )
-    return tuple(found)
+    return tuple(found), ""
 
 
 def _may_be_checkpointed(module: nn.Module) -> bool:
     return module_kind(module) == "block" and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
 
 
-def _best_checkpoints(subject: Subject, request: MemoryRequest) -> tuple[str, ...] | None:
-    """Of the network's blocks, a level deep, two or three: the level whose checkpointing gives the lowest peak."""
+def _best_checkpoints(subject: Subject, request: MemoryRequest) -> tuple[tuple[str, ...], str]:
+    """Of the network's blocks, a level deep, two or three: the level whose checkpointing gives the lowest peak.
+
+    And why there is none, or which levels fail.
+    """
     plain = make_bill(trace_of(subject, request, "train"), "train").allocated
     best: tuple[int, tuple[str, ...]] = (plain, ())
-    for paths in _levels(subject.module):
+    levels = list(_levels(subject.module))
+    failures: list[str] = []
+    for paths in levels:
         try:
             bill = make_bill(trace_of(subject, request, "train", checkpointed=paths), "train")
-        except ModelError:
-            continue  # a block that takes or gives what cannot be computed again
+        except ModelError as error:  # such as a block that takes or gives what cannot be computed again
+            failures.append(f"{_listed(paths)}: {error.message.rstrip('.')}")
+            continue
         if bill.allocated < best[0]:
             best = (bill.allocated, paths)
-    return best[1] or None
+    if failures and len(failures) == len(levels):
+        return (), f"no set of blocks can be computed again ({failures[0]})"
+    remarks = [] if best[1] else ["no set of blocks lowers the peak"]
+    if failures:
+        remarks.append(f"{len(failures)} of {len(levels)} sets of blocks cannot be computed again ({failures[0]})")
+    return best[1], "; ".join(remarks)
 
 
 def _levels(module: nn.Module) -> Iterator[tuple[str, ...]]:
@@ -496,9 +540,9 @@ def _what_ifs(
         yield attempt("single precision", "--dtype float32", lambda: other(replace(request, dtype="float32")))
     if mode == "train":
         if not checkpointed:
-            paths = _best_checkpoints(subject, request)
-            if paths is None:
-                yield WhatIf("gradient checkpointing", "--checkpoint auto", reason="no set of blocks lowers the peak")
+            paths, remark = _best_checkpoints(subject, request)
+            if not paths:
+                yield WhatIf("gradient checkpointing", "--checkpoint auto", reason=remark)
             else:
                 yield attempt(
                     "gradient checkpointing",

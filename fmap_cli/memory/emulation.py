@@ -38,9 +38,9 @@ def as_on(target: Target, autocast: torch.dtype | None = None) -> Iterator[None]
             warnings.simplefilter("ignore")  # that they replace others is the point
             for name, kernel, key in kernels:
                 library.impl(name, kernel, key)
-        yield
+        with _letting_go_of_casts():
+            yield
     finally:
-        _casts.clear()
         library._destroy()
 
 
@@ -107,7 +107,9 @@ def _dropout(values: Tensor, p: float, train: bool) -> Tensor:
 
 # -- autocast ----------------------------------------------------------------------------------------------------
 
-# A key above autograd whose device no trace runs on: included by hand, its kernels see every operation first.
+# A key above autograd whose device no trace runs on: included by hand, its kernels see every operation first. Whether
+# they cast is torch's own switch for the CPU, which has none on `meta`: `torch.utils.checkpoint` remembers how it stood
+# in the forward pass and turns it back for as long as it computes again; the rest of the backward pass is not cast.
 _AUTOCAST_NAME = "AutocastXPU"
 _AUTOCAST = torch._C.DispatchKey.AutocastXPU
 _AUTOCAST_SET = torch._C.DispatchKeySet(_AUTOCAST)
@@ -141,6 +143,16 @@ def autocasting(dtype: torch.dtype | None) -> Iterator[None]:
     if dtype is None:
         yield
         return
+    with as_autocast(dtype), torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
+@contextmanager
+def as_autocast(dtype: torch.dtype | None) -> Iterator[None]:
+    """What is computed again inside is cast as it was in the forward pass, and all else is left as it is."""
+    if dtype is None:
+        yield
+        return
     excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)  # as all autocast keys are, by default
     torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, False)
     try:
@@ -148,6 +160,22 @@ def autocasting(dtype: torch.dtype | None) -> Iterator[None]:
             yield
     finally:
         torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, excluded)
+
+
+@contextmanager
+def _letting_go_of_casts() -> Iterator[None]:
+    """Inside, casts are let go of where torch lets go of its own: at the end of the outermost autocast."""
+    own = torch.clear_autocast_cache
+
+    def clear() -> None:
+        _casts.clear()
+        own()
+
+    torch.clear_autocast_cache = clear
+    try:
+        yield
+    finally:
+        torch.clear_autocast_cache = own
         _casts.clear()
 
 
@@ -167,7 +195,8 @@ def _autocast_kernels(target: Target, dtype: torch.dtype) -> Iterator[tuple[str,
 def _with_casts(operation: Any, cast: Callable[..., Any]) -> Callable[..., Any]:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST_SET):
-            args, kwargs = cast(args, kwargs)
+            if torch.is_autocast_enabled("cpu"):
+                args, kwargs = cast(args, kwargs)
             return operation(*args, **kwargs)
 
     return kernel

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -121,6 +122,10 @@ class AnyBatch:
     def at(self, batch: int) -> Program:
         return replace(self.program, sizes=(self.fixed + self.per_item * batch)[self.program.origin])
 
+    def at_least(self, batch: int) -> int:
+        """The most bytes of tensors alive at once, which no allocator stays below and which grow with the batch."""
+        return int(self.at(batch).live().max())
+
 
 def for_any_batch(first: MemoryTrace, batch: int, second: MemoryTrace, other: int) -> AnyBatch | None:
     """The step at any batch out of two traces; None where their events differ, or bytes are no whole number an item."""
@@ -136,21 +141,54 @@ def for_any_batch(first: MemoryTrace, batch: int, second: MemoryTrace, other: in
 _MOST_BATCH = 1 << 24
 
 
-def largest(bytes_of: Callable[[int], int], budget: int, guess: int = 1) -> int:
-    """The batch that fits in a budget while one more does not: 0 where not even 1 fits.
+def largest(
+    bytes_of: Callable[[int], int],
+    budget: int,
+    guess: int = 1,
+    *,
+    at_least: Callable[[int], int] | None = None,
+    window: int = 3,
+) -> int:
+    """The largest batch that fits in a budget, or 0: it fits, one more does not, nor any up to `window` more.
 
-    A `guess` saves trials where it is near, and changes nothing else.
+    What an allocator takes does not always grow with the batch, so where one more does not fit, two more may.
+    `at_least` is a bound from below on `bytes_of` that does grow and is quickly found: what lies above the budget by it
+    need not be tried, and where its last batch within the budget is at most `window` more, no larger one fits at all.
+    A `guess` saves trials where it is near.
 
     >>> tried = []
-    >>> largest(lambda batch: tried.append(batch) or 100 + 7 * batch, 200, guess=13)
+    >>> largest(lambda batch: tried.append(batch) or 100 + 7 * batch, 200, guess=13, window=1)
     14
     >>> tried
     [13, 14, 16, 15]
+    >>> largest(lambda batch: 30 if batch in (3, 7, 9) else 10 * batch, 30, at_least=lambda batch: 3 * batch, window=9)
+    9
     """
 
-    def fits(batch: int) -> bool:
-        return batch < 1 or (batch <= _MOST_BATCH and bytes_of(batch) <= budget)
+    known: dict[int, bool] = {}
 
+    def fits(batch: int) -> bool:
+        if batch not in known:
+            known[batch] = batch < 1 or (batch <= _MOST_BATCH and bytes_of(batch) <= budget)
+        return known[batch]
+
+    low = _border(fits, guess)
+    while True:
+        top = low + window
+        if at_least is not None:
+            top = min(top, _border(partial(_may_fit, at_least, budget, low), low))
+        further = next((batch for batch in range(top, low + 1, -1) if fits(batch)), None)
+        if further is None:
+            return low
+        low = _border(fits, further)
+
+
+def _may_fit(at_least: Callable[[int], int], budget: int, known: int, batch: int) -> bool:
+    return batch <= known or (batch <= _MOST_BATCH and at_least(batch) <= budget)
+
+
+def _border(fits: Callable[[int], bool], guess: int) -> int:
+    """A batch that fits while one more does not; 0, where none is found, counts as one that fits."""
     low = high = max(min(guess, _MOST_BATCH), 1)
     step = 1
     if fits(low):

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..capture import Sink, capture, saved_tensors
 from ..records import LayerRef, MemoryTrace, TracedLayer
 from . import shortcuts
-from .emulation import Target, as_on, autocasting
+from .emulation import Target, as_autocast, as_on, autocasting
 from .worst_case import WorstCase
 
 Optimizer = Literal["sgd", "sgd-momentum", "adam", "adamw", "none"]
@@ -104,7 +104,8 @@ def _train(module: nn.Module, inputs: tuple[Any, ...], run: Run, follower: _Foll
         follower.outputs(output)
         follower.phase("backward")
         if loss.requires_grad:
-            loss.backward()
+            with as_autocast(run.autocast):
+                loss.backward()
         follower.phase("step")
         follower.begin("optimizer step")
         gradients = [each.grad for each in module.parameters() if each.grad is not None]

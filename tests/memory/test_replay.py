@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fmap_cli.forecast import open_subject, trace_of
-from fmap_cli.memory.allocator import simulate
+from fmap_cli.memory.allocator import Peaks, simulate
 from fmap_cli.memory.replay import for_any_batch, largest, program
 from fmap_cli.records import MemoryRequest, ModelRequest
 
@@ -46,6 +46,48 @@ def test_the_largest_fits_and_one_more_does_not(budget: int) -> None:
 
     for guess in (1, 14, 698, 699, 100_000):
         assert largest(taken, budget, guess) == max((budget - 101) // 7, 0)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "alexnet"])
+def test_no_larger_batch_fits_though_bytes_do_not_grow_with_it(name: str) -> None:
+    request = MemoryRequest(ModelRequest(name), batch=2, size=(64, 64))
+    subject = open_subject(request, silent)
+    two, three = (trace_of(subject, request, "train", batch=each) for each in (2, 3))
+    any_batch = for_any_batch(two, 2, three, 3)
+    assert any_batch is not None
+    seen: dict[int, Peaks] = {}
+
+    def peaks(batch: int) -> Peaks:
+        if batch not in seen:
+            steps = any_batch.at(batch)
+            seen[batch] = simulate(steps.events, steps.sizes)
+        return seen[batch]
+
+    gained = 0
+    for bound in ("reserved", "allocated"):
+
+        def taken(batch: int, bound: str = bound) -> int:
+            return int(getattr(peaks(batch), bound))
+
+        for budget in sorted({taken(batch) for batch in range(1, 60, 1 if bound == "reserved" else 7)}):
+            last = 1
+            while any_batch.at_least(last + 1) <= budget:
+                last += 1
+            best = max(batch for batch in range(1, last + 1) if taken(batch) <= budget)
+            for guess in (1, best + 7):
+                assert largest(taken, budget, guess, at_least=any_batch.at_least, window=64) == best
+            gained += best > largest(taken, budget, window=1)
+    assert gained or name != "squeezenet1_1"
+
+
+def test_a_window_s_end_that_fits_is_not_the_end() -> None:
+    def taken(batch: int) -> int:
+        return batch if batch <= 10 or batch in (14, 15, 19, 25) else 100
+
+    assert largest(taken, 50, window=4) == 19  # the next one that fits is 6 more
+    assert largest(taken, 50, window=6) == 25  # found from 19, which was found from 15
+    assert largest(taken, 50, window=1) == 10
+    assert largest(lambda batch: 100 if batch == 1 else 10 * batch, 50) == 5  # where 1 fits less than 2
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.utils.checkpoint
 import torchvision
 from torch import nn
 
@@ -15,7 +16,7 @@ from fmap_cli.axes import meta_twin
 from fmap_cli.memory import shortcuts
 from fmap_cli.memory.bill import make_bill
 from fmap_cli.memory.replay import program
-from fmap_cli.memory.tracing import Run, mean_square, trace
+from fmap_cli.memory.tracing import Run, mean_square, trace, with_checkpoints
 
 sys.path.insert(0, str(Path(__file__).parent))
 from real_run import Measured, training_step
@@ -87,6 +88,54 @@ def test_mixed_precision_saves_what_autocast_saves_on_the_cpu(name: str) -> None
     real = agrees(name, 64, amp=torch.bfloat16)
     plain, _ = estimate(network(name), (torch.zeros(2, 3, 64, 64),))
     assert real.saved < 0.7 * plain
+
+
+class ChecksItself(nn.Module):
+    """Its inside is computed again in the backward pass by its own will, twice, with a weight used twice in it."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.shared = nn.Conv2d(8, 8, 1)
+        self.block = nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16), nn.GELU(), nn.Conv2d(16, 8, 3))
+
+    def inside(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.block(self.shared(self.shared(maps).sigmoid()))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        maps = self.stem(image)
+        for _ in range(2):
+            maps = torch.utils.checkpoint.checkpoint(self.inside, maps, use_reentrant=self.reentrant)
+        return maps
+
+
+@pytest.mark.parametrize("amp", [None, torch.bfloat16])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_network_that_computes_again_by_itself(reentrant: bool, amp: torch.dtype | None) -> None:
+    net, inputs = ChecksItself(reentrant), (torch.zeros(2, 3, 32, 32),)
+    real = training_step(net, inputs, mean_square, OPTIMIZERS["sgd"], amp)
+    assert estimate(net, inputs, optimizer="sgd", autocast=amp) == (real.saved, real.peak)
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("squeezenet1_1", ("features",)),
+        pytest.param("resnet18", ("layer1", "layer2", "layer3", "layer4"), marks=pytest.mark.slow),
+        pytest.param("mobilenet_v3_small", ("features",), marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", ("features.1", "features.3"), marks=pytest.mark.slow),
+        pytest.param("vit_b_32", ("encoder.layers.encoder_layer_0",), marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_computed_again_is_cast_again(name: str, paths: tuple[str, ...]) -> None:
+    net, inputs = at_64_pixels(name), (torch.zeros(2, 3, 64, 64),)
+    with with_checkpoints(net, paths):
+        real = training_step(net, inputs, mean_square, OPTIMIZERS["sgd"], torch.bfloat16)
+    saved, peak = estimate(net, inputs, optimizer="sgd", autocast=torch.bfloat16, checkpointed=paths)
+    assert saved == real.saved
+    assert peak == pytest.approx(real.peak, rel=1e-3)
+    assert saved < estimate(net, inputs, optimizer="sgd", autocast=torch.bfloat16)[0]
 
 
 @pytest.mark.slow
