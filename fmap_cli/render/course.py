@@ -83,7 +83,7 @@ def _draw_bill(scene: Scene, bill: MemoryBill, unit: str, y: int) -> int:
     _draw_phases(scene, bill.course, top)
     _draw_peak(scene, bill, unit, most, top)
     low = top + _PLOT[0]
-    words = "each column is an operation, in the order in which they run"
+    words = "operations from left to right, in the order in which they run"
     scene.add(Text(_LEFT + _PLOT[1] / 2, low + 8, words, _TINY_SIZE, GRAY, align="middle"))
     end = _draw_bars(scene, bill, unit, y + 34)
     return max(low + 34, end)

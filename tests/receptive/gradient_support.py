@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from fmap_cli.capture import capture
 
 
 def transparent(module: nn.Module) -> nn.Module:
@@ -22,7 +24,7 @@ def transparent(module: nn.Module) -> nn.Module:
         for name, child in list(parent.named_children()):
             if (
                 type(child).__module__ == "torch.nn.modules.activation" and not isinstance(child, nn.MultiheadAttention)
-            ) or isinstance(child, nn.modules.batchnorm._BatchNorm):
+            ) or isinstance(child, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)):
                 setattr(parent, name, nn.Identity())
     module = module.double().eval()
     with torch.no_grad():
@@ -64,10 +66,15 @@ def transparent_functions() -> Iterator[None]:
 
 
 def outputs_of(module: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """Every layer's output by torchvision's own name for it, with its history."""
-    nodes = get_graph_node_names(module)[1]
-    with transparent_functions():
-        return create_feature_extractor(module, nodes)(image)
+    """A copy of every layer's output, with its history."""
+    kept: dict[str, Tensor] = {}
+
+    def watch(layer: Any) -> Any:
+        return lambda output: kept.update({layer.name: output.clone()})
+
+    with transparent_functions(), torch.enable_grad():
+        capture(module, (image,), watch, as_it_stands=True)
+    return kept
 
 
 def support(value: Tensor, image: Tensor) -> tuple[np.ndarray, ...] | None:

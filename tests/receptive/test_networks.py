@@ -150,9 +150,11 @@ def disagreements(module: nn.Module, size: tuple[int, int], every: int = 1) -> t
     outputs = outputs_of(module.requires_grad_(False), image.requires_grad_())
     wrong, looked = [], 0
     rng = random.Random(0)
-    for name, output in list(outputs.items())[::every]:
-        if not isinstance(output, Tensor):
-            continue  # torch.fx lists sizes, too
+    # What the stand-ins for functional poolings do inside is no layer of the network, and they are none of its layers.
+    layers = [name for name in found if name in outputs]
+    assert len(layers) > 0.95 * len(found)
+    for name in layers[::every]:
+        output = outputs[name]
         middle = tuple(length // 2 for length in output.shape)
         other = tuple(rng.randrange(length) for length in output.shape)
         for unit in (middle, other):
@@ -196,23 +198,23 @@ def test_layers_see_what_autograd_finds(name: str, size: tuple[int, int], every:
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        # As tall as the deepest field and more, so that its middle unit is not clipped.
+        # The middle unit's field lies inside the taller ones; of deeper networks only what is seen can be compared.
         ("alexnet", (288, 96)),
         ("vgg11", (288, 64)),
         ("resnet18", (640, 64)),
-        ("resnext50_32x4d", (640, 48)),
+        ("resnext50_32x4d", (480, 48)),
         ("squeezenet1_0", (320, 64)),
         ("squeezenet1_1", (320, 64)),
-        ("densenet121", (2240, 40)),
-        ("googlenet", (1000, 64)),
-        ("inception_v3", (1500, 80)),
-        ("mobilenet_v2", (640, 48)),
-        ("shufflenet_v2_x0_5", (1000, 48)),
-        ("mnasnet0_5", (640, 48)),
-        ("fcn_resnet50", (960, 48)),
-        ("efficientnet_lite0", (1000, 48)),
-        ("convnext_tiny", (640, 64)),
-        ("regnet_x_400mf", (2000, 40)),
+        ("mobilenet_v2", (512, 40)),
+        ("shufflenet_v2_x0_5", (320, 48)),
+        ("mnasnet0_5", (512, 40)),
+        ("efficientnet_lite0", (320, 48)),
+        ("fcn_resnet50", (320, 48)),
+        ("googlenet", (320, 48)),
+        ("densenet121", (256, 40)),
+        ("inception_v3", (256, 80)),
+        ("convnext_tiny", (320, 64)),
+        ("regnet_x_400mf", (320, 40)),
     ],
 )
 def test_every_layer_sees_what_autograd_finds(name: str, size: tuple[int, int]) -> None:
