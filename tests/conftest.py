@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each: threads that wait for each other would share them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from fmap_cli.frameworks import load_torchvision
 
 load_torchvision()  # as the program does, before any test imports torch

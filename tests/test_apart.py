@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ def leaves(say: Callable[[str], None]) -> None:
 
 
 def aborts(say: Callable[[str], None]) -> None:
+    faulthandler.disable()  # pytest's, which would print where every thread is
     os.kill(os.getpid(), signal.SIGABRT)
 
 
