@@ -299,7 +299,7 @@ def _filtered(reach: int) -> Callable[[Fraction, Fraction, int], list[int]]:
     def taps(centre: Fraction, scale: Fraction, old: int) -> list[int]:
         wider = max(scale, Fraction(1))
         near = range(floor(centre - reach * wider), ceil(centre + reach * wider) + 1)
-        return [tap for tap in near if (away := abs(tap - centre) / wider) < reach and (away == 0 or away != 1)]
+        return [tap for tap in near if (away := abs(tap - centre) / wider) < reach and away != 1]
 
     return taps
 

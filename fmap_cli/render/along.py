@@ -55,6 +55,27 @@ def mixed(colour: Colour, share: float) -> Colour:
     return red, green, blue
 
 
+def draw_bands(
+    scene: Scene, names: Sequence[str], slot: int, left: int, top: int, bottom: int
+) -> list[tuple[int, int]]:
+    """A band behind every other stage of the network, the names above. Returns where the bands begin and end."""
+    bands: list[tuple[int, int]] = []
+    start, shaded = 0, False
+    for name, count in stages(names):
+        x, width = left + start * slot, count * slot
+        start += count
+        if count == 1:
+            continue
+        shaded = not shaded
+        if shaded:
+            bands.append((x, x + width))
+            scene.add(Box(x, top, width, bottom - top, BAND))
+        if width >= 30:
+            words = end_of(name, width - 4, _NAME_SIZE)
+            scene.add(Text(x + width / 2, top - 18, words, _NAME_SIZE, GRAY, align="middle"))
+    return bands
+
+
 def draw_names(scene: Scene, names: Sequence[str], slot: int, left: int, y: int) -> int:
     """The layers' names reading upwards, as many as there is room for; the first slot begins at `left`.
 

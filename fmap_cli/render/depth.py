@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import units
 from ..moments import as_numbers, dead_channels, quantiles
-from .along import BAND, ELSE, KINDS, ORANGE, RED, draw_names, end_of, mixed, stages
+from .along import ELSE, KINDS, ORANGE, RED, draw_bands, draw_names, mixed
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Scene, Text, shorten, text_width
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def lay_out_depth(run: Run, findings: Sequence[Finding], records: Sequence[Layer
 
     bottom = top + _PLOT[0]
     strips, end = _strips(layers, findings, bottom + 14)
-    _draw_bands(scene, layers, slot, top, end)
+    draw_bands(scene, [each.name for each in layers], slot, _LEFT, top, end)
     counts = _draw_not_finite(scene, layers, slot, top)
     _draw_axis(scene, axis, (low, high), y_of, width)
     for value, words in limits:
@@ -171,22 +171,6 @@ def _draw_head(scene: Scene, run: Run, layers: Sequence[_Layer], axis: Symmetric
         x, y = _MARGIN, y + 22
     scene.add(Text(x, y, words, _SMALL_SIZE, GRAY))
     return y + 54
-
-
-def _draw_bands(scene: Scene, layers: Sequence[_Layer], slot: int, top: int, bottom: int) -> None:
-    """A band behind each stage of the network, with its name above."""
-    start, shaded = 0, False
-    for name, count in stages([each.name for each in layers]):
-        x, width = _LEFT + start * slot, count * slot
-        start += count
-        if count == 1:
-            continue
-        shaded = not shaded
-        if shaded:
-            scene.add(Box(x, top, width, bottom - top, BAND))
-        if width >= 30:
-            words = end_of(name, width - 4, _TINY_SIZE)
-            scene.add(Text(x + width / 2, top - 18, words, _TINY_SIZE, GRAY, align="middle"))
 
 
 def _draw_axis(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from .table import Column, console, print_table
+from .table import Column, console, print_table, weights_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def print_fields(model: LoadedModel, listing: FieldListing, *, groups: bool = Fa
     out = console()
     names = "".join(axis.axis for axis in listing.layers[0].field.axes)
     size = " × ".join(map(str, listing.size))
-    head = f"{model.name} · {_weights(model.weights)} · input {units.shape(listing.input_shape)}"
+    head = f"{model.name} · {weights_in_words(model.weights)} · input {units.shape(listing.input_shape)}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
     out.print()
     wide = out.width >= _TYPES_FROM
@@ -54,10 +54,6 @@ def print_fields(model: LoadedModel, listing: FieldListing, *, groups: bool = Fa
         out.print(Text(line), soft_wrap=True)
     if file is not None:
         out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
-
-
-def _weights(label: str) -> str:
-    return label if label == "architecture only" else f"weights: {label}"
 
 
 def field_cells(axes: Sequence[FieldAxis]) -> list[str]:

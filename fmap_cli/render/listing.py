@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .. import units
 from .fields import short_field
-from .table import Column, console, print_table
+from .table import Column, console, print_table, weights_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def print_listing(model: LoadedModel, listing: Listing) -> None:
     """A row a layer, in execution order. Layers with others inside show sums, marked Σ."""
     out = console()
     shape = units.shape(listing.input_shape)
-    out.print(Text(units.one_line(f"{model.name} · {_weights(model.weights)} · input {shape}")), soft_wrap=True)
+    out.print(Text(units.one_line(f"{model.name} · {weights_in_words(model.weights)} · input {shape}")), soft_wrap=True)
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()
@@ -44,10 +44,6 @@ def print_listing(model: LoadedModel, listing: Listing) -> None:
     out.print()
     for line in _totals(listing, out.width >= _FIELD_FROM):
         out.print(Text(line), soft_wrap=True)
-
-
-def _weights(label: str) -> str:
-    return label if label == "architecture only" else f"weights: {label}"
 
 
 def _print_chain(out: Console, steps: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from math import ceil, floor, log2
 from typing import TYPE_CHECKING
 
 from .. import units
-from .along import BAND, ELSE, KINDS, draw_names, end_of, mixed, stages
+from .along import BAND, ELSE, KINDS, draw_bands, draw_names, mixed
 from .boxes import unit_figure
 from .effective import effective_figure
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Scene, Text, shorten, text_width, wrap
@@ -133,7 +133,7 @@ def growth_figure(listing: FieldListing, model: str, weights: str) -> Scene:
         if any(each.has(kind) for each in layers)
     ]
     end = bottom + 14 + len(strips) * (_STRIP + 8)
-    shaded = _draw_stages(scene, layers, slot, begin, end)
+    shaded = draw_bands(scene, [each.name for each in layers], slot, _LEFT, begin, end)
     if whole:
         _draw_whole(scene, layers, slot, begin, width)
     _draw_axis(scene, (low, high), y_of, width, len(listing.size) == 3)
@@ -282,25 +282,6 @@ def _draw_legend(scene: Scene, layers: Sequence[_Layer], top: int) -> int:
         scene.add(Text(x + 22, y, words, _SMALL_SIZE, GRAY))
         x += needed + 22
     return y + 24
-
-
-def _draw_stages(scene: Scene, layers: Sequence[_Layer], slot: int, top: int, bottom: int) -> list[tuple[int, int]]:
-    """A band behind every other stage of the network, the names above. Returns where the bands begin and end."""
-    bands: list[tuple[int, int]] = []
-    start, shaded = 0, False
-    for name, count in stages([each.name for each in layers]):
-        x, width = _LEFT + start * slot, count * slot
-        start += count
-        if count == 1:
-            continue
-        shaded = not shaded
-        if shaded:
-            bands.append((x, x + width))
-            scene.add(Box(x, top, width, bottom - top, BAND))
-        if width >= 30:
-            words = end_of(name, width - 4, _TINY_SIZE)
-            scene.add(Text(x + width / 2, top - 18, words, _TINY_SIZE, GRAY, align="middle"))
-    return bands
 
 
 def _draw_whole(scene: Scene, layers: Sequence[_Layer], slot: int, top: int, width: int) -> None:
