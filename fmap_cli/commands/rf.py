@@ -86,8 +86,10 @@ def command(
 
     if options["place"] is not None or options["effective"]:
         session = open_session(request, remark)
-        show = _show_effective if options["effective"] else _show_unit
-        show(session, images, patterns, options, request.seed)
+        if options["effective"]:
+            _show_effective(session, images, patterns, options, request.seed)
+        else:
+            _show_unit(session, images, patterns, options)
         return
     session = open_architecture(request, remark)
     image = read_image(session, images[0], remark, options["layout"]) if images else None
@@ -134,9 +136,7 @@ def _check(images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str,
         raise click.UsageError(f"there are {len(images)} images: give one; only --effective averages over several.")
 
 
-def _show_unit(
-    session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
-) -> None:
+def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any]) -> None:
     from ..fields import unit_view
     from ..render.boxes import unit_figure
     from ..session import read_image
