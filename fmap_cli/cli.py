@@ -72,6 +72,10 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run `fmap` with these arguments; returns the exit code."""
+    if arguments is None:
+        arguments = sys.argv[1:]
+    before = sys.argv
+    sys.argv = before[:1]  # a network that parses arguments when it runs must not meet fmap's
     try:
         result = cli.main(args=arguments, prog_name="fmap", standalone_mode=False)
         sys.stdout.flush()
@@ -99,6 +103,8 @@ def run(arguments: list[str] | None = None) -> int:
         _abandon_stdout()
         report(FmapError(f"cannot write to standard output: {error.strerror}."))
         return 1
+    finally:
+        sys.argv = before
     return result if isinstance(result, int) else 0
 
 

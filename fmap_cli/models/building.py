@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,12 +11,26 @@ from typing import Any
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch draws from `seed` inside; outside, its random state is as if nothing had happened."""
+    """Torch, NumPy and Python's `random` draw from `seed` inside; outside it is as if nothing had been drawn.
+
+    Torch's generators on GPUs are seeded as well; they are put back where they had begun before.
+    """
+    import numpy as np
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
-        yield
+    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    before = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            torch.random.default_generator.manual_seed(seed)
+            if torch.cuda.is_available():
+                torch.cuda.manual_seed_all(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # NumPy takes 32 bits
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 @contextmanager

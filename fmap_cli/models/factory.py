@@ -8,6 +8,7 @@ becomes one line that names the place.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -36,8 +37,7 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> Loaded
     if weights is not None and weights.lower() == "default":
         weights = None
     load_torchvision()  # most factories import it: this way it is quick
-    with building.seeded(seed):
-        module = _made(spec)
+    module = _made(spec, seed)
     notes: tuple[str, ...] = ()
     if weights is None or weights.lower() == "random":
         label = f"as made by {spec} (seed {seed})"
@@ -60,7 +60,11 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> Loaded
 # --- Finding and calling -------------------------------------------------------------------------------
 
 
-def _made(spec: str) -> torch.nn.Module:
+def _made(spec: str, seed: int) -> torch.nn.Module:
+    """What the factory returns, its random numbers drawn from `seed` whether or not its module drew some before.
+
+    (Python imports a module once: the second time nothing in it runs.)
+    """
     import torch
 
     place, _, attribute = spec.rpartition(":")
@@ -72,11 +76,13 @@ def _made(spec: str) -> torch.nn.Module:
     is_file = place.endswith(".py")
     folder = Path(place).resolve().parent if is_file else Path.cwd()
     # Its neighbours can be imported while it is imported and while it runs, as `python -m` has it.
-    with _first_on_path(folder), contextlib.redirect_stdout(sys.stderr):
-        home = _imported_file(Path(place), place) if is_file else _imported_module(place)
+    with _first_on_path(folder), _without_arguments(place), contextlib.redirect_stdout(sys.stderr):
+        with building.seeded(seed):
+            home = _imported_file(Path(place), place) if is_file else _imported_module(place)
         found = _attribute(home, attribute, place)
-        if not isinstance(found, torch.nn.Module):
-            found = _called(found, spec, folder)
+        with building.seeded(seed):
+            # A network that stands in a module is there once: two sides of a comparison must not share it.
+            found = _own_copy(found) if isinstance(found, torch.nn.Module) else _called(found, spec, folder)
     if not isinstance(found, torch.nn.Module):
         raise ModelError(f"{spec} returned {_kind_of(found)}; expected an nn.Module")
     return found
@@ -90,6 +96,17 @@ def _first_on_path(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+
+
+@contextlib.contextmanager
+def _without_arguments(place: str) -> Iterator[None]:
+    """The user's code sees the command line `python PLACE`: a parser of its own must not read fmap's options."""
+    before = sys.argv
+    sys.argv = [place]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def _imported_file(file: Path, place: str) -> ModuleType:
@@ -147,6 +164,13 @@ def _callables(home: ModuleType) -> list[str]:
     public = {name: value for name, value in vars(home).items() if callable(value) and not name.startswith("_")}
     own = [name for name, value in public.items() if getattr(value, "__module__", None) == home.__name__]
     return own or list(public)
+
+
+def _own_copy(module: torch.nn.Module) -> torch.nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # one that holds what cannot be copied, such as a tensor with a gradient's history
+        return module
 
 
 def _called(factory: Any, spec: str, folder: Path) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fmap_cli.cli import run
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import load_model
 
@@ -260,3 +264,81 @@ def test_an_import_that_fails_inside_a_module_is_told_from_an_absent_one(folder:
     assert refusal("broken_of_test:make") == (
         "cannot import broken_of_test: ModuleNotFoundError: No module named 'no_such_library' (broken_of_test.py:1)"
     )
+
+
+# --- Seeds, and the command line -----------------------------------------------------------------------
+
+DRAWS = """
+import random
+import numpy as np
+import torch
+from torch import nn
+
+ORDER = np.random.permutation(100)  # drawn on import
+standing = nn.Linear(2, 2)
+
+class Drawn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.numbers = [float(torch.rand(())), float(np.random.rand()), random.random(), float(np.random.rand())]
+
+    def forward(self, x):
+        return x
+"""
+
+
+def test_factories_draw_from_the_seed_with_whatever_generator(folder: Path) -> None:
+    (folder / "draws_of_test.py").write_text(DRAWS)
+    outside = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+    expected = [float(torch.rand(())), float(np.random.rand()), random.random(), float(np.random.rand())]
+    random.setstate(outside[0])
+    np.random.set_state(("MT19937", outside[1], *np.random.get_state()[2:]))
+    torch.set_rng_state(outside[2])
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    for spec in ("draws_of_test.py:Drawn", "draws_of_test:Drawn", "draws_of_test:Drawn"):  # the last imports nothing
+        assert load_model(spec, seed=5).module.numbers == expected, spec
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_a_network_that_stands_in_a_module_is_another_one_each_time(folder: Path) -> None:
+    (folder / "stands_of_test.py").write_text(DRAWS)
+    first, second = (load_model("stands_of_test:standing").module for _ in range(2))
+    assert first is not second
+    assert torch.equal(first.weight, second.weight)
+
+
+PARSES = """
+import argparse
+from torch import nn
+parser = argparse.ArgumentParser()
+parser.add_argument("--size", type=int, default=64)
+options = parser.parse_args()
+
+class Late(nn.Conv2d):
+    def forward(self, x):
+        assert parser.parse_args().size == 64
+        return super().forward(x)
+
+def make(): return nn.Conv2d(3, options.size, 1)
+def in_the_call(): return nn.Conv2d(3, parser.parse_args().size, 1)
+def late(): return Late(3, 64, 1)
+"""
+
+
+@pytest.mark.parametrize("name", ["make", "in_the_call", "late"])
+@pytest.mark.parametrize("place", ["parses.py", "parses"])
+def test_fmaps_options_are_not_the_networks(
+    name: str, place: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "parses.py").write_text(PARSES)
+    monkeypatch.delitem(sys.modules, "parses", raising=False)
+    monkeypatch.setattr(sys, "argv", ["fmap", "layers", f"{place}:{name}", "--size", "8", "--json"])
+    assert run() == 0
+    monkeypatch.delitem(sys.modules, "parses", raising=False)
+    assert sys.argv[2:] == [f"{place}:{name}", "--size", "8", "--json"]
+    assert json.loads(capsys.readouterr().out)["parameters"] == 64 * 3 + 64
