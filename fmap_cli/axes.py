@@ -197,7 +197,9 @@ def measure(
     def attempt(batch: int, high: int, wide: int, long: int) -> _Shapes | None:
         try:
             return shapes(twin, batch, high, wide, long)[1]
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             return None  # the network refuses this size, for whatever reason it has: that is an answer
 
     height, width = size
@@ -213,7 +215,9 @@ def measure(
             larger = rebuild(height * 2).to(first.dtype)
             larger = meta_twin(larger) if on_meta else larger.to(first.device)
             runs["HW"] = shapes(larger, 1, height * 2, width * 2, frames)[1]
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             runs["HW"] = None
     done = {axis: run for axis, run in runs.items() if run is not None}
     return _named(module, layers, base, done, _how(set(runs) - set(done), "HW" in done))

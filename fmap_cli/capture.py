@@ -28,7 +28,7 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .guests import guest_code
 from .kinds import module_kind, operation_kind
 from .records import LayerRef
 
@@ -96,8 +97,7 @@ def watching(
     hooked = _Pass(module, operations, paths) if operations or paths is None or paths else None
 
     def run(inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None = None) -> Any:
-        # What a network prints is a remark; standard output is for results.
-        with nullcontext() if as_it_stands else torch.no_grad(), redirect_stdout(sys.stderr):
+        with nullcontext() if as_it_stands else torch.no_grad(), guest_code():
             return module(*inputs) if hooked is None else hooked.run(inputs, watcher, calls)
 
     with nullcontext() if as_it_stands else _eval_mode(module):
@@ -300,14 +300,9 @@ class _Pass:
 
     def mark(self, value: Any) -> None:
         """Remember that these tensors descend from the input."""
-        if isinstance(value, Tensor):
-            self.seen[id(value)] = weakref.ref(value)
-        elif isinstance(value, (tuple, list)):
-            for each in _plain_items(value):
-                self.mark(each)
-        elif isinstance(value, dict):
-            for each in value.values():
-                self.mark(each)
+        for each in _leaves(value):
+            if isinstance(each, Tensor):
+                self.seen[id(each)] = weakref.ref(each)
 
     def descends(self, value: Any) -> bool:
         """Whether a tensor, size or nested argument descends from the input or from a parameter."""
@@ -627,8 +622,23 @@ def _argument_names(module: nn.Module, count: int) -> list[str]:
     return names[:count]
 
 
-def _named_tensors(output: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors in a nested output with their keys joined by dots: `0`, `1.pool`, ..."""
+def _leaves(value: Any) -> Iterator[Any]:
+    """What stands in nested tuples, lists and dicts, however deep, each looked into once: some hold themselves."""
+    waiting, opened = [value], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, (tuple, list, dict)):
+            yield each
+        elif id(each) not in opened:
+            opened.add(id(each))
+            waiting += each.values() if isinstance(each, dict) else _plain_items(each)
+
+
+def _named_tensors(output: Any, prefix: str = "", within: frozenset[int] = frozenset()) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in a nested output with their keys joined by dots: `0`, `1.pool`, ...
+
+    An output that holds itself is not looked into again.
+    """
     if isinstance(output, Tensor):
         yield prefix, output
         return
@@ -641,8 +651,10 @@ def _named_tensors(output: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]
         items = enumerate(_plain_items(output))
     else:
         return
+    if id(output) in within:
+        return
     for key, value in items:
-        yield from _named_tensors(value, f"{prefix}.{key}" if prefix else str(key))
+        yield from _named_tensors(value, f"{prefix}.{key}" if prefix else str(key), within | {id(output)})
 
 
 @contextmanager

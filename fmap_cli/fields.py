@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from . import raised
 from .axes import channel_maps
 from .errors import ImageError, LayerError, ModelError
 from .receptive import box_of, gradient_energy, holding_boxes
@@ -173,7 +174,7 @@ def _energy(
         run(session, image, _only(row.layer, differentiate), inputs=inputs, gradients=True, **_reach(row.layer))
     except RuntimeError as error:
         raise ModelError(
-            f"no gradient of {row.layer.name!r} can be computed: {str(error).splitlines()[0]}",
+            f"no gradient of {row.layer.name!r} can be computed: {raised.first_line(error)}",
             hint="Quantized networks and programs without gradients have none.",
         ) from error
     if not energy or energy[0] is None:

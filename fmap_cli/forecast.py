@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import raised
 from .axes import meta_twin
 from .errors import DeviceError, FmapError, ModelError
 from .kinds import module_kind
@@ -201,23 +202,24 @@ def _refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryReques
         yield
     except FmapError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         shape = list(_shapes(inputs)[0])
-        lines = str(error).strip().splitlines()
-        what = f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}"
+        what, text = raised.told(error), raised.text(error)
         if _reads_values(error):
             raise ModelError(
                 f"{model.name} reads values on its way or makes shapes out of them, and there are none yet ({what}).",
                 hint="Ask for the part that does not: a factory that returns the backbone, as --model FILE.py:factory.",
             ) from error
         hint = "Try another --size (networks have a smallest input)"
-        if "device meta" in str(error) or "on the same device" in str(error):
+        if "device meta" in text or "on the same device" in text:
             hint = "Its forward makes a tensor without saying where: make it on the input's device (device=x.device)"
         elif not isinstance(error, (RuntimeError, ValueError, AssertionError)):
             hint = "Its own code raised this: run one forward of it by itself to see where"
-        elif "overflow" in str(error):
+        elif "overflow" in text:
             hint = "Give a smaller --size or --batch"
-        if "more than 1 value per channel" in str(error):
+        if "more than 1 value per channel" in text:
             hint = "BatchNorm needs more than one value a channel in training: give a larger --batch or --inference"
         elif request.dtype != "float32":
             hint += ", or --dtype float32 or amp"
@@ -225,7 +227,7 @@ def _refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryReques
 
 
 def _reads_values(error: BaseException) -> bool:
-    text = str(error)
+    text = raised.text(error)
     signs = ("meta tensors", "on meta", "data-dependent", "Cannot copy out of meta", "'aten::nonzero'")
     kinds = (RuntimeError, NotImplementedError, TypeError)
     return isinstance(error, kinds) and any(sign in text for sign in (*signs, "convert meta"))

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
+from . import raised
 from .capture import SameTensors, Sink, watching
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .images import load_image
@@ -264,7 +265,7 @@ def _read_by_workers(
         if "DataLoader worker" not in str(error):
             raise
         raise FmapError(
-            f"a process that reads images ended: {str(error).splitlines()[0]}",
+            f"a process that reads images ended: {raised.first_line(error)}",
             hint="It may have run out of memory: try --workers 1, or 0 to read without processes.",
         ) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ load_torchvision()  # before the first `import torch`, which takes a quarter les
 import torch
 from torch import nn
 
-from . import inventory
+from . import inventory, raised
 from .answers import detections, label_map, plain, predictions
 from .axes import (
     Measurement,
@@ -109,7 +108,7 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         cast_floats(model.module.to(device), dtype)
     except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
         raise DeviceError(
-            f"{model.name} cannot be moved to {device} as {request.dtype}: {_first_line(error)}"
+            f"{model.name} cannot be moved to {device} as {request.dtype}: {raised.first_line(error)}"
         ) from error
     memory_format = None
     if request.memory_format == "channels_last" and model.input_kind != "images":
@@ -441,7 +440,9 @@ def _cheaply(session: Session, image: ImageInput, run: Callable[[nn.Module, tupl
                     return run(twin, tuple(_laid_out(session, each) for each in inputs))
             with blank_arithmetic():
                 return run(model.module, network_inputs(session, [image]))
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             continue  # the pass over the image itself will say what is wrong
     inputs = network_inputs(session, [image])
     with _model_errors(session, inputs, 1, []):
@@ -586,7 +587,9 @@ def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
                         )
                 session.measured[size] = measurement
                 break
-            except (Exception, SystemExit):
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 continue  # the pass over the image itself will say what is wrong
     return session.measured[size]
 
@@ -663,26 +666,21 @@ def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fa
         yield
     except FmapError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if own_fault:
             raise
         first = inputs[0][0] if isinstance(inputs[0], list) else inputs[0]
         raise ModelError(
             f"{session.model.name} fails on an input of shape {list(first.shape)} as {dtype_name(session.dtype)}"
-            f" on {session.device}: {type(error).__name__}: {_first_line(error)}{_raised_at(error)}",
+            f" on {session.device}: {raised.told(error)}",
             hint=_failure_hint(error, images),
         ) from error
 
 
-def _raised_at(error: BaseException) -> str:
-    """Where the network's own code raised, rather than torch below it or fmap above it."""
-    inside = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
-    own = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(inside)]
-    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-
-
 def _failure_hint(error: BaseException, images: int) -> str | None:
-    if isinstance(error, TypeError) and "argument" in str(error):
+    if isinstance(error, TypeError) and "argument" in raised.text(error):
         return (
             "fmap calls a network with one image; wrap one that takes more in a factory whose module supplies the rest."
         )
@@ -790,8 +788,3 @@ def choose_channels(
 def dtype_name(dtype: torch.dtype) -> str:
     """`float32` for `torch.float32`."""
     return str(dtype).removeprefix("torch.")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from . import raised
 from .errors import FmapError
 from .records import Run
 from .runs import merge_runs
@@ -85,7 +86,7 @@ def meeting(team: Team) -> Iterator[None]:
         dist.init_process_group("gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise FmapError(
-            f"process {team.rank} of {team.ranks} cannot meet the others: {str(error).splitlines()[0]}",
+            f"process {team.rank} of {team.ranks} cannot meet the others: {raised.first_line(error)}",
             hint="MASTER_ADDR and MASTER_PORT say where; a firewall may be between.",
         ) from error
     try:

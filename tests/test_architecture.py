@@ -24,10 +24,12 @@ ALLOWED: dict[str, str] = {
     "grid": "",
     "blank": "",
     "moments": "records",
+    "raised": "",
+    "guests": "",
     # One thing each.
     "kinds": "records",
     "layers": "errors kinds records",
-    "capture": "kinds records",
+    "capture": "guests kinds records",
     "axes": "capture errors records",
     "kernels": "moments",
     "reduce": "kernels moments records stats",
@@ -43,20 +45,20 @@ ALLOWED: dict[str, str] = {
     "receptive": "axes records",
     "sources": "errors",
     "images": "errors frameworks records",
-    "models": "errors frameworks records",
+    "models": "errors frameworks guests raised records",
     "export": "errors moments records",
     "render": "errors grid moments records units",
     # What puts them together.
     "session": (
-        "answers axes blank capture costs errors frameworks images inventory kinds layers models receptive records"
-        " sources stats"
+        "answers axes blank capture costs errors frameworks images inventory kinds layers models raised receptive"
+        " records sources stats"
     ),
     "pairs": "axes capture compare errors layers records session",
-    "gather": "capture errors images kinds layers moments records reduce session",
-    "shards": "errors records runs",
-    "forecast": "axes errors frameworks kinds memory models records session",
+    "gather": "capture errors images kinds layers moments raised records reduce session",
+    "shards": "errors raised records runs",
+    "forecast": "axes errors frameworks kinds memory models raised records session",
     "interrupts": "",
-    "fields": "axes capture errors receptive records session",
+    "fields": "axes capture errors raised receptive records session",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
     "options": "errors records units",
@@ -90,12 +92,14 @@ LIGHT = {
     "export",
     "frameworks",
     "grid",
+    "guests",
     "moments",
     "images",
     "kinds",
     "layers",
     "models",
     "options",
+    "raised",
     "records",
     "render",
     "sources",

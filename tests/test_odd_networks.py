@@ -170,7 +170,7 @@ def test_a_sparse_output_is_drawn_as_what_it_holds(show):
 def test_a_network_that_leaves_the_program_is_a_failure_of_the_network(show):
     code, out, err = show("Leaver")
     assert (code, out) == (1, "")
-    assert "SystemExit: 5" in err
+    assert "it called sys.exit(5)" in err
     assert "nets.py:" in err
 
 

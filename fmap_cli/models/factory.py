@@ -13,14 +13,15 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from fmap_cli import raised
 from fmap_cli.errors import ModelError
 from fmap_cli.frameworks import load_torchvision
+from fmap_cli.guests import guest_code
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.preprocessing import Wishes, described
 from fmap_cli.records import InputKind, LoadedModel, Preprocessing
@@ -76,13 +77,13 @@ def _made(spec: str, seed: int) -> torch.nn.Module:
     is_file = place.endswith(".py")
     folder = Path(place).resolve().parent if is_file else Path.cwd()
     # Its neighbours can be imported while it is imported and while it runs, as `python -m` has it.
-    with _first_on_path(folder), _without_arguments(place), contextlib.redirect_stdout(sys.stderr):
+    with _first_on_path(folder), _without_arguments(place), guest_code():
         with building.seeded(seed):
             home = _imported_file(Path(place), place) if is_file else _imported_module(place)
         found = _attribute(home, attribute, place)
         with building.seeded(seed):
             # A network that stands in a module is there once: two sides of a comparison must not share it.
-            found = _own_copy(found) if isinstance(found, torch.nn.Module) else _called(found, spec, folder)
+            found = _own_copy(found) if isinstance(found, torch.nn.Module) else _called(found, spec)
     if not isinstance(found, torch.nn.Module):
         raise ModelError(f"{spec} returned {_kind_of(found)}; expected an nn.Module")
     return found
@@ -121,9 +122,11 @@ def _imported_file(file: Path, place: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look modules up there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise ModelError(f"cannot import {place}: {_told(error, file.resolve().parent)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        raise ModelError(f"cannot import {place}: {raised.told(error)}") from error
     return module
 
 
@@ -139,9 +142,11 @@ def _imported_module(place: str) -> ModuleType:
                 hint="It is looked for in the current directory and among the installed packages; "
                 "a file is named by its path, `path/to/file.py:NAME`.",
             ) from error
-        raise ModelError(f"cannot import {place}: {_told(error, Path.cwd())}") from error
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"cannot import {place}: {_told(error, Path.cwd())}") from error
+        raise ModelError(f"cannot import {place}: {raised.told(error)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ModelError(f"cannot import {place}: {raised.told(error)}") from error
 
 
 def _attribute(home: ModuleType, attribute: str, place: str) -> Any:
@@ -173,7 +178,7 @@ def _own_copy(module: torch.nn.Module) -> torch.nn.Module:
         return module
 
 
-def _called(factory: Any, spec: str, folder: Path) -> Any:
+def _called(factory: Any, spec: str) -> Any:
     if not callable(factory):
         raise ModelError(
             f"{spec} is {_kind_of(factory)}; expected a function or class that makes an nn.Module, or an nn.Module"
@@ -186,8 +191,10 @@ def _called(factory: Any, spec: str, folder: Path) -> Any:
         )
     try:
         return factory()
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"{spec} failed: {_told(error, folder)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ModelError(f"{spec} failed: {raised.told(error)}") from error
 
 
 def _needed_arguments(factory: Any) -> list[str]:
@@ -211,33 +218,6 @@ def _kind_of(value: object) -> str:
         return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _told(error: BaseException, folder: Path) -> str:
-    """What was raised and where, in one line: the innermost place in the user's own folder, if there is one."""
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error.msg} ({_shown(error.filename or '?')}:{error.lineno})"
-    if isinstance(error, SystemExit):
-        what = f"it called sys.exit({error.code!r})"
-    else:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_inside(frame.filename, folder)]
-    # Our own frames come first and are no news to the user.
-    others = [frame for frame in frames if not _is_inside(frame.filename, Path(__file__).parent)]
-    where = (own or others)[-1:]
-    return f"{what} ({_shown(where[0].filename)}:{where[0].lineno})" if where else what
-
-
-def _is_inside(file: str, folder: Path) -> bool:
-    path = Path(file)
-    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
-
-
-def _shown(file: str) -> str:
-    """The path as the user would write it: relative where it is below the current directory."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 # --- Weights and preprocessing -------------------------------------------------------------------------

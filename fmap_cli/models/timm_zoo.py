@@ -26,6 +26,7 @@ from fmap_cli.frameworks import load_timm
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.embedded import imagenet_labels
 from fmap_cli.models.preprocessing import Wishes
+from fmap_cli.raised import what
 from fmap_cli.records import LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _timm() -> Any:
             return load_timm()
     except ImportError as error:
         raise ModelError(
-            f"timm is installed but cannot be imported: {_first_line(error)}",
+            f"timm is installed but cannot be imported: {what(error)}",
             hint="Reinstall it: `pip install --upgrade 'fmap-cli[timm]'`.",
         ) from error
 
@@ -189,11 +190,6 @@ def _listed(items: list[str]) -> str:
     return ", ".join(named[:6]) + (f" and {len(named) - 6} more" if len(named) > 6 else "")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
 # --- Building ------------------------------------------------------------------------------------------
 
 
@@ -204,7 +200,7 @@ def _build(which: _Architecture, **arguments: Any) -> torch.nn.Module:
         with building.quiet():
             module: torch.nn.Module = _timm().create_model(full, pretrained=False, **arguments)
     except Exception as error:
-        raise ModelError(f"timm cannot build {full}: {_first_line(error)}") from error
+        raise ModelError(f"timm cannot build {full}: {what(error)}") from error
     return module
 
 
@@ -284,8 +280,8 @@ def _with_timms_weights(
             module: torch.nn.Module = timm.create_model(name, **{"pretrained": True, **arguments})
     except Exception as error:
         if host is None:
-            raise ModelError(f"timm cannot load {name}: {_first_line(error)}") from error
-        raise WeightsError(f"timm cannot load its weights {name}: {_first_line(error)}", hint=_INSTEAD) from error
+            raise ModelError(f"timm cannot load {name}: {what(error)}") from error
+        raise WeightsError(f"timm cannot load its weights {name}: {what(error)}", hint=_INSTEAD) from error
     return module
 
 

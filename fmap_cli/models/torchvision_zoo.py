@@ -22,6 +22,7 @@ from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.preprocessing import Wishes
+from fmap_cli.raised import what
 from fmap_cli.records import InputKind, LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _load_pretrained(name: str, entry: Any, file: Path, label: str, wishes: Wish
             module = _builder(name)(**arguments)
     except Exception as error:
         raise WeightsError(
-            f"cannot build {name} with the weights in {file}: {_first_line(error)}",
+            f"cannot build {name} with the weights in {file}: {what(error)}",
             hint="If the file is damaged, delete it: the next run downloads it afresh.",
         ) from error
     return _loaded(
@@ -291,7 +292,7 @@ def _build(name: str, arguments: dict[str, Any], weights: Any = None) -> torch.n
         with building.quiet():
             module: torch.nn.Module = _builder(name)(weights=weights, **arguments)
     except Exception as error:
-        raise ModelError(f"torchvision cannot build {name}: {_first_line(error)}") from error
+        raise ModelError(f"torchvision cannot build {name}: {what(error)}") from error
     return module
 
 
@@ -388,13 +389,6 @@ def _check_size(name: str, wishes: Wishes, trained: tuple[int, int]) -> None:
 
 def _by(height_width: tuple[int, int]) -> str:
     return f"{height_width[0]}×{height_width[1]}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    if lines and lines[0].endswith(":"):  # torch's key report: a heading, then the first key
-        lines[:2] = [" ".join(line.strip() for line in lines[:2])]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 # --- Metadata ------------------------------------------------------------------------------------------
