@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fmap_cli import apart
 from fmap_cli.apart import run_apart
 from fmap_cli.errors import FmapError, ModelError
 
-
-def double(value: int, say: Callable[[str], None]) -> int:
-    say(f"doubling {value}")
-    return 2 * value
-
-
-def refuses(say: Callable[[str], None]) -> None:
-    raise ModelError("no such thing", hint="try another")
-
-
-def breaks(say: Callable[[str], None]) -> None:
-    raise ValueError("three\nlines\nof it")
-
-
-def leaves(say: Callable[[str], None]) -> None:
-    os._exit(7)
-
-
-def aborts(say: Callable[[str], None]) -> None:
-    faulthandler.disable()  # pytest's, which would print where every thread is
-    os.kill(os.getpid(), signal.SIGABRT)
-
-
-def stops(say: Callable[[str], None]) -> None:
-    sys.exit("enough")
+HERE = Path(__file__).parent
 
 
 def test_the_result_comes_back_and_sentences_on_the_way() -> None:
     said: list[str] = []
-    assert run_apart(__name__, "double", 21, say=said.append) == 42
+    assert run_apart("apart_tasks", "double", 21, say=said.append) == 42
     assert said == ["doubling 21"]
 
 
 def test_an_error_keeps_its_class_and_hint() -> None:
     with pytest.raises(ModelError) as caught:
-        run_apart(__name__, "refuses", say=print)
+        run_apart("apart_tasks", "refuses", say=print)
     assert (caught.value.message, caught.value.hint) == ("no such thing", "try another")
 
 
@@ -66,33 +41,101 @@ def test_an_error_keeps_its_class_and_hint() -> None:
 )
 def test_any_other_end_is_one_line(function: str, words: str) -> None:
     with pytest.raises(FmapError) as caught:
-        run_apart(__name__, function, say=print)
+        run_apart("apart_tasks", function, say=print)
     assert words in caught.value.message
     assert "\n" not in caught.value.message
 
 
-def test_nothing_stays_behind() -> None:
-    import multiprocessing
-
-    with pytest.raises(FmapError):
-        run_apart(__name__, "leaves", say=print)
-    run_apart(__name__, "double", 1, say=lambda sentence: None)
-    assert multiprocessing.active_children() == []
+def test_no_process_stays_behind() -> None:
+    said: list[str] = []
+    run_apart("apart_tasks", "tells", say=said.append)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said[0]), 0)
 
 
-def prints(say: Callable[[str], None]) -> int:
-    print("a network's own words")
-    return 1
+def test_an_exception_here_ends_the_other_process() -> None:
+    said: list[str] = []
+
+    def interrupted(sentence: str) -> None:
+        said.append(sentence)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_apart("apart_tasks", "hangs", say=interrupted)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said[0]), 0)
 
 
-def hangs(say: Callable[[str], None]) -> None:
-    say(str(os.getpid()))
-    time.sleep(600)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_while_the_other_process_starts_ends_it_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    child = apart._start(([], "apart_tasks", "hangs", ()))
+    child.send_signal(signal.SIGINT)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.read() == b""
+    assert child.wait() == -signal.SIGINT
+    assert capfd.readouterr().err == ""
+
+
+def test_it_works_after_a_backward_pass() -> None:
+    """Autograd refuses to work in the fork of a process where it has threads; it has one for each GPU.
+
+    torch.export and fake tensors make it believe that there is a GPU; here it is told so directly.
+    """
+    script = (
+        "import torch\n"
+        "torch._C._ensureCUDADeviceGuardSet()\n"
+        "torch.ones(1, requires_grad=True).square().backward()\n"
+        "from fmap_cli.apart import run_apart\n"
+        "print(run_apart('apart_tasks', 'gradient_of_square', 3.0, say=print))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE, timeout=120)
+    assert (ran.stdout, ran.stderr) == ("6.0\n", "")
+
+
+def test_it_works_while_another_thread_holds_a_lock(tmp_path: Path) -> None:
+    """The lock is the one on a module that a thread is about to import: in a fork nobody would ever release it."""
+    (tmp_path / "slow.py").write_text(
+        "import os\n"
+        "if os.environ['first'] == str(os.getpid()):\n"
+        "    import gate\n"
+        "    gate.entered.set()\n"
+        "    gate.done.wait()\n"
+        "def three(say): return 3\n"
+    )
+    (tmp_path / "gate.py").write_text("import threading\nentered, done = threading.Event(), threading.Event()\n")
+    script = (
+        "import gate, os, threading\n"
+        "from fmap_cli.apart import run_apart\n"
+        "os.environ['first'] = str(os.getpid())\n"
+        "threading.Thread(target=__import__, args=('slow',)).start()\n"
+        "gate.entered.wait()\n"
+        "print(run_apart('slow', 'three', say=print))\n"
+        "gate.done.set()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("3\n", "")
+
+
+@pytest.mark.parametrize("how", ["file", "-c", "standard input"])
+def test_a_script_is_not_run_a_second_time(how: str, tmp_path: Path) -> None:
+    """It has no `if __name__ == "__main__"` around what it does, as nothing has in a notebook."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from fmap_cli.apart import run_apart\n"
+        "print('once', flush=True)\n"
+        "print(run_apart('apart_tasks', 'double', 21, say=lambda sentence: None))\n"
+    )
+    file = tmp_path / "script.py"
+    file.write_text(script)
+    arguments = {"file": [str(file)], "-c": ["-c", script], "standard input": ["-"]}[how]
+    ran = subprocess.run([sys.executable, *arguments], input=script, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("once\n42\n", "")
 
 
 def test_what_a_network_prints_is_not_standard_output() -> None:
-    code = "from fmap_cli.apart import run_apart; print(run_apart('test_apart', 'prints', say=print))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
+    code = "from fmap_cli.apart import run_apart; print(run_apart('apart_tasks', 'prints', say=print))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE)
     assert ran.stdout == "1\n"
     assert "a network's own words" in ran.stderr
 
@@ -100,10 +143,8 @@ def test_what_a_network_prints_is_not_standard_output() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_other_process_ends_with_this_one(number: signal.Signals) -> None:
-    code = "from fmap_cli.apart import run_apart; run_apart('test_apart', 'hangs', say=lambda s: print(s, flush=True))"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
-    )
+    code = "from fmap_cli.apart import run_apart; run_apart('apart_tasks', 'hangs', say=lambda s: print(s, flush=True))"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=HERE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     os.kill(child, 0)  # it is there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import subprocess
@@ -75,14 +76,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imported() -> None:
-    """What the children import, once: they are forked from this process."""
-    from fmap_cli.forecast import forecast
-    from fmap_cli.records import MemoryRequest, ModelRequest
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimates are made in this process, which has imported torch. `installed` runs the program as it is."""
 
-    request = MemoryRequest(ModelRequest("squeezenet1_1"), batch=2, size=(64, 64), optimizer="adamw")
-    forecast(request, lambda sentence: None)
+    def run_here(module: str, function: str, *arguments: Any, say: Callable[[str], None]) -> Any:
+        return getattr(importlib.import_module(module), function)(*arguments, say)
+
+    monkeypatch.setattr("fmap_cli.apart.run_apart", run_here)
 
 
 def test_the_bill_of_a_network_whose_sum_fits_on_paper(fmap: Run, own: str) -> None:
@@ -262,8 +263,8 @@ def test_lazy_layers_are_refused_with_what_to_do(fmap: Run, own: str) -> None:
     fmap("memory", f"{own}:lazy", "--size", 16).refused("lazy layers", "run the network once")
 
 
-def test_an_abort_in_the_network_is_a_line(fmap: Run, own: str) -> None:
-    fmap("memory", f"{own}:aborts", "--size", 16).refused("SIGABRT")
+def test_an_abort_in_the_network_is_a_line(installed: Run, own: str) -> None:
+    installed("memory", f"{own}:aborts", "--size", 16).refused("SIGABRT")
 
 
 def test_a_batch_of_one_that_batchnorm_refuses(fmap: Run) -> None:
@@ -294,8 +295,8 @@ def test_the_example_in_the_docs(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> 
 # -- networks of every kind ----------------------------------------------------------------------------------------
 
 
-def test_complex_parameters_count_twice_and_prints_stay_out_of_json(fmap: Run, own: str) -> None:
-    ran = fmap("memory", f"{own}:fourier", "--size", 64, "--batch", 2, "--train", "--json")
+def test_complex_parameters_count_twice_and_prints_stay_out_of_json(installed: Run, own: str) -> None:
+    ran = installed("memory", f"{own}:fourier", "--size", 64, "--batch", 2, "--train", "--json")
     kinds = {each["kind"]: each["most_bytes"] for each in ran.json["runs"][0]["kinds"]}
     assert kinds["parameters"] == kinds["gradients"] == 3 * 4 * 2 * FLOAT
 
