@@ -112,13 +112,28 @@ class Selection:
             return False
         return layer.is_module or module_kind(self._modules[layer.path]) != "conv"
 
+    def _program_around(self, path: str) -> str | None:
+        """The outermost scripted module that this module is in, `` for the network; None where there is none."""
+        import torch
+
+        names = path.split(".")
+        outer = (".".join(names[:end]) for end in range(len(names)))
+        return next((each for each in outer if isinstance(self._modules.get(each), torch.jit.ScriptModule)), None)
+
     def _nothing_matches(self, pattern: str) -> LayerError:
         hint = "`fmap layers` with the same --model lists them all."
         ordinal = _ORDINAL.fullmatch(pattern)
         if pattern in self._modules and pattern:
+            program = self._program_around(pattern)
+            if program is not None:
+                return LayerError(
+                    f"layer {pattern!r} is inside {program or 'the network'}, which torch.jit.script made one program:"
+                    " of a program only the output can be seen.",
+                    hint=f"Look at its output, --layer {program}." if program else "Build it without torch.jit.script.",
+                )
             return LayerError(
-                f"layer {pattern!r} exists, but it did not run in this forward pass"
-                " (auxiliary heads and unused modules do not run in eval mode).",
+                f"layer {pattern!r} exists, but this forward pass did not call it (as heads that only training uses,"
+                " and modules of which the weights are read by another).",
                 hint=hint,
             )
         if ordinal is not None:

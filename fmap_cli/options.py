@@ -155,7 +155,8 @@ def _weights(function: Callable[..., Any]) -> Callable[..., Any]:
         "--weights",
         "-w",
         metavar="WEIGHTS",
-        help="default, a name such as IMAGENET1K_V2, random, or a checkpoint's path (.pth, .pt, .safetensors).",
+        help="default, a name such as IMAGENET1K_V2, random, or a checkpoint's path (.pth, .pt, .safetensors); "
+        "FILE:KEY names one of the state dicts in it.",
     )(function)
 
 

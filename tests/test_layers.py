@@ -268,8 +268,8 @@ REFUSALS: Sequence[tuple[str, str, str]] = [
     ("conv4", "no layer 'conv4': the model runs 3 convolutions.", HINT),
     (
         "aux",
-        "layer 'aux' exists, but it did not run in this forward pass"
-        " (auxiliary heads and unused modules do not run in eval mode).",
+        "layer 'aux' exists, but this forward pass did not call it (as heads that only training uses,"
+        " and modules of which the weights are read by another).",
         HINT,
     ),
 ]
@@ -279,6 +279,17 @@ REFUSALS: Sequence[tuple[str, str, str]] = [
 def test_a_pattern_that_picks_nothing_is_refused_in_words_that_help(pattern: str, message: str, hint: str) -> None:
     assert refusal(Small(), X, pattern) == (message, hint)
     assert refusal(Small(), X, "stem", pattern) == (message, hint)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_what_is_inside_a_scripted_module_is_not_called_unused() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
+    message, hint = refusal(nn.Sequential(scripted, nn.ReLU()), torch.zeros(1, 3, 4, 4), "0.1")
+    assert message == (
+        "layer '0.1' is inside 0, which torch.jit.script made one program: of a program only the output can be seen."
+    )
+    assert hint == "Look at its output, --layer 0."
+    assert "is inside the network, which torch.jit" in refusal(scripted, torch.zeros(1, 3, 4, 4), "1")[0]
 
 
 def test_the_one_convolution_of_a_model_is_counted_in_the_singular() -> None:

@@ -7,7 +7,7 @@
     path/to/file.py:make          the same, in a file
     path/to/net.pt, net.pt2       a TorchScript archive or torch.export program (`exported`)
 
-`checkpoint` reads weights from files for all of them.
+`checkpoint` reads weights from files for all of them, `matching` finds a network's among what a file holds.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import WeightsError
-from fmap_cli.models import building
+from fmap_cli.models import building, matching
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar", ".th")
 
-# Where training scripts put the weights, in the order of preference: the trained ones before their averages.
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema", "ema", "state_dict_ema")
-# What DataParallel, torch.compile and Lightning put before every key.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-_COUNTER = "num_batches_tracked"  # of BatchNorm: not used in eval mode
 _SHOWN = 3  # keys named in a message before "and N more"
 
 _WAY_OUT = "Save its weights alone: `torch.save(model.state_dict(), FILE)`, or a .safetensors file."
@@ -37,12 +32,18 @@ _WAY_OUT = "Save its weights alone: `torch.save(model.state_dict(), FILE)`, or a
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a file holds: tensors by key, as saved; `metadata` is the state dict's own (module versions)."""
+    """What a file holds: tensors by key; `metadata` is the state dict's own (module versions).
+
+    `parts` are all the state dicts in the file, as saved; the tensors are those of the first, until `matched` knows
+    which are the network's. `path` is how the user named the file, `name` what to call its weights on outputs.
+    """
 
     name: str
     tensors: Mapping[str, torch.Tensor]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    path: str = ""
+    parts: tuple[matching.StateDict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,23 @@ def looks_like_a_file(text: str) -> bool:
 
     >>> looks_like_a_file("runs/best"), looks_like_a_file("net.pth"), looks_like_a_file("IMAGENET1K_V2")
     (True, True, False)
+    >>> looks_like_a_file("net.pth:teacher")
+    True
     """
-    path = Path(text)
+    path = Path(_place(text)[0])
     return path.exists() or "/" in text or "\\" in text or path.suffix.lower() in SUFFIXES
+
+
+def _place(text: str) -> tuple[str, str | None]:
+    """The file, and the key in it: `net.pth:teacher`. A colon that belongs to the path is left there.
+
+    >>> _place("net.pth:ema.module"), _place("runs/net.pth")
+    (('net.pth', 'ema.module'), ('runs/net.pth', None))
+    """
+    file, colon, key = text.rpartition(":")
+    if not colon or not key or Path(text).exists():
+        return text, None
+    return (file, key) if Path(file).is_file() or Path(file).suffix.lower() in SUFFIXES else (text, None)
 
 
 # --- A network from a file -------------------------------------------------------------------------------
@@ -99,7 +114,12 @@ def module_from_file(
     saved = read(path)
     with building.no_init():
         module = build(saved.tensors, None)
-    saved = matched(saved, module)
+    first, saved = saved, matched(saved, module)
+    if (
+        saved.parts[0] is not first.parts[0]
+    ):  # another state dict of the file fits: the network's structure is in that one
+        with building.no_init():
+            module = build(saved.tensors, None)
     notes = saved.notes
     found: int | None = classes
     misfit = compare(saved, module)
@@ -175,32 +195,36 @@ def finite_notes(module: torch.nn.Module) -> tuple[str, ...]:
 
 
 def read(path: str) -> Checkpoint:
-    """The tensors of a `.safetensors` file or of a PyTorch state dict, bare or under one of the usual keys.
+    """The tensors of a `.safetensors` file or of a PyTorch checkpoint; `FILE:KEY` names a place in it.
 
     Raises WeightsError for a file that is missing, unreadable, empty, truncated, no checkpoint, or that needs
-    code to run.
+    code to run, and for a place that is not there.
     """
+    path, key = _place(path)
     file = Path(path)
     head = _head(file, path)
+    content: object
     if _is_safetensors(head, file):
-        return Checkpoint(name=file.name, tensors=_non_empty(_read_safetensors(file, path), path))
-    if head.startswith(b"PK"):
-        _check_archive(file, path)
-    elif not head.startswith(b"\x80"):
-        if file.suffix.lower() == ".safetensors":
-            raise WeightsError(f"{path} is damaged or truncated: it does not start as a safetensors file")
-        raise WeightsError(
-            f"{path} is no checkpoint: neither a PyTorch file nor a safetensors file",
-            hint="Expected: a state dict saved by `torch.save(model.state_dict(), FILE)`, or a .safetensors file.",
-        )
-    content = load_tensors_only(file)
-    state, trail = _unwrapped(content, path)
-    metadata = getattr(state, "_metadata", None)
+        content = _read_safetensors(file, path)
+    else:
+        if head.startswith(b"PK"):
+            _check_archive(file, path)
+        elif not head.startswith(b"\x80"):
+            if file.suffix.lower() == ".safetensors":
+                raise WeightsError(f"{path} is damaged or truncated: it does not start as a safetensors file")
+            raise WeightsError(
+                f"{path} is no checkpoint: neither a PyTorch file nor a safetensors file",
+                hint="Expected: a state dict saved by `torch.save(model.state_dict(), FILE)`, or a .safetensors file.",
+            )
+        content = load_tensors_only(file)
+    parts = _parts(content, path, key)
+    first = parts[0]
     return Checkpoint(
-        name=file.name,
-        tensors=_non_empty(state, path),
-        metadata=metadata if isinstance(metadata, Mapping) else {},
-        notes=(f"{file.name}: the weights under `{'.'.join(trail)}`",) if trail else (),
+        name=file.name if key is None else f"{file.name}:{key}",
+        tensors=first.tensors,
+        metadata=first.metadata,
+        path=path,
+        parts=parts,
     )
 
 
@@ -304,90 +328,98 @@ def _reason(error: Exception) -> str:
     return lines[0][:160] if lines else type(error).__name__
 
 
-def _unwrapped(content: object, path: str) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
-    """The state dict inside what was saved, and the keys that led there."""
-    import torch
-
+def _parts(content: object, path: str, key: str | None) -> tuple[matching.StateDict, ...]:
+    """The state dicts in what was saved, or those at the place named; at least one."""
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path} holds {_a(type(content).__name__)}; expected a state dict (names to tensors)", hint=_WAY_OUT
         )
-    # An optimizer's state and the like are dicts too: only these names are weights.
-    for key in _WRAPPERS:
-        inner = content.get(key)
-        if isinstance(inner, Mapping) and inner:
-            state, trail = _unwrapped(inner, path)
-            return state, (key, *trail)
-    if content and not any(isinstance(value, torch.Tensor) for value in content.values()):
-        inside = [str(key) for key, value in content.items() if _is_state_dict(value)]
-        if len(inside) == 1:
-            return content[inside[0]], (inside[0],)
-        raise WeightsError(
-            f"{path} holds no tensors under {_listed(map(str, content))}",
-            hint=f"The weights are looked for under {_listed(_WRAPPERS, all_of_them=True)}. {_WAY_OUT}",
-        )
-    others = [
-        f"{key} ({type(value).__name__})"
-        for key, value in content.items()
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor))
-    ]
-    if others:
-        raise WeightsError(f"{path} holds values that are no tensors: {_listed(others)}", hint=_WAY_OUT)
-    return content, ()
-
-
-def _is_state_dict(value: object) -> bool:
-    import torch
-
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items())
-    )
-
-
-def _non_empty(state: Mapping[str, torch.Tensor], path: str) -> Mapping[str, torch.Tensor]:
-    if not state:
+    if not content:
         raise WeightsError(f"{path} holds an empty state dict")
-    return state
+    parts = matching.state_dicts(content)
+    if not parts:
+        raise WeightsError(f"{path} holds no tensors under {_listed(map(str, content))}", hint=_WAY_OUT)
+    if key is None:
+        return tuple(parts)
+    named = matching.under(content, key)
+    if not named:
+        places = [each.place for each in parts if each.place] or list(
+            dict.fromkeys(name.partition(".")[0] for each in parts for name in each.tensors)
+        )
+        raise WeightsError(
+            f"{path} holds nothing under {key!r}", hint=f"It has {_listed(places)}: `--weights {path}:{places[0]}`."
+        )
+    return tuple(named)
 
 
 # --- Comparing -----------------------------------------------------------------------------------------
 
 
 def matched(saved: Checkpoint, module: torch.nn.Module) -> Checkpoint:
-    """`saved` with the prefixes off that all of its keys have, where that makes them the network's keys."""
-    own = module.state_dict().keys()
-    best = candidate = _without_average_count(saved, own)
-    while prefix := _common_prefix(candidate.tensors):
-        candidate = _without_average_count(_stripped(candidate, prefix), own)
-        if len(own & candidate.tensors.keys()) > len(own & best.tensors.keys()):
-            best = candidate
-    return best
+    """`saved` with those of the file's tensors that are the network's weights, under the network's names.
+
+    Where no state dict of the file has all the network's keys, the first one with the prefix off that leaves most keys
+    in common, for `fill` to say what differs. Raises WeightsError where several fit and none is likelier.
+    """
+    own = module.state_dict()
+    found: dict[str, matching.Fit] = {}
+    for part in saved.parts:
+        for fit in matching.fits(part, own):
+            found.setdefault(fit.key, fit)
+    fits = [fit for fit in found.values() if not fit.clashing] or list(found.values())
+    exact = [fit for fit in fits if not compare(_under_names(saved, fit), module)]
+    fits = exact or [fit for fit in fits if _is_another_head(compare(_under_names(saved, fit), module), module)]
+    if not fits:
+        nearest = [matching.nearest_fit(part, own) for part in saved.parts]
+        best = max(nearest, key=lambda fit: len(fit.names))  # the first, where several are equally near
+        others = (part for part in saved.parts if part is not best.state)
+        return replace(_under_names(saved, best), parts=(best.state, *others))
+    chosen = _chosen(fits, saved)
+    return _under_names(saved, chosen, _notes_of(saved, chosen, [fit for fit in fits if fit is not chosen]))
 
 
-def _without_average_count(saved: Checkpoint, own: Iterable[str]) -> Checkpoint:
-    """Without the counter that `torch.optim.swa_utils.AveragedModel` adds beside the network."""
-    if "n_averaged" not in saved.tensors or "n_averaged" in own:
-        return saved
-    tensors = {key: value for key, value in saved.tensors.items() if key != "n_averaged"}
-    return Checkpoint(saved.name, tensors, saved.metadata, saved.notes)
+def _under_names(saved: Checkpoint, fit: matching.Fit, notes: tuple[str, ...] = ()) -> Checkpoint:
+    return Checkpoint(saved.name, fit.tensors(), fit.metadata(), saved.notes + notes, saved.path, (fit.state,))
 
 
-def _common_prefix(keys: Iterable[str]) -> str | None:
-    keys = list(keys)
-    return next((prefix for prefix in _PREFIXES if keys and all(key.startswith(prefix) for key in keys)), None)
+def _is_another_head(misfit: Misfit, module: torch.nn.Module) -> bool:
+    return misfit.only_shapes and _are_heads(misfit, module)
 
 
-def _stripped(saved: Checkpoint, prefix: str) -> Checkpoint:
-    length = len(prefix)
-    return Checkpoint(
-        name=saved.name,
-        tensors={key[length:]: value for key, value in saved.tensors.items()},
-        # Keyed by module: "module" is the network itself, "module.conv1" a part of it.
-        metadata={key[length:]: value for key, value in saved.metadata.items() if f"{key}.".startswith(prefix)},
-        notes=saved.notes,
+def _chosen(fits: Sequence[matching.Fit], saved: Checkpoint) -> matching.Fit:
+    """The trained weights before their averages, those under a usual name before others."""
+    likely = [fit for fit in fits if not fit.is_average] or list(fits)
+    known = [fit for fit in likely if fit.is_known]
+    if known or len(likely) == 1:
+        return (known or likely)[0]
+    raise WeightsError(
+        f"{saved.path} holds {len(fits)} state dicts that fit: {_listed((fit.key for fit in fits), all_of_them=True)}",
+        hint=f"Choose one, for example `--weights {saved.path}:{likely[0].key}`.",
     )
+
+
+def _notes_of(saved: Checkpoint, chosen: matching.Fit, others: Sequence[matching.Fit]) -> tuple[str, ...]:
+    """Where the weights stood, what was taken off or left out, and what would have fitted as well."""
+    file = Path(saved.path).name
+    place = chosen.key if others else chosen.state.place
+    notes = [f"{file}: the weights under `{place}`"] if place and saved.name == file else []
+    if chosen.inner is not None:
+        notes.append(f"{file}: `{chosen.inner}` taken out of the names to find the network's")
+    if others:
+        names = [f"`{fit.key}`" + (" (an average, by its name)" if fit.is_average else "") for fit in others]
+        notes.append(
+            f"{file} holds others that fit and were passed over: {_listed(names, all_of_them=True)};"
+            f" `--weights {saved.path}:{others[0].key}` takes {'it' if len(others) == 1 else 'the first of them'}"
+        )
+    passed_over = tuple(fit.prefix for fit in others if fit.state is chosen.state and fit.prefix)
+    left = [key for key in chosen.left if not (passed_over and key.startswith(passed_over))]
+    if left:
+        notes.append(
+            f"{file}: left out {_counted(len(left), 'tensor')} that the network does not have ({_listed(left)})"
+        )
+    if chosen.state.others:
+        notes.append(f"{file}: left out what is no tensor ({_listed(chosen.state.others)})")
+    return tuple(notes)
 
 
 def compare(saved: Checkpoint, module: torch.nn.Module) -> Misfit:
@@ -411,7 +443,7 @@ def compare(saved: Checkpoint, module: torch.nn.Module) -> Misfit:
 
 
 def _without_counters(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(key for key in keys if key.rpartition(".")[2] != _COUNTER)
+    return tuple(key for key in keys if key.rpartition(".")[2] != matching.COUNTER)
 
 
 def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: torch.nn.Module) -> WeightsError:
@@ -420,7 +452,8 @@ def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: to
         return WeightsError(
             f"{saved.name} holds another network than {model_name}: it has {_listed(saved.tensors)}; "
             f"the model has {_listed(own)}",
-            hint="Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`.",
+            hint="Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`."
+            + _choices(saved),
         )
     parts = []
     if misfit.missing:
@@ -436,8 +469,15 @@ def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: to
         f"{saved.name} does not fit {model_name}: {'; '.join(parts)}",
         hint="Is it from another network, or one with another head?"
         # A factory is what the user has named already.
-        + ("" if ":" in model_name else " Your own network is `--model path/to/file.py:factory --weights FILE`."),
+        + ("" if ":" in model_name else " Your own network is `--model path/to/file.py:factory --weights FILE`.")
+        + _choices(saved),
     )
+
+
+def _choices(saved: Checkpoint) -> str:
+    """The other state dicts in the file, where there are some."""
+    places = [part.place for part in saved.parts[1:] if part.place]
+    return f" The file also holds {_listed(places)}: `--weights {saved.path}:{places[0]}`." if places else ""
 
 
 # --- Heads ---------------------------------------------------------------------------------------------

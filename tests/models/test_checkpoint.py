@@ -194,8 +194,8 @@ def test_keys_are_named(state: dict[str, Any], save: Save) -> None:
 
 def test_the_first_few_keys_and_how_many_more(state: dict[str, Any], save: Save) -> None:
     for index in range(10):
-        state[f"extra{index}"] = torch.zeros(1)
-    assert "10 unexpected (extra0, extra1, extra2 and 7 more)" in refusal(save(state))
+        state[f"fc.extra{index}"] = torch.zeros(1)
+    assert "10 unexpected (fc.extra0, fc.extra1, fc.extra2 and 7 more)" in refusal(save(state))
 
 
 def test_shapes_are_told(state: dict[str, Any], save: Save) -> None:
@@ -246,7 +246,11 @@ def test_no_code_of_a_file_is_run(
         ({}, "net.pth holds an empty state dict"),
         (OrderedDict(), "net.pth holds an empty state dict"),
         ({"a": 1, "b": "x"}, "net.pth holds no tensors under a, b"),
-        ({"w": torch.zeros(1), "epoch": 3}, "net.pth holds values that are no tensors: epoch (int)"),
+        (
+            {"w": torch.zeros(1), "epoch": 3},
+            "net.pth holds another network than tiny: it has w; "
+            "the model has conv.weight, conv.bias, bn.weight and 6 more",
+        ),
         (torch.zeros(2), "net.pth holds a Tensor; expected a state dict (names to tensors)"),
         ([1], "net.pth holds a list; expected a state dict (names to tensors)"),
     ],
