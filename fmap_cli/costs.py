@@ -1,4 +1,4 @@
-"""Multiply-adds of every layer, counted while the network runs: torch's own formulas, split up by layer.
+"""Multiply-adds of every layer, counted while the network runs: the formulas of `products`, split up by layer.
 
 A multiply-add is one multiplication and the addition that takes up its product; torch counts FLOPs, which are two of
 them each. Convolutions and matrix products count, whoever calls them (a module, `F.linear`, `einsum`, attention);
@@ -10,40 +10,54 @@ The network may run for real, on the meta device, or without its arithmetic (`bl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from .capture import Sink, capture
+from .products import formula_of, is_uncounted
 from .records import CountedLayer, Geometry, LayerRef
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A forward pass: its layers in execution order, and the whole network's multiply-adds.
+
+    `uncounted` has the operations that multiply and have no formula, each with the first layer that ran it;
+    `idle_parameters` is the number of the network's parameters that no operation took.
+    """
+
+    layers: list[CountedLayer]
+    total: int
+    uncounted: dict[str, str]
+    idle_parameters: int
 
 
 def count_layers(
     module: nn.Module, inputs: tuple[Any, ...], beside: Callable[[LayerRef, Tensor], None] | None = None
-) -> tuple[list[CountedLayer], int]:
-    """Every layer of one forward pass with its cost, in execution order, and the whole network's multiply-adds.
+) -> Count:
+    """Every layer of one forward pass with its cost, in execution order, and what the pass comes to.
 
     What happens inside a layer of torch.nn is that layer's; what happens in a module of other modules is summed up in
     it as well (`composite`). An operation that is a layer of its own accounts for itself. `beside` is shown every
     layer's output as well. Whatever the network raises passes through.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 4 * 4, 10))
-    >>> layers, total = count_layers(net, (torch.zeros(1, 3, 6, 6),))
-    >>> [(each.layer.name, each.multiply_adds) for each in layers]
+    >>> count = count_layers(net, (torch.zeros(1, 3, 6, 6),))
+    >>> [(each.layer.name, each.multiply_adds) for each in count.layers]
     [('input', 0), ('0', 3456), ('1', 0), ('2', 0), ('3', 1280)]
-    >>> total == 8 * 3 * 3 * 3 * 4 * 4 + 10 * 128
+    >>> count.total == 8 * 3 * 3 * 3 * 4 * 4 + 10 * 128
     True
     """
     ledger = _Ledger(module, beside)
     with ledger.meter:
         capture(module, inputs, ledger.watch, calls=ledger.note_call)
-    return ledger.layers(), ledger.meter.total
+    idle = sum(each.numel() for each in module.parameters() if id(each) in ledger.meter.idle)
+    return Count(ledger.layers(), ledger.meter.total, ledger.uncounted, idle)
 
 
 # -- who accounts for what ---------------------------------------------------------------------------------------
@@ -79,9 +93,10 @@ class _Ledger:
     running: _Call | None = None
     ended: _Call | None = None
     mark: int = 0
+    uncounted: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.meter = _Meter()
+        self.meter = _Meter(id(each) for each in self.module.parameters())
         self.modules = dict(self.module.named_modules())
 
     def note_call(self, path: str, begins: bool) -> None:
@@ -133,6 +148,9 @@ class _Ledger:
             detail=self.meter.detail if module is None else _detail(module),
         )
         self.entries.append(_Entry(counted, self.running, call))
+        for operation in self.meter.uncounted:
+            self.uncounted.setdefault(operation, layer.name)
+        self.meter.uncounted.clear()
         if call is not None and call.index is None:
             call.index = index
         outer = self.running
@@ -166,9 +184,11 @@ class _Meter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, parameters: Iterable[int]) -> None:
         super().__init__()
         self.total = 0
+        self.uncounted: list[str] = []  # operations since somebody last asked
+        self.idle = set(parameters)  # those that no operation took so far, by their identity
         self._geometries: list[Geometry] = []
         self._details: list[str] = []
 
@@ -193,7 +213,9 @@ class _Meter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = getattr(func, "_overloadpacket", func)
-        formula = _FORMULAS.get(packet)
+        arguments = [each for value in args for each in (value if isinstance(value, (list, tuple)) else (value,))]
+        self.idle.difference_update(map(id, arguments))
+        formula = formula_of(func)
         if formula is None and torch.is_inference_mode_enabled() and packet is not func:
             with self:  # in inference mode torch passes on `linear` and its kin without taking them apart
                 output = func.decompose(*args, **kwargs)
@@ -202,6 +224,8 @@ class _Meter(TorchDispatchMode):
         output = func(*args, **kwargs)
         if formula is not None:
             self.total += formula(args, kwargs, output)
+        elif is_uncounted(func, arguments):
+            self.uncounted.append(func._schema.name.removeprefix("aten::"))
         describe = _GEOMETRIES.get(packet)
         if describe is not None:
             self._geometries.append(describe(*args, **kwargs))
@@ -211,68 +235,7 @@ class _Meter(TorchDispatchMode):
         return output
 
 
-_Formula = Callable[[tuple[Any, ...], dict[str, Any], Any], int]
 _aten = torch.ops.aten
-
-
-def _torch_formula(flops: Callable[..., int]) -> _Formula:
-    return lambda args, kwargs, output: flops(*args, **kwargs, out_val=output) // 2
-
-
-def _vector(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    return int(args[-2].numel())  # a matrix by a vector, or two vectors: each value of the former once
-
-
-def _self_attention(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    query, key, _, width = args[:4]
-    batch, places, _ = query.shape
-    others = key.shape[1]
-    projections = places * width + 2 * others * width + places * width
-    return int(batch * (projections * width + 2 * places * others * width))
-
-
-def _encoder_layer(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    tokens, width = args[:2]
-    batch, places, _ = tokens.shape
-    first, second = args[14], args[16]
-    return int(batch * places * (4 * width * width + 2 * places * width + first.numel() + second.numel()))
-
-
-def _recurrent(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    steps = args[0].shape[0] * args[0].shape[1]
-    return int(steps * (args[1].numel() + args[2].numel()))
-
-
-def _quantized_convolution(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    weight = args[1].unpack()[0]
-    return int(output.shape[0] * prod(output.shape[2:]) * weight.numel())
-
-
-def _quantized_linear(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    return int(output.numel() * args[0].shape[-1])
-
-
-_FORMULAS: dict[Any, _Formula] = {
-    # Torch before 2.15 has the formula for the GPU's attention alone.
-    _aten._scaled_dot_product_flash_attention_for_cpu: _torch_formula(
-        flop_registry[_aten._scaled_dot_product_flash_attention]
-    ),
-    **{packet: _torch_formula(flops) for packet, flops in flop_registry.items()},
-    # Where torch has none:
-    _aten.mv: _vector,
-    _aten.addmv: _vector,
-    _aten.dot: _vector,
-    _aten._native_multi_head_attention: _self_attention,
-    _aten._transformer_encoder_layer_fwd: _encoder_layer,
-    _aten.mkldnn_rnn_layer: _recurrent,
-}
-for _name in ("conv1d", "conv2d", "conv3d"):
-    for _end in ("", "_relu", "_add", "_add_relu"):
-        if hasattr(torch.ops.quantized, _name + _end):
-            _FORMULAS[getattr(torch.ops.quantized, _name + _end)] = _quantized_convolution
-for _name in ("linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic"):
-    _FORMULAS[getattr(torch.ops.quantized, _name)] = _quantized_linear
-
 _PRODUCTS = (_aten.mm, _aten.addmm)
 
 
@@ -381,6 +344,11 @@ def _of_convolution(
     return _geometry(weight.shape[2:], stride, padding, dilation, places, groups, images.shape[1], transposed)
 
 
+def _of_deformable(images: Tensor, weight: Tensor, offset: Any, mask: Any, bias: Any, *numbers: Any) -> Geometry:
+    stride, padding, dilation = (tuple(numbers[at : at + 2]) for at in (0, 2, 4))
+    return _geometry(weight.shape[2:], stride, padding, dilation, 2, numbers[6], images.shape[1])
+
+
 def _of_max_pooling(
     images: Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, *args: Any
 ) -> Geometry:
@@ -393,6 +361,7 @@ def _of_average_pooling(images: Tensor, kernel_size: Any, stride: Any = (), padd
 
 _GEOMETRIES: dict[Any, Callable[..., Geometry]] = {
     _aten.convolution: _of_convolution,
+    torch.ops.torchvision.deform_conv2d: _of_deformable,
     _aten.max_pool2d_with_indices: _of_max_pooling,
     _aten.max_pool3d_with_indices: _of_max_pooling,
     _aten.avg_pool2d: _of_average_pooling,

@@ -283,6 +283,8 @@ def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
         "parameters": listing.parameters,
         "idle_parameters": listing.idle_parameters,
         "multiply_adds": listing.multiply_adds,
+        "not_counted": [{"operation": name, "layer": layer} for name, layer in listing.uncounted],
+        "notes": list(listing.notes),
         "layer_count": listing.count,
         "convolutions": {
             "count": listing.convolutions,

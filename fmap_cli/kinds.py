@@ -14,7 +14,9 @@ _ACTIVATION_OPERATIONS = frozenset(
     "logsigmoid mish prelu relu relu6 rrelu selu sigmoid silu softmax softmin softplus softshrink softsign "
     "tanh tanhshrink threshold clamp clip".split()
 )
-_LINEAR_OPERATIONS = frozenset(["addmm", "baddbmm", "bilinear", "bmm", "einsum", "linear", "matmul", "mm"])
+_LINEAR_OPERATIONS = frozenset(
+    "addbmm addmm addmv baddbmm bilinear bmm einsum inner linear matmul mm multi_dot mv tensordot".split()
+)
 
 
 def module_kind(module: nn.Module) -> LayerKind:
@@ -28,9 +30,11 @@ def module_kind(module: nn.Module) -> LayerKind:
 
     if isinstance(module, nn.modules.conv._ConvNd):
         return "conv"
-    if isinstance(module, nn.Linear):
+    if isinstance(module, (nn.Linear, nn.Bilinear)):
         return "linear"
     name = type(module).__name__
+    if _is_deformable(module, name):
+        return "conv"
     if name.endswith("Norm") or "BatchNorm" in name or name.startswith(("LayerNorm", "GroupNorm", "InstanceNorm")):
         return "norm"
     if isinstance(module, (nn.Dropout, nn.Identity)):
@@ -43,6 +47,12 @@ def module_kind(module: nn.Module) -> LayerKind:
     if home.startswith(("torch.ao.nn", "torch.nn.quantized")):
         return _quantized_kind(name)
     return "block" if next(module.children(), None) is not None else "other"
+
+
+def _is_deformable(module: nn.Module, name: str) -> bool:
+    """torchvision's deformable convolution, a class made from it, or one like it with a kernel of its own."""
+    own = any(each.__module__ == "torchvision.ops.deform_conv" for each in type(module).__mro__)
+    return own or ("DeformConv" in name and hasattr(module, "weight") and hasattr(module, "kernel_size"))
 
 
 def _quantized_kind(class_name: str) -> LayerKind:
@@ -66,7 +76,7 @@ def operation_kind(name: str) -> LayerKind:
         return "act"
     if name in _LINEAR_OPERATIONS:
         return "linear"
-    if name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"):
+    if name.startswith(("conv", "deform_conv")) and name[-2:] in ("1d", "2d", "3d"):
         return "conv"
     if "pool" in name:
         return "pool"

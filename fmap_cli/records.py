@@ -604,7 +604,8 @@ class Listing:
     """What `fmap layers` shows: the chosen `layers` out of `count`, and the whole network in numbers.
 
     `stages` are the shapes, channels first and without the batch, that the map passes through as its resolution
-    changes. `parameters` are all the network has, `idle_parameters` those of heads that did not run.
+    changes. `parameters` are all the network has, `idle_parameters` those that no operation took. `uncounted` are
+    operations that multiply and that nobody has a formula for, each with the first layer that ran it.
     `convolutions`, `mixers` (1 × 1), `depthwise` and `strided` count calls of convolutions. `input_shape` is that
     of the batch of one (or of the one image, for networks that take lists).
     """
@@ -620,6 +621,7 @@ class Listing:
     mixers: int
     depthwise: int
     strided: int
+    uncounted: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 

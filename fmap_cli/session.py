@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from .costs import Count
+
 _Row = TypeVar("_Row", CountedLayer, FieldRow)
 _Result = TypeVar("_Result")
 
@@ -347,16 +349,16 @@ def survey(
     """Every layer with its shape, axes and cost for one image, in execution order, and the network in numbers.
 
     Or those layers that the patterns pick, of these kinds, and not inside more than `depth - 1` others. The input is
-    `image`, or the bundled sample, after the model's own preprocessing; nothing depends on what is in the picture, but
-    for a detector with weights: there it is how many objects are found. Raises LayerError where no layer is left.
+    `image`, or the bundled sample, after the model's own preprocessing; what is in the picture matters where a
+    network with weights reads values on its way (an early exit). Raises LayerError where no layer is left.
     """
     if image is None:
         image = load_image(str(sample_path()), session.model.preprocessing)
     measurement = measure_axes(session, image)
     modules = dict(session.model.module.named_modules())
-    counted, total, seen = _counted(session, image)
+    counted, seen, real = _counted(session, image)
     layers = []
-    for each in counted:
+    for each in counted.layers:
         axes = _axes_of_image(session, each.layer, each.shape) or axes_of(each.layer, each.shape, modules, measurement)
         layers.append(replace(each, axes=axes, field=seen.of(each.layer.name, axes, each.shape)))
     names = _names_picked(session, layers, patterns)
@@ -374,12 +376,14 @@ def survey(
         input_shape=layers[0].shape,
         stages=inventory.stages(layers),
         parameters=sum(parameter.numel() for parameter in session.model.module.parameters()),
-        idle_parameters=_idle_parameters(session.model.module, {each.layer.path for each in layers}),
-        multiply_adds=total,
+        idle_parameters=counted.idle_parameters,
+        multiply_adds=counted.total,
         convolutions=len(convolutions),
         mixers=sum(map(inventory.is_mixer, convolutions)),
         depthwise=sum(each.geometry is not None and each.geometry.per_channel for each in convolutions),
         strided=sum(map(inventory.is_strided, convolutions)),
+        uncounted=tuple(counted.uncounted.items()),
+        notes=_decided_by_values(session, image, seen, real),
     )
 
 
@@ -411,62 +415,70 @@ def _axes_of_image(session: Session, layer: LayerRef, shape: Sequence[int]) -> A
     return Axes(("C", "H", "W"), "an image in a list")
 
 
-def _counted(session: Session, image: ImageInput) -> tuple[list[CountedLayer], int, _Seen]:
-    """The layers of a pass over an image of this size with their costs and fields."""
+def _counted(session: Session, image: ImageInput) -> tuple[Count, _Seen, bool]:
+    """The layers of a pass over an image of this size with their costs and fields, as `_cheaply` runs it."""
     from .costs import count_layers  # with torch's formulas comes Triton, most of a second
 
-    def count(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[CountedLayer], int, _Seen]:
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Count, _Seen]:
         seen = _Seen(session, inputs)
         with seen.follower:
-            layers, total = count_layers(module, inputs, seen.note)
-        return layers, total, seen
+            counted = count_layers(module, inputs, seen.note)
+        return counted, seen
 
-    return _cheaply(session, image, count)
+    (counted, seen), real = _cheaply(session, image, count, lambda found: found[1].by_values)
+    return counted, seen, real
 
 
-def _cheaply(session: Session, image: ImageInput, run: Callable[[nn.Module, tuple[Any, ...]], _Result]) -> _Result:
-    """`run(module, inputs)` of a pass over an image of this size, in the cheapest way that works."""
+def _cheaply(
+    session: Session,
+    image: ImageInput,
+    run: Callable[[nn.Module, tuple[Any, ...]], _Result],
+    by_values: Callable[[_Result], Sequence[str]],
+) -> tuple[_Result, bool]:
+    """`run(module, inputs)` of a pass over an image of this size, in the cheapest way that works; and whether for real.
+
+    What a network decides by values it decides for real where it has weights: `by_values` are the layers before which
+    it did.
+    """
     model = session.model
     size = tuple(image.tensor.shape)
+    has_weights = model.weights != ARCHITECTURE_ONLY
     attempts: tuple[str, ...] = ("meta", "blank") if _prefers_meta(session, size) else ("blank", "meta")
     if model.input_kind == "images":  # reads values; what a detector with weights finds is to be counted
-        attempts = ("blank",) if model.weights == ARCHITECTURE_ONLY else ()
+        attempts = () if has_weights else ("blank",)
     for attempt in attempts:
         try:
             if attempt == "meta":
                 twin = meta_twin(model.module)
                 with torch.device("meta"):
                     inputs = _blank_inputs(session, True, 1, size[1], size[2], model.frames)
-                    return run(twin, tuple(_laid_out(session, each) for each in inputs))
-            with blank_arithmetic():
-                return run(model.module, network_inputs(session, [image]))
+                    found = run(twin, tuple(_laid_out(session, each) for each in inputs))
+            else:
+                with blank_arithmetic():
+                    found = run(model.module, network_inputs(session, [image]))
         except KeyboardInterrupt:
             raise
         except BaseException:
             continue  # the pass over the image itself will say what is wrong
+        if has_weights and by_values(found):
+            break
+        return found, False
     inputs = network_inputs(session, [image])
     with _model_errors(session, inputs, 1, []):
-        return run(model.module, inputs)
+        return run(model.module, inputs), True
 
 
-def _idle_parameters(module: nn.Module, ran: set[str]) -> int:
-    """How many parameters stand in modules of which nothing ran: auxiliary heads in eval mode."""
-    idle: dict[str, nn.Module] = {}
-    for path, each in module.named_modules():
-        if not path or next(each.children(), None) is None or any(path.startswith(f"{other}.") for other in idle):
-            continue
-        if not any(other == path or other.startswith(f"{path}.") for other in ran) and not _within_torch(module, path):
-            idle[path] = each
-    return sum(parameter.numel() for each in idle.values() for parameter in each.parameters())
-
-
-def _within_torch(module: nn.Module, path: str) -> bool:
-    """Whether a module belongs to one of torch.nn's own, which may use its parameters without calling it."""
-    parents = path.split(".")[:-1]
-    return any(
-        type(parent).__module__.startswith("torch.nn") and not isinstance(parent, (nn.Sequential, nn.ModuleList))
-        for parent in (module.get_submodule(".".join(parents[:at])) for at in range(1, len(parents) + 1))
-    )
+def _decided_by_values(session: Session, image: ImageInput, seen: _Seen, real: bool) -> tuple[str, ...]:
+    """What to say of a network that read values in Python on its way: which ones it went by."""
+    layers = seen.by_values
+    if not layers or session.model.input_kind == "images":  # detectors: said when they are opened
+        return ()
+    where = ", ".join(layers) if len(layers) < 5 else f"{', '.join(layers[:3])} and {len(layers) - 3} more layers"
+    how = "the size of a tensor went by values" if seen.follower.sized == layers else "a value was read in Python"
+    read = f"{how} before {where}, and what runs may depend on it"
+    if real:
+        return (f"{read}: counted is the pass over {image.name} with these weights",)
+    return (f"{read}: without weights it was decided on blank values, so another picture may take more or less",)
 
 
 # -- receptive fields --------------------------------------------------------------------------------------------
@@ -485,6 +497,12 @@ class _Seen:
             self.follower.start(each, range(each.ndim - len(self.names), each.ndim))
         self._fields: dict[str, Any] = {}
 
+    @property
+    def by_values(self) -> list[str]:
+        """The layers before which the network may have gone one way or another by values of the image."""
+        found = self.follower.readers or self.follower.sized
+        return list(dict.fromkeys([*found, "the answer"] if self.follower.pending else found))
+
     def note(self, layer: LayerRef, output: Tensor) -> None:
         self.follower.name(layer.name)
         self._fields[layer.name] = self.follower.fields_of(output)
@@ -502,7 +520,8 @@ def receptive_fields(
 ) -> FieldListing:
     """What the layers that the patterns pick see of an input of this image's size (or the bundled sample's).
 
-    In execution order. Only shapes matter, but for a detector with weights. Raises LayerError where no layer is left.
+    In execution order. Only shapes matter, but where a network with weights reads values on its way. Raises LayerError
+    where no layer is left.
     """
     if image is None:
         image = load_image(str(sample_path()), session.model.preprocessing)
@@ -525,7 +544,7 @@ def receptive_fields(
             capture(module, inputs, watch)
         return seen
 
-    seen = _cheaply(session, image, follow)
+    seen, _ = _cheaply(session, image, follow, lambda found: found.by_values)
     rows = []
     for layer, shape in found:
         axes = _axes_of_image(session, layer, shape) or axes_of(layer, shape, modules, measurement)

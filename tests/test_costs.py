@@ -19,8 +19,13 @@ from fmap_cli.models import load_model
 from fmap_cli.records import CountedLayer
 
 
+def summed(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[CountedLayer], int]:
+    count = count_layers(module, inputs)
+    return count.layers, count.total
+
+
 def costs(module: nn.Module, *shape: int) -> dict[str, int | None]:
-    layers, total = count_layers(module, (torch.zeros(shape),))
+    layers, total = summed(module, (torch.zeros(shape),))
     assert sum(each.own_multiply_adds or 0 for each in layers) == total
     return {each.layer.name: each.multiply_adds for each in layers}
 
@@ -127,8 +132,8 @@ def test_recurrent_layers_count_each_step() -> None:
 
 def test_quantized_layers_count() -> None:
     quantize = models.quantization.resnet18(weights=None, quantize=True)
-    layers, total = count_layers(quantize, (torch.zeros(1, 3, 224, 224),))
-    assert total == count_layers(models.resnet18(), (torch.zeros(1, 3, 224, 224),))[1]
+    layers, total = summed(quantize, (torch.zeros(1, 3, 224, 224),))
+    assert total == summed(models.resnet18(), (torch.zeros(1, 3, 224, 224),))[1]
     assert {each.layer.name: each.multiply_adds for each in layers}["fc"] == 512 * 1000
 
 
@@ -148,7 +153,7 @@ class Block(nn.Module):
 
 def test_blocks_are_sums_and_nothing_is_counted_twice() -> None:
     network = nn.Sequential(Block(), nn.Flatten(), nn.Linear(4 * 3 * 3, 2))
-    layers, total = count_layers(network, (torch.zeros(1, 4, 8, 8),))
+    layers, total = summed(network, (torch.zeros(1, 4, 8, 8),))
     rows = {each.layer.name: each for each in layers}
     once, functional, linear = 4 * 4 * 9 * 64, 4 * 4 * 9 * 9, 36 * 2
     assert {name: (row.multiply_adds, row.own_multiply_adds) for name, row in rows.items()} == {
@@ -190,7 +195,7 @@ def test_a_call_that_fails_and_is_caught_is_summed_up_in_its_caller() -> None:
             except ValueError:
                 return self.conv(x)  # type: ignore[no-any-return]
 
-    layers, total = count_layers(nn.Sequential(Catches()), (torch.zeros(1, 1, 3, 3),))
+    layers, total = summed(nn.Sequential(Catches()), (torch.zeros(1, 1, 3, 3),))
     rows = {each.layer.name: each for each in layers}
     assert {name: row.multiply_adds for name, row in rows.items()} == {
         "input": 0,
@@ -254,7 +259,7 @@ def test_pooling_operations_have_a_geometry_too() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return nn.functional.avg_pool2d(nn.functional.max_pool2d(x, 3, 2, 1), 2)
 
-    layers, _ = count_layers(Pools(), (torch.zeros(1, 2, 9, 9),))
+    layers, _ = summed(Pools(), (torch.zeros(1, 2, 9, 9),))
     found = {each.layer.name: each.geometry for each in layers}
     assert found["max_pool2d"] is not None
     assert (found["max_pool2d"].kernel, found["max_pool2d"].stride) == ((3, 3), (2, 2))
@@ -279,14 +284,14 @@ def test_real_blank_and_meta_passes_count_the_same_as_torchs_counter(name: str) 
         return [(each.layer.name, each.shape, each.multiply_adds, each.depth, each.dtype) for each in layers]
 
     with blank_arithmetic():
-        blank, total = count_layers(network, (image,))
+        blank, total = summed(network, (image,))
     assert total == expected
     twin = meta_twin(network)
     with torch.device("meta"):
-        meta, total = count_layers(twin, (torch.zeros(1, 3, 224, 224),))
+        meta, total = summed(twin, (torch.zeros(1, 3, 224, 224),))
     assert total == expected
     assert rows(meta) == rows(blank)
-    real, total = count_layers(network, (image,))
+    real, total = summed(network, (image,))
     assert total == expected
     assert rows(real) == rows(blank)
     assert [each.memory_format for each in real] == [each.memory_format for each in blank]
@@ -365,11 +370,11 @@ def counted(name: str, entry: Any) -> Counted:
     model = load_model(name, "random", size=tuple(shape[-2:]), initialise=False)
     if kind == "ObjectDetection":
         with blank_arithmetic():
-            layers, total = count_layers(model.module, ([torch.zeros(shape)],))
+            layers, total = summed(model.module, ([torch.zeros(shape)],))
     else:
         twin = meta_twin(model.module)
         with torch.device("meta"):
-            layers, total = count_layers(twin, tuple(torch.zeros(each.shape) for each in inputs))
+            layers, total = summed(twin, tuple(torch.zeros(each.shape) for each in inputs))
     return Counted(sum(parameter.numel() for parameter in model.module.parameters()), total, layers)
 
 

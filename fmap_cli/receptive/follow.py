@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import field as fields
@@ -24,6 +25,7 @@ class Follower(TorchDispatchMode):
     """While it is on, carries along with every tensor that descends from the image which of its pixels went in.
 
     `readers` are the layers before which a value of the image's was read in Python: what that decides is not followed.
+    `sized` are those before which values decided how long a tensor is (the places where a mask is true).
     `start` names the image; `fields_of` answers for any tensor at hand; `name` tells the layer whose output was just
     computed, to which what happened since the last one is put down. It goes by the operations and their shapes alone:
     weights count as not zero, and it makes no difference whether the pass computes anything.
@@ -47,13 +49,28 @@ class Follower(TorchDispatchMode):
         self._views: dict[int, list[weakref.ref[Tensor]]] = {}  # storage -> the tensors with fields that lie in it
         self._laid_out: dict[int, _Storage] = {}  # storage -> what each of its places sees, once it is written in parts
         self._unnamed: list[Cause] = []
-        self._reading = False
+        self._reading = self._sizing = False
         self.readers: list[str] = []
+        self.sized: list[str] = []
         self._axes = 0
+        self._escapes = _Escapes(self)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
+
+    def __enter__(self) -> Follower:
+        super().__enter__()
+        self._escapes.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._escapes.__exit__(*error)
+        super().__exit__(*error)
+
+    def note_reading(self) -> None:
+        """A value of the image's is read in Python."""
+        self._reading = True
 
     def start(self, image: Tensor, axes: Sequence[int]) -> None:
         """Follow this tensor, whose axes `axes` are those of the image (height and width, of a clip time before)."""
@@ -71,6 +88,11 @@ class Follower(TorchDispatchMode):
             return found
         return None
 
+    @property
+    def pending(self) -> bool:
+        """Whether values decided something since the last layer."""
+        return self._reading or self._sizing
+
     def name(self, layer: str) -> None:
         """Put down what happened since the last call to this layer."""
         for cause in self._unnamed:
@@ -78,7 +100,9 @@ class Follower(TorchDispatchMode):
         self._unnamed.clear()
         if self._reading:
             self.readers.append(layer)
-            self._reading = False
+        if self._sizing:
+            self.sized.append(layer)
+        self._reading = self._sizing = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -90,6 +114,8 @@ class Follower(TorchDispatchMode):
         before = [each for each in flattened((*args, *kwargs.values())) if isinstance(each, Tensor)]
         sees = any(self.fields_of(each) is not None for each in before)
         output = func(*args, **kwargs)
+        if sees and torch.Tag.dynamic_output_shape in getattr(func, "tags", ()):
+            self._sizing = True
         if sees and (schema_name(func) == _READING or _has_values(output)):
             self._follow(func, args, kwargs, before, output)
         return output
@@ -104,7 +130,7 @@ class Follower(TorchDispatchMode):
         arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
         arguments.update(kwargs)
         if schema.name == _READING:
-            self._reading = True
+            self.note_reading()
             return
         written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
         for each in schema.arguments:
@@ -190,6 +216,21 @@ class Follower(TorchDispatchMode):
                     for one, other in zip(earlier, written, strict=True)
                 ),
             )
+
+
+class _Escapes(TorchFunctionMode):
+    """Sees values leave torch by ways that are no operations: `tolist`, and NumPy."""
+
+    _WAYS = frozenset(["tolist", "numpy", "__array__", "__dlpack__"])
+
+    def __init__(self, follower: Follower) -> None:
+        super().__init__()
+        self.follower = follower
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self._WAYS and args and self.follower.fields_of(args[0]) is not None:
+            self.follower.note_reading()
+        return func(*args, **(kwargs or {}))
 
 
 _MOST_LAID_OUT = 1 << 20

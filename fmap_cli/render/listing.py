@@ -199,6 +199,10 @@ def _totals(listing: Listing, with_field: bool) -> list[str]:
         f"{many} · {units.count(listing.parameters)} parameters in the model{idle}",
         f"{units.count(listing.multiply_adds)} multiply-adds; FLOPs = 2 × that = {flops}",
     ]
+    if listing.uncounted:
+        names = [f"{name} (first in {layer})" for name, layer in listing.uncounted]
+        lines.append(f"not counted, for want of a formula: {units.one_line(', '.join(names))}")
+    lines += [f"note: {units.one_line(note)}" for note in listing.notes]
     if listing.convolutions:
         kinds = [
             f"{listing.mixers} are 1×1 (channel mixers)",
