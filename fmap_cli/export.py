@@ -191,7 +191,15 @@ def csv_text(head: Sequence[object], rows: Iterable[Sequence[object]]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     writer.writerows(rows)
-    return text.getvalue().encode(errors="surrogateescape")
+    return utf8(text.getvalue())
+
+
+def utf8(text: str) -> bytes:
+    """The text's bytes. A file's name comes out as it is on the disk, also where that is no UTF-8."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace")
 
 
 def check_folder(path: Path) -> None:
@@ -218,12 +226,12 @@ def _write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
 # -- JSON --------------------------------------------------------------------------------------------------------
 
 
-def dumps(document: Mapping[str, Any]) -> str:
+def dumps(document: Mapping[str, Any], *, ascii_only: bool = False) -> str:
     """JSON in a stable order, human-readable, with no NaN or Infinity in it; always valid UTF-8.
 
     Bytes of a file's name that are no UTF-8 stay the escapes that Python reads them as.
     """
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False)
     return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -1,12 +1,93 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next good place."""
+"""Ctrl-C and SIGTERM: as the end of the program, from its first moment to its last, or as a wish to stop."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+_PATIENCE_SECONDS = 3.0
+"""So long after Ctrl-C may what runs go on: longer, and it is code that does not hear of it."""
+_LEAVE_SECONDS = 5.0
+"""So long may what a network has started (threads, its own business at exit) keep a program that is done."""
+_WAITS = b"note: stopping after this batch; Ctrl-C again ends at once.\n"
+
+_came = False
+_ending = threading.Event()
+
+
+def came() -> bool:
+    """Whether the program was told to end: some libraries turn a KeyboardInterrupt into an error of their own."""
+    return _came
+
+
+# -- the end of the program --------------------------------------------------------------------------------------
+
+
+def answer() -> None:
+    """From now on SIGINT ends this program within seconds, whatever runs: for the program alone, not in a library.
+
+    Python tells the main thread of a signal when that comes back from machine code, and any code may catch a
+    KeyboardInterrupt. So a thread is told as well, and ends the program where nothing else does.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: not meant
+        return
+    signal.signal(signal.SIGINT, _end)
+    sys.unraisablehook = _unraisable
+    with suppress(AttributeError, OSError, ValueError):
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+        threading.Thread(target=_watch, args=(read,), daemon=True).start()
+
+
+def leave(code: int) -> NoReturn:
+    """End the program, whose results are out: nothing that a network has left running keeps it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _ending.set()
+    threading.Thread(target=_cut_off, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    global _came
+    _came = True
+    raise KeyboardInterrupt
+
+
+def _unraisable(args: Any) -> None:
+    if not isinstance(args.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(args)
+
+
+def _watch(pipe: int) -> None:
+    """Waits for signals; ends the program where it has been told to end, and has not for a while."""
+    while True:
+        number = os.read(pipe, 1)
+        if number not in (bytes([signal.SIGINT]), bytes([signal.SIGTERM])):
+            continue
+        wish = _wishes[-1] if _wishes else None
+        if wish is not None and not wish.told:
+            wish.told = True
+            os.write(2, _WAITS)
+        elif not _ending.wait(_PATIENCE_SECONDS):
+            os.write(2, b"fmap: interrupted.\n")
+            os._exit(130)
+
+
+def _cut_off(code: int) -> None:
+    time.sleep(_LEAVE_SECONDS)
+    os._exit(code)
+
+
+# -- a wish to stop ----------------------------------------------------------------------------------------------
 
 
 class Wish:
@@ -14,6 +95,7 @@ class Wish:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.told = False  # that the run goes on to the end of its batch
 
     def __call__(self) -> bool:
         return self.signal is not None
@@ -22,6 +104,9 @@ class Wish:
     def exit_code(self) -> int:
         """What a shell expects of a program that a signal ended: 128 and its number."""
         return 128 + self.signal if self.signal is not None else 0
+
+
+_wishes: list[Wish] = []
 
 
 @contextmanager
@@ -33,9 +118,9 @@ def stoppable() -> Iterator[Wish]:
     wish = Wish()
     before: dict[signal.Signals, Any] = {}
 
-    def noted(number: int, _frame: FrameType | None) -> None:
+    def noted(number: int, frame: FrameType | None) -> None:
         if wish.signal is not None:
-            raise KeyboardInterrupt
+            _end(number, frame)
         wish.signal = number
 
     try:
@@ -43,8 +128,10 @@ def stoppable() -> Iterator[Wish]:
             before[each] = signal.signal(each, noted)
     except ValueError:
         pass
+    _wishes.append(wish)
     try:
         yield wish
     finally:
+        _wishes.remove(wish)
         for each, handler in before.items():
             signal.signal(each, handler)

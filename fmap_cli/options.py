@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +13,7 @@ from typing import Any, get_args
 import click
 
 from .errors import FmapError
+from .legible import encoding_of, legible, takes_unicode
 from .records import LayerKind, ModelRequest
 from .units import one_line
 
@@ -115,16 +118,36 @@ class ColourMapType(click.ParamType):
         return str(value)
 
 
+def say(line: str) -> None:
+    """A line on stderr."""
+    with contextlib.suppress(OSError):  # what is wrong with stderr cannot be said there, and is no harm to a result
+        print(legible(line, encoding_of(sys.stderr)), file=sys.stderr, flush=True)
+
+
+def print_document(document: Mapping[str, Any]) -> None:
+    """A document as JSON on stdout: in UTF-8, or in ASCII alone where stdout has another encoding."""
+    from .export import dumps
+
+    print(dumps(document, ascii_only=not takes_unicode(sys.stdout)))
+
+
+def print_csv(table: str | bytes) -> None:
+    """A table as CSV on stdout, in UTF-8 whatever a terminal shows: it is for programs."""
+    from .export import utf8
+
+    click.echo(table if isinstance(table, bytes) else utf8(table), nl=False)
+
+
 def remark(sentence: str) -> None:
     """Say something about a result, on stderr."""
-    click.echo(f"note: {one_line(sentence)}", err=True)
+    say(f"note: {one_line(sentence)}")
 
 
 def report(error: FmapError) -> None:
     """A failure as one or two lines on stderr."""
-    click.echo(f"fmap: {one_line(error.message)}", err=True)
+    say(f"fmap: {one_line(error.message)}")
     if error.hint:
-        click.echo(f"      {one_line(error.hint)}", err=True)
+        say(f"      {one_line(error.hint)}")
 
 
 def report_failures(failures: Sequence[tuple[str, FmapError]], count: int) -> int:
@@ -134,7 +157,7 @@ def report_failures(failures: Sequence[tuple[str, FmapError]], count: int) -> in
     if failures:
         names = ", ".join(one_line(name) for name, _ in failures[:10])
         names += f" and {len(failures) - 10} more" if len(failures) > 10 else ""
-        click.echo(f"fmap: {len(failures)} of {count} images failed: {names}", err=True)
+        say(f"fmap: {len(failures)} of {count} images failed: {names}")
     return 1 if failures else 0
 
 

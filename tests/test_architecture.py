@@ -25,6 +25,7 @@ ALLOWED: dict[str, str] = {
     "blank": "",
     "moments": "records",
     "raised": "",
+    "legible": "",
     "guests": "",
     # One thing each.
     "kinds": "records",
@@ -48,7 +49,7 @@ ALLOWED: dict[str, str] = {
     "images": "errors frameworks records",
     "models": "errors frameworks guests raised records",
     "export": "errors moments records",
-    "render": "errors grid moments records units",
+    "render": "errors grid legible moments records units",
     # What puts them together.
     "session": (
         "answers axes blank capture costs errors frameworks images inventory kinds layers models raised receptive"
@@ -62,12 +63,13 @@ ALLOWED: dict[str, str] = {
     "fields": "axes capture errors raised receptive records session",
     "many": "answers axes capture embed errors layers records session",
     # The command line.
-    "options": "errors records units",
+    "options": "errors export legible records units",
     "commands": (
         "apart errors export fields gather health interrupts layers many models options pairs records render runs"
         " session shards units"
     ),
-    "cli": "commands errors options",
+    "group": "commands legible",
+    "cli": "errors group guests interrupts legible options raised",
     "__main__": "cli",
     "__init__": "",
 }
@@ -93,11 +95,13 @@ LIGHT = {
     "export",
     "frameworks",
     "grid",
+    "group",
     "guests",
     "moments",
     "images",
     "kinds",
     "layers",
+    "legible",
     "models",
     "options",
     "raised",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fmap_cli import cli
-from fmap_cli.cli import _COMMANDS
+from fmap_cli.group import COMMANDS as EVERY_COMMAND
+from fmap_cli.group import group
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -107,8 +108,8 @@ def test_pictures_and_pages_the_readme_names_are_there() -> None:
 
 def examples() -> list[tuple[str, str]]:
     found = []
-    for name in _COMMANDS:
-        command = cli.cli.get_command(None, name)  # type: ignore[arg-type]
+    for name in EVERY_COMMAND:
+        command = group.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None
         lines = [line.strip() for line in (command.help or "").splitlines()]
         found += [(name, line) for line in lines if line.startswith("fmap ")]
@@ -116,7 +117,7 @@ def examples() -> list[tuple[str, str]]:
 
 
 def test_every_command_has_an_example_in_its_help() -> None:
-    assert {name for name, _ in examples()} == set(_COMMANDS)
+    assert {name for name, _ in examples()} == set(EVERY_COMMAND)
 
 
 def test_examples_are_of_their_own_command() -> None:
@@ -133,5 +134,5 @@ def test_an_example_of_the_help_runs(
 
 def test_every_command_is_written_about() -> None:
     pages = README + "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
-    for name in _COMMANDS:
+    for name in EVERY_COMMAND:
         assert f"fmap {name}" in pages, f"neither the README nor docs/ mentions fmap {name}"

@@ -23,6 +23,8 @@ from ..options import (
     layer_options,
     layout_option,
     model_options,
+    print_csv,
+    print_document,
     remark,
 )
 from ..records import Comparison, ModelRequest
@@ -199,13 +201,13 @@ def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparis
 
 def _show(comparison: Comparison, out: Path | None, as_json: bool, as_csv: bool) -> None:
     if as_json:
-        from ..export import compare_document, dumps
+        from ..export import compare_document
 
-        click.echo(dumps(compare_document(comparison, out)))
+        print_document(compare_document(comparison, out))
     elif as_csv:
         from ..export import compare_csv
 
-        click.echo(compare_csv(comparison), nl=False)
+        print_csv(compare_csv(comparison))
     else:
         from ..render.compare import print_comparison
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from ..options import FileType, json_option, layout_option, model_options, remark, report_failures
+from ..options import (
+    FileType,
+    json_option,
+    layout_option,
+    model_options,
+    print_document,
+    remark,
+    report_failures,
+)
 from ..records import ModelRequest
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
@@ -73,7 +81,7 @@ def command(
       fmap embed sample_images -o vectors.npz
       fmap embed sample_images --similar 2
     """
-    from ..export import check_folder, dumps, embeddings_document, save_embeddings
+    from ..export import check_folder, embeddings_document, save_embeddings
     from ..many import embed
     from ..session import open_session
 
@@ -96,7 +104,7 @@ def command(
         return report_failures(failures, len(failures))
     files = save_embeddings(out, embeddings) if out is not None else []
     if as_json:
-        click.echo(dumps(embeddings_document(embeddings, failures, files)))
+        print_document(embeddings_document(embeddings, failures, files))
     else:
         from ..render.many import print_embeddings
 

@@ -7,7 +7,16 @@ from dataclasses import replace
 import click
 
 from ..models import DEFAULT_MODEL
-from ..options import csv_option, json_option, layer_options, layout_option, model_options, remark
+from ..options import (
+    csv_option,
+    json_option,
+    layer_options,
+    layout_option,
+    model_options,
+    print_csv,
+    print_document,
+    remark,
+)
 from ..records import ModelRequest
 
 
@@ -60,14 +69,14 @@ def command(
     picture = None if image is None else read_image(session, image, remark, layout)
     listing = survey(session, patterns, kinds=kinds, depth=depth, image=picture)
     if as_json:
-        from ..export import dumps, layers_document
+        from ..export import layers_document
 
-        click.echo(dumps(layers_document(session.model, listing)))
+        print_document(layers_document(session.model, listing))
         return
     if as_csv:
         from ..export import layers_csv
 
-        click.echo(layers_csv(listing), nl=False)
+        print_csv(layers_csv(listing))
         return
     from ..render.listing import print_listing
 

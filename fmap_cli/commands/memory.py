@@ -17,6 +17,8 @@ from ..options import (
     csv_option,
     json_option,
     model_option,
+    print_csv,
+    print_document,
     remark,
     weights_option,
 )
@@ -190,14 +192,14 @@ def command(
     if file is not None:
         _draw(forecast, unit, file)
     if as_json:
-        from ..export import dumps, memory_document
+        from ..export import memory_document
 
-        click.echo(dumps(memory_document(forecast, file)))
+        print_document(memory_document(forecast, file))
         return
     if as_csv:
         from ..export import memory_csv
 
-        click.echo(memory_csv(forecast), nl=False)
+        print_csv(memory_csv(forecast))
         return
     from ..render.memory import print_forecast
 
@@ -215,9 +217,9 @@ def _draw(forecast: Forecast, unit: str, file: Path) -> None:
 
 def _show_shape(shape: tuple[int, ...], dtype: str, unit: str, as_json: bool) -> None:
     if as_json:
-        from ..export import dumps, shape_document
+        from ..export import shape_document
 
-        click.echo(dumps(shape_document(shape, dtype, _ELEMENT_BYTES[dtype])))
+        print_document(shape_document(shape, dtype, _ELEMENT_BYTES[dtype]))
         return
     from ..render.memory import print_shape
 

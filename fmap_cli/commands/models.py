@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ..options import json_option
+from ..options import (
+    json_option,
+    print_document,
+)
 
 
 @click.command("models")
@@ -23,9 +26,9 @@ def command(pattern: str | None, as_json: bool) -> None:
 
     entries = catalog(pattern)
     if as_json:
-        from ..export import dumps, models_document
+        from ..export import models_document
 
-        click.echo(dumps(models_document(entries)))
+        print_document(models_document(entries))
         return
     from ..render.table import print_models
 

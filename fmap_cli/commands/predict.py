@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from ..options import json_option, layout_option, model_options, remark, report_failures
+from ..options import (
+    json_option,
+    layout_option,
+    model_options,
+    print_csv,
+    print_document,
+    remark,
+    report_failures,
+)
 from ..records import ModelRequest
 
 
@@ -39,7 +47,7 @@ def command(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude one another.")
-    from ..export import answers_csv, answers_document, dumps
+    from ..export import answers_csv, answers_document
     from ..many import classify
     from ..session import open_session
 
@@ -49,10 +57,10 @@ def command(
     if failures and not several:
         raise failures[0][1]
     if as_csv:
-        click.echo(answers_csv(answers), nl=False)
+        print_csv(answers_csv(answers))
     elif as_json:
         model = session.model
-        click.echo(dumps(answers_document(model.name, model.weights, answers, failures, several)))
+        print_document(answers_document(model.name, model.weights, answers, failures, several))
     elif answers:
         from ..render.many import print_answers
 

@@ -17,6 +17,8 @@ from ..options import (
     layer_options,
     layout_option,
     model_options,
+    print_csv,
+    print_document,
     remark,
 )
 from ..records import ModelRequest
@@ -100,13 +102,13 @@ def command(
 
         _write(growth_figure(listing, model.name, model.weights), options["out"])
     if options["as_json"]:
-        from ..export import dumps, fields_document
+        from ..export import fields_document
 
-        click.echo(dumps(fields_document(model, listing, options["out"])))
+        print_document(fields_document(model, listing, options["out"]))
     elif options["as_csv"]:
         from ..export import fields_csv
 
-        click.echo(fields_csv(listing), nl=False)
+        print_csv(fields_csv(listing))
     else:
         from ..render.fields import print_fields
 
@@ -147,9 +149,9 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
     path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
     _write(unit_figure(view, model.name, model.weights), path)
     if options["as_json"]:
-        from ..export import dumps, unit_document
+        from ..export import unit_document
 
-        click.echo(dumps(unit_document(model, view, path)))
+        print_document(unit_document(model, view, path))
     else:
         from ..render.fields import print_unit
 
@@ -186,9 +188,9 @@ def _show_effective(
     path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
     _write(effective_figure(found, model.name, model.weights), path)
     if options["as_json"]:
-        from ..export import dumps, effective_document
+        from ..export import effective_document
 
-        click.echo(dumps(effective_document(model, found, path)))
+        print_document(effective_document(model, found, path))
     else:
         from ..render.fields import print_effective
 

@@ -17,6 +17,7 @@ from ..options import (
     FiniteRange,
     json_option,
     model_options,
+    print_document,
     remark,
     report,
 )
@@ -264,7 +265,7 @@ class _Output:
         """Save the arrays asked for, then print every look as a table or as JSON; nothing where none succeeded."""
         if not self.looks:
             return
-        from ..export import dumps, save_looks, show_document
+        from ..export import save_looks, show_document
 
         model = self.session.model
         looks = [look for look, _ in self.looks]
@@ -274,7 +275,7 @@ class _Output:
             self._draw_inline(as_json)
         if as_json:
             files = [files for _, files in self.looks]
-            click.echo(dumps(show_document(model.name, model.weights, looks, files, several=self.several)))
+            print_document(show_document(model.name, model.weights, looks, files, several=self.several))
             return
         from ..render.table import print_looks
 

@@ -20,6 +20,8 @@ from ..options import (
     layer_options,
     layout_option,
     model_options,
+    print_csv,
+    print_document,
     remark,
 )
 from ..records import CHANNEL_COLUMNS, Finding, LayerRecord, ModelRequest, Run
@@ -414,13 +416,13 @@ def _print(
         more = f" and {len(run.failures) - _NAMED} more" if len(run.failures) > _NAMED else ""
         remark(f"{len(run.failures)} of {run.images + len(run.failures)} images could not be read: {named}{more}.")
     if as_json:
-        from ..export import dumps, stats_document
+        from ..export import stats_document
 
-        click.echo(dumps(stats_document(only, found, channels=options["per_channel"], files=files)))
+        print_document(stats_document(only, found, channels=options["per_channel"], files=files))
     elif as_csv:
         from ..export import stats_csv
 
-        click.echo(stats_csv(only, channels=options["per_channel"]), nl=False)
+        print_csv(stats_csv(only, channels=options["per_channel"]))
     elif options["per_channel"]:
         from ..render.stats import print_channels
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import units
+from ..legible import encoding_of, substitute, unreadable
 
 if TYPE_CHECKING:
     from ..records import FeatureMap, LoadedModel, Look, ModelEntry, Prediction
@@ -53,7 +54,8 @@ def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence
     Numbers and names stay on one line, to be read and copied; only columns that say so are folded. Where that leaves
     too little room, each row's first cell gets a line of its own.
     """
-    cells = [[_line(cell) for cell in row] for row in rows]
+    cells = [[_line(out, cell) for cell in row] for row in rows]
+    columns = [replace(column, heading=_line(out, column.heading).plain) for column in columns]
     for gap in _GAPS:
         widths = _widths(columns, cells, out.width - gap * (len(columns) - 1), fold=gap == _GAPS[-1])
         if widths is not None:
@@ -69,8 +71,12 @@ def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence
     out.print(table)
 
 
-def _line(cell: Text | str) -> Text:
-    return cell if isinstance(cell, Text) else Text(cell)
+def _line(out: Console, cell: Text | str) -> Text:
+    """The cell in signs that `out` can show, replaced before columns are measured: some become two."""
+    line = cell if isinstance(cell, Text) else Text(cell)
+    for sign in unreadable(line.plain, encoding_of(out.file)):
+        line = Text(substitute(sign)).join(line.split(sign, allow_blank=True))
+    return line
 
 
 def _widest(texts: Sequence[str]) -> int:

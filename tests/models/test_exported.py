@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from torch import nn
 
 from fmap_cli.capture import capture
-from fmap_cli.cli import cli
 from fmap_cli.errors import FmapError, ModelError, WeightsError
+from fmap_cli.group import group
 from fmap_cli.models import brings_its_weights, exported, load_model
 from fmap_cli.records import LayerRef, LoadedModel, ModelRequest
 from fmap_cli.session import open_architecture, survey
@@ -392,10 +392,10 @@ def test_a_program_that_would_unpickle_code_is_not_opened(folder: Path, tmp_path
 
 @pytest.mark.parametrize("file", ["scripted.pth", "net.pt2", "four.pt2"])
 def test_commands_take_programs(folder: Path, tmp_path: Path, file: str) -> None:
-    done = CliRunner().invoke(cli, ["layers", str(folder / file)])
+    done = CliRunner().invoke(group, ["layers", str(folder / file)])
     assert (done.exit_code, "layer1.0.conv" in done.stdout) == (0, True), done.stderr
     done = CliRunner().invoke(
-        cli, ["show", "--model", str(folder / file), "--layer", "layer1.0.add", "-o", str(tmp_path / "maps.png")]
+        group, ["show", "--model", str(folder / file), "--layer", "layer1.0.add", "-o", str(tmp_path / "maps.png")]
     )
     assert done.exit_code == 0, done.stderr
     assert "Warning" not in done.stderr
