@@ -826,12 +826,12 @@ def stats_document(
         "images": run.images,
         "complete": run.progress is None or run.progress.done >= run.progress.total,
         "histogram_edges": BIN_EDGES[1:-1].tolist(),
-        "layers": [_record_entry(each, channels=channels) for each in run.layers],
+        "layers": _record_entries(run.layers, channels=channels),
         "classes": [
             {
                 "name": each.name,
                 "images": each.images,
-                "layers": [_record_entry(record, channels=channels) for record in each.layers],
+                "layers": _record_entries(each.layers, channels=channels),
             }
             for each in run.classes
         ],
@@ -853,13 +853,22 @@ def finding_row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _record_entry(record: LayerRecord, *, channels: bool) -> dict[str, Any]:
+def _record_entries(records: Sequence[LayerRecord], *, channels: bool) -> list[dict[str, Any]]:
+    from .moments import dead_channels
+
+    dead = dead_channels(records)
+    return [_record_entry(each, dead.get(each.layer.name), channels=channels) for each in records]
+
+
+def _record_entry(record: LayerRecord, dead: np.ndarray | None, *, channels: bool) -> dict[str, Any]:
     """One layer for JSON: its row, its histogram and, if asked for, lists with a number a channel."""
     from .moments import whole
 
     found = record.channels
     one = whole(found).histogram
-    entry = {key: _finite(value) if isinstance(value, float) else value for key, value in record_row(record).items()}
+    entry = {
+        key: _finite(value) if isinstance(value, float) else value for key, value in record_row(record, dead).items()
+    }
     entry["histogram"] = None if one is None else one[0].tolist()
     entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
     if channels:
@@ -876,9 +885,12 @@ def _record_entry(record: LayerRecord, *, channels: bool) -> dict[str, Any]:
 _CHANNEL_COUNTS = {"zero": "zeros", "nan": "nan", "inf": "inf"}
 
 
-def record_row(record: LayerRecord) -> dict[str, Any]:
-    """One layer of `fmap stats` for JSON and CSV: all channels of all images taken together."""
-    from .moments import as_numbers, dead_channels
+def record_row(record: LayerRecord, dead: np.ndarray | None) -> dict[str, Any]:
+    """One layer of `fmap stats` for JSON and CSV: all channels of all images taken together.
+
+    `dead` is which of its channels are dead, None for what is no activation.
+    """
+    from .moments import as_numbers
 
     layer, stats = record.layer, as_numbers(record.channels)
     return {
@@ -902,7 +914,7 @@ def record_row(record: LayerRecord) -> dict[str, Any]:
         "nan_count": stats.nan,
         "inf_count": stats.inf,
         "channel_count": len(record.channels.mean),
-        "dead_channels": dead_channels(record),
+        "dead_channels": None if dead is None else int(dead.sum()),
     }
 
 
@@ -911,12 +923,15 @@ def stats_csv(run: Run, *, channels: bool = False) -> str:
 
     The first column is the class, empty for all images together: those come first, then each class's.
     """
+    from .moments import dead_channels
+
     groups = [("", run.layers), *((each.name, each.layers) for each in run.classes)]
     records = [(name, record) for name, layers in groups for record in layers]
     if channels:
         rows = (row for name, record in records for row in _channel_rows(name, record))
         return csv_text(_CHANNEL_HEAD, rows).decode(errors="surrogateescape")
-    layers = [{"class": name, **record_row(record)} for name, record in records]
+    dead = {name: dead_channels(layers) for name, layers in groups}
+    layers = [{"class": name, **record_row(record, dead[name].get(record.layer.name))} for name, record in records]
     head = list(layers[0]) if layers else ["class", "name"]
     return csv_text(head, ([_cell(value) for value in row.values()] for row in layers)).decode(errors="surrogateescape")
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .records import ChannelStats, LayerRecord, LayerStats
+from .records import ChannelStats, LayerRecord, LayerRef, LayerStats
 
 # -- cells of a histogram ----------------------------------------------------------------------------------------
 #
@@ -138,14 +138,57 @@ def as_numbers(channels: ChannelStats) -> LayerStats:
     )
 
 
-def dead_channels(record: LayerRecord) -> int | None:
-    """How many channels of an activation were zero wherever they were seen; None for what is no activation.
+# Probabilities and gates are no activations whose silence is death: a gate that is shut is `saturated`.
+_GATES = frozenset("softmax softmax2d logsoftmax gumbelsoftmax softmin sigmoid logsigmoid hardsigmoid".split())
 
-    After a ReLU these are the channels never above zero. A LeakyReLU's or a GELU's that stay below it still learn.
+
+def type_of(layer: LayerRef) -> str:
+    """A module's class or an operation's name in one spelling, for look-ups: `leakyrelu` of either."""
+    return layer.type_name.lower().replace("_", "")
+
+
+def dead_channels(layers: Sequence[LayerRecord]) -> dict[str, np.ndarray]:
+    """Which channels are dead, of each layer that can have such: bool `[C]` by the layer's name.
+
+    A channel is dead when every value seen of it is exactly 0 (so none is NaN or infinite), in the output of an
+    activation: a module or operation of that kind; a block, or another module, whose values never are below zero; an
+    operation that does what a ReLU does (`torch.maximum(x, zero)`, `x * (x > 0)`), which `_rectifies` tells by its
+    numbers. `layers` are in execution order. Gates and probabilities are left out.
     """
-    if record.layer.kind != "act":
-        return None
-    return int(((record.channels.min == 0) & (record.channels.max == 0)).sum())
+    found: dict[str, np.ndarray] = {}
+    signed: list[ChannelStats] = []
+    for record in layers:
+        channels, kind = record.channels, record.layer.kind
+        if not channels.count or not record.dtype.startswith(("float", "bfloat", "complex")):
+            continue
+        least = np.fmin.reduce(channels.min)
+        rectified = kind in ("block", "other", "output") and least == 0
+        if kind == "op":
+            rectified = least == 0 and any(_rectifies(channels, before) for before in signed)
+        if rectified or (kind == "act" and type_of(record.layer) not in _GATES):
+            found[record.layer.name] = channels.zeros == channels.count
+        elif least < 0 and not channels.nan.any() and not channels.inf.any():
+            signed.append(channels)
+    return found
+
+
+def _rectifies(after: ChannelStats, before: ChannelStats) -> bool:
+    """Whether `after` is `before` with all below zero (and maybe above a bound) cut off, by every channel's extremes.
+
+    Extremes are exact, so another operation does not have them by chance, but for one that puts out nothing but
+    zeros: that is a ReLU's doing where all it could have read is below zero.
+    """
+    if len(after.mean) != len(before.mean) or after.count != before.count:
+        return False
+    highest = after.max.max()
+    if not highest > 0:
+        return bool((before.max < 0).all())
+    whole = (after.max > 0) & (after.max == before.max)
+    return bool(
+        whole.any()
+        and np.array_equal(after.min, np.clip(before.min, 0, highest))
+        and np.array_equal(after.max, np.clip(before.max, 0, highest))
+    )
 
 
 # -- a histogram read back ---------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ ALLOWED: dict[str, str] = {
     "__main__": "cli",
     "__init__": "",
 }
-FOLDERS = ("commands", "memory", "models", "receptive", "render")
+FOLDERS = ("commands", "health", "memory", "models", "receptive", "render")
 
 # Rooms that compute what there is to see. None builds on another, so each can be read and tested by itself ...
 ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "memory", "receptive", "stats"}

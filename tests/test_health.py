@@ -69,14 +69,14 @@ def noise(rows: int, length: int, seed: int = 0) -> Tensor:
 # -- dead channels -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("type_name", ["ReLU", "relu", "relu_", "ReLU6", "relu6", "threshold"])
-def test_a_channel_never_above_zero_after_a_relu_is_dead(type_name: str) -> None:
+@pytest.mark.parametrize("type_name", ["ReLU", "relu", "relu_", "ReLU6", "relu6", "threshold", "GELU"])
+def test_a_channel_that_is_always_zero_after_an_activation_is_dead(type_name: str) -> None:
     [finding] = found(layer(type_name, [[0, 0, 0], [0, 2, 0], [0, 0, 0]]))
     assert (finding.check, finding.severity, finding.channels) == ("dead-channels", "note", (0, 2))
     assert finding.sample == "over 1 image, 3 values a channel"
     assert finding.what == (
-        "2 of 3 channels never rise above zero. 1 image is no proof: such a channel may still answer to 95.0 % of "
-        "others (95 % confidence); 300 images would bring that to 1.0 %."
+        "2 of 3 channels were 0 at every place of this image. 1 image proves little: such a channel may still respond "
+        "to 95.0 % of other images (95 % confidence); 300 images would bring that to 1.0 %."
     )
 
 
@@ -96,7 +96,8 @@ def test_one_value_above_zero_is_life() -> None:
         (4, 300, "warning"),
         (10, 300, "error"),
         (1, 299, "note"),
-        (4, 299, "note"),
+        (4, 299, "warning"),
+        (4, 29, "note"),
         (10, 299, "warning"),
     ],
 )
@@ -105,9 +106,101 @@ def test_severity_grows_with_share_and_images(dead: int, images: int, severity: 
     values[:dead] = 0
     [finding] = found(layer("ReLU", values, images=images))
     assert (finding.check, finding.severity, len(finding.channels)) == ("dead-channels", severity, dead)
-    assert ("no proof" in finding.what) == (images < 300)
+    if dead == 10:
+        assert finding.what.startswith("all 10 channels were 0 in all ")
+        return
+    assert ("prove little" in finding.what) == (images < 300)
     if images == 300:  # 1 - 0.05 ** (1 / 300) = 0.00994
         assert "fewer than 1.0 % of images like these" in finding.what
+
+
+@pytest.mark.parametrize(("images", "severity"), [(29, "note"), (30, "warning"), (40, "warning")])
+def test_twenty_of_thirty_two_over_forty_images_are_a_warning(images: int, severity: str) -> None:
+    values = noise(32, 4 * images).abs()
+    values[:20] = 0
+    [finding] = found(layer("ReLU", values, images=images))
+    assert (finding.severity, finding.what.split(".")[0]) == (
+        severity,
+        f"20 of 32 channels were 0 at every place of all {images} images",
+    )
+    assert "Look at 300 images before you call them dead." in finding.advice
+    assert "prune" not in finding.advice
+
+
+def test_only_many_images_are_advice_to_prune_fold_or_merge() -> None:
+    def advice(images: int) -> str:
+        dead = noise(8, 2 * images).abs()
+        dead[0] = 0
+        still = noise(8, 2 * images, 1)
+        still[4], still[2] = 3, still[1]
+        gates = torch.ones(3, images)
+        told = found(
+            layer("ReLU", dead, images=images), layer("Conv2d", still, images=images),
+            layer("hardsigmoid", gates, images=images),
+            layer("Conv2d", noise(8, 2 * images, 2), "after", images=images),
+        )  # fmt: skip
+        assert {each.check for each in told} == {"dead-channels", "constant-channels", "copied-channels", "saturated"}
+        return " ".join(each.advice for each in told)
+
+    for word in ("pruned", "folded", "merged", "removed"):
+        assert word in advice(300)
+        assert word not in advice(299)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_a_map_of_which_all_channels_are_dead_is_an_error_over_any_sample(images: int) -> None:
+    size = noise(3, 9 * images)
+    [finding] = found(layer("Conv2d", size, images=images), layer("ReLU", torch.zeros(3, 9 * images), images=images))
+    assert (finding.check, finding.severity) == ("dead-channels", "error")
+    where = "this image" if images == 1 else f"all {images} images"
+    assert finding.what == (
+        f"all 3 channels were 0 at every place of {where}. Nothing of the image gets through this layer."
+    )
+
+
+def dying(images: int, answer: Tensor, before: Tensor | None = None) -> list[Finding]:
+    """A network whose second layer is dead, and whose answer is this."""
+    ran = {"images": images}
+    return found(
+        layer("Conv2d", noise(4, 9 * images) if before is None else before, "conv", **ran),
+        layer("ReLU", torch.zeros(4, 9 * images), "relu", **ran),
+        layer("AvgPool2d", torch.zeros(4, images), "pool", **ran),
+        layer("Linear", answer, "fc", **ran),
+    )
+
+
+def test_an_answer_that_is_the_same_for_every_image_is_said_with_where_it_begins() -> None:
+    same = torch.tensor([[0.3], [-0.1], [2.0]]).repeat(1, 5)
+    [finding] = dying(5, same)
+    assert (finding.layer, finding.check, finding.severity) == ("relu", "dead-channels", "error")
+    assert finding.what.endswith(
+        "The answer is the same for all 5 images: it does not depend on the image, from relu on."
+    )
+    # One image has one answer, and an answer that varies got the image past the dead layer.
+    for told in (dying(1, same[:, :1]), dying(5, noise(3, 5))):
+        assert [(each.check, each.severity) for each in told] == [("dead-channels", "error")]
+        assert "The answer" not in told[0].what
+
+
+def test_an_answer_without_a_dead_layer_may_be_the_same_as_well() -> None:
+    ran = {"images": 5}
+    same = torch.tensor([[0.3], [-0.1], [2.0]]).repeat(1, 5)
+    features = layer("AvgPool2d", noise(4, 5), "pool", **ran)
+    conv = layer("Conv2d", noise(4, 45), **ran)
+    [finding] = found(conv, features, layer("Linear", same, "fc", **ran))
+    assert (finding.layer, finding.check, finding.severity) == ("fc", "constant-channels", "error")
+    assert "does not depend on the image, from fc on" in finding.what
+
+
+def test_one_photo_given_five_times_proves_nothing_of_others() -> None:
+    ran = {"images": 5}
+    once = noise(4, 9)
+    told = found(
+        layer("Conv2d", once.repeat(1, 5), **ran),
+        layer("AvgPool2d", once.mean(1, keepdim=True).repeat(1, 5), **ran),
+        layer("Linear", noise(3, 1).repeat(1, 5), "fc", **ran),
+    )
+    assert not any("The answer" in each.what or each.severity == "error" for each in told)
 
 
 def test_dead_channels_of_many_layers_over_few_images_are_one_note_at_the_largest_share() -> None:
@@ -115,8 +208,9 @@ def test_dead_channels_of_many_layers_over_few_images_are_one_note_at_the_larges
     second = layer("ReLU", [[0, 0], [0, 0], [1, 3]], "b")
     [finding] = found(first, layer("Conv2d", noise(3, 2)), second)
     assert (finding.layer, finding.channels) == ("b", (0, 1))
-    assert "2 of 3 channels never rise above zero, the largest share of 2 layers with such channels (3 in all)" in (
-        finding.what
+    assert (
+        "2 of 3 channels were 0 at every place of this image, the largest share of 2 layers with such channels (3 in "
+        "all)" in finding.what
     )
 
 
@@ -157,7 +251,7 @@ def test_a_channel_shut_by_its_normalisation_is_told_once_and_why() -> None:
     before = torch.tensor([[-1.0, -1.0, -1.0], [1.0, -2.0, 3.0]])
     [finding] = found(layer("BatchNorm2d", before), layer("ReLU6", before.clamp(min=0)))
     assert (finding.layer, finding.check, finding.channels) == ("ReLU6", "dead-channels", (0,))
-    assert "It is constant in the layer before: no input changes that." in finding.what
+    assert "It held one value in the layer before, too: not these images but its weights do that." in finding.what
 
 
 def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
@@ -171,7 +265,16 @@ def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
 def test_a_channel_of_one_value_is_constant() -> None:
     [finding] = found(layer("BatchNorm2d", [[0.5, 0.5, 0.5], [0.5, 0.5, 0.6], [1, 2, 3]]))
     assert (finding.check, finding.severity, finding.channels) == ("constant-channels", "note", (0,))
-    assert finding.what == "1 of 3 channels holds the value 0.5 whatever the image and the place."
+    assert finding.what == "1 of 3 channels held the value 0.5 at every place of this image."
+
+
+@pytest.mark.parametrize("type_name", ["ReLU", "Conv2d", "BatchNorm2d", "AvgPool2d"])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_a_channel_with_nan_or_infinity_is_neither_dead_nor_constant_nor_nothing(type_name: str, odd: float) -> None:
+    for held in (0.0, 3.0):
+        values = torch.full((4, 9), held)
+        values[:, 4] = odd
+        assert {check for _, check in checks(layer("input", noise(3, 9)), layer(type_name, values))} == {"not-finite"}
 
 
 def test_rounding_is_no_variation_and_a_hundred_thousandth_is() -> None:
@@ -189,7 +292,7 @@ def test_how_much_is_constant_and_over_how_many_images_makes_the_severity() -> N
 
     assert severity([[3, 3, 3, 3], [1, 2, 3, 4]], 2) == "warning"  # half of them
     assert severity([[3, 3, 3, 3], [4, 4, 4, 4]], 2) == "error"
-    assert severity([[3, 3, 3, 3], [4, 4, 4, 4]], 1) == "warning"  # one image may be plain
+    assert severity([[3, 3, 3, 3], [4, 4, 4, 4]], 1) == "error"
     assert severity([[3, 3, 3, 3], [4, 4, 4, 4]], 4) == "warning"  # one value an image: four say little
 
 
@@ -397,6 +500,40 @@ def test_the_share_below_float16s_normal_numbers_leaves_out_zeros() -> None:
     assert checks(layer("softmax", [[small, small, small, 1], [small, small, small, 1]])) == []
 
 
+# -- normalisation -------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_normalisation_with_hardly_any_variance_is_told_and_one_that_is_well_is_not() -> None:
+    size = noise(8, 200)
+    blown = size.clone()
+    blown[:3] *= 1 / (1e-9 + 1e-5) ** 0.5  # 316 times: what is left of the variance is its eps
+    [finding] = found(layer("Conv2d", size), layer("BatchNorm2d", blown))
+    assert (finding.check, finding.severity, finding.channels) == ("norm-gain", "warning", (0, 1, 2))
+    assert "multiplies 3 of 8 channels by 50 or more, the most by 316:" in finding.what
+    assert checks(layer("Conv2d", size / 300), layer("BatchNorm2d", size)) == []  # small before, as it should be after
+    assert checks(layer("Conv2d", size * 300), layer("BatchNorm2d", size * 300)) == []  # an input out of scale
+
+
+def residual(growth: float, blocks: int = 12, norm: bool = False) -> list[LayerRecord]:
+    layers = []
+    for at in range(blocks):
+        values = noise(4, 64, at)
+        values *= growth**at / values.square().mean().sqrt()
+        layers.append(layer("Conv2d", noise(4, 64, at + 50), f"conv{at}"))
+        if norm:
+            layers.append(layer("BatchNorm2d", noise(4, 64, at + 90), f"norm{at}"))
+        layers.append(layer("add", values, f"add{at}"))
+    return [*layers, layer("Linear", noise(4, 1), "fc")]
+
+
+def test_residual_sums_that_grow_with_no_normalisation_are_told() -> None:
+    [finding] = found(*residual(2**0.5))
+    assert (finding.check, finding.severity, finding.layer) == ("exploding", "warning", "add10")  # 2⁵ = 32 ≥ 30
+    assert "grows from 1 at add0 to 45.3 at add11, about 1.41 times more with each of 12 sums" in finding.what
+    assert checks(*residual(1.04)) == []  # branches scaled down, as Fixup does
+    assert checks(*residual(2**0.5, norm=True)) == []
+
+
 # -- NaN and infinity ----------------------------------------------------------------------------------------------
 
 NAN, INF = float("nan"), float("inf")
@@ -461,6 +598,26 @@ def test_what_is_nearly_alike_is_no_copy() -> None:
     values[1] = values[0]
     values[1, 3] += 1e-9
     assert checks(layer("Conv2d", values)) == []
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0, 0.37])
+def test_a_filter_that_is_another_one_times_a_number_is_told(factor: float) -> None:
+    values = noise(32, 400).float()
+    values[6] = values[5] * factor
+    [finding] = found(layer("Conv2d", values), layer("ReLU", values.clamp(min=0)))
+    assert (finding.layer, finding.check, finding.severity, finding.channels) == (
+        "Conv2d", "copied-channels", "note", (5, 6),
+    )  # fmt: skip
+    assert finding.what == f"1 of 32 channels is another one times a number: 6 = {factor:g} × 5."
+
+
+def test_a_mirrored_or_shifted_channel_is_no_copy_nor_are_those_of_a_gray_picture() -> None:
+    values = noise(32, 400)
+    values[6], values[8] = -values[5], values[7] + 0.3
+    assert checks(layer("Conv2d", values)) == []
+    gray = noise(1, 400)
+    filters = noise(8, 1, 1).abs() * gray
+    assert checks(layer("input", gray.repeat(3, 1)), layer("Conv2d", filters)) == []
 
 
 def test_channels_of_two_values_and_of_few_may_be_alike_by_chance() -> None:
@@ -532,8 +689,8 @@ def test_the_worst_finding_decides(severities: list, at: str, answer: bool) -> N
 
 
 def test_thresholds_are_set_by_name_and_decide() -> None:
-    changed = Thresholds.with_changes(["dead_images=1", "dead_share = 0.5", "dead_share=0.3"])
-    assert changed == replace(Thresholds(), dead_images=1, dead_share=0.3)
+    changed = Thresholds.with_changes(["warning_images=1", "dead_images=1", "dead_share = 0.5", "dead_share=0.3"])
+    assert changed == replace(Thresholds(), warning_images=1, dead_images=1, dead_share=0.3)
     assert isinstance(changed.dead_images, int)
     relu = layer("ReLU", [[0, 0, 0], [0, 2, 0], [1, 0, 0]])
     assert [found(relu)[0].severity, found(relu, thresholds=changed)[0].severity] == ["note", "warning"]
@@ -542,7 +699,7 @@ def test_thresholds_are_set_by_name_and_decide() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("dead_shares=0.5", ["no threshold 'dead_shares'", "Did you mean dead_share", "dead_images, dead_share, "]),
+        ("dead_shares=0.5", ["no threshold 'dead_shares'", "Did you mean dead_share", "dead_images, warning_images, "]),
         ("zebra=1", ["no threshold 'zebra'.", "The thresholds are dead_images"]),
         ("dead_share", ["NAME=VALUE, not 'dead_share'"]),
         ("dead_share=nan", ["dead_share is a share, above 0 and up to 1, not 'nan'"]),
@@ -618,8 +775,8 @@ def test_the_embedded_model_over_the_sample_images_has_few_and_true_findings(hea
     [record] = [each for each in healthy if each.layer.name == finding.layer]
     silent = {channel for channel, most in enumerate(record.channels.max) if most <= 0}
     assert set(finding.channels) <= silent
-    assert f"{len(finding.channels)} of 1,152 channels never rise above zero" in finding.what
-    assert "5 images are no proof" in finding.what
+    assert f"{len(finding.channels)} of 1,152 channels were 0 at every place of all 5 images" in finding.what
+    assert "5 images prove little" in finding.what
 
 
 def planted(fault: Callable[[nn.Module], None]) -> list[tuple[str, str]]:

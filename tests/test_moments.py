@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from small_runs import NAN, normal, record
+from small_runs import INF, NAN, normal, record
+from torch import Tensor
 
 from fmap_cli.moments import dead_channels, quantiles, spread
 from fmap_cli.stats import channel_stats
@@ -69,7 +72,53 @@ def test_spreading_keeps_the_count(cells: int) -> None:
     assert (spread_out >= 0).all()
 
 
-def test_dead_channels_are_those_of_activations_that_are_zero_throughout() -> None:
-    values = torch.tensor([[0.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [NAN, NAN]])
-    assert dead_channels(record("relu", values, "act", "ReLU")) == 1
-    assert dead_channels(record("conv", values)) is None
+def test_a_channel_is_dead_when_every_value_of_an_activation_is_zero() -> None:
+    values = torch.tensor([[0.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [NAN, NAN], [0.0, NAN], [0.0, INF]])
+    layers = [
+        record("conv", values),
+        record("relu", values, "act", "ReLU"),
+        record("gelu", values, "act", "GELU"),
+        record("gate", values, "act", "Hardsigmoid"),
+        record("signed", values, "block", "Sequential"),
+        record("block", values.abs(), "block", "Sequential"),
+    ]
+    found = {name: channels.tolist() for name, channels in dead_channels(layers).items()}
+    first_alone = [True, False, False, False, False, False]
+    assert found == {"relu": first_alone, "gelu": first_alone, "block": first_alone}
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [
+        lambda x: torch.maximum(x, torch.zeros(())),
+        lambda x: x * (x > 0),
+        lambda x: torch.where(x > 0, x, 0.0),
+        lambda x: x.masked_fill(x < 0, 0),
+        lambda x: (x + x.abs()) / 2,
+        lambda x: torch.minimum(torch.maximum(x, torch.zeros(())), x.max() * 0.9),
+    ],
+)
+def test_an_operation_that_does_what_a_relu_does_is_an_activation(rectify: Callable[[Tensor], Tensor]) -> None:
+    before = normal(6, 50, 3)
+    before[2] -= 1000
+    layers = [record("conv", before), record("other", normal(6, 50, 4)), record("op", rectify(before), "op", "mul")]
+    assert {name: channels.tolist() for name, channels in dead_channels(layers).items()} == {
+        "op": [False, False, True, False, False, False]
+    }
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: x.abs(),
+        lambda x: torch.nn.functional.one_hot(x.argmax(0), len(x)).T.double(),
+        lambda x: (x > 0).double(),
+        lambda x: x.square(),
+        lambda x: x * 0,
+        lambda x: x.softmax(0),
+    ],
+)
+def test_other_operations_are_none(work: Callable[[Tensor], Tensor]) -> None:
+    before = normal(6, 50, 3)
+    before[2] -= 1000
+    assert dead_channels([record("conv", before), record("op", work(before), "op", "mul")]) == {}

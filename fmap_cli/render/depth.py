@@ -54,6 +54,7 @@ class _Layer:
     record: LayerRecord
     stats: LayerStats
     box: np.ndarray
+    dead: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -89,8 +90,9 @@ def lay_out_depth(run: Run, findings: Sequence[Finding], records: Sequence[Layer
     found something.
     """
     here = {each.layer.name for each in records}
+    dead = dead_channels(run.layers)
     layers = [
-        _Layer(each, as_numbers(each.channels), quantiles(each.channels, _FRACTIONS))
+        _Layer(each, as_numbers(each.channels), quantiles(each.channels, _FRACTIONS), dead.get(each.layer.name))
         for each in records
         if each.same_as is None or each.same_as not in here
     ]
@@ -266,12 +268,8 @@ def _strips(layers: Sequence[_Layer], findings: Sequence[Finding], y: int) -> tu
     zeros = tuple(each.stats.zero_fraction for each in layers)
     strips = [_Strip("zeros", y, 44, zeros, ((110, 120, 150),) * count)]
     y += 44 + 16
-    dead = [dead_channels(each.record) for each in layers]
-    if any(dead):
-        shares = tuple(
-            None if number is None else number / len(each.record.channels.mean)
-            for number, each in zip(dead, layers, strict=True)
-        )
+    if any(each.dead is not None and each.dead.any() for each in layers):
+        shares = tuple(None if each.dead is None else float(each.dead.mean()) for each in layers)
         strips.append(_Strip("dead", y, 44, shares, (RED,) * count))
         y += 44 + 16
     for check, severities in _checks(findings).items():

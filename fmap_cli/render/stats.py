@@ -6,7 +6,7 @@ and the start of long names; numbers are never cut.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ _FLAGS = {  # a part of a check's name → the word for it in the table
     "nan": "NaN",
     "finite": "NaN",
     "dead": "dead",
+    "norm-gain": "blown up",
+    "answer": "answer",
     "constant": "const",
     "saturat": "sat",
     "explod": "grows",
@@ -69,6 +71,7 @@ def print_run(
     names, columns = [], _Columns()
     here = {each.layer.name for each in shown}
     repeats = False
+    dead = dead_channels(run.layers)
     for each in shown:
         repeated = each.same_as is not None and each.same_as in here
         repeats |= repeated
@@ -82,7 +85,7 @@ def print_run(
         columns.add("shape", Text(_shape(each), dim))
         columns.add("size", Text(_size(each), dim))
         _add_numbers(columns, as_numbers(each.channels), dim)
-        columns.add("dead", Text(_dead(each), dim))
+        columns.add("dead", Text(_dead(each, dead), dim))
         _add_sparks(columns, each.channels, repeated=repeated)
         columns.add("flags", _flags(flags))
         columns.add("few flags", _flags(flags, _MOST_FLAGS))
@@ -149,21 +152,27 @@ def print_classes(
     """For each layer `shown` a row a class in the classes' order, and one for all images together."""
     out = console()
     _print_head(out, run)
-    by_class = [(each.name, {record.layer.name: record for record in each.layers}) for each in run.classes]
+    by_class = [
+        (each.name, {record.layer.name: record for record in each.layers}, dead_channels(each.layers))
+        for each in run.classes
+    ]
+    dead_in_all = dead_channels(run.layers)
     layout = None
     columns = _Columns()
     for whole in shown:
-        rows = [(name, records[whole.layer.name]) for name, records in by_class if whole.layer.name in records]
+        rows: list[tuple[str | None, LayerRecord, Mapping[str, np.ndarray]]] = [
+            (name, records[whole.layer.name], dead) for name, records, dead in by_class if whole.layer.name in records
+        ]
         out.print()
         head = Text(units.one_line(whole.layer.name), "bold")
         head.append(f"  {units.one_line(whole.layer.type_name)} {_shape(whole)}", "not bold dim")
         _print_wrapped(out, head)
         names, columns = [], _Columns()
-        for name, each in [*rows, (None, whole)]:
+        for name, each, dead in [*rows, (None, whole, dead_in_all)]:
             names.append(Text("all images", "bold") if name is None else Text(units.one_line(name)))
             columns.add("images", Text(units.count(each.images)))
             _add_numbers(columns, as_numbers(each.channels))
-            columns.add("dead", Text(_dead(each)))
+            columns.add("dead", Text(_dead(each, dead)))
             _add_sparks(columns, each.channels)
         layout = _print_fitted(out, "class", names, columns, _CLASS_LAYOUTS)
     if layout is not None:
@@ -202,7 +211,7 @@ def _print_legend(
             words[-1] += f" {_BEYOND}: values beyond ±{units.count(int(BIN_EDGES[-2]))}, which are not told apart."
     if "dead" in layout.keys and columns.filled("dead"):
         over = f" in {_several(images, 'image')}" if images else ""
-        words.append(f"dead: channels of an activation that are zero throughout{over}.")
+        words.append(f"dead: channels of an activation of which every value is 0{over}.")
     if repeats:
         words.append("=: a block; its output is that of its last layer.")
     if cut:
@@ -359,9 +368,9 @@ def _size(record: LayerRecord) -> str:
     return ("~" if record.varies else "") + "×".join(map(str, sizes))
 
 
-def _dead(record: LayerRecord) -> str:
-    dead = dead_channels(record)
-    return "–" if dead is None or not record.channels.finite.any() else f"{dead}/{len(record.channels.mean)}"
+def _dead(record: LayerRecord, dead: Mapping[str, np.ndarray]) -> str:
+    found = dead.get(record.layer.name)
+    return "–" if found is None else f"{int(found.sum())}/{len(found)}"
 
 
 def spark(channels: ChannelStats, cells: int, channel: int | None = None) -> Text:
