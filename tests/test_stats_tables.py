@@ -81,7 +81,7 @@ def test_numbers_are_whole_and_a_row_is_one_line_in_the_order_of_execution(print
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_columns_add_up_to_the_totals(printed: Printed, width: int) -> None:
     layers = [record(f"layer{at}.relu", normal(at + 1, 32, seed=at).relu(), "act", "ReLU") for at in range(9)]
-    layers[4].channels.max[:2] = layers[4].channels.min[:2] = 0
+    layers[4].channels.zeros[:2] = layers[4].channels.count
     run = run_of(*layers)
     lines = printed(width, print_run, run, (), shown=run.layers)
     pairs = [re.search(r" (\d+)/(\d+)( |$)", row_of(lines, each.layer.name)) for each in layers]
