@@ -5,18 +5,14 @@ A file never runs code here: PyTorch files are read with `weights_only=True`, al
 
 from __future__ import annotations
 
-import argparse
 import math
-import pickle
-import re
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import WeightsError
-from fmap_cli.models import building, matching
+from fmap_cli.models import building, matching, tensor_files
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +23,7 @@ SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar", ".th")
 
 _SHOWN = 3  # keys named in a message before "and N more"
 
-_WAY_OUT = "Save its weights alone: `torch.save(model.state_dict(), FILE)`, or a .safetensors file."
+_WAY_OUT = tensor_files.WAY_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,23 +198,10 @@ def read(path: str) -> Checkpoint:
     """
     path, key = _place(path)
     file = Path(path)
-    head = _head(file, path)
-    content: object
-    if _is_safetensors(head, file):
-        content = _read_safetensors(file, path)
-    else:
-        if head.startswith(b"PK"):
-            _check_archive(file, path)
-        elif not head.startswith(b"\x80"):
-            if file.suffix.lower() == ".safetensors":
-                raise WeightsError(f"{path} is damaged or truncated: it does not start as a safetensors file")
-            raise WeightsError(
-                f"{path} is no checkpoint: neither a PyTorch file nor a safetensors file",
-                hint="Expected: a state dict saved by `torch.save(model.state_dict(), FILE)`, or a .safetensors file.",
-            )
-        content = load_tensors_only(file)
+    content = tensor_files.load(path)
     parts = _parts(content, path, key)
     first = parts[0]
+    tensor_files.refuse_odd_tensors(first.tensors, path)
     return Checkpoint(
         name=file.name if key is None else f"{file.name}:{key}",
         tensors=first.tensors,
@@ -226,106 +209,6 @@ def read(path: str) -> Checkpoint:
         path=path,
         parts=parts,
     )
-
-
-def _head(file: Path, path: str) -> bytes:
-    try:
-        if file.is_dir():
-            raise WeightsError(f"{path} is a directory; expected a checkpoint file")
-        with file.open("rb") as stream:
-            head = stream.read(16)
-    except FileNotFoundError as error:
-        raise WeightsError(f"no such weights file: {path}") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        raise WeightsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if not head:
-        raise WeightsError(f"{path} is empty")
-    return head
-
-
-def _is_safetensors(head: bytes, file: Path) -> bool:
-    # Eight bytes: the length of a JSON header that follows at once.
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= file.stat().st_size
-
-
-def _read_safetensors(file: Path, path: str) -> dict[str, torch.Tensor]:
-    import safetensors
-    import safetensors.torch
-
-    try:
-        return dict(safetensors.torch.load_file(file))
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is damaged or truncated: {error}") from error
-
-
-def _check_archive(file: Path, path: str) -> None:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(f"{path} is damaged or truncated: its end is missing") from error
-    if any(member.endswith("/constants.pkl") for member in members):
-        raise WeightsError(
-            f"{path} is a TorchScript program, not a state dict",
-            hint="Save its weights alone: `torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)`.",
-        )
-    if not any(member.endswith("data.pkl") for member in members):
-        raise WeightsError(f"{path} is a zip archive, but no checkpoint")
-
-
-def load_tensors_only(file: Path) -> object:
-    """What `torch.save` wrote, read without running code. Raises WeightsError."""
-    import torch
-
-    path = str(file)
-    try:
-        with building.quiet(), torch.serialization.safe_globals(_harmless_types()):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        needed = _global_in(str(error))
-        if needed is None:
-            # Torch's own message goes on to recommend weights_only=False; that is not for us to pass on.
-            raise WeightsError(
-                f"{path} is a pickle that torch.save did not write, or damaged", hint=_WAY_OUT
-            ) from error
-        raise WeightsError(
-            f"{path} holds more than tensors: it would run code to load (`{needed}`), so it was not opened",
-            hint=_WAY_OUT,
-        ) from error
-    except Exception as error:  # what torch.load raises on damaged files is many things
-        raise WeightsError(f"{path} is damaged or truncated: {_reason(error)}") from error
-
-
-def _harmless_types() -> list[Any]:
-    """What training scripts save beside the weights, and what is data through and through.
-
-    torchvision's save their options (`argparse.Namespace`), many save an accuracy as a NumPy number.
-    """
-    import numpy as np
-
-    number = np.float64(0).__reduce__()[0]  # NumPy 2 calls it by another name than NumPy 1
-    return [
-        argparse.Namespace,
-        (number, "numpy._core.multiarray.scalar"),
-        (number, "numpy.core.multiarray.scalar"),
-        np.dtype,
-        *{type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")},
-    ]
-
-
-def _global_in(message: str) -> str | None:
-    """The name that the unpickler refused, from torch's message."""
-    for pattern in (r"Unsupported global: GLOBAL (\S+)", r"Unsupported class (\S+)", r"type `?([\w.]+\.\w+)`?"):
-        found = re.search(pattern, message)
-        if found:
-            return found.group(1)
-    return None
-
-
-def _reason(error: Exception) -> str:
-    """The first sentence of an exception's message, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
 
 
 def _parts(content: object, path: str, key: str | None) -> tuple[matching.StateDict, ...]:

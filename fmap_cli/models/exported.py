@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building
+from fmap_cli.models import building, pickle_check, program_check
+from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import Wishes, described
 from fmap_cli.records import LoadedModel, Preprocessing
 
@@ -151,13 +152,16 @@ def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
     import torch
 
     try:
+        program_check.check(Path(spec))
         with building.quiet(), _no_pickled_code():
             program = torch.export.load(spec)
-    except _CodeError as error:
+    except (_CodeError, pickle_check.CodeError) as error:
         raise ModelError(
             f"{spec} holds more than tensors: it would run Python code to load, so it was not opened",
             hint=_INSTEAD,
         ) from error
+    except RefusedError as error:
+        raise ModelError(f"{spec} was not opened: {error}", hint=_INSTEAD) from error
     except Exception as error:
         raise ModelError(
             f"cannot load the torch.export program {spec}: {_first_line(error)}",

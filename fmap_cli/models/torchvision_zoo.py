@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building, checkpoint
+from fmap_cli.models import building, checkpoint, tensor_files
 from fmap_cli.models.preprocessing import Wishes
 from fmap_cli.raised import what
 from fmap_cli.records import InputKind, LoadedModel, ModelEntry, Preprocessing
@@ -177,7 +177,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 def _load_pretrained(name: str, entry: Any, file: Path, label: str, wishes: Wishes) -> LoadedModel:
     quantized = name.startswith("quantized_")
-    state = checkpoint.load_tensors_only(file)
+    state = tensor_files.load_tensors_only(file)
     arguments: dict[str, Any] = {"weights": entry, "progress": False}
     if quantized:
         arguments["quantize"] = True
