@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import sys
 import tempfile
@@ -47,7 +46,8 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     yield
     assert not _RAN
     assert not (tmp_path / hostile.MARKER).exists()
-    assert not [name for name in os.listdir(tmp_path / "temporary") if not name.startswith("torchinductor")]
+    left = [path.name for path in (tmp_path / "temporary").iterdir()]
+    assert not [name for name in left if not name.startswith("torchinductor")]
 
 
 @pytest.fixture(scope="module")
