@@ -170,6 +170,8 @@ def _recurrent(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> in
 
 def _quantized_recurrent(gates: int) -> Formula:
     def formula(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
+        if isinstance(args[1], Tensor) and args[1].dtype == torch.int64:  # the sizes of packed steps
+            args = (args[0], *args[2:])
         images, state = args[0], args[1]
         state = state[0] if isinstance(state, (list, tuple)) else state
         directions = 2 if args[7] else 1

@@ -469,7 +469,7 @@ class ReceptiveField:
     `axes` is for all channels together: `H` and `W`, or `T`, `H` and `W` of a clip. Where channels see differently
     `groups` holds what each sees, in the order of their first channels; `group_count` counts them also where there are
     too many to be listed; it is 0 where there are so many channels that they are not told apart. `cells` is the length
-    of the layer's map along the same axes, empty where it has none.
+    of the layer's map along the same axes, 1 along those that it does not have (a sequence's), empty where it has none.
     `share` is the largest part of the input's area (volume) that a unit sees. `extents` holds for each axis minus the
     first pixel seen, the last one, and the same unclipped, int32 `[4, C, T, H, W]`; axes along which all is alike are
     of length 1.

@@ -89,13 +89,18 @@ def _arranged(one: Field, axes: Axes) -> np.ndarray:
         return np.full((4, 1, 1, 1, 1), fields.EMPTY, np.int32)
     joined: np.ndarray | None = None
     for part in one.parts:
-        laid_out = _as_maps(part, axes) if axes.spatial else _as_channels(part, axes)
+        laid_out = _as_maps(part, axes) if _has_places(axes) else _as_channels(part, axes)
         joined = laid_out if joined is None else np.maximum(joined, laid_out)
     assert joined is not None
     for axis in range(1, 5):
         if joined.shape[axis] > 1 and (joined == joined.take([0], axis=axis)).all():
             joined = joined.take([0], axis=axis)
     return joined
+
+
+def _has_places(axes: Axes) -> bool:
+    """Whether the output is a map or a sequence: places of it are places in the image along one axis at least."""
+    return axes.spatial or any(name in axes.names for name in _PLACES)
 
 
 def _as_maps(part: Field, axes: Axes) -> np.ndarray:
@@ -135,7 +140,7 @@ def _own_step(one: Field, axes: Axes, name: str) -> fields.Step | None:
 
 
 def _cells(axes: Axes, shape: Sequence[int], names: Sequence[str]) -> tuple[int, ...]:
-    if not axes.spatial:
+    if not _has_places(axes):
         return ()
     sizes = dict(zip(axes.names, shape, strict=True))
     if axes.grid is not None:

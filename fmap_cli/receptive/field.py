@@ -335,16 +335,17 @@ def gathered(one: Field, axes: Sequence[int], because: Cause) -> Field:
     whole image.
     """
     axes = [at % len(one.shape) for at in axes]
-    moved = any(one.moves(at) or (one.shape[at] == 1 and one.steps[at] not in (STILL, None)) for at in axes)
+    places = [at for at in range(len(one.shape)) if one.moves(at)]
+    places += [at for at in axes if at not in places and one.shape[at] == 1 and one.steps[at] not in (STILL, None)]
     varied = tuple(at + 1 for at in axes if one.values.shape[at + 1] > 1)
     values = one.values.max(axis=varied, keepdims=True) if varied else one.values
     shape = tuple(1 if at in axes else length for at, length in enumerate(one.shape))
     steps = tuple(STILL if at in axes and one.shape[at] > 1 else step for at, step in enumerate(one.steps))
     done = replace(one, shape=shape, values=values, steps=steps, _varies={})
     if (
-        moved
+        places
         and not any(done.moves(at) for at in range(len(shape)))
-        and _reaches_over(done, [one.steps[at] for at in axes])
+        and _reaches_over(done, [one.steps[at] for at in {*places, *axes}])
     ):
         return _made_whole(done, because)
     return done
@@ -365,6 +366,54 @@ def _made_whole(one: Field, because: Cause) -> Field:
     # What was unknown before is known now: all of it.
     values[UNCLIPPED][values[UNCLIPPED] == UNKNOWN] = WHOLE
     return replace(one, values=values, whole=one.whole or because, unknown=None, bound=None, _varies={})
+
+
+def accumulated(one: Field, at: int, *, backwards: bool = False) -> Field:
+    """What is computed of all places up to each one along an axis (a running sum), or from each one on."""
+    if one.values.shape[at + 1] == 1:
+        return one
+    order = slice(None, None, -1) if backwards else slice(None)
+    where = (*(slice(None),) * (at + 1), order)
+    values = np.maximum.accumulate(one.values[where], axis=at + 1)[where]
+    step = one.steps[at]
+    if step != STILL:
+        step = regular_step(values[UNCLIPPED], at + 1)
+    return replace(one, values=values, steps=(*one.steps[:at], step, *one.steps[at + 1 :]), _varies={})
+
+
+def written_into(
+    one: Field | None, other: Field | None, targets: np.ndarray, shape: Sequence[int], *, over: bool
+) -> Field | None:
+    """A tensor of this `shape` into which the values of another were put, or added to what was there (not `over`).
+
+    `targets` says for each value of the other tensor in which place of the first it went, counted from 0.
+    """
+    if one is None and other is None:
+        return None
+    shape = tuple(shape)
+    base = nothing(shape) if one is None else one
+    values = np.broadcast_to(base.values, (4, *shape)).reshape(4, -1).copy()
+    places = targets.ravel()
+    if over:
+        values[:, places] = EMPTY
+    if other is not None:
+        added = np.broadcast_to(spread(other, targets.shape).values, (4, *targets.shape)).reshape(4, -1)
+        for row, new in zip(values, added, strict=True):
+            np.maximum.at(row, places, new)
+    there = [each for each in (one, other) if each is not None]
+    whole, unknown, bound = (next((c for each in there if (c := getattr(each, name))), None) for name in CAUSES)
+    laid_out = Field(shape, values.reshape(4, *shape), (None,) * len(shape), there[0].extent, whole, unknown, bound)
+    return _settled(laid_out, range(len(shape)), {step for each in there for step in each.steps})
+
+
+def flat(one: Field) -> Field:
+    """The same field in one part, laid out."""
+    if one.rest is None:
+        return one
+    first, *others = one.parts
+    for other in others:
+        first = _joined(first, other)
+    return first
 
 
 def over_all(one: Field, because: Cause) -> Field:

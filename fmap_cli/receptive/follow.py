@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import field as fields
+from . import further  # noqa: F401 - adds its rules to the others
 from .field import Cause, Field
 from .rules import Call, flattened, rule_for, unknown
 

@@ -7,7 +7,7 @@ also in Dumoulin and Visin, "A guide to convolution arithmetic for deep learning
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor, gcd
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from . import field as fields
 from .field import Cause, Field, gathered, hull, made_bound, over_all, picked, reordered, reshaped, spread, window
@@ -94,14 +95,14 @@ def pointwise(call: Call) -> Field | None:
     return None if joined is None else spread(joined, call.shape)
 
 
-def _written_over(call: Call) -> Field | None:
+def written_over(call: Call) -> Field | None:
     """`x.copy_(y)`, `x.fill_(y)`: what was there before is gone."""
     source = call.get("src", call.get("value"))
     found = call.of(source)
     return None if found is None else spread(found, call.shape)
 
 
-def _no_field(call: Call) -> None:
+def no_field(call: Call) -> None:
     """Of new tensors that take no more than a shape from an old one."""
 
 
@@ -113,7 +114,7 @@ def _same(call: Call) -> Field | None:
 # -- convolutions and poolings -----------------------------------------------------------------------------------
 
 
-def _slide(one: Field, at: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
+def slide(one: Field, at: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
     """Place i sees places `i · stride - padding + k · dilation` for k below `kernel`."""
     if (kernel, stride, padding, new) == (1, 1, 0, one.shape[at]):
         return one
@@ -121,7 +122,7 @@ def _slide(one: Field, at: int, new: int, kernel: int, stride: int, padding: int
     return window(one, at, starts + np.arange(kernel) * dilation, (1, stride))
 
 
-def _slide_apart(one: Field, at: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
+def slide_apart(one: Field, at: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
     """A transposed convolution: place i sees those j for which `j · stride - padding + k · dilation` is i."""
     reach = np.arange(new)[:, None] + padding - np.arange(kernel) * dilation  # [new, kernel]
     return window(one, at, reach // stride, (stride, 1), taken=reach % stride == 0)
@@ -143,10 +144,10 @@ def _convolved(call: Call, one: Field, weight: Any, plan: tuple[Any, ...]) -> Fi
     stride, padding, dilation, transposed, groups = plan
     places = weight.ndim - 2
     first = len(one.shape) - places
-    slide = _slide_apart if transposed else _slide
+    go = slide_apart if transposed else slide
     numbers = zip(*(_each(each, places) for each in (stride, padding, dilation)), strict=True)
     for at, (step, pad, gap) in enumerate(numbers):
-        one = slide(one, first + at, call.shape[first + at], int(weight.shape[2 + at]), step, pad, gap)
+        one = go(one, first + at, call.shape[first + at], int(weight.shape[2 + at]), step, pad, gap)
     return mixed_channels(one, first - 1, call.shape[first - 1], groups)
 
 
@@ -160,7 +161,7 @@ def _convolution(call: Call) -> Field | None:
     return hull(parts, call.shape)
 
 
-def _quantized_convolution(call: Call) -> Field | None:
+def quantized_convolution(call: Call) -> Field | None:
     """As its packed weights say; torch's own accessors."""
     one, packed = call.of(call.tensors()[0]), call["packed_weight"]
     if one is None:
@@ -171,7 +172,11 @@ def _quantized_convolution(call: Call) -> Field | None:
     return hull([joined, *extra], call.shape)
 
 
-def _pooling(call: Call) -> Field | None:
+POOLED: MutableMapping[Tensor, list[tuple[int, ...]]] = WeakTensorKeyDictionary()
+"""Indices out of a max-pooling → its kernel, stride, padding and dilation along each axis, while they live."""
+
+
+def pooling(call: Call) -> Field | None:
     one = call.of(call.tensors()[0])
     if one is None:
         return None
@@ -181,8 +186,11 @@ def _pooling(call: Call) -> Field | None:
     first = len(one.shape) - places
     strides = call.get("stride") or kernel
     numbers = (kernel, strides, call.get("padding", 0), call.get("dilation", 1))
-    for at, (size, step, pad, gap) in enumerate(zip(*(_each(each, places) for each in numbers), strict=True)):
-        one = _slide(one, first + at, call.shape[first + at], size, step, pad, gap)
+    windows = list(zip(*(_each(each, places) for each in numbers), strict=True))
+    for each in outputs_of(call)[1:]:
+        POOLED[each] = windows
+    for at, (size, step, pad, gap) in enumerate(windows):
+        one = slide(one, first + at, call.shape[first + at], size, step, pad, gap)
     return one
 
 
@@ -314,7 +322,7 @@ def _axes_of(call: Call, count: int) -> list[int]:
     return [int(each) % count for each in (given if isinstance(given, (list, tuple)) else [given])] if count else []
 
 
-def _reduction(call: Call) -> Field | list[Field | None] | None:
+def reduction(call: Call) -> Field | list[Field | None] | None:
     """A sum, mean, maximum, … along axes, kept at length 1 or dropped."""
     if isinstance(call.get("other"), Tensor):  # `max(x, y)` is value by value
         return pointwise(call)
@@ -322,31 +330,33 @@ def _reduction(call: Call) -> Field | list[Field | None] | None:
     if one is None:
         return None
     done = gathered(one, _axes_of(call, len(one.shape)), call.because)
-    return [reshaped(done, tuple(each.shape)) for each in _outputs(call)]
+    return [reshaped(done, tuple(each.shape)) for each in outputs_of(call)]
 
 
-def _along(call: Call) -> list[Field | None]:
+def along(call: Call) -> list[Field | None]:
     """Each value may depend on all along an axis (softmax, sorting), whose length may change."""
     one = call.of(call.tensors()[0])
     if one is None:
         return []
     done = gathered(one, [call.get("dim", -1)], call.because)
-    return [spread(done, tuple(each.shape)) for each in _outputs(call)]
+    return [spread(done, tuple(each.shape)) for each in outputs_of(call)]
 
 
-def _cumulative(call: Call) -> list[Field | None]:
+def cumulative(call: Call) -> list[Field | None]:
+    """A running sum, product or maximum: each place sees those up to it."""
     one = call.of(call.tensors()[0])
-    if one is None or not one.moves(call["dim"] % len(one.shape)):
-        return _along(call)
-    return [None if each is None else made_bound(each, Cause(why="a running sum")) for each in _along(call)]
+    if one is None:
+        return []
+    done = fields.accumulated(one, call["dim"] % len(one.shape)) if one.shape else one
+    return [done for _ in outputs_of(call)]
 
 
-def _outputs(call: Call) -> list[Tensor]:
+def outputs_of(call: Call) -> list[Tensor]:
     output = call.output
     return [each for each in flattened([output]) if isinstance(each, Tensor)]
 
 
-def _product(left: str, right: str) -> Rule:
+def product(left: str, right: str) -> Rule:
     """A matrix product: the inner axis is summed over, rows are the left side's and columns the right side's."""
 
     def rule(call: Call) -> Field | None:
@@ -371,7 +381,7 @@ def _dot(call: Call) -> Field | None:
     return call.everything(over_all)
 
 
-def _linear_map(call: Call) -> Field | None:
+def linear_map(call: Call) -> Field | None:
     """`linear` where torch does not take it apart, and on quantized values."""
     one = call.of(call.tensors()[0])
     return None if one is None else spread(gathered(one, [-1], call.because), call.shape)
@@ -402,7 +412,7 @@ def _whole_attention(call: Call) -> list[Field | None]:
     joined = hull([rows, *others])
     return [
         spread(joined, tuple(each.shape)) if joined is not None and each.ndim == 3 and each.numel() else None
-        for each in _outputs(call)
+        for each in outputs_of(call)
     ]
 
 
@@ -440,7 +450,7 @@ def _batch_norm(call: Call) -> list[Field | None] | None:
 
 def _with_statistics(call: Call, one: Field, over: Field | None) -> list[Field | None]:
     joined = hull([one, over])
-    return [joined if joined is not None and tuple(each.shape) == joined.shape else None for each in _outputs(call)]
+    return [joined if joined is not None and tuple(each.shape) == joined.shape else None for each in outputs_of(call)]
 
 
 # -- moving ------------------------------------------------------------------------------------------------------
@@ -589,7 +599,7 @@ def _gate(call: Call) -> Field | None:
     return hull([_part(one, at, 0, half), _part(one, at, half, half)])
 
 
-def _moved(call: Call) -> Field | list[Field | None] | None:
+def moved(call: Call) -> Field | list[Field | None] | None:
     """Any operation that only moves values about: it is asked where by moving their numbers, counted from 1.
 
     Where it takes indices that depend on the image, or that have no values here, each place may be any.
@@ -600,7 +610,7 @@ def _moved(call: Call) -> Field | list[Field | None] | None:
         return None
     unsure = any(call.of(each) is not None or each.is_meta for each in tensors[1:])
     if unsure:
-        return _anywhere(call)
+        return anywhere(call)
     numbers = torch.arange(1, tensors[0].numel() + 1, dtype=torch.float64).reshape(tensors[0].shape)
     arguments = {name: numbers if value is tensors[0] else value for name, value in call.arguments.items()}
     with torch._C._DisableTorchDispatch():
@@ -616,18 +626,20 @@ def _called(function: Any, arguments: dict[str, Any]) -> Any:
     return function(*positional)
 
 
-def _anywhere(call: Call) -> list[Field | None]:
+def anywhere(call: Call) -> list[Field | None]:
     """Which places are read depends on values: any may be."""
-    return _everywhere(call, call.everything(fields.maybe_all))
+    return everywhere(call, call.everything(fields.maybe_all))
 
 
 def unknown(call: Call) -> list[Field | None]:
     """For an operation without a rule."""
-    return _everywhere(call, call.everything(fields.made_unknown))
+    return everywhere(call, call.everything(fields.made_unknown))
 
 
-def _everywhere(call: Call, found: Field | None) -> list[Field | None]:
-    return [None if found is None or not each.numel() else spread(found, tuple(each.shape)) for each in _outputs(call)]
+def everywhere(call: Call, found: Field | None) -> list[Field | None]:
+    return [
+        None if found is None or not each.numel() else spread(found, tuple(each.shape)) for each in outputs_of(call)
+    ]
 
 
 # -- which operation goes by which rule --------------------------------------------------------------------------
@@ -635,93 +647,94 @@ def _everywhere(call: Call, found: Field | None) -> list[Field | None]:
 _BY_NAME: dict[str, Rule] = {}
 
 
-def _rules(names: str, rule: Rule) -> None:
-    _BY_NAME.update((f"aten::{name}", rule) for name in names.split())
+def register(names: str, rule: Rule, home: str = "aten") -> None:
+    """The operations of these names go by this rule."""
+    _BY_NAME.update((f"{home}::{name}", rule) for name in names.split())
 
 
-_rules("convolution _convolution cudnn_convolution miopen_convolution mkldnn_convolution", _convolution)
-_rules(
+register("convolution _convolution cudnn_convolution miopen_convolution mkldnn_convolution", _convolution)
+register(
     "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices max_pool1d_with_indices"
     " avg_pool1d avg_pool2d avg_pool3d quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d lp_pool2d"
     " mkldnn_max_pool2d mkldnn_max_pool3d",
-    _pooling,
+    pooling,
 )
-_rules(
+register(
     "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
     " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d mkldnn_adaptive_avg_pool2d",
     _adaptive_pooling,
 )
-_rules(
+register(
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d"
     " _upsample_nearest_exact3d",
     _nearest,
 )
-_rules("upsample_linear1d upsample_bilinear2d upsample_trilinear3d", _resizing(_linear))
-_rules("upsample_bicubic2d", _resizing(_cubic))
-_rules("_upsample_bilinear2d_aa", _resizing(_filtered(1)))
-_rules("_upsample_bicubic2d_aa", _resizing(_filtered(2)))
-_rules(
+register("upsample_linear1d upsample_bilinear2d upsample_trilinear3d", _resizing(_linear))
+register("upsample_bicubic2d", _resizing(_cubic))
+register("_upsample_bilinear2d_aa", _resizing(_filtered(1)))
+register("_upsample_bicubic2d_aa", _resizing(_filtered(2)))
+register(
     "mean sum amax amin aminmax max min prod var std var_mean std_mean norm linalg_vector_norm logsumexp any all"
     " argmax argmin median nanmedian mode nansum count_nonzero",
-    _reduction,
+    reduction,
 )
-_rules("_softmax _log_softmax softmax log_softmax _safe_softmax sort topk argsort kthvalue", _along)
-_rules("cumsum cumprod logcumsumexp cummax cummin", _cumulative)
-_rules("mm bmm matmul", _product("self", "mat2"))
-_rules("mv", _product("self", "vec"))
-_rules("addmm", _product("mat1", "mat2"))
-_rules("baddbmm", _product("batch1", "batch2"))
-_rules("addmv", _product("mat", "vec"))
-_rules("dot vdot", _dot)
-_rules("linear", _linear_map)
-_rules(
+register("_softmax _log_softmax softmax log_softmax _safe_softmax sort topk argsort kthvalue", along)
+register("cumsum cumprod logcumsumexp cummax cummin", cumulative)
+register("mm bmm matmul", product("self", "mat2"))
+register("mv", product("self", "vec"))
+register("addmm", product("mat1", "mat2"))
+register("baddbmm", product("batch1", "batch2"))
+register("addmv", product("mat", "vec"))
+register("dot vdot", _dot)
+register("linear", linear_map)
+register(
     "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"
     " _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention scaled_dot_product_attention",
     _attention,
 )
-_rules("_native_multi_head_attention _transformer_encoder_layer_fwd", _whole_attention)
-_rules("native_layer_norm _fused_rms_norm rms_norm layer_norm", _layer_norm)
-_rules("native_group_norm", _group_norm)
-_rules(
+register("_native_multi_head_attention _transformer_encoder_layer_fwd", _whole_attention)
+register("native_layer_norm _fused_rms_norm rms_norm layer_norm", _layer_norm)
+register("native_group_norm", _group_norm)
+register(
     "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm"
     " miopen_batch_norm _batch_norm_with_update _batch_norm_no_update batch_norm quantized_batch_norm",
     _batch_norm,
 )
-_rules(
+register(
     "view reshape _unsafe_view _reshape_alias flatten unflatten squeeze unsqueeze view_copy squeeze_copy"
     " unsqueeze_copy _reshape_copy squeeze_ unsqueeze_",
     _view,
 )
-_rules("permute permute_copy", _permute)
-_rules("t transpose swapaxes transpose_copy t_copy transpose_ t_", _transpose)
-_rules("expand expand_copy broadcast_to", _expand)
-_rules("slice slice_copy", _slice)
-_rules("select select_copy", _select)
-_rules("split split_with_sizes chunk unbind unsafe_split unsafe_chunk unsafe_split_with_sizes tensor_split", _parts)
-_rules("cat concat", _cat)
-_rules("stack", _stack)
-_rules("constant_pad_nd", _pad)
-_rules("reflection_pad1d reflection_pad2d reflection_pad3d", _padding(_mirrored))
-_rules("replication_pad1d replication_pad2d replication_pad3d", _padding(_held))
-_rules(
+register("permute permute_copy", _permute)
+register("t transpose swapaxes transpose_copy t_copy transpose_ t_", _transpose)
+register("expand expand_copy broadcast_to", _expand)
+register("slice slice_copy", _slice)
+register("select select_copy", _select)
+register("split split_with_sizes chunk unbind unsafe_split unsafe_chunk unsafe_split_with_sizes tensor_split", _parts)
+register("cat concat", _cat)
+register("stack", _stack)
+register("constant_pad_nd", _pad)
+register("reflection_pad1d reflection_pad2d reflection_pad3d", _padding(_mirrored))
+register("replication_pad1d replication_pad2d replication_pad3d", _padding(_held))
+register(
     "repeat pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col unfold index"
     " index_select gather take tile rot90 diagonal diagonal_copy diag_embed tril triu movedim unfold_copy"
     " repeat_interleave embedding take_along_dim",
-    _moved,
+    moved,
 )
-_rules("roll", _roll)
-_rules("flip", _flip)
-_rules("glu", _gate)
-_rules("nonzero _unique2 unique_dim masked_select grid_sampler_2d grid_sampler_3d grid_sampler bincount", _anywhere)
-_rules("index_put index_put_ _index_put_impl_ scatter scatter_ scatter_add scatter_add_ masked_scatter", _anywhere)
-_rules("copy_ fill_ copy", _written_over)
-_rules(
+register("roll", _roll)
+register("flip", _flip)
+register("glu", _gate)
+register("nonzero _unique2 unique_dim masked_select grid_sampler_2d grid_sampler_3d grid_sampler bincount", anywhere)
+register("masked_scatter", anywhere)
+register("copy_ fill_ copy", written_over)
+register(
     "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty new_full"
     " new_empty_strided zero_ bernoulli_ uniform_ normal_ random_ arange",
-    _no_field,
+    no_field,
 )
-_rules("as_strided_ set_", _same)
-_rules(
+register("as_strided_ set_", _same)
+register(
     "_to_copy detach alias lift lift_fresh hardswish hardswish_ _prelu_kernel prelu native_dropout dropout"
     " feature_dropout clone contiguous quantize_per_tensor quantize_per_channel dequantize int_repr rrelu_with_noise"
     " log_sigmoid_forward floor_divide positive resolve_conj resolve_neg rsub masked_fill masked_fill_"
@@ -729,12 +742,12 @@ _rules(
     " bernoulli complex polar bucketize",
     pointwise,
 )
-_BY_NAME.update((f"torchvision::{name}", _anywhere) for name in ("nms", "roi_align", "roi_pool", "ps_roi_align"))
+_BY_NAME.update((f"torchvision::{name}", anywhere) for name in ("nms", "roi_align", "roi_pool", "ps_roi_align"))
 for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"):
     for _end in ("", "_relu", "_add", "_add_relu"):
-        _BY_NAME[f"quantized::{_name}{_end}"] = _quantized_convolution
+        _BY_NAME[f"quantized::{_name}{_end}"] = quantized_convolution
 for _name in ("linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic"):
-    _BY_NAME[f"quantized::{_name}"] = _linear_map
+    _BY_NAME[f"quantized::{_name}"] = linear_map
 for _name in (
     "add add_relu mul mul_relu add_scalar mul_scalar hardswish leaky_relu sigmoid elu celu batch_norm2d batch_norm3d"
     " batch_norm batch_norm2d_relu batch_norm3d_relu relu6 threshold"
@@ -746,7 +759,15 @@ for _name in ("cat", "cat_relu"):
 
 def rule_for(function: Any) -> Rule | None:
     """The rule of an operator; None where there is none."""
-    rule = _BY_NAME.get(function._schema.name)
-    if rule is None and torch.Tag.pointwise in function.tags:
+    name = function._schema.name
+    rule = _BY_NAME.get(name)
+    if rule is not None:
+        return rule
+    if torch.Tag.pointwise in function.tags:
         return pointwise
-    return rule
+    if name.endswith("_"):  # in place, which not all are marked for
+        home, _, own = name.rstrip("_").partition("::")
+        packet = getattr(getattr(torch.ops, home), own, None)
+        there = [] if packet is None else packet.overloads()
+        return rule_for(getattr(packet, there[0])) if there else None
+    return None
