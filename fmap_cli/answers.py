@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,32 +12,111 @@ from torch import Tensor
 
 from .records import Detection, Prediction
 
+_SCORES = ("logits", "class_logits", "cls_logits", "scores", "class_scores", "probabilities", "probs", "out", "output")
+"""What an answer of several tensors calls its classes' scores, in the order of preference."""
+_EMBEDDINGS = ("pooler_output", "image_embeds", "embeddings", "embedding", "x_norm_clstoken", "features")
+"""What it calls its embedding."""
+_LONGEST_EMBEDDING = 4096
+"""An answer without known classes that is longer is no embedding, but the scores of classes that nobody has named."""
+
+
+def items(output: Any) -> Iterator[tuple[str, Any]]:
+    """What an answer holds, by name, or by number where it has none; nothing of a tensor.
+
+    Mappings, dataclasses, named tuples, lists and tuples, and objects whose attributes hold tensors.
+
+    >>> [name for name, _ in items({"logits": torch.zeros(1, 2), "loss": None})]
+    ['logits', 'loss']
+    """
+    if isinstance(output, Tensor):
+        return
+    if isinstance(output, Mapping):
+        yield from ((str(key), value) for key, value in output.items())
+    elif isinstance(output, (tuple, list)):
+        names = getattr(output, "_fields", range(len(output)))
+        yield from ((str(name), value) for name, value in zip(names, output, strict=True))
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        yield from ((each.name, getattr(output, each.name)) for each in dataclasses.fields(output))
+    elif hasattr(output, "__dict__") and not isinstance(output, (type, torch.nn.Module)):
+        yield from vars(output).items()
+
+
+def tensors(output: Any) -> dict[str, Tensor]:
+    """The tensors that an answer holds, by name; a tensor by itself has the name ``.
+
+    >>> list(tensors({"logits": torch.zeros(1, 2), "loss": None}))
+    ['logits']
+    """
+    if isinstance(output, Tensor):
+        return {"": output}
+    return {name: value for name, value in items(output) if isinstance(value, Tensor)}
+
+
+def class_scores(output: Any, labels: Sequence[str] | None) -> Tensor | None:
+    """The classes' scores, `[B, K]` with K ≥ 2, where the answer is a classifier's; else None.
+
+    That is a tensor of this shape (`[B, K, 1, 1]` is one), alone or the only thing in what holds it; of several
+    tensors the one by a usual name (`logits`), or the only one with as many values as there are `labels`. An answer
+    that is known to be no list of classes (no labels: features) is none, unless it is longer than embeddings are.
+
+    >>> class_scores({"logits": torch.zeros(1, 10), "hidden_states": torch.zeros(1, 7, 32)}, None).shape
+    torch.Size([1, 10])
+    """
+    if isinstance(output, Tensor):
+        scores = output.flatten(1) if output.ndim > 2 and set(output.shape[2:]) == {1} else output
+        if scores.ndim != 2 or scores.shape[1] < 2:
+            return None
+        return None if labels is not None and not labels and scores.shape[1] <= _LONGEST_EMBEDDING else scores
+    held = {name: value for name, value in items(output) if value is not None}
+    if len(held) == 1:
+        return class_scores(next(iter(held.values())), labels)
+    found = {name: class_scores(value, labels) for name, value in held.items() if isinstance(value, Tensor)}
+    rows = {name: scores for name, scores in found.items() if scores is not None}
+    named = next((rows[name] for name in _SCORES if name in rows), None)
+    if named is not None or labels is None:
+        return named
+    fitting = [scores for scores in rows.values() if scores.shape[1] == len(labels)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def embedding_in(output: Any) -> tuple[str, Tensor] | None:
+    """The name and value of the tensor that sums up an answer without classes: the only one; of several the one by a
+    usual name (`pooler_output`), else the last, which of a backbone's maps is the deepest. None where there is none.
+
+    >>> embedding_in([torch.zeros(1, 8, 28, 28), torch.zeros(1, 16, 14, 14)])[1].shape
+    torch.Size([1, 16, 14, 14])
+    """
+    held = {name: value for name, value in items(output) if value is not None}
+    if len(held) == 1 and not isinstance(output, Tensor):
+        return embedding_in(next(iter(held.values())))
+    found = {name: value for name, value in tensors(output).items() if value.ndim > 1}
+    if not found:
+        return None
+    name = next((name for name in _EMBEDDINGS if name in found), list(found)[-1])
+    return name, found[name]
+
 
 def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tuple[Prediction, ...]:
-    """The likeliest classes where the output is `[1, K]` scores, most likely first; else nothing.
+    """The likeliest classes of one image, most likely first, where `class_scores` finds scores; else nothing.
 
-    An output of several tensors counts where it has `logits` or is one tensor by another name. Scores
-    become probabilities by softmax in float64, unless they are probabilities already.
+    Scores become probabilities by softmax in float64, unless they are probabilities already. Labels that are not as
+    many as the scores name nothing.
 
     >>> [(p.label, round(p.probability, 3)) for p in predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"])]
     [('dog', 0.881), ('cat', 0.119)]
     """
-    if isinstance(output, dict) and output:
-        output = output.get("logits", next(iter(output.values())) if len(output) == 1 else None)
-    elif isinstance(output, (tuple, list)) and len(output) == 1:
-        output = output[0]
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 1 or output.shape[1] < 2:
+    rows = class_scores(output, labels)
+    if rows is None or len(rows) != 1:
         return ()
-    scores = plain(output)[0].double().cpu()
-    if labels is not None and len(labels) != len(scores):
-        return ()
+    scores = plain(rows)[0].double().cpu()
     if not scores.isfinite().all():
         return ()
+    names = labels if labels is not None and len(labels) == len(scores) else None
     already = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
     chances = scores if already else scores.softmax(0)
     values, indices = chances.topk(min(count, len(chances)))
     return tuple(
-        Prediction(int(i), labels[int(i)] if labels is not None else None, float(p))
+        Prediction(int(i), names[int(i)] if names is not None else None, float(p))
         for p, i in zip(values, indices, strict=True)
     )
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from math import inf, prod
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .answers import plain, predictions
-from .axes import defines_axes
+from .answers import class_scores, embedding_in, predictions, tensors
+from .axes import axes_by_rank, defines_axes
 from .capture import Sink
 from .embed import Pooling, is_vector, nearest, norms, pool
 from .errors import FmapError, ImageError, LayerError, ModelError
+from .heads import Candidate, Recorder, classifiers, read_by, scores_in
 from .layers import Selection
 from .records import Answers, Axes, Embeddings, ImageInput, LayerRef
 from .session import Session, axes_of, groups, measure_axes, once, read_image, run, source_name
@@ -25,11 +24,6 @@ from .session import Session, axes_of, groups, measure_axes, once, read_image, r
 Say = Callable[[str], None]
 Failures = list[tuple[str, FmapError]]
 """The images that gave no result, by name, each with the reason."""
-
-_NEAR = 1e-3
-"""Such a share of its largest value may a classifier's answer differ between two runs on the same numbers."""
-_REMEMBERED = 24
-"""How many outputs before a classifier its input is looked for among."""
 
 
 def batches(
@@ -76,13 +70,12 @@ def classify(
     failures: Failures = []
     for batch in batches(session, groups(session, arguments), size, say, failures, layout):
         output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
-        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
-            raise _no_classifier(session, output)
-        _check_rows(f"{session.model.name} puts out", len(output), len(batch))
         labels = session.model.labels
-        if labels is not None and len(labels) != output.shape[1]:
-            labels = None
-        for image, scores in zip(batch, output, strict=True):
+        rows = class_scores(output, labels)
+        if rows is None:
+            raise _no_classifier(session, output)
+        _check_rows(f"{session.model.name} puts out", len(rows), len(batch))
+        for image, scores in zip(batch, rows, strict=True):
             answers = predictions(scores[None], labels, top)
             if answers:
                 found.append(Answers(image.name, answers))
@@ -114,17 +107,21 @@ def _no_classifier(session: Session, output: Any) -> ModelError:
             f"{name} is no classifier: it puts out how each pixel moves from one picture to the next.",
             hint=f"`fmap show FIRST SECOND --model {name} --layer last` draws maps of it.",
         )
-    if isinstance(output, dict):
-        maps = [(key, each) for key, each in output.items() if isinstance(each, Tensor)]
-        listed = ", ".join(f"{key} {list(each.shape)}" for key, each in maps) or "a dict without tensors"
-        segments = any(each.ndim == 4 for _, each in maps)
-        what = f"{listed}, a map of scores for each class" if segments else listed
-        layer = maps[0][0] if maps else "last"
-    elif isinstance(output, Tensor):
-        single = output.ndim == 2 and output.shape[1] == 1
-        what, layer = f"{list(output.shape)}{', a single number an image' if single else ''}", "last"
-    else:
-        what, layer = f"a {type(output).__name__}", "last"
+    held = tensors(output)
+    listed = ", ".join(f"{key} {list(each.shape)}".strip() for key, each in held.items())
+    what, layer = listed or f"a {type(output).__name__} without tensors", "last"
+    if isinstance(output, Tensor):
+        if output.ndim == 2 and output.shape[1] == 1:
+            what += ", a single number an image"
+        elif class_scores(output, None) is not None:
+            what += ", which are features and no scores of classes"
+    elif held:
+        if any(each.ndim == 4 for each in held.values()):
+            what += ", a map of scores for each class"
+        elif sum(class_scores(each, None) is not None for each in held.values()) > 1:
+            what = f"several answers ({listed}), none of them called logits"
+        name_of_first = next(iter(held))
+        layer = f"output.{name_of_first}" if isinstance(output, (list, tuple)) else name_of_first
     return ModelError(
         f"{name} is no classifier: it puts out {what}; expected [B, K] scores of K ≥ 2 classes.",
         hint=f"{show} --layer {layer}` draws it; `fmap layers {name}` lists its layers.",
@@ -139,7 +136,9 @@ class Place:
     """The layer that gives the vectors: its output for one image, what its axes are and how it is pooled.
 
     `enters` is the classifier whose input the layer is, where that is why it was chosen. `pooling` is `none` for a
-    layer that is a vector already.
+    layer that is a vector already. Where `is_answer`, the vectors are taken from what the network returns, and the
+    layer's name says which layer that is, or that it is none's. `more` are further layers whose vectors come after this
+    one's. `note` is what the user should know of the choice.
     """
 
     layer: LayerRef
@@ -147,6 +146,18 @@ class Place:
     axes: Axes
     pooling: Pooling
     enters: str | None = None
+    is_answer: bool = False
+    more: tuple[Place, ...] = ()
+    note: str | None = None
+
+    @property
+    def name(self) -> str:
+        return " + ".join(dict.fromkeys(each.layer.name for each in (self, *self.more)))
+
+    @property
+    def entered(self) -> str | None:
+        """The classifiers that read these layers."""
+        return " + ".join(filter(None, (each.enters for each in (self, *self.more)))) or None
 
 
 def embed(
@@ -181,14 +192,16 @@ def embed(
     for batch in batches(session, sources, size, say, failures, layout):
         if place is None:
             place = find_place(session, batch[0], pattern, pooling)
+            if place.note is not None:
+                say(place.note)
             if pooling not in (None, place.pooling):
-                say(f"layer {place.layer.name} is a vector already: --pool {pooling} changes nothing.")
+                say(f"layer {place.name} is a vector already: --pool {pooling} changes nothing.")
         rows = _vectors(session, batch, place)
         if not names:
             vectors = np.empty((len(sources), rows.shape[1]), rows.dtype)
         if rows.shape[1] != vectors.shape[1]:
             raise LayerError(
-                f"layer {place.layer.name!r} gives {rows.shape[1]} values for {batch[0].name}"
+                f"layer {place.name!r} gives {rows.shape[1]} values for {batch[0].name}"
                 f" and {vectors.shape[1]} for {names[0]}: vectors of one length are needed.",
                 hint="Pool with --pool avg, or bring the images to one size with --size H,W.",
             )
@@ -202,9 +215,9 @@ def embed(
         Embeddings(
             model=session.model.name,
             weights=session.model.weights,
-            layer=place.layer.name,
-            enters=place.enters,
-            shape=place.shape,
+            layer=place.name,
+            enters=place.entered,
+            shape=(1, vectors.shape[1]) if place.more else place.shape,
             pooling=place.pooling,
             images=tuple(names),
             vectors=vectors,
@@ -216,19 +229,41 @@ def embed(
 
 
 def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.ndarray:
-    """The layer's output for these images as `[B, D]`."""
-    found: list[Tensor] = []
+    """The layer's output for these images as `[B, D]`; of several layers, one after the other."""
+    if place.is_answer:
+        output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
+        named = embedding_in(output)
+        if named is None:
+            raise ModelError(
+                f"{session.model.name} puts out nothing for {batch[0].name}, and did for the image before."
+            )
+        found = {place.layer.name: _pooled(named[1], place)}
+    else:
+        found = _captured(session, batch, place)
+    parts = []
+    for each in (place, *place.more):
+        name = each.layer.name
+        if name not in found:
+            raise LayerError(f"layer {name!r} did not run for {batch[0].name}, and did for the image before.")
+        _check_rows(f"layer {name!r} puts out", len(found[name]), len(batch))
+        parts.append(found[name])
+    return torch.cat(parts, dim=1).numpy()
+
+
+def _captured(session: Session, batch: Sequence[ImageInput], place: Place) -> dict[str, Tensor]:
+    """The vectors of the place's layers, by the layer's name."""
+    places = {each.layer.name: each for each in (place, *place.more)}
+    found: dict[str, Tensor] = {}
 
     def watch(layer: LayerRef) -> Sink | None:
-        return (lambda output: found.append(_pooled(output, place))) if layer.name == place.layer.name else None
+        if layer.name not in places:
+            return None
+        return lambda output: found.update({layer.name: _pooled(output, places[layer.name])})
 
-    alone = place.layer.is_module and place.layer.call == 0
-    paths = frozenset([place.layer.path]) if alone else None
+    alone = all(each.layer.is_module and each.layer.call == 0 for each in places.values())
+    paths = frozenset(each.layer.path for each in places.values()) if alone else None
     run(session, batch, watch, operations=not alone, paths=paths)
-    if not found:
-        raise LayerError(f"layer {place.layer.name!r} did not run for {batch[0].name}, and did for the image before.")
-    _check_rows(f"layer {place.layer.name!r} puts out", len(found[0]), len(batch))
-    return found[0].numpy()
+    return found
 
 
 def _pooled(output: Tensor, place: Place) -> Tensor:
@@ -239,25 +274,101 @@ def _pooled(output: Tensor, place: Place) -> Tensor:
 
 
 def find_place(session: Session, image: ImageInput, pattern: str | None, pooling: Pooling | None) -> Place:
-    """The layer that `pattern` names; with none, the one that the classifier reads. One pass over one image.
+    """The layer that `pattern` names; with none, what the network's classifier reads. One pass over one image.
 
-    The classifier is the last linear layer in execution order, or a last 1 × 1 convolution whose channels are the
-    classes (SqueezeNet). The layer before it is told by its values: the first whose output, given to the classifier,
-    gives the classifier's output. Where a pooling is asked for there is nothing to pool in a vector: then it is the
-    last map before the classifier, or for `cls` the last tokens with a class token.
+    A classifier is a linear layer, or a convolution to one value a class, whose output is the network's answer
+    (`heads.classifiers`). The layer before it is told by its values: the first whose output, given to the classifier,
+    gives the classifier's output. Of an answer that several classifiers have made, what each of them reads. Where there
+    is no classifier, the network's answer is the embedding. Where a pooling is asked for there is nothing to pool in a
+    vector: then it is the last map before the classifier, or for `cls` the last tokens with a class token.
 
     Raises LayerError where there is no such layer, or the pattern picks several.
     """
     if pattern is not None:
         return _named_place(session, image, pattern, pooling)
-    survey = _survey(session, image)
+    if session.model.input_kind == "images":
+        raise _no_layer(session, "a detector has no classifier of the whole picture")
+    if session.model.input_kind == "image_pair":
+        raise _no_layer(session, "it has no classifier of one picture")
+    recorder = Recorder(session.model.module)
+    answer = run(session, image, recorder.watch)
+    found = _classifiers_of(session, image, recorder, answer)
     if pooling is not None:
-        return _last_map(session, image, survey, pooling)
-    layer, shape = _before_classifier(session, survey)
-    axes = _axes(session, image, layer, shape)
-    if shape[0] != 1:
-        raise _no_layer(session, f"{layer.name}, before its last linear layer, has {shape[0]} rows for one image")
-    return Place(layer, shape, axes, "none" if is_vector(axes) else "avg", survey.classifier)
+        before = recorder.layers[: min(each.position for each in found)] if found else recorder.layers
+        return _last_map(session, image, before, pooling)
+    if not found:
+        return _answer_place(session, image, recorder, answer)
+    places = []
+    for each in found:
+        read = read_by(recorder, each)
+        if read is None:
+            raise _no_layer(session, f"what enters {each.path} is no layer's output")
+        layer, output = read
+        if output.shape[0] != 1:
+            raise _no_layer(
+                session, f"{layer.name}, before its last linear layer, has {output.shape[0]} rows for one image"
+            )
+        axes = _axes(session, image, layer, tuple(output.shape))
+        places.append(Place(layer, tuple(output.shape), axes, "none" if is_vector(axes) else "avg", each.path))
+    last = {place.layer.name: place for place in places}  # of several that read one layer the last
+    first, *more = last.values()
+    if not more:
+        return first
+    both = replace(first, more=tuple(more))
+    note = (
+        f"{session.model.name} has {len(last)} classifiers that read different layers: the vectors are what each of"
+        f" them reads, one after the other ({both.name}); --layer {first.layer.name} takes one alone."
+    )
+    return replace(both, note=note)
+
+
+def _classifiers_of(session: Session, image: ImageInput, recorder: Recorder, answer: Any) -> list[Candidate]:
+    """The classifiers that made the answer, in the order they ran; none where its answer is known to be features."""
+
+    def scores_of(answer: Any) -> list[Tensor]:
+        scores = class_scores(answer, session.model.labels)
+        if scores is None and session.model.labels != ():
+            return scores_in(tensors(answer))
+        return [] if scores is None else [scores]
+
+    found = {}
+    for at, scores in enumerate(scores_of(answer)):
+
+        def again(watch: Callable[[LayerRef], Sink | None], at: int = at) -> Tensor | None:
+            return next(iter(scores_of(run(session, image, watch))[at:]), None)
+
+        found.update({each.position: each for each in classifiers(recorder, scores, again)})
+    return [found[position] for position in sorted(found)]
+
+
+def _answer_place(session: Session, image: ImageInput, recorder: Recorder, answer: Any) -> Place:
+    """The network's answer as the embedding: a vector as it is, of tokens the class token or their mean, of a map its
+    mean over all places."""
+    name = session.model.name
+    labels = session.model.labels
+    held = tensors(answer)
+    if labels and any(each.ndim == 4 and each.shape[1] == len(labels) for each in held.values()):
+        raise _no_layer(session, "it has no classifier of the whole picture, but one of each pixel")
+    named = embedding_in(answer)
+    if named is None:
+        raise _no_layer(session, "it has no classifier, and its answer holds no tensor")
+    key, output = named
+    shape = tuple(output.shape)
+    layer = recorder.layer_that_is(output)
+    if layer is None:
+        axes = axes_by_rank(shape)
+        layer = LayerRef("answer", "", 0, "output", "output")
+    else:
+        axes = _axes(session, image, layer, shape)
+    if not _is_per_image(axes, shape):
+        raise _no_layer(
+            session, f"it has no classifier, and its answer, {list(shape)}, is no vector or map of one image"
+        )
+    pooling: Pooling = "none" if is_vector(axes) else "cls" if "N" in axes.names and axes.prefix else "avg"
+    how = {"none": "", "cls": "; of its tokens the class token is taken", "avg": "; its mean over all places is taken"}
+    which = f"{key}, {list(shape)}, of its answer" if len(held) > 1 else f"the answer, {list(shape)},"
+    note = f"{name} has no classifier (no last linear layer makes its answer): {which} is the embedding{how[pooling]}."
+    return Place(layer, shape, axes, pooling, is_answer=True, note=note)
 
 
 def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Pooling | None) -> Place:
@@ -293,11 +404,13 @@ def _axes(session: Session, image: ImageInput, layer: LayerRef, shape: tuple[int
     return axes_of(layer, shape, modules, None if plain_enough else measure_axes(session, image))
 
 
-def _last_map(session: Session, image: ImageInput, survey: _Survey, pooling: Pooling) -> Place:
-    """The last layer before the classifier that there is something to pool in."""
+def _last_map(
+    session: Session, image: ImageInput, layers: Sequence[tuple[LayerRef, tuple[int, ...]]], pooling: Pooling
+) -> Place:
+    """The last of the layers, which are those before the classifier, that there is something to pool in."""
     modules = dict(session.model.module.named_modules())
     measurement = measure_axes(session, image)
-    for layer, shape in reversed(survey.layers):
+    for layer, shape in reversed(layers):
         axes = axes_of(layer, shape, modules, measurement)
         token = axes.prefix > 0 and "N" in axes.names
         if _is_per_image(axes, shape) and (token if pooling == "cls" else _has_places(axes, shape)):
@@ -317,78 +430,6 @@ def _has_places(axes: Axes, shape: Sequence[int]) -> bool:
     if axes.names.count("N") == 1:
         return shape[axes.names.index("N")] > 1
     return "H" in axes.names and prod(n for name, n in zip(axes.names, shape, strict=True) if name in "THW") > 1
-
-
-@dataclass(slots=True)
-class _Survey:
-    """The classifier's path and what it put out for one image; the layers before it with their shapes, in order.
-
-    `before` holds the outputs of the last of them.
-    """
-
-    classifier: str
-    output: Tensor
-    layers: list[tuple[LayerRef, tuple[int, ...]]]
-    before: Sequence[tuple[LayerRef, Tensor]]
-
-
-def _survey(session: Session, image: ImageInput) -> _Survey:
-    """Run the network over one image and find its classifier. Raises LayerError where there is none."""
-    if session.model.input_kind == "images":
-        raise _no_layer(session, "a detector has no classifier of the whole picture")
-    modules = dict(session.model.module.named_modules())
-    seen: list[tuple[LayerRef, tuple[int, ...]]] = []
-    recent: deque[tuple[LayerRef, Tensor]] = deque(maxlen=_REMEMBERED)
-    found: _Survey | None = None
-    convolution = False
-
-    def watch(layer: LayerRef) -> Sink:
-        def sink(output: Tensor) -> None:
-            nonlocal found, convolution
-            copied = output.detach().clone()
-            if layer.is_module and layer.kind in ("linear", "conv"):
-                # A later convolution shows that what was linear before it (squeeze and excitation) is no classifier.
-                convolution = layer.kind == "conv"
-                if convolution and prod(getattr(modules.get(layer.path), "kernel_size", (0,))) != 1:
-                    found = None
-                else:
-                    found = _Survey(layer.path, copied, list(seen), list(recent))
-            seen.append((layer, tuple(output.shape)))
-            recent.append((layer, copied))
-
-        return sink
-
-    answer = run(session, image, watch)
-    if found is None or (convolution and not _scores(answer, found.output)):
-        raise _no_layer(session, "it has no classifier (a last linear layer, or a 1 × 1 convolution to the classes)")
-    return found
-
-
-def _scores(answer: Any, output: Tensor) -> bool:
-    """Whether the network's answer is one score for each channel of this output."""
-    return isinstance(answer, Tensor) and answer.ndim == 2 and output.ndim > 1 and answer.shape[1] == output.shape[1]
-
-
-def _before_classifier(session: Session, survey: _Survey) -> tuple[LayerRef, tuple[int, ...]]:
-    """The layer whose output the classifier reads, and that output's shape."""
-    module = session.model.module.get_submodule(survey.classifier)
-    far = [_distance(module, candidate, survey.output) for _, candidate in survey.before]
-    least = min(far, default=inf)
-    if least > _NEAR:
-        raise _no_layer(session, f"what enters {survey.classifier} is no layer's output")
-    layer, candidate = survey.before[far.index(least)]
-    return layer, tuple(candidate.shape)
-
-
-def _distance(module: nn.Module, candidate: Tensor, output: Tensor) -> float:
-    """How far from `output` the module's answer to this tensor is, as a share of the largest value."""
-    result: Any = None
-    with torch.no_grad(), suppress(Exception):  # most candidates have another shape
-        result = module(candidate)
-    if not isinstance(result, Tensor) or result.shape != output.shape or result.dtype != output.dtype:
-        return inf
-    found, expected = (plain(each).double().nan_to_num() for each in (result, output))
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-300))
 
 
 def _no_layer(session: Session, reason: str) -> LayerError:

@@ -42,6 +42,7 @@ ALLOWED: dict[str, str] = {
     "products": "frameworks",
     "costs": "capture products records",
     "inventory": "records",
+    "heads": "answers capture records",
     "embed": "answers errors records",
     "memory": "capture records",
     "receptive": "axes records",
@@ -61,7 +62,7 @@ ALLOWED: dict[str, str] = {
     "forecast": "axes errors frameworks kinds memory models raised records session",
     "interrupts": "",
     "fields": "axes capture errors raised receptive records session",
-    "many": "answers axes capture embed errors layers records session",
+    "many": "answers axes capture embed errors heads layers records session",
     # The command line.
     "options": "errors export legible records units",
     "commands": (

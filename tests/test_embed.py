@@ -312,7 +312,6 @@ def test_a_pooling_without_a_layer_means_the_last_map(
         ),
         ("resnet18", ["-l", "avgpoool"], ["no layer 'avgpoool'", "avgpool"]),
         ("resnet18", ["-l", "layer?.0.conv1"], ["picks 4 layers", "--layer layer4.0.conv1"]),
-        ("nets.py:separate", [], ["it has no classifier", "--layer last"]),
         ("nets.py:hidden", [], ["what enters fc is no layer's output", "--layer last"]),
         ("ssdlite320_mobilenet_v3_large", [], ["a detector has no classifier of the whole picture"]),
         ("lraspp_mobilenet_v3_large", [], ["it has no classifier"]),

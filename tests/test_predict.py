@@ -26,6 +26,10 @@ Run = Callable[..., Any]
 PHOTOS = ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "rocket.jpg"]
 
 NETS = '''
+import collections
+import dataclasses
+import types
+
 import torch
 from torch import nn
 
@@ -61,6 +65,32 @@ def single(): return Answers(lambda x: x.mean((2, 3))[:, :1])
 def pair(): return Answers(lambda x: (x, x))
 def maps(): return Answers(lambda x: x)
 def named(): return Answers(lambda x: {"out": x, "aux": x})
+def scores(x): return x.mean((2, 3))
+def as_dict(): return Answers(lambda x: {"logits": scores(x), "hidden_states": (x, x), "features": scores(x)[:, :3]})
+def as_list(): return Answers(lambda x: [scores(x)])
+def as_places(): return Answers(lambda x: x.mean((2, 3), keepdim=True))
+def as_named(): return Answers(lambda x: collections.namedtuple("Output", "logits aux_logits")(scores(x), scores(x)))
+def as_object(): return Answers(lambda x: types.SimpleNamespace(loss=None, scores=scores(x), maps=x))
+def as_model_output(): return Answers(lambda x: ModelOutput(None, scores(x), (x,)))
+def as_dataclass(): return Answers(lambda x: Plain(None, scores(x)))
+def nested(): return Answers(lambda x: [{"logits": scores(x)}])
+def alone(): return Answers(scores)
+def two(): return Answers(lambda x: (scores(x), scores(x)[:, :3]))
+
+@dataclasses.dataclass
+class Plain:
+    loss: object
+    logits: object
+
+@dataclasses.dataclass
+class ModelOutput(collections.OrderedDict):
+    """As transformers has it: a dataclass that is a mapping of what is not None."""
+    loss: object
+    logits: object
+    hidden_states: object
+    def __post_init__(self):
+        self.update((name, value) for name, value in vars(self).items() if value is not None)
+
 def clip(): return nn.Sequential(nn.Conv3d(3, 5, 3, padding=1), nn.AdaptiveAvgPool3d(1), nn.Flatten())
 '''
 
@@ -262,7 +292,7 @@ def test_networks_for_one_image_at_a_time(fmap: Run, samples: Path, nets: str) -
     ("net", "words"),
     [
         ("single", ["it puts out [1, 1], a single number an image"]),
-        ("pair", ["it puts out a tuple"]),
+        ("pair", ["it puts out 0 [1, 4, 16, 16], 1 [1, 4, 16, 16], a map of scores"]),
         ("maps", ["it puts out [1, 4, 16, 16]", "--layer last"]),
         ("named", ["it puts out out [1, 4, 16, 16], aux [1, 4, 16, 16], a map of scores", "--layer out"]),
     ],
@@ -285,6 +315,32 @@ def test_torchvisions_models_that_classify_nothing(
 ) -> None:
     told = fmap("predict", samples / "coffee.png", "-m", model, "-w", "random", "--size", f"{size},{size}")
     told.refused(f"{model} is no classifier", *words)
+
+
+SHAPES = "as_dict as_list as_places as_named as_object as_model_output as_dataclass nested".split()
+
+
+@pytest.mark.parametrize("net", SHAPES)
+def test_scores_are_found_in_whatever_holds_them(fmap: Run, samples: Path, nets: str, net: str) -> None:
+    """As the network that puts out the scores alone says; and `show` says it as `predict` does."""
+    run = (samples / "coffee.png", "--size", 16, "--json")
+    expected = fmap("predict", *run, "-m", f"{nets}:alone").json["predictions"]
+    assert len(expected) == 4
+    assert fmap("predict", *run, "-m", f"{nets}:{net}").json["predictions"] == expected
+    assert fmap("show", *run, "-m", f"{nets}:{net}", "-l", "conv").json["predictions"] == expected
+
+
+def test_two_answers_without_a_name_are_no_classifiers_for_either_command(fmap: Run, samples: Path, nets: str) -> None:
+    run = (samples / "coffee.png", "--size", 16, "-m", f"{nets}:two")
+    fmap("predict", *run).refused("several answers (0 [1, 4], 1 [1, 3]), none of them called logits")
+    assert fmap("show", *run, "-l", "conv", "--json").json["predictions"] == []
+
+
+def test_features_are_no_scores_for_either_command(fmap: Run, samples: Path) -> None:
+    """timm knows no classes of DINO's: its answer is features."""
+    run = (samples / "coffee.png", "-m", "timm:vit_small_patch14_dinov2", "-w", "random", "--size", 28)
+    fmap("predict", *run).refused("it puts out [1, 384], which are features and no scores of classes")
+    assert fmap("show", *run, "-l", "norm", "--json").json["predictions"] == []
 
 
 def test_wrong_usage(fmap: Run) -> None:

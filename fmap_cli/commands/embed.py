@@ -73,9 +73,9 @@ def command(
     """Sum up each image in one vector: what is in it, without where.
 
     A feature map has a value for each place; pooled over the places, one number a channel is left. The vectors of
-    like images point the same way. Without --layer they are what the model's classifier reads, and the output says
-    which layer that is. An IMAGE is a picture, an .npy array, a pattern, or - for standard input; a DIR stands for
-    the images in it and below.
+    like images point the same way. Without --layer they are what the model's classifier reads, or the answer of a
+    model without a classifier, and the output says which layer that is. An IMAGE is a picture, an .npy array, a
+    pattern, or - for standard input; a DIR stands for the images in it and below.
 
     \b
       fmap embed sample_images -o vectors.npz
