@@ -19,8 +19,10 @@ _aten = torch.ops.aten
 
 
 @contextmanager
-def blank_arithmetic() -> Iterator[None]:
+def blank_arithmetic() -> Iterator[Blank]:
     """Inside, convolutions and matrix products put out zeros, and torch computes in one thread.
+
+    What it yields counts the operations.
 
     (What is left to compute takes microseconds; where others use the cores, waiting for a second thread takes longer.)
 
@@ -32,20 +34,24 @@ def blank_arithmetic() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _Blank():
-            yield
+        with Blank() as blank:
+            yield blank
     finally:
         torch.set_num_threads(threads)
 
 
-class _Blank(TorchDispatchMode):
+class Blank(TorchDispatchMode):
+    """Convolutions and matrix products without arithmetic; `steps` is how many operations there were."""
+
     supports_higher_order_operators = True
+    steps = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.steps += 1
         zeros = _ZEROS.get(getattr(func, "_overloadpacket", func))
         if zeros is not None:
             return zeros(*args, **(kwargs or {}))

@@ -36,6 +36,7 @@ from .records import (
     LoadedModel,
     Look,
     ModelEntry,
+    NetworkInput,
     Prediction,
     ReceptiveField,
     Run,
@@ -258,8 +259,13 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
     }
 
 
+def assumed_input(takes: NetworkInput | None) -> dict[str, Any] | None:
+    """What a network is given that does not say what it takes: a shape for each input, the batch first; and why."""
+    return None if takes is None else {"shapes": [[1, *shape] for shape in takes.shapes], "how": takes.how}
+
+
 def show_document(
-    model: str, weights: str, looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool
+    model: LoadedModel, looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool
 ) -> dict[str, Any]:
     """The result of `fmap show`, with the figure's file for each layer; null where there is nothing to draw.
 
@@ -275,7 +281,12 @@ def show_document(
         }
         for look, names in zip(looks, files, strict=True)
     ]
-    head: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model, "weights": weights}
+    head: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "assumed_input": assumed_input(model.takes),
+    }
     if not several:
         return {**head, **entries[0]}
     return {**head, "image": None, "images": entries}
@@ -287,6 +298,7 @@ def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
+        "assumed_input": assumed_input(model.takes),
         "input_shape": list(listing.input_shape),
         "parameters": listing.parameters,
         "idle_parameters": listing.idle_parameters,
@@ -363,6 +375,7 @@ def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
+        "assumed_input": assumed_input(model.takes),
         "input_shape": list(listing.input_shape),
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
@@ -445,6 +458,7 @@ def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, A
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
+        "assumed_input": assumed_input(model.takes),
         "image": view.image.name,
         "layer": view.row.layer.name,
         "shape": list(view.row.shape),
@@ -479,6 +493,7 @@ def effective_document(model: LoadedModel, found: EffectiveField, file: Path) ->
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
+        "assumed_input": assumed_input(model.takes),
         "layer": found.row.layer.name,
         "channel": found.channel,
         "cell": list(_cell_of(found.row.field, found.place)),
@@ -503,6 +518,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
         "schema_version": SCHEMA_VERSION,
         "model": forecast.model,
         "weights": forecast.weights,
+        "assumed_input": assumed_input(forecast.takes),
         "batch": forecast.batch,
         "inputs": [list(each) for each in forecast.inputs],
         "dtype": forecast.dtype,
@@ -606,14 +622,19 @@ def shape_document(shape: Sequence[int], dtype: str, element_bytes: int) -> dict
 
 
 def answers_document(
-    model: str, weights: str, answers: Sequence[Answers], failures: Sequence[tuple[str, FmapError]], several: bool
+    model: LoadedModel, answers: Sequence[Answers], failures: Sequence[tuple[str, FmapError]], several: bool
 ) -> dict[str, Any]:
     """The result of `fmap predict`; with one image its name and predictions stand at the top, too."""
     entries = [
         {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
         for each in answers
     ]
-    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model, "weights": weights}
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "assumed_input": assumed_input(model.takes),
+    }
     if not several and len(entries) == 1:
         document |= entries[0]
     else:
@@ -650,6 +671,7 @@ def embeddings_document(
         "schema_version": SCHEMA_VERSION,
         "model": embeddings.model,
         "weights": embeddings.weights,
+        "assumed_input": assumed_input(embeddings.takes),
         "layer": embeddings.layer,
         "enters": embeddings.enters,
         "shape": list(embeddings.shape),
@@ -742,6 +764,7 @@ def _side_row(side: Side) -> dict[str, Any]:
         "source": side.source,
         "model": side.model,
         "weights": side.weights,
+        "assumed_input": assumed_input(side.takes),
         "dtype": side.dtype,
         "device": side.device or None,
         "memory_format": side.memory_format or None,
@@ -822,6 +845,7 @@ def stats_document(
         "weights_digest": run.origin.digest or None,
         "dtype": run.origin.dtype,
         "input": run.origin.input,
+        "assumed_input": assumed_input(run.takes),
         "sources": list(run.sources),
         "images": run.images,
         "complete": run.progress is None or run.progress.done >= run.progress.total,

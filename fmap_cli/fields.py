@@ -12,6 +12,7 @@ import torch
 from . import raised
 from .axes import channel_maps
 from .errors import ImageError, LayerError, ModelError
+from .inputs import feed_of
 from .receptive import box_of, gradient_energy, holding_boxes
 from .records import EffectiveField, FieldRow, ImageInput, LayerRef, UnitBox, UnitView
 from .session import network_inputs, receptive_fields, run
@@ -40,6 +41,7 @@ def unit_view(
     `max` is the strongest unit, of the channel or of all; without a channel a place has that of the largest value
     there. Raises LayerError where the layer has no map, or no such cell or channel, ModelError where the network fails.
     """
+    _check_picture(session, "--at")
     row = _one_map(session, image, patterns)
     maps = _maps(session, image, row)  # [C, T, H, W]
     _check_channel(row, channel, len(maps))
@@ -64,6 +66,16 @@ def unit_view(
         box=box_of(row.field, channel, cell),
         image=image,
     )
+
+
+def _check_picture(session: Session, option: str) -> None:
+    """Raises ModelError where the first input has no height and width to mark anything on."""
+    if feed_of(session.model).axes[-2:] != ("H", "W"):
+        takes = session.model.takes
+        raise ModelError(
+            f"{option} marks pixels, and {session.model.name} takes {takes.words if takes else 'none'}.",
+            hint="`fmap rf` without it lists what each layer sees.",
+        )
 
 
 def strongest_units(maps: np.ndarray, channels: Iterable[int], row: FieldRow) -> list[tuple[tuple[int, int], UnitBox]]:
@@ -112,6 +124,7 @@ def effective_field(
     Without a channel the gradient is that of the sum over channels, as in the paper. `say` is told after each input how
     many are done. Raises ImageError, LayerError and ModelError.
     """
+    _check_picture(session, "--effective")
     row = _one_map(session, images[0], patterns)
     if session.model.input_kind == "images":
         raise ModelError(
@@ -133,7 +146,7 @@ def effective_field(
             )
         if noise:
             drawn = torch.randn(image.tensor.shape, generator=generator)
-            image = replace(image, tensor=drawn, more=tuple(drawn for _ in image.more))
+            image = replace(image, tensor=drawn, more=tuple(drawn if m.shape == drawn.shape else m for m in image.more))
         total += _energy(session, image, row, cell, channel)
         if not np.isfinite(total).all():
             raise ModelError(
@@ -161,14 +174,15 @@ def effective_field(
 def _energy(
     session: Session, image: ImageInput, row: FieldRow, cell: tuple[int, int, int], channel: int | None
 ) -> np.ndarray:
-    inputs = tuple(each.requires_grad_() for each in network_inputs(session, [image]))
+    inputs = network_inputs(session, [image])
+    seen = tuple(each.requires_grad_() for each in inputs if each.shape[2:] == inputs[0].shape[2:])
     energy: list[np.ndarray | None] = []
 
     def differentiate(output: Tensor) -> None:
         maps = channel_maps(output, row.axes)
         _check_channel(row, channel, len(maps))
         units = maps[(slice(None), *cell)]
-        energy.append(gradient_energy(units.sum() if channel is None else units[channel], inputs))
+        energy.append(gradient_energy(units.sum() if channel is None else units[channel], seen))
 
     try:
         run(session, image, _only(row.layer, differentiate), inputs=inputs, gradients=True, **_reach(row.layer))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from . import raised
 from .axes import meta_twin
 from .errors import DeviceError, FmapError, ModelError
+from .inputs import Place, feed_of
 from .kinds import module_kind
 from .memory.allocator import Peaks, simulate
 from .memory.bill import make_bill
@@ -29,6 +30,7 @@ from .memory.objectives import Objective, objective_for
 from .memory.replay import AnyBatch, for_any_batch, largest, program
 from .memory.tracing import Run, Target, trace
 from .models.building import ARCHITECTURE_ONLY
+from .models.preprocessing import FOUND
 from .records import (
     Forecast,
     LargestBatch,
@@ -118,6 +120,7 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         what_ifs=what_ifs,
         measured=measured,
         notes=tuple(notes),
+        takes=subject.model.takes,
     )
 
 
@@ -130,6 +133,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
             say(note)
 
     model = open_architecture(own, say_what_matters).model
+    _check_input(model, request)
     if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
         raise ModelError(
             f"{model.name} has lazy layers, whose shapes are not known before they have run.",
@@ -153,6 +157,23 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     return Subject(model, module, size, dtype, objective, channels_last)
 
 
+_PICTURE_CHANNELS = (1, 2, 3, 4)
+
+
+def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
+    """Raises ModelError where how much there is to compute is a guess: no usual picture fits, and no size is given."""
+    takes = model.takes
+    if takes is None or takes.how != FOUND or request.size is not None:
+        return
+    for axes, shape in zip(takes.axes, takes.shapes, strict=True):
+        picture = axes in ("CHW", "CTHW") and shape[0] in _PICTURE_CHANNELS
+        if not picture and axes not in ("C", ""):
+            raise ModelError(
+                f"{model.name} takes no picture: it runs on {takes.words}, and other sizes may do as well.",
+                hint=f"Say how large the input is, for example --input-shape {','.join(map(str, shape))}.",
+            )
+
+
 def _notes_on(subject: Subject, request: MemoryRequest) -> list[str]:
     """What of this network the estimate is known to miss."""
     if not any(isinstance(each, nn.RNNBase) for each in subject.module.modules()):
@@ -166,6 +187,10 @@ def _notes_on(subject: Subject, request: MemoryRequest) -> list[str]:
 def _own_size(model: LoadedModel) -> tuple[int, int]:
     """Height and width of what the network is fed unless told otherwise."""
     own = model.preprocessing
+    if model.input_kind == "arrays" and model.takes is not None:
+        lead = feed_of(model).lead
+        sizes = dict(zip(model.takes.axes[lead], model.takes.shapes[lead], strict=True))
+        return sizes.get("H", 1), sizes.get("W", 1)
     if own.crop is not None:
         return own.crop
     if own.resize is None:
@@ -186,6 +211,8 @@ def _inputs(
     time = (model.frames,) if model.input_kind == "video" else ()
     shape = (batch, channels, *time, *size)
     count = 2 if model.input_kind == "image_pair" else 1
+    if model.input_kind == "arrays":
+        return feed_of(model).blank(batch, *size, 1, Place(_META, dtype))
     blanks = [torch.empty(shape, dtype=dtype, device="meta") for _ in range(count)]
     return tuple(each.contiguous(memory_format=_last(model)) if channels_last else each for each in blanks)
 
@@ -560,10 +587,10 @@ def _what_ifs(
                     lambda: other(replace(request, freeze=pattern[0])),
                 )
     smaller = tuple(max(round(side / 64) * 32, 32) for side in subject.size)
-    if smaller != subject.size:
+    if smaller != subject.size and subject.model.input_kind != "arrays":
         size = smaller[0], smaller[1]
         yield attempt("another input size", f"--size {size[0]},{size[1]}", lambda: other(replace(request, size=size)))
-    if subject.model.input_kind != "images":
+    if subject.model.input_kind not in ("images", "arrays"):
         yield attempt("channels_last", "another order in memory", lambda: other(request, channels_last=True))
 
 

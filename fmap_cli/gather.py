@@ -28,6 +28,7 @@ from . import raised
 from .capture import SameTensors, Sink, watching
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .images import load_image
+from .inputs import source_name
 from .kinds import module_kind
 from .layers import Selection
 from .moments import merge, whole
@@ -44,7 +45,7 @@ from .records import (
     RunOrigin,
 )
 from .reduce import Histogram, reduce
-from .session import Session, axes_of, dtype_name, groups, measure_axes, read_image, run, source_name
+from .session import Session, axes_of, dtype_name, groups, measure_axes, read_image, run
 
 Say = Callable[[str], None]
 Entry = str | Sequence[str] | None
@@ -137,7 +138,7 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
         weights=model.weights,
         digest=hashed.hexdigest() if digest else "",
         dtype=dtype_name(session.dtype),
-        input=in_words(model.preprocessing),
+        input=model.takes.words if model.takes and model.input_kind == "arrays" else in_words(model.preprocessing),
     )
 
 
@@ -507,7 +508,9 @@ class Gathering:
                 layers[name] = _joined(layers[name], record) if name in layers else record
         total = len(plan.entries)
         unfinished = Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None
-        return Run(origin, plan.sources, self.images, tuple(layers.values()), tuple(failures), classes, unfinished)
+        found = tuple(layers.values())
+        takes = self.session.model.takes
+        return Run(origin, plan.sources, self.images, found, tuple(failures), classes, unfinished, takes)
 
 
 def _of_one(name: str, size: int, images: int) -> int:

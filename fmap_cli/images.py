@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -62,6 +62,32 @@ def load_image(
     _check_sizes(_height_width(picture), preprocessing, label)
     pixels, tensor, cut_notes = _prepare(picture, preprocessing, label)
     return ImageInput(name=source, stem=_safe_stem(source), pixels=pixels, tensor=tensor, notes=(*notes, *cut_notes))
+
+
+def load_array(source: str, shape: Sequence[int]) -> np.ndarray | None:
+    """The numbers in an `.npy` file, if they are of this shape, with or without a batch of one before it; else None.
+
+    Raises ImageError for a file that cannot be read, and for what is no array of real, finite numbers.
+    """
+    import numpy as np
+
+    with _opened(source, source, None) as stream:
+        if not _first_bytes(stream, source).startswith(_NPY_MAGIC):
+            return None
+        try:
+            found, dtype = _npy_header(stream)
+        except Exception as error:  # numpy parses the header as Python text: whatever that raises
+            raise _damaged(source, f"not a .npy header ({error})") from None
+        if found not in (tuple(shape), (1, *shape)) or dtype.hasobject or dtype.kind not in "buif":
+            return None
+        stream.seek(0)
+        try:
+            array = np.asarray(np.load(stream, allow_pickle=False))
+        except (ValueError, OSError, EOFError) as error:
+            raise _damaged(source, str(error)) from None
+    if dtype.kind == "f":
+        _check_finite(array, source)
+    return array.reshape(tuple(shape))
 
 
 def sample_path(name: str = "coffee.png") -> Path:

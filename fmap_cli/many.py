@@ -17,9 +17,10 @@ from .capture import Sink
 from .embed import Pooling, is_vector, nearest, norms, pool
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .heads import Candidate, Recorder, classifiers, read_by, scores_in
+from .inputs import source_name
 from .layers import Selection
 from .records import Answers, Axes, Embeddings, ImageInput, LayerRef
-from .session import Session, axes_of, groups, measure_axes, once, read_image, run, source_name
+from .session import Session, axes_of, groups, measure_axes, once, read_image, run
 
 Say = Callable[[str], None]
 Failures = list[tuple[str, FmapError]]
@@ -223,6 +224,7 @@ def embed(
             vectors=vectors,
             norms=norms(vectors),
             neighbours=neighbours,
+            takes=session.model.takes,
         ),
         failures,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,6 +33,29 @@ class SizeType(click.ParamType):
             self.fail(f"{value!r} is not a size: give 224, or height and width as 480,640.", param, ctx)
         sizes = [int(part) for part in parts]
         return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+class ShapeType(click.ParamType):
+    """Lengths of axes: `3,224,224`, or `32x128`."""
+
+    name = "shape"
+
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in re.split(r"[,x×]", str(value))]
+        if not all(part.isascii() and part.isdecimal() and int(part) >= self.least for part in parts):
+            self.fail(f"{value!r} is not a shape: give whole numbers as 32,128,56,56.", param, ctx)
+        sizes = tuple(int(part) for part in parts)
+        if prod(sizes) > _MOST_VALUES:
+            self.fail(f"{value!r} has more values than torch can count.", param, ctx)
+        return sizes
+
+
+_MOST_VALUES = 2**62
 
 
 class NumbersType(click.ParamType):
@@ -183,8 +208,25 @@ def _weights(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-model_option, weights_option = _model, _weights
-"""The two alone, for commands that run nothing on a device."""
+def _input_shape(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--input-shape",
+        type=ShapeType(),
+        multiple=True,
+        metavar="C,H,W",
+        help="What the network takes, without the batch: C,H,W; C,T,H,W for volumes and clips; C,W for sequences; L for"
+        " vectors and tokens. Once for each input.  [default: the model's own, or found by running]",
+    )(function)
+
+
+def check_input_shape(size: object, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raises UsageError where two options say how large the input is."""
+    if size is not None and shapes:
+        raise click.UsageError("--size and --input-shape both say how large the input is: give one.")
+
+
+model_option, weights_option, input_shape_option = _model, _weights, _input_shape
+"""Those alone, for commands that run nothing on a device."""
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,9 +235,10 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def collected(*args: Any, **kwargs: Any) -> Any:
         request = ModelRequest(**{field.name: kwargs.pop(field.name) for field in fields(ModelRequest)})
+        check_input_shape(request.size, request.input_shape)
         return function(*args, request=request, **kwargs)
 
-    options = [
+    options: list[Callable[[Any], Any]] = [
         _model,
         _weights,
         click.option(
@@ -204,6 +247,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--size", type=SizeType(), metavar="S|H,W", help="Input size: the shorter side, or height and width."
         ),
+        _input_shape,
         click.option("--mean", type=NumbersType(), metavar="M[,M,M]", help="Mean to subtract, of values in 0..1."),
         click.option("--std", type=NumbersType(), metavar="S[,S,S]", help="Standard deviation to divide by."),
         click.option(

@@ -16,6 +16,7 @@ from .axes import channel_maps, defines_axes
 from .capture import SameTensors, Sink
 from .compare import default_threshold, differ, differ_runs, real_numbers
 from .errors import FmapError, ImageError, LayerError
+from .inputs import feed_of
 from .layers import Selection, pick_names
 from .records import (
     Axes,
@@ -79,7 +80,7 @@ def read_sides(
 
 def _feeding(session: Session) -> tuple[Any, ...]:
     model = session.model
-    return model.preprocessing, model.input_kind, model.frames
+    return model.preprocessing, model.input_kind, model.frames, model.takes
 
 
 def _side(session: Session, image: ImageInput) -> Side:
@@ -90,8 +91,9 @@ def _side(session: Session, image: ImageInput) -> Side:
         dtype=dtype_name(session.dtype),
         device=str(session.device),
         memory_format="channels_last" if session.memory_format is not None else "contiguous",
-        size=(image.tensor.shape[-2], image.tensor.shape[-1]),
+        size=feed_of(session.model).size_of(image),
         preprocessing=session.model.preprocessing,
+        takes=session.model.takes,
     )
 
 

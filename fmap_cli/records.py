@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-InputKind = Literal["image", "images", "video", "image_pair"]
+InputKind = Literal["image", "images", "video", "image_pair", "arrays"]
 """How a model takes its input.
 
 `image`: one tensor `[B, C, H, W]`. `images`: a list of `[C, H, W]` (detection). `video`: `[B, C, T, H, W]`.
-`image_pair`: two tensors `[B, C, H, W]` (optical flow).
+`image_pair`: two tensors `[B, C, H, W]` (optical flow). `arrays`: whatever else its `NetworkInput` says.
 """
 
 LayerKind = Literal["input", "output", "conv", "linear", "norm", "act", "pool", "op", "block", "other"]
@@ -43,6 +43,31 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkInput:
+    """What the forward of a network that does not say so itself is given; one entry an argument.
+
+    `shapes` are without the batch. `axes` has a letter for each axis: `CHW`, `CTHW`, `CW` or `WC` (a sequence), `C` (a
+    vector), `W` (tokens, a signal), empty for a single number. `integers` says which arguments are indices, and
+    `indices` how many there are to choose from. `how` says where all that is known from: `found by running`.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    axes: tuple[str, ...]
+    how: str
+    integers: tuple[bool, ...]
+    indices: int = 0
+
+    @property
+    def words(self) -> str:
+        """For one item.
+
+        >>> NetworkInput(((3, 224, 224), (10,)), ("CHW", "C"), "found by running", (False, False)).words
+        '[1, 3, 224, 224] and [1, 10]'
+        """
+        return " and ".join(str([1, *shape]) for shape in self.shapes)
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A network ready to run, in eval mode, with what is needed to feed it and to read its answers.
 
@@ -50,7 +75,8 @@ class LoadedModel:
     (`IMAGENET1K_V1`, a file's name, `random (seed 0)`). `labels` are the classes of the answer in order,
     None where they are not known, empty where the answer is no list of classes. `frames` is the length of the
     clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild` makes the same
-    network, with weights of no meaning, for another square input, where it is built for one size.
+    network, with weights of no meaning, for another square input, where it is built for one size. `takes` is what a
+    network takes that does not say so itself, None for those that do.
     """
 
     module: torch.nn.Module
@@ -62,6 +88,7 @@ class LoadedModel:
     frames: int = 1
     notes: tuple[str, ...] = ()
     rebuild: Callable[[int], torch.nn.Module] | None = None
+    takes: NetworkInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +99,7 @@ class ModelRequest:
     weights: str | None = None
     seed: int = 0
     size: int | tuple[int, int] | None = None
+    input_shape: tuple[tuple[int, ...], ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     device: str = "cpu"
@@ -287,6 +315,7 @@ class Run:
     failures: tuple[tuple[str, str], ...] = ()
     classes: tuple[ClassRun, ...] = ()
     progress: Progress | None = None
+    takes: NetworkInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -801,6 +830,7 @@ class Forecast:
     what_ifs: tuple[WhatIf, ...] = ()
     measured: tuple[MeasuredMemory, ...] = ()
     notes: tuple[str, ...] = ()
+    takes: NetworkInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -831,6 +861,7 @@ class Embeddings:
     vectors: np.ndarray
     norms: np.ndarray
     neighbours: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    takes: NetworkInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -932,6 +963,7 @@ class Side:
     images: int | None = None
     size: tuple[int, int] | None = None
     preprocessing: Preprocessing | None = None
+    takes: NetworkInput | None = None
 
 
 @dataclass(frozen=True, slots=True)

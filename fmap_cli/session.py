@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -33,8 +32,8 @@ from .axes import (
 )
 from .blank import blank_arithmetic
 from .capture import Sink, capture
-from .errors import DeviceError, FmapError, ImageError, LayerError, ModelError
-from .images import load_image, sample_path
+from .errors import DeviceError, FmapError, LayerError, ModelError
+from .inputs import Place, feed_of
 from .kinds import module_kind
 from .layers import Selection
 from .models import brings_its_weights, load_model
@@ -56,11 +55,10 @@ from .records import (
     ModelRequest,
     ReceptiveField,
 )
-from .sources import image_sources
 from .stats import channel_stats, layer_stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor
 
@@ -101,6 +99,7 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         request.weights,
         seed=request.seed,
         size=request.size,
+        shapes=request.input_shape,
         mean=request.mean,
         std=request.std,
         say=say,
@@ -129,41 +128,13 @@ def cast_floats(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 def read_image(
     session: Session, source: str | Sequence[str] | None, say: Callable[[str], None], layout: str | None = None
 ) -> ImageInput:
-    """The image at `source` as this model takes it; None is the bundled sample, which is said.
+    """What one pass is given: the image at `source` as this model takes it, or what else it takes (`inputs`).
 
-    For a model of clips a directory is read as frames, as many as the clip has, evenly spaced over its pictures; for
-    one of pairs `source` may be two images. A single picture is repeated, which is said as well. Raises ImageError.
+    None is the bundled sample, or noise for a network that takes no picture, which is said. For a model of clips a
+    directory is read as frames, as many as the clip has, evenly spaced over its pictures; for one of pairs `source` may
+    be two images. A single picture is repeated, which is said as well. Raises ImageError.
     """
-    model = session.model
-
-    def load(path: str) -> ImageInput:
-        return load_image(path, model.preprocessing, layout=layout)
-
-    if source is None:
-        image = replace(load(str(sample_path())), name=f"{sample_path().stem} (bundled sample)")
-        say(f"no image given: showing the bundled sample, {sample_path().name}.")
-    elif not isinstance(source, str):
-        first, second = (load(path) for path in source)
-        image = _followed_by(first, (second,))
-    elif model.input_kind == "video" and source != "-" and Path(source).is_dir():
-        image = _clip(source, [load(path) for path in _frames(source, model.frames)])
-        say(f"{source}: {model.frames} frames, evenly spaced over its pictures in the order of their names.")
-    else:
-        image = load(source)
-    for note in image.notes:
-        say(f"{image.name}: {note}")
-    if model.input_kind == "video" and not image.more:
-        say(f"{model.name} takes clips: the picture is repeated as {model.frames} still frames.")
-    if model.input_kind == "image_pair" and not image.more:
-        say(f"{model.name} takes two pictures: the same one is given twice, so there is no motion to find.")
-    return image
-
-
-def source_name(source: str | Sequence[str] | None) -> str:
-    """What to call an image that could not be read: its path, or those of the images that belong together."""
-    if source is None:
-        return "bundled sample"
-    return source if isinstance(source, str) else " ".join(source)
+    return feed_of(session.model).read(source, say, layout)
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:
@@ -179,47 +150,13 @@ def once(say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def groups(session: Session, sources: Sequence[str]) -> list[str | Sequence[str] | None]:
-    """The sources that belong to one pass each: two for a model of pairs, else one. None is the bundled sample.
+    """The sources that belong to one pass each: two for a model of pairs, else one. None is for want of any.
 
     A folder stands for the images in it, but for a model of clips, to which it is a clip.
 
-    Raises ImageError where a model of pairs is given an odd number of several images.
+    Raises ImageError where a model of several inputs is given a number of images that does not go by them.
     """
-    if not sources:
-        return [None]
-    if session.model.input_kind != "video":
-        sources = image_sources(sources)
-    if session.model.input_kind != "image_pair" or len(sources) == 1:
-        return list(sources)
-    if len(sources) % 2:
-        raise ImageError(
-            f"{session.model.name} takes images in pairs, and there are {len(sources)}.",
-            hint=f"Give two images a look: `fmap show first.png second.png --model {session.model.name}`.",
-        )
-    return [sources[at : at + 2] for at in range(0, len(sources), 2)]
-
-
-def _frames(folder: str, count: int) -> list[str]:
-    """`count` of a folder's pictures, evenly spaced in the order of their names, repeated where there are fewer."""
-    files = image_sources([folder])
-    return [files[round(at * (len(files) - 1) / max(count - 1, 1))] for at in range(count)]
-
-
-def _clip(folder: str, frames: Sequence[ImageInput]) -> ImageInput:
-    middle = frames[len(frames) // 2]
-    clip = _followed_by(frames[0], frames[1:])
-    return replace(clip, name=folder, stem=Path(folder).resolve().name, pixels=middle.pixels)
-
-
-def _followed_by(first: ImageInput, others: Sequence[ImageInput]) -> ImageInput:
-    for other in others:
-        if other.tensor.shape != first.tensor.shape:
-            sizes = [list(each.tensor.shape[1:]) for each in (first, other)]
-            raise ImageError(
-                f"{first.name} and {other.name} belong together and differ in size: {sizes[0]} and {sizes[1]}.",
-                hint="Give pictures of the same size, or --size H,W to bring them to one.",
-            )
-    return replace(first, more=tuple(each.tensor for each in others))
+    return feed_of(session.model).groups(sources)
 
 
 def _find_device(name: str) -> torch.device:
@@ -353,7 +290,7 @@ def survey(
     network with weights reads values on its way (an early exit). Raises LayerError where no layer is left.
     """
     if image is None:
-        image = load_image(str(sample_path()), session.model.preprocessing)
+        image = read_image(session, None, lambda _: None)
     measurement = measure_axes(session, image)
     modules = dict(session.model.module.named_modules())
     counted, seen, real = _counted(session, image)
@@ -451,8 +388,8 @@ def _cheaply(
             if attempt == "meta":
                 twin = meta_twin(model.module)
                 with torch.device("meta"):
-                    inputs = _blank_inputs(session, True, 1, size[1], size[2], model.frames)
-                    found = run(twin, tuple(_laid_out(session, each) for each in inputs))
+                    blank = (torch.empty_like(each, device="meta") for each in network_inputs(session, [image]))
+                    found = run(twin, tuple(blank))
             else:
                 with blank_arithmetic():
                     found = run(model.module, network_inputs(session, [image]))
@@ -488,13 +425,16 @@ class _Seen:
     """Follows a pass and keeps what every layer sees of the input, along its axes `names`, which are `sizes` long."""
 
     def __init__(self, session: Session, inputs: tuple[Any, ...]) -> None:
-        kind = session.model.input_kind
-        images = inputs[0] if kind == "images" else inputs
-        self.names = ("T", "H", "W") if kind == "video" else ("H", "W")
-        self.sizes = tuple(images[0].shape[-len(self.names) :])
+        images = inputs[0] if isinstance(inputs[0], list) else inputs
+        feed = feed_of(session.model)
+        self.names = feed.axes
+        lead = images[feed.lead]
+        at = feed.places(lead.ndim)
+        self.sizes = tuple(lead.shape[each] for each in at)
         self.follower = Follower()
-        for each in images:
-            self.follower.start(each, range(each.ndim - len(self.names), each.ndim))
+        for each in images:  # inputs of other sizes have other places
+            if session.model.input_kind == "images" or [each.shape[n] for n in at if n < each.ndim] == [*self.sizes]:
+                self.follower.start(each, at)
         self._fields: dict[str, Any] = {}
 
     @property
@@ -524,7 +464,7 @@ def receptive_fields(
     where no layer is left.
     """
     if image is None:
-        image = load_image(str(sample_path()), session.model.preprocessing)
+        image = read_image(session, None, lambda _: None)
     measurement = measure_axes(session, image)
     modules = dict(session.model.module.named_modules())
     found: list[tuple[LayerRef, tuple[int, ...]]] = []
@@ -600,9 +540,13 @@ def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
                     if backbone is not None:
                         measurement = within("backbone", measure(backbone, blank, (256, 256), on_meta=on_meta))
                     else:
-                        places = size[1], size[2]
                         measurement = measure(
-                            model.module, blank, places, model.frames, on_meta=on_meta, rebuild=model.rebuild
+                            model.module,
+                            blank,
+                            feed_of(model).size_of(image),
+                            model.frames,
+                            on_meta=on_meta,
+                            rebuild=model.rebuild,
                         )
                 session.measured[size] = measurement
                 break
@@ -626,12 +570,14 @@ def axes_of(
 def _blank_inputs(
     session: Session, on_meta: bool, batch: int, height: int, width: int, frames: int
 ) -> tuple[Tensor, ...]:
-    model = session.model
-    device = torch.device("meta") if on_meta else session.device
-    time = (frames,) if model.input_kind == "video" else ()
-    shape = (batch, model.preprocessing.channels, *time, height, width)
-    blank = torch.zeros(shape, device=device, dtype=session.dtype)
-    return (blank, blank) if model.input_kind == "image_pair" else (blank,)
+    place = _place(session)
+    if on_meta:
+        place = replace(place, device=torch.device("meta"))
+    return feed_of(session.model).blank(batch, height, width, frames, place)
+
+
+def _place(session: Session) -> Place:
+    return Place(session.device, session.dtype, session.memory_format)
 
 
 def run(
@@ -711,27 +657,7 @@ def _failure_hint(error: BaseException, images: int) -> str | None:
 
 def network_inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
     """The images as the network takes them."""
-
-    def batched(tensors: Iterable[Tensor]) -> Tensor:
-        return torch.stack([tensor.to(session.device, session.dtype) for tensor in tensors])
-
-    kind = session.model.input_kind
-    if kind == "images":
-        return ([image.tensor.to(session.device, session.dtype) for image in images],)
-    if kind == "image_pair":
-        return (
-            batched(image.tensor for image in images),
-            batched(image.more[0] if image.more else image.tensor for image in images),
-        )
-    if kind == "video":
-        still = session.model.frames
-        clips = [[image.tensor, *image.more] if image.more else [image.tensor] * still for image in images]
-        return (_laid_out(session, batched(torch.stack(clip, dim=1) for clip in clips)),)  # [B, C, T, H, W]
-    return (_laid_out(session, batched(image.tensor for image in images)),)
-
-
-def _laid_out(session: Session, batch: Tensor) -> Tensor:
-    return batch.contiguous(memory_format=session.memory_format) if session.memory_format else batch
+    return feed_of(session.model).batch(images, _place(session))
 
 
 # -- one layer ---------------------------------------------------------------------------------------------------

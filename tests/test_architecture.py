@@ -48,26 +48,27 @@ ALLOWED: dict[str, str] = {
     "receptive": "axes records",
     "sources": "errors",
     "images": "errors frameworks records",
-    "models": "errors frameworks guests raised records",
+    "models": "blank errors frameworks guests raised records",
     "export": "errors moments records",
     "render": "errors grid legible moments records units",
+    "inputs": "errors images records sources",
     # What puts them together.
     "session": (
-        "answers axes blank capture costs errors frameworks images inventory kinds layers models raised receptive"
-        " records sources stats"
+        "answers axes blank capture costs errors frameworks inputs inventory kinds layers models raised receptive"
+        " records stats"
     ),
-    "pairs": "axes capture compare errors layers records session",
-    "gather": "capture errors images kinds layers moments raised records reduce session",
+    "pairs": "axes capture compare errors inputs layers records session",
+    "gather": "capture errors images inputs kinds layers moments raised records reduce session",
     "shards": "errors raised records runs",
-    "forecast": "axes errors frameworks kinds memory models raised records session",
+    "forecast": "axes errors frameworks inputs kinds memory models raised records session",
     "interrupts": "",
-    "fields": "axes capture errors raised receptive records session",
-    "many": "answers axes capture embed errors heads layers records session",
+    "fields": "axes capture errors inputs raised receptive records session",
+    "many": "axes answers capture embed errors heads inputs layers records session",
     # The command line.
     "options": "errors export legible records units",
     "commands": (
-        "apart errors export fields gather health interrupts layers many models options pairs records render runs"
-        " session shards units"
+        "apart errors export fields gather health inputs interrupts layers many models options pairs records render"
+        " runs session shards units"
     ),
     "group": "commands legible",
     "cli": "errors group guests interrupts legible options raised",

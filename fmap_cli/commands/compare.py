@@ -111,6 +111,8 @@ def command(
     changes = {name.removeprefix("vs_"): options.pop(name) for name in list(options) if name.startswith("vs_")}
     changes = {name: value for name, value in changes.items() if value is not None}
     runs = _are_runs(sources, changes)
+    if "size" in changes:
+        changes["input_shape"] = ()
     other = replace(request, **changes)
     # A program's weights are in its file; any other model of B's gets A's weights, as it gets all else.
     if "model" in changes and "weights" not in changes and brings_its_weights(other.model):

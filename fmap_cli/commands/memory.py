@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +12,11 @@ from ..models import DEFAULT_MODEL
 from ..options import (
     FIGURE_SUFFIXES,
     FileType,
+    ShapeType,
     SizeType,
+    check_input_shape,
     csv_option,
+    input_shape_option,
     json_option,
     model_option,
     print_csv,
@@ -25,7 +27,6 @@ from ..options import (
 from ..records import Forecast, LayerKind, MemoryRequest, ModelRequest
 from ..units import BYTE_UNITS
 
-_MOST = 2**62
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "amp": 2}
 
 
@@ -47,21 +48,6 @@ class _Budget(click.ParamType):
         if budget <= 0:
             self.fail(f"{value!r} is no memory at all.", param, ctx)
         return budget
-
-
-class _Shape(click.ParamType):
-    """`32,128,56,56`."""
-
-    name = "shape"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        parts = [part.strip() for part in re.split(r"[,x×]", str(value))]
-        if not all(part.isascii() and part.isdecimal() for part in parts):
-            self.fail(f"{value!r} is not a shape: give whole numbers as 32,128,56,56.", param, ctx)
-        sizes = tuple(int(part) for part in parts)
-        if prod(sizes) > _MOST:
-            self.fail(f"{value!r} has more values than torch can count.", param, ctx)
-        return sizes
 
 
 @click.command("memory")
@@ -115,10 +101,11 @@ class _Shape(click.ParamType):
 @click.option(
     "--budget", type=_Budget(), metavar="24GB|auto", help="The largest batch that fits; auto takes this card's memory."
 )
-@click.option("--shape", type=_Shape(), metavar="N,N,…", help="One tensor's bytes, spelled out; no model.")
+@click.option("--shape", type=ShapeType(0), metavar="N,N,…", help="One tensor's bytes, spelled out; no model.")
 @click.option("--measure", metavar="DEVICE", help="Also run it for real on cpu or cuda, and compare.")
 @model_option
 @weights_option
+@input_shape_option
 @json_option
 @csv_option
 def command(
@@ -141,6 +128,7 @@ def command(
     measure: str | None,
     model: str,
     weights: str | None,
+    input_shape: tuple[tuple[int, ...], ...],
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -173,10 +161,11 @@ def command(
     if shape is not None:
         _show_shape(shape, dtype, unit, as_json)
         return
+    check_input_shape(size, input_shape)
     from ..apart import run_apart
 
     request = MemoryRequest(
-        model=ModelRequest(name or model, weights),
+        model=ModelRequest(name or model, weights, input_shape=input_shape),
         batch=batch,
         size=(size, size) if isinstance(size, int) else size,
         dtype=dtype,  # type: ignore[arg-type]

@@ -59,8 +59,7 @@ def command(
     if as_csv:
         print_csv(answers_csv(answers))
     elif as_json:
-        model = session.model
-        print_document(answers_document(model.name, model.weights, answers, failures, several))
+        print_document(answers_document(session.model, answers, failures, several))
     elif answers:
         from ..render.many import print_answers
 

@@ -184,6 +184,7 @@ class _Output:
 
     def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any], several: bool) -> None:
         from ..export import make_directory
+        from ..inputs import feed_of
 
         self.session = session
         self.drawing = drawing
@@ -197,6 +198,8 @@ class _Output:
                 f"{session.model.name} is a detector: its figures show a resized picture, --rf boxes the given one.",
                 hint="`fmap rf IMAGE --layer L --at max` draws the box of a detector's unit.",
             )
+        if self.with_fields and feed_of(session.model).axes[-2:] != ("H", "W"):
+            raise ModelError(f"--rf boxes what units see on the picture, and {session.model.name} takes none.")
         self.fields: dict[tuple[int, ...], dict[str, FieldRow]] = {}
         self.several = several
         self.looks: list[tuple[Look, list[str | None]]] = []
@@ -275,7 +278,7 @@ class _Output:
             self._draw_inline(as_json)
         if as_json:
             files = [files for _, files in self.looks]
-            print_document(show_document(model.name, model.weights, looks, files, several=self.several))
+            print_document(show_document(model, looks, files, several=self.several))
             return
         from ..render.table import print_looks
 

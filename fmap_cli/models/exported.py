@@ -22,15 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building, pickle_check, program_check
+from fmap_cli.models import building, pickle_check, probing, program_check
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.models.preprocessing import Wishes, described
-from fmap_cli.records import LoadedModel, Preprocessing
+from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed
+from fmap_cli.records import LoadedModel, NetworkInput
 
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_SIZE_PX = 224
 SUFFIXES = (".pt", ".pth", ".pt2", ".ts", ".torchscript", ".jit", ".bin", ".ckpt", ".safetensors")
 _INSTEAD = "To see its layers, make the network in Python: `--model path/to/file.py:factory --weights FILE`."
 
@@ -84,25 +83,21 @@ def _kind(spec: str) -> str:
 def _loaded(
     spec: str,
     module: torch.nn.Module,
-    own: Preprocessing,
+    takes: NetworkInput | None,
     wishes: Wishes,
     notes: tuple[str, ...],
 ) -> LoadedModel:
-    preprocessing = wishes.over(own)
-    if wishes.mean is None or wishes.std is None or wishes.size is None:
-        notes += (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)
+    preprocessing, input_kind, frames, said = fed(takes, wishes)
     return LoadedModel(
-        module=module.eval(), name=spec, weights=f"as in {Path(spec).name}", preprocessing=preprocessing, notes=notes
+        module=module.eval(),
+        name=spec,
+        weights=f"as in {Path(spec).name}",
+        preprocessing=preprocessing,
+        input_kind=input_kind,
+        frames=frames,
+        notes=notes + said,
+        takes=takes,
     )
-
-
-def _assumed(channels: int, size: tuple[int, int]) -> Preprocessing:
-    """ImageNet's usual preprocessing for this size; values to -1..1 where there are other than three channels."""
-    square = size[0] == size[1]
-    resize = round(size[0] * 256 / 224) if square else size
-    if channels == 3:
-        return Preprocessing(resize=resize, crop=size)
-    return Preprocessing(resize=resize, crop=size, mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels)
 
 
 def _first_line(error: BaseException) -> str:
@@ -184,16 +179,25 @@ def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
     batch, channels, height, width = shape
     size = (height, width)
     notes: tuple[str, ...] = ()
-    wished = wishes.height_width
+    if wishes.shapes and (len(wishes.shapes) > 1 or len(wishes.shapes[0]) != 3 or wishes.shapes[0][0] != channels):
+        raise ModelError(
+            f"{spec} was exported for {channels},{height},{width}, and --input-shape says another number of axes"
+            " or channels",
+            hint="Leave out `--input-shape`: what the program takes is in the file.",
+        )
+    wished = wishes.shapes[0][1:] if wishes.shapes else wishes.height_width
     if wished is not None and wished != size and not {2, 3} <= free:
         raise ModelError(
             f"{spec} was exported for {height}×{width} images alone, not {wished[0]}×{wished[1]}",
             hint="Leave out `--size`, or export with dynamic height and width.",
         )
+    if wishes.shapes:
+        size = wishes.shapes[0][-2], wishes.shapes[0][-1]
     if batch != 1 and 0 not in free:
         _repeat_input(module, batch)
         notes = (f"the program takes {batch} images at once and no other number: each is given {batch} times",)
-    return _loaded(spec, module, _assumed(channels, size), wishes, notes)
+    takes = NetworkInput(((channels, *size),), ("CHW",), IN_FILE, (False,))
+    return _loaded(spec, module, takes, wishes, notes)
 
 
 class _CodeError(Exception):
@@ -242,7 +246,7 @@ def _input_shape(spec: str, program: Any) -> tuple[tuple[int, int, int, int], se
         length if isinstance(length, int) else (example[at] if example is not None else None)
         for at, length in enumerate(value.shape)
     ]
-    usual = (1, 3, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX)
+    usual = (1, 3, USUAL_SIZE_PX, USUAL_SIZE_PX)
     batch, channels, height, width = (length or instead for length, instead in zip(lengths, usual, strict=True))
     return (batch, channels, height, width), free
 
@@ -311,22 +315,22 @@ def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
             hint="It may use operations of a package that is not there, come from a newer torch, or be damaged.",
         ) from error
     arguments = _arguments(script)
-    if len(arguments) != 1 or arguments[0][1] != "Tensor":
+    if not arguments or any(kind != "Tensor" for _, kind in arguments):
         told = ", ".join(f"{name}: {kind}" for name, kind in arguments) or "no input"
         raise ModelError(
-            f"{spec} takes {told}; fmap gives a program one picture, a Tensor",
-            hint="Wrap the network so that its forward takes one picture: `--model path/to/file.py:factory`.",
+            f"{spec} takes {told}; fmap gives a program pictures or arrays, each a Tensor",
+            hint="Wrap the network so that its forward takes Tensors: `--model path/to/file.py:factory`.",
         )
-    channels = _input_channels(script)
-    own = _assumed(channels, (DEFAULT_SIZE_PX, DEFAULT_SIZE_PX))
-    crop = wishes.over(own).crop or wishes.height_width or (DEFAULT_SIZE_PX, DEFAULT_SIZE_PX)
     module: torch.nn.Module
-    module, reason = _walkable(script, unit, (1, channels, *crop))
+    module, reason = _mirrored(script, unit)
+    takes = probing.find_input(script if module is None else module, wishes, len(arguments))
+    if module is not None:
+        reason = _why_not_walked(script, module, takes)
     notes: tuple[str, ...] = ()
     if reason is not None:
         module = _whole(script)
         notes = (f"only the answer of {Path(spec).name} can be seen, not what is inside: {reason}. {_INSTEAD}",)
-    return _loaded(spec, module, own, wishes, notes)
+    return _loaded(spec, module, takes, wishes, notes)
 
 
 def _arguments(script: Any) -> list[tuple[str, str]]:
@@ -335,40 +339,39 @@ def _arguments(script: Any) -> list[tuple[str, str]]:
     return [(each.name, str(each.type)) for each in schema.arguments[1:] if not each.has_default_value()]
 
 
-def _input_channels(script: Any) -> int:
-    """What the first convolution takes, where one can be told; else 3."""
-    for module in script.modules():
-        if "Conv" in str(getattr(module, "original_name", "")):
-            for name, value in module.named_parameters(recurse=False):
-                if name == "weight" and value.dim() == 4:
-                    return int(value.shape[1])
-    return 3
+def _mirrored(script: Any, unit: Any) -> tuple[Any, str | None]:
+    """The program as modules that are walked; None, and why, where they cannot be told apart."""
+    try:
+        return _mirror(script, unit).eval(), None
+    except Exception as error:
+        return None, f"its modules cannot be told apart ({_first_line(error)})"
 
 
-def _walkable(script: Any, unit: Any, shape: Sequence[int]) -> tuple[Any, str | None]:
-    """The program as modules that are walked, and why that does not work, if it does not.
+def _why_not_walked(script: Any, mirror: Any, takes: NetworkInput | None) -> str | None:
+    """Why walking the program does not give what torch gives; None where it does.
 
-    It works where it gives what torch gives. Where the program itself fails on this size nothing can be compared.
+    Where no input is known on which the program runs, nothing can be compared.
     """
     import torch
 
-    try:
-        mirror = _mirror(script, unit).eval()
-    except Exception as error:
-        return None, f"its modules cannot be told apart ({_first_line(error)})"
+    shapes = ((3, USUAL_SIZE_PX, USUAL_SIZE_PX),) if takes is None else takes.shapes
+    integers = (False,) * len(shapes) if takes is None else takes.integers
     with building.seeded(0), building.quiet(), torch.no_grad():
-        image = torch.rand(*shape)
+        inputs = [
+            torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape)
+            for shape, whole in zip(shapes, integers, strict=True)
+        ]
         try:
-            expected = script(image.clone())
+            expected = script(*(each.clone() for each in inputs))
         except Exception:
-            return mirror, None
+            return None
         try:
-            answer = mirror(image.clone())
+            answer = mirror(*(each.clone() for each in inputs))
         except _UnknownError as error:
-            return None, f"it uses {error}, which fmap cannot follow"
+            return f"it uses {error}, which fmap cannot follow"
         except Exception as error:
-            return None, f"following it fails ({_first_line(error)})"
-    return (mirror, None) if _same(expected, answer) else (None, "following it step by step gives another answer")
+            return f"following it fails ({_first_line(error)})"
+    return None if _same(expected, answer) else "following it step by step gives another answer"
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -393,8 +396,8 @@ def _whole(script: Any) -> torch.nn.Module:
             super().__init__()
             self.program = script
 
-        def forward(self, input: torch.Tensor) -> Any:
-            return self.program(input)
+        def forward(self, input: torch.Tensor, *others: torch.Tensor) -> Any:
+            return self.program(input, *others)
 
     return Whole()
 

@@ -13,58 +13,76 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fmap_cli import raised
 from fmap_cli.errors import ModelError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.guests import guest_code
-from fmap_cli.models import building, checkpoint
-from fmap_cli.models.preprocessing import Wishes, described
-from fmap_cli.records import InputKind, LoadedModel, Preprocessing
+from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_zoo
+from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said
+from fmap_cli.records import LoadedModel, NetworkInput
 
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_SIZE_PX = 224
-VIDEO_FRAMES = 16
-
 
 def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> LoadedModel:
     """The network that the factory makes, seeded, with the values it made or a checkpoint's."""
-    if weights is not None and weights.lower() == "default":
+    if weights is not None and weights.lower() in ("default", "random"):
         weights = None
     load_torchvision()  # most factories import it: this way it is quick
-    module = _made(spec, seed)
+    saved = None if weights is None else checkpoint.read(weights)
+
+    def settle(module: torch.nn.Module) -> NetworkInput | None:
+        if saved is not None:
+            lazy.take_shapes(module, saved.tensors)
+        if torchvision_zoo.name_by_class(module) is not None:
+            return None
+        takes = probing.find_input(module, wishes)
+        if lazy.has_any(module):
+            lazy.finish(module, takes, spec)
+        return takes
+
+    module, takes = _made(spec, seed, settle)
     notes: tuple[str, ...] = ()
-    if weights is None or weights.lower() == "random":
+    if saved is None:
         label = f"as made by {spec} (seed {seed})"
     else:
-        label, notes = _filled(module, weights, spec)
-    own = _assumed_preprocessing(module)
-    preprocessing = wishes.over(own)
-    input_kind: InputKind = "video" if _takes_clips(module) else "image"
-    return LoadedModel(
+        label, notes = _filled(module, saved, spec)
+    like = torchvision_zoo.name_by_class(module)
+    if like is not None:
+        own, input_kind, frames = torchvision_zoo.fed_by_class(like)
+        preprocessing = wishes.with_size_of_shapes(spec).over(own)
+        said: tuple[str, ...] = (f"fed as torchvision's {like} is, by its class: {described(preprocessing)}",)
+    else:
+        preprocessing, input_kind, frames, said = fed(takes, wishes)
+    model = LoadedModel(
         module=module.eval(),
         name=spec,
         weights=label,
         preprocessing=preprocessing,
         input_kind=input_kind,
-        frames=VIDEO_FRAMES if input_kind == "video" else 1,
-        notes=notes + _assumptions(preprocessing, wishes),
+        frames=frames,
+        notes=notes + said,
+        takes=takes,
     )
+    return fed_as_said(model, wishes.shapes) if like is not None and wishes.shapes else model
 
 
 # --- Finding and calling -------------------------------------------------------------------------------
 
 
-def _made(spec: str, seed: int) -> torch.nn.Module:
+_Result = TypeVar("_Result")
+
+
+def _made(spec: str, seed: int, settle: Callable[[torch.nn.Module], _Result]) -> tuple[torch.nn.Module, _Result]:
     """What the factory returns, its random numbers drawn from `seed` whether or not its module drew some before.
 
-    (Python imports a module once: the second time nothing in it runs.)
+    (Python imports a module once: the second time nothing in it runs.) `settle` sees to what is still to be drawn.
     """
     import torch
 
@@ -84,9 +102,9 @@ def _made(spec: str, seed: int) -> torch.nn.Module:
         with building.seeded(seed):
             # A network that stands in a module is there once: two sides of a comparison must not share it.
             found = _own_copy(found) if isinstance(found, torch.nn.Module) else _called(found, spec)
-    if not isinstance(found, torch.nn.Module):
-        raise ModelError(f"{spec} returned {_kind_of(found)}; expected an nn.Module")
-    return found
+            if not isinstance(found, torch.nn.Module):
+                raise ModelError(f"{spec} returned {_kind_of(found)}; expected an nn.Module")
+            return found, settle(found)
 
 
 @contextlib.contextmanager
@@ -220,52 +238,12 @@ def _kind_of(value: object) -> str:
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
-# --- Weights and preprocessing -------------------------------------------------------------------------
+# --- Weights -------------------------------------------------------------------------------------------
 
 
-def _filled(module: torch.nn.Module, weights: str, spec: str) -> tuple[str, tuple[str, ...]]:
+def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) -> tuple[str, tuple[str, ...]]:
     """Loads a checkpoint into the network; its label, and notes."""
-    saved = checkpoint.matched(checkpoint.read(weights), module)
+    saved = checkpoint.matched(saved, module)
     rebuilt = checkpoint.resize_heads(module, saved)
     checkpoint.fill(module, saved, spec)
     return saved.name, saved.notes + rebuilt + checkpoint.finite_notes(module)
-
-
-def _assumed_preprocessing(module: torch.nn.Module) -> Preprocessing:
-    """ImageNet's usual preprocessing; values to -1..1 for networks that take other than three channels."""
-    channels = _input_channels(module)
-    size = DEFAULT_SIZE_PX
-    if channels == 3:
-        return Preprocessing(resize=round(size * 256 / 224), crop=(size, size))
-    return Preprocessing(
-        resize=round(size * 256 / 224),
-        crop=(size, size),
-        mean=(0.5,) * channels,
-        std=(0.5,) * channels,
-        channels=channels,
-    )
-
-
-def _first_convolution(module: torch.nn.Module) -> Any | None:
-    from torch.nn.modules.conv import _ConvNd
-
-    return next((layer for layer in module.modules() if isinstance(layer, _ConvNd)), None)
-
-
-def _input_channels(module: torch.nn.Module) -> int:
-    """What the first convolution takes, in the order the modules were made; 3 where there is none."""
-    first = _first_convolution(module)
-    # A lazy convolution has 0 until its first input.
-    return (first.in_channels or 3) if first is not None else 3
-
-
-def _takes_clips(module: torch.nn.Module) -> bool:
-    from torch import nn
-
-    return isinstance(_first_convolution(module), nn.Conv3d)
-
-
-def _assumptions(preprocessing: Preprocessing, wishes: Wishes) -> tuple[str, ...]:
-    if None not in (wishes.size, wishes.mean, wishes.std):
-        return ()
-    return (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fmap_cli.errors import ModelError
-from fmap_cli.records import Preprocessing
+from fmap_cli.records import InputKind, LoadedModel, NetworkInput, Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """`--size`, `--mean` and `--std`; None leaves the model's own."""
+    """`--size`, `--mean`, `--std` and `--input-shape`; None, or no shape, leaves the model's own."""
 
     size: int | tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def channels(self) -> int | None:
+        """How many channels there are if mean or standard deviation has a value for each; else None."""
+        return next((len(each) for each in (self.mean, self.std) if each is not None and len(each) > 1), None)
 
     @property
     def height_width(self) -> tuple[int, int] | None:
         """The size of the picture the network will see, where it is known beforehand."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def with_size_of_shapes(self, model: str) -> Wishes:
+        """The size that the shapes say, for a model of pictures. Raises ModelError where they are none of pictures."""
+        if not self.shapes:
+            return self
+        if any(len(shape) not in (3, 4) for shape in self.shapes):
+            raise ModelError(
+                f"{model} takes pictures, and --input-shape {_commas(self.shapes[0])} is none's.",
+                hint="A picture's shape is C,H,W, a clip's C,T,H,W.",
+            )
+        height, width = self.shapes[0][-2:]
+        return replace(self, size=height if height == width else (height, width))
 
     def over(self, own: Preprocessing) -> Preprocessing:
         """`own` with the wishes in its place.
@@ -45,6 +64,83 @@ class Wishes:
                 raise ModelError(f"std must be above zero, not {_numbers(std)}")
             result = replace(result, std=std)
         return result
+
+
+def fed_as_said(model: LoadedModel, shapes: tuple[tuple[int, ...], ...]) -> LoadedModel:
+    """A model that says what it takes, fed as the user says; raises ModelError where the two do not go together."""
+    own = model.preprocessing
+    wanted = (own.channels, "T", "H", "W") if model.input_kind == "video" else (own.channels, "H", "W")
+    count = 2 if model.input_kind == "image_pair" else 1
+    if len(shapes) not in (1, count) or len(set(shapes)) > 1 or len(shapes[0]) != len(wanted):
+        fits = False
+    else:
+        fits = shapes[0][0] == own.channels
+    if not fits:
+        given = " ".join(f"--input-shape {_commas(shape)}" for shape in shapes)
+        raise ModelError(
+            f"{model.name} takes {_commas(wanted)}{', twice' if count == 2 else ''}, not {given}.",
+            hint="Leave out --input-shape, or give the size alone with --size.",
+        )
+    size = shapes[0][-2], shapes[0][-1]
+    if own.crop is None:
+        own = replace(own, resize=size)
+    return replace(
+        model,
+        preprocessing=own,
+        frames=shapes[0][1] if model.input_kind == "video" else model.frames,
+        takes=NetworkInput(
+            shapes * (count // len(shapes)),
+            ("CTHW" if model.input_kind == "video" else "CHW",) * count,
+            SAID,
+            (False,) * count,
+        ),
+    )
+
+
+def _commas(lengths: Sequence[object]) -> str:
+    return ",".join(map(str, lengths))
+
+
+USUAL_SIZE_PX = 224
+
+
+def assumed_preprocessing(channels: int, size: tuple[int, int], *, margin: bool = True) -> Preprocessing:
+    """ImageNet's usual preprocessing for this size; values to -1..1 where there are other than three channels.
+
+    The usual crop leaves out a `margin`; small pictures are usually taken whole.
+    """
+    shorter = round(size[0] * 256 / 224) if margin else size[0]
+    resize = shorter if size[0] == size[1] else size
+    if channels == 3:
+        return Preprocessing(resize=resize, crop=size)
+    return Preprocessing(resize=resize, crop=size, mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels)
+
+
+SAID = "as --input-shape says"
+FOUND = "found by running"
+IN_FILE = "as in the file"
+
+
+def fed(takes: NetworkInput | None, wishes: Wishes) -> tuple[Preprocessing, InputKind, int, tuple[str, ...]]:
+    """How a network is fed that says nothing of it, by what it takes: preprocessing, kind, frames, and what to say.
+
+    Where nothing was found that it takes, it is given the usual picture, and will say itself what is wrong with that.
+    """
+    usual = NetworkInput(((3, USUAL_SIZE_PX, USUAL_SIZE_PX),), ("CHW",), "", (False,))
+    known = usual if takes is None else takes
+    kinds: dict[tuple[str, ...], InputKind] = {("CHW",): "image", ("CTHW",): "video"}
+    kind = "arrays" if any(known.integers) else kinds.get(known.axes, "arrays")
+    pictures = [shape for shape, axes in zip(known.shapes, known.axes, strict=True) if axes in ("CHW", "CTHW")]
+    channels, *frames, height, width = (pictures or usual.shapes)[0]
+    own = assumed_preprocessing(channels, (height, width), margin=known.how == IN_FILE or height == USUAL_SIZE_PX)
+    preprocessing = (replace(wishes, size=None) if known.how == SAID else wishes).over(own)
+    notes: tuple[str, ...] = ()
+    given = None not in (wishes.size, wishes.mean, wishes.std)
+    if known.how == FOUND and not (pictures and given and wishes.channels == channels):
+        notes += (f"input assumed: {known.words}, {known.how}; --input-shape says another",)
+    if pictures and not given:
+        notes += (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)
+    return preprocessing, kind, frames[0] if kind == "video" else 1, notes
 
 
 def _resized(own: Preprocessing, size: int | tuple[int, int]) -> Preprocessing:

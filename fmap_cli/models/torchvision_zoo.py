@@ -391,6 +391,40 @@ def _by(height_width: tuple[int, int]) -> str:
     return f"{height_width[0]}×{height_width[1]}"
 
 
+# --- By class ------------------------------------------------------------------------------------------
+
+# Of each class in torchvision.models whose networks take anything but one picture at 224: a model made of it.
+_OF_CLASSES = {
+    "detection.generalized_rcnn.GeneralizedRCNN": "fasterrcnn_resnet50_fpn",
+    "detection.retinanet.RetinaNet": "retinanet_resnet50_fpn",
+    "detection.fcos.FCOS": "fcos_resnet50_fpn",
+    "detection.ssd.SSD": "ssd300_vgg16",
+    "segmentation._utils._SimpleSegmentationModel": "fcn_resnet50",
+    "segmentation.lraspp.LRASPP": "lraspp_mobilenet_v3_large",
+    "optical_flow.raft.RAFT": "raft_large",
+    "video.resnet.VideoResNet": "r3d_18",
+    "video.mvit.MViT": "mvit_v1_b",
+    "video.swin_transformer.SwinTransformer3d": "swin3d_t",
+    "video.s3d.S3D": "s3d",
+}
+
+
+def name_by_class(module: torch.nn.Module) -> str | None:
+    """The model that a network of the user's own is fed like, by its class or one that it is a subclass of."""
+    for each in type(module).__mro__:
+        name = _OF_CLASSES.get(f"{each.__module__}.{each.__qualname__}".removeprefix("torchvision.models."))
+        if name is not None:
+            return name
+    return None
+
+
+def fed_by_class(name: str) -> tuple[Preprocessing, InputKind, int]:
+    """How the model `name` is fed, for networks of its class: preprocessing, kind of input, frames."""
+    entry = _all_weights(name).DEFAULT
+    kind = _INPUT_KINDS.get(type(entry.transforms()).__name__, "image")
+    return preprocessing_of(entry), kind, VIDEO_FRAMES if kind == "video" else 1
+
+
 # --- Metadata ------------------------------------------------------------------------------------------
 
 

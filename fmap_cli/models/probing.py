@@ -1,0 +1,423 @@
+"""What a network takes, found by running it: on copies, without its arithmetic, on one input after another.
+
+Nothing that a network declares says what it takes. The first convolution written down may run last, a stem may turn
+three channels into twelve, a network may make gray itself, or have no convolution. So what runs is taken, the usual
+first: a colour picture, a gray one, other channels, other sizes; clips, sequences, vectors and tokens, in the order
+that the shapes of the weights suggest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import io
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isqrt, prod
+from typing import TYPE_CHECKING, Any
+
+from fmap_cli.guests import guest_code
+from fmap_cli.models import building
+from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, Wishes
+from fmap_cli.records import NetworkInput
+
+if TYPE_CHECKING:
+    import torch
+
+USUAL_FRAMES = 16
+_SIZES_PX = (32, 28, 64, 96, 128, 256, 227, 299, 112, 160, 192, 384, 448, 512, 48, 84, 100, 150, 200, 300, 16)
+_LENGTHS = (1024, 128, 256, 512, 1000, 2048, 4096, 8000, 16000, 22050, 44100, 64, 100, 187, 3000, 32)
+_SHORT_LENGTHS = (128, 64, 256, 16, 32, 100, 196, 49, 197, 50, 512, 77, 10, 20, 1024, 8)
+_TOKENS = (16, 128, 64, 77, 256, 512)
+_MOST_CHANNELS = 16  # tried one after another where no weight names the number
+_LEAST_SIDE_PX = 8  # of a picture that a vector of so many values may be
+
+_MOST_RUNS = 800
+_SECONDS = 10.0
+"""However slow the machine, looking for an input ends after so many runs, and after so long."""
+
+_LARGE = 2 * 3 * 400 * 400
+"""Values from which on an input lies on the meta device, where what is computed takes no memory."""
+
+_ABOUT_SHAPES = (RuntimeError, ValueError, AssertionError, IndexError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What might be an input: each argument's shape without the batch, its axes, and whether it holds integers."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    axes: tuple[str, ...]
+    integers: tuple[bool, ...]
+
+    def and_(self, other: _Candidate) -> _Candidate:
+        return _Candidate(self.shapes + other.shapes, self.axes + other.axes, self.integers + other.integers)
+
+
+def _of(axes: str, *shape: int, integers: bool = False) -> _Candidate:
+    return _Candidate((shape,), (axes,), (integers,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How far a run came: `steps` operations, and whether to the end; `fits` where its answer is one for each item."""
+
+    steps: int
+    runs: bool = False
+    fits: bool = False
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class _Hints:
+    """What the weights suggest: channels by a kernel's number of places, features, and what stands in the network."""
+
+    channels: dict[int, list[int]] = field(default_factory=lambda: {1: [], 2: [], 3: []})
+    places: set[int] = field(default_factory=set)
+    features: list[int] = field(default_factory=list)
+    enlarged: set[int] = field(default_factory=set)
+    in_turn: bool = False
+    tables: list[int] = field(default_factory=list)
+
+
+def arguments_of(module: torch.nn.Module) -> int:
+    """How many inputs the forward cannot do without; 1 where that cannot be told."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return max(sum(each.kind in by_place and each.default is each.empty for each in parameters), 1)
+
+
+def find_input(module: torch.nn.Module, wishes: Wishes, arguments: int | None = None) -> NetworkInput | None:
+    """What the network takes: as the user says, or the first of the usual inputs that it runs on; None if none is.
+
+    `arguments` is the number of inputs, told by the forward's signature unless given. The network stays as it was.
+    """
+    search = _Search(module, wishes, arguments or arguments_of(module))
+    if wishes.shapes:
+        return search.said(wishes.shapes)
+    found = search.found()
+    return None if found is None else search.described(found, FOUND)
+
+
+class _Search:
+    def __init__(self, module: torch.nn.Module, wishes: Wishes, arguments: int) -> None:
+        self.module = module
+        self.wishes = wishes
+        self.arguments = arguments
+        self.hints = _hints(module)
+        taken = {each for channels in self.hints.channels.values() for each in channels}
+        # torch's layers take inputs without a batch, too: such a batch is no number of channels.
+        self.batch = next(each for each in itertools.count(2) if each not in taken)
+        self.until = time.monotonic() + _SECONDS
+        self.runs_left = _MOST_RUNS
+        self.spare: _Candidate | None = None
+        self.outcomes: dict[_Candidate, _Outcome] = {}
+
+    # -- one run ---------------------------------------------------------------------------------------------
+
+    def run(self, candidate: _Candidate, batch: int | None = None) -> _Outcome:
+        """Whether the network takes this input, at a batch that no number of channels can be mistaken for."""
+        if self.runs_left <= 0 or time.monotonic() > self.until:
+            return _Outcome(0)
+        self.runs_left -= 1
+        count = self.batch if batch is None else batch
+        large = count * sum(prod(shape) for shape in candidate.shapes) > _LARGE
+        outcome = _outcome_of(self.module, candidate, count, on_meta=large)
+        if large and _is_about_meta(outcome.error):
+            outcome = _outcome_of(self.module, candidate, count, on_meta=False)
+        return outcome
+
+    def fits(self, candidate: _Candidate) -> bool:
+        """Whether the network takes this input and gives one answer for each item of the batch.
+
+        An input on which it runs to the end and gives another number of answers (`x.view(-1, 784)` takes anything) is
+        kept, in case there is no better one.
+        """
+        if candidate not in self.outcomes:
+            self.outcomes[candidate] = outcome = self.run(candidate)
+            if outcome.runs and not outcome.fits and self.spare is None:
+                self.spare = candidate
+        return self.outcomes[candidate].fits
+
+    # -- the order of trying ---------------------------------------------------------------------------------
+
+    def found(self) -> _Candidate | None:
+        if self.arguments > 1:
+            tried: Iterator[_Candidate] = self.several()
+        else:
+            tried = itertools.chain.from_iterable(each() for each in self.phases())
+        usual: list[_Candidate] = []
+        for candidate in tried:
+            if self.fits(candidate):
+                return candidate
+            if len(usual) < 40:
+                usual.append(candidate)
+        if self.spare is not None and self.run(self.spare, 1).runs:
+            return self.spare
+        # A network, or a traced program, may insist on a batch of one.
+        return next((each for each in usual if self.run(each, 1).runs), None)
+
+    def phases(self) -> list[Callable[[], Iterator[_Candidate]]]:
+        """Which kinds of input to try, in what order: images first, unless the weights speak for something else."""
+        places, hints = self.hints.places, self.hints
+        indices = [self.tokens] if hints.tables else []
+        if 2 in places:
+            return [self.images, self.vectors, *indices, self.other_sizes, self.volumes, self.sequences]
+        if 3 in places:
+            return [self.volumes, self.images, self.other_sizes]
+        if hints.in_turn:
+            return [*indices, self.sequences, self.images, self.flat_images, self.vectors]
+        if 1 in places:
+            return [*indices, self.sequences, self.vectors, self.images, self.other_sizes]
+        return [*indices, self.images, self.flat_images, self.vectors, self.other_sizes, self.sequences]
+
+    def size(self) -> tuple[int, int]:
+        return self.wishes.height_width or (USUAL_SIZE_PX, USUAL_SIZE_PX)
+
+    def channels(self, places: int) -> list[int]:
+        """How many channels to try: the usual, then what weights of so many places take, then one after another."""
+        wished = [] if self.wishes.channels is None else [self.wishes.channels]
+        named = self.hints.channels[places]
+        folded = [each // 4 for each in named if each % 4 == 0]  # two by two pixels become four channels
+        return list(dict.fromkeys([*wished, 3, 1, *named, 4, 2, *folded, *range(5, _MOST_CHANNELS + 1)]))
+
+    def images(self) -> Iterator[_Candidate]:
+        size = self.size()
+        # A layer over the last axis takes any picture of that width, and is no network for pictures.
+        if not self.hints.places and not self.wishes.height_width and size[1] in self.hints.features:
+            return
+        for channels in self.channels(2):
+            if channels in self.hints.enlarged:  # a generator: what it enlarges has no size yet
+                yield _of("CHW", channels, 1, 1)
+            yield _of("CHW", channels, *size)
+
+    def flat_images(self) -> Iterator[_Candidate]:
+        """Pictures with as many values as the first linear layers take: `Flatten` and `Linear(784)`."""
+        for side, channels in self.sides() if self.wishes.height_width is None else ():
+            yield _of("CHW", channels, side, side)
+
+    def sides(self) -> Iterator[tuple[int, int]]:
+        for features, channels in itertools.product(self.hints.features, (3, 1)):
+            side = isqrt(features // channels)
+            if side >= _LEAST_SIDE_PX and side * side * channels == features:
+                yield side, channels
+
+    def other_sizes(self) -> Iterator[_Candidate]:
+        """Other sizes of picture, for the numbers of channels with which the usual size came farthest."""
+        if self.wishes.height_width is not None:
+            return
+        tried = [each for each in self.outcomes if each.axes == ("CHW",) and each.shapes[0][1:] == self.size()]
+        tried.sort(key=lambda each: (-self.outcomes[each].runs, -self.outcomes[each].steps))
+        if not tried or not _may_be_of_size(self.outcomes[tried[0]]):
+            return  # what went wrong there has nothing to do with the size
+        best = [each.shapes[0][0] for each in tried[:2]]
+        likely = [side for side, _ in self.sides()]
+        for side in dict.fromkeys([*likely, *_SIZES_PX, *range(_LEAST_SIDE_PX, USUAL_SIZE_PX)]):
+            for channels in best:
+                yield _of("CHW", channels, side, side)
+
+    def volumes(self) -> Iterator[_Candidate]:
+        height, width = self.size()
+        for channels in self.channels(3):
+            yield _of("CTHW", channels, USUAL_FRAMES, height, width)
+        if self.wishes.height_width is None:
+            for side, channels in itertools.product((112, 64, 32, 96, 128), self.channels(3)[:4]):
+                for frames in (USUAL_FRAMES, side):
+                    yield _of("CTHW", channels, frames, side, side)
+
+    def sequences(self) -> Iterator[_Candidate]:
+        """`[C, W]`, as convolutions take them, and `[W, C]`, as recurrent layers and transformers do."""
+        named = list(dict.fromkeys(self.hints.channels[1]))
+        features = list(dict.fromkeys([*self.hints.features[:6], *named]))
+        for long, short in zip(_LENGTHS, _SHORT_LENGTHS, strict=True):
+            if 1 in self.hints.places:
+                yield from (_of("CW", channels, long) for channels in dict.fromkeys([*named, 1, 2, 3]))
+            yield from (_of("WC", short, channels) for channels in features)
+
+    def vectors(self) -> Iterator[_Candidate]:
+        for features in list(dict.fromkeys(self.hints.features))[:8]:
+            yield _of("C", features)
+        if 1 in self.hints.places:
+            yield from (_of("W", length) for length in (16000, 1024))
+
+    def tokens(self) -> Iterator[_Candidate]:
+        if self.hints.tables:
+            yield from (_of("W", length, integers=True) for length in _TOKENS)
+
+    def several(self) -> Iterator[_Candidate]:
+        """The same for each argument, then what weights suggest in any combination."""
+        height, width = self.size()
+        single: list[_Candidate] = [_of("CHW", channels, height, width) for channels in self.channels(2)]
+        if 3 in self.hints.places:
+            single[:0] = itertools.islice(self.volumes(), 4)
+        if self.hints.tables:
+            single.insert(0, _of("W", _TOKENS[0], integers=True))
+        single += [*self.vectors()]
+        if 1 in self.hints.places:
+            single += itertools.islice(self.sequences(), 4)
+        if self.wishes.height_width is None:
+            single += [_of("CHW", channels, side, side) for side in (32, 28, 64) for channels in (3, 1)]
+        usual, unusual = single[:2], single[2:]
+        for each in usual:
+            yield _joined([each] * self.arguments)
+        likely = [each for each in single if each.axes != ("CHW",)][:4]
+        named = {3, 1, *self.hints.channels[2][:2]}
+        likely = [each for each in single if each.axes == ("CHW",) and each.shapes[0][0] in named][:4] + likely
+        likely += [_of("", integers=False), _of("", integers=True)]  # a number for each item: a time, a class
+        yield from (_joined(each) for each in itertools.product(likely, repeat=self.arguments))
+        yield from (_joined([each] * self.arguments) for each in unusual)
+
+    # -- what is said, and what is found ---------------------------------------------------------------------
+
+    def said(self, shapes: Sequence[tuple[int, ...]]) -> NetworkInput:
+        """The shapes that the user gives; whether they hold numbers or indices is found by running."""
+        axes = tuple({1: "W", 2: "CW", 3: "CHW", 4: "CTHW"}.get(len(shape), "?" * len(shape)) for shape in shapes)
+        numbers = _Candidate(tuple(shapes), axes, (False,) * len(shapes))
+        if self.hints.tables and not self.run(numbers).runs:
+            for integers in itertools.product((True, False), repeat=len(shapes)):
+                indices = _Candidate(numbers.shapes, axes, integers)
+                if any(integers) and self.run(indices).runs:
+                    return self.described(indices, SAID)
+        return self.described(numbers, SAID)
+
+    def described(self, found: _Candidate, how: str) -> NetworkInput:
+        axes = list(found.axes)
+        for at in range(len(axes)):
+            if axes[at] == "CW" and len(found.shapes) == 1 and not self.grows(found, 1) and self.grows(found, 0):
+                axes[at] = "WC"
+            elif axes[at] == "W" and len(found.shapes) == 1 and not found.integers[at] and not self.grows(found, 0):
+                axes[at] = "C"
+        return NetworkInput(
+            shapes=found.shapes,
+            axes=tuple(axes),
+            how=how,
+            integers=found.integers,
+            indices=min(self.hints.tables, default=0),
+        )
+
+    def grows(self, found: _Candidate, axis: int) -> bool:
+        """Whether the network also takes an only input that is longer along one axis."""
+        shape = list(found.shapes[0])
+        shape[axis] += 64
+        return self.run(_Candidate((tuple(shape),), found.axes, found.integers)).runs
+
+
+def _joined(each: Sequence[_Candidate]) -> _Candidate:
+    first = each[0]
+    for other in each[1:]:
+        first = first.and_(other)
+    return first
+
+
+def _may_be_of_size(outcome: _Outcome) -> bool:
+    return outcome.runs or isinstance(outcome.error, _ABOUT_SHAPES)
+
+
+def _is_about_meta(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, NotImplementedError) or "meta" in str(error))
+
+
+def _outcome_of(module: torch.nn.Module, candidate: _Candidate, batch: int, *, on_meta: bool) -> _Outcome:
+    import torch
+
+    from fmap_cli.blank import blank_arithmetic
+
+    silence = io.StringIO()
+    with (
+        guest_code(),
+        contextlib.redirect_stdout(silence),
+        contextlib.redirect_stderr(silence),
+        building.quiet(),
+        building.seeded(0),  # the numbers drawn here are nobody else's
+        torch.no_grad(),
+        blank_arithmetic() as blank,
+    ):
+        try:
+            twin = copy_of(module).eval()
+            if on_meta:
+                twin = twin.to("meta")
+            device = torch.device("meta" if on_meta else "cpu")
+            dtype = float_of(module)
+            with device if on_meta else contextlib.nullcontext():
+                inputs = [
+                    torch.zeros((batch, *shape), dtype=torch.int64 if whole else dtype, device=device)
+                    for shape, whole in zip(candidate.shapes, candidate.integers, strict=True)
+                ]
+                blank.steps = 0
+                output = twin(*inputs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return _Outcome(blank.steps, error=error)
+    tensors = list(_tensors(output))
+    if tensors and not any(each.numel() for each in tensors):
+        return _Outcome(blank.steps)
+    one_each = not tensors or any(each.shape[:1] == (batch,) for each in tensors)
+    return _Outcome(blank.steps, runs=True, fits=one_each)
+
+
+def copy_of(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy that shares parameters, but not those that a lazy layer has yet to make; the network itself if need be."""
+    from torch.nn.parameter import is_lazy
+
+    shared: dict[int, Any] = {id(each): each for each in module.parameters() if not is_lazy(each)}
+    try:
+        return copy.deepcopy(module, shared)
+    except Exception:
+        return module
+
+
+def float_of(module: torch.nn.Module) -> torch.dtype:
+    """The number format of the network's input, if it is that of its parameters; float32 where they are of several."""
+    import torch
+
+    found = {each.dtype for each in module.parameters() if each.is_floating_point()}
+    return found.pop() if len(found) == 1 else torch.float32
+
+
+def _tensors(output: Any) -> Iterator[torch.Tensor]:
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, dict):
+        yield from itertools.chain.from_iterable(map(_tensors, output.values()))
+    elif isinstance(output, (list, tuple)):
+        yield from itertools.chain.from_iterable(map(_tensors, output))
+
+
+def _hints(module: torch.nn.Module) -> _Hints:
+    from torch.nn.parameter import is_lazy
+
+    hints = _Hints()
+    for each in module.modules():
+        name = str(getattr(each, "original_name", type(each).__name__))
+        hints.in_turn = hints.in_turn or any(kind in name for kind in ("RNN", "LSTM", "GRU", "Transformer"))
+        for key, parameter in each.named_parameters(recurse=False):
+            if is_lazy(parameter):
+                hints.places |= {places for places in (1, 2, 3) if f"{places}d" in name and "Conv" in name}
+            elif "Embedding" in name and parameter.ndim == 2:
+                hints.tables.append(parameter.shape[0])
+            elif parameter.ndim == 2 and "bias" not in key:
+                hints.features.append(parameter.shape[1])
+            elif parameter.ndim in (3, 4, 5) and "weight" in key:
+                transposed = "Transpose" in name
+                groups = getattr(each, "groups", 1)
+                channels = parameter.shape[0] if transposed else parameter.shape[1] * (groups if groups else 1)
+                hints.channels[parameter.ndim - 2].append(int(channels))
+                hints.places.add(parameter.ndim - 2)
+                if transposed and parameter.ndim == 4 and _is_first(each, module):
+                    hints.enlarged.add(int(channels))
+    return hints
+
+
+def _is_first(layer: torch.nn.Module, module: torch.nn.Module) -> bool:
+    """Whether a layer is the first with a kernel, in the order of writing."""
+    kernels = (each for each in module.modules() if any(p.ndim > 2 for p in each.parameters(recurse=False)))
+    return next(kernels, None) is layer
