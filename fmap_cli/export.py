@@ -281,15 +281,9 @@ def show_document(
         }
         for look, names in zip(looks, files, strict=True)
     ]
-    head: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": model.weights,
-        "assumed_input": assumed_input(model.takes),
-    }
-    if not several:
-        return {**head, **entries[0]}
-    return {**head, "image": None, "images": entries}
+    head: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model.name, "weights": model.weights}
+    found = entries[0] if not several else {"image": None, "images": entries}
+    return {**head, **found, "assumed_input": assumed_input(model.takes)}
 
 
 def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from .memory.objectives import Objective, objective_for
 from .memory.replay import AnyBatch, for_any_batch, largest, program
 from .memory.tracing import Run, Target, trace
 from .models.building import ARCHITECTURE_ONLY
-from .models.preprocessing import FOUND
+from .models.preprocessing import FOUND, NOT_FOUND
 from .records import (
     Forecast,
     LargestBatch,
@@ -163,6 +163,11 @@ _PICTURE_CHANNELS = (1, 2, 3, 4)
 def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
     """Raises ModelError where how much there is to compute is a guess: no usual picture fits, and no size is given."""
     takes = model.takes
+    if takes is not None and takes.how == NOT_FOUND:
+        raise ModelError(
+            f"{model.name} runs on no usual input: what it takes is not known.",
+            hint="Say it with --input-shape C,H,W (C,W or L for what is no picture), once for each input.",
+        )
     if takes is None or takes.how != FOUND or request.size is not None:
         return
     for axes, shape in zip(takes.axes, takes.shapes, strict=True):

@@ -50,8 +50,10 @@ def keep_streams() -> None:
 
 @contextlib.contextmanager
 def guest_code() -> Iterator[None]:
-    """Code of the user's own runs inside."""
+    """Code of the user's own runs inside. It sees no arguments: a parser of its own must not read fmap's options."""
     streams = sys.stdin, sys.stdout, sys.stderr
+    arguments = sys.argv
+    sys.argv = arguments[:1]
     handlers = _handlers()
     folder = _folder()
     defaults = _torch_defaults()
@@ -62,6 +64,7 @@ def guest_code() -> Iterator[None]:
         yield
     finally:
         sys.stdin, sys.stdout, sys.stderr = streams
+        sys.argv = arguments
         for number, copy in _kept.items():
             with contextlib.suppress(OSError):
                 os.dup2(copy, number)

@@ -38,6 +38,7 @@ from .kinds import module_kind
 from .layers import Selection
 from .models import brings_its_weights, load_model
 from .models.building import ARCHITECTURE_ONLY
+from .models.preprocessing import NOT_FOUND
 from .receptive import Follower, describe
 from .records import (
     Axes,
@@ -640,14 +641,20 @@ def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fa
         raise ModelError(
             f"{session.model.name} fails on an input of shape {list(first.shape)} as {dtype_name(session.dtype)}"
             f" on {session.device}: {raised.told(error)}",
-            hint=_failure_hint(error, images),
+            hint=_failure_hint(session.model, error, images),
         ) from error
 
 
-def _failure_hint(error: BaseException, images: int) -> str | None:
+def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str | None:
     if isinstance(error, TypeError) and "argument" in raised.text(error):
         return (
-            "fmap calls a network with one image; wrap one that takes more in a factory whose module supplies the rest."
+            "fmap gives a network tensors alone, as --input-shape says, once for each; wrap one that takes more in a"
+            " factory whose module supplies the rest."
+        )
+    if model.takes is not None and model.takes.how == NOT_FOUND:
+        return (
+            "No usual input makes it run: if it takes another, say it with --input-shape C,H,W (C,W or L for what is no"
+            " picture), once for each input."
         )
     if isinstance(error, (RuntimeError, ValueError, AssertionError)):
         fewer = " Or --batch 1, where it takes no more." if images > 1 else ""

@@ -259,8 +259,31 @@ def test_shapes_that_depend_on_data_are_refused_with_what_to_ask(fmap: Run, own:
     fmap("memory", f"{own}:reads", "--size", 16).refused("reads values on its way", "backbone")
 
 
-def test_lazy_layers_are_refused_with_what_to_do(fmap: Run, own: str) -> None:
-    fmap("memory", f"{own}:lazy", "--size", 16).refused("lazy layers", "run the network once")
+def test_lazy_layers_are_counted_as_made_for_the_input(fmap: Run, own: str) -> None:
+    ran = fmap("memory", f"{own}:lazy", "--size", 16, "--json", "--batch", 2)
+    assert ran.code == 0
+    assert ran.json["inputs"] == [[2, 3, 16, 16]]
+    assert ran.json["assumed_input"] == {"shapes": [[1, 3, 16, 16]], "how": "found by running"}
+    assert ran.json["parameters"] > 0
+
+
+def test_a_network_that_takes_no_picture_is_counted_for_the_input_that_is_said(fmap: Run, tmp_path: Path) -> None:
+    file = tmp_path / "generators.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def generator(): return nn.Sequential(nn.ConvTranspose2d(100, 8, 4), nn.ConvTranspose2d(8, 3, 4, 2, 1))\n"
+        "def audio(): return nn.Conv1d(1, 4, 9)\n"
+        "def vector(): return nn.Sequential(nn.Linear(20, 4))\n"
+    )
+    fmap("memory", f"{file}:generator").refused("takes no picture", "--input-shape 100,1,1")
+    fmap("memory", f"{file}:audio").refused("takes no picture", "--input-shape 1,1024")
+    said = fmap("memory", f"{file}:generator", "--input-shape", "100,1,1", "--batch", 4, "--json").json
+    assert said["inputs"] == [[4, 100, 1, 1]]
+    assert fmap("memory", f"{file}:vector", "--batch", 4, "--json").json["inputs"] == [[4, 20]]
+    assert fmap("memory", f"{file}:audio", "--input-shape", "1,64", "--batch", 4, "--json").json["inputs"] == [
+        [4, 1, 64]
+    ]
+    fmap("memory", f"{file}:audio", "--input-shape", "1,64", "--size", 8).refused("--input-shape", code=2)
 
 
 def test_an_abort_in_the_network_is_a_line(installed: Run, own: str) -> None:

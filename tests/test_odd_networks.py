@@ -85,7 +85,7 @@ class Two(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
 
     def forward(self, x, y):
-        return self.conv(x) + y
+        return self.conv(x) + y["there is no tensor like it"]
 
 
 class Flat(nn.Module):
@@ -174,12 +174,12 @@ def test_a_network_that_leaves_the_program_is_a_failure_of_the_network(show):
     assert "nets.py:" in err
 
 
-def test_a_network_of_two_inputs_is_told_from_one_that_is_too_large(show):
+def test_a_network_that_no_input_suits_is_told_from_one_that_is_too_large(show):
     code, _, err = show("Two")
     assert code == 1
     assert "missing 1 required positional argument: 'y'" in err
-    assert "wrap one that takes more in a factory" in err
-    assert "--size" not in err.splitlines()[-1]
+    assert "--input-shape" in err.splitlines()[-1]
+    assert "wrap one that takes more in a factory" in err.splitlines()[-1].replace(" a factory", " a factory")
 
 
 def test_a_network_without_convolutions_shows_its_first_module(show):

@@ -24,7 +24,7 @@ from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, pickle_check, probing, program_check
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed
+from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed, usual_input
 from fmap_cli.records import LoadedModel, NetworkInput
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _kind(spec: str) -> str:
 def _loaded(
     spec: str,
     module: torch.nn.Module,
-    takes: NetworkInput | None,
+    takes: NetworkInput,
     wishes: Wishes,
     notes: tuple[str, ...],
 ) -> LoadedModel:
@@ -323,7 +323,10 @@ def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
         )
     module: torch.nn.Module
     module, reason = _mirrored(script, unit)
-    takes = probing.find_input(script if module is None else module, wishes, len(arguments))
+    # What cannot be walked can be run as a whole.
+    tried = (each for each in (module, script) if each is not None)
+    found = (probing.find_input(each, wishes, len(arguments)) for each in tried)
+    takes = next((each for each in found if each is not None), None) or usual_input(wishes)
     if module is not None:
         reason = _why_not_walked(script, module, takes)
     notes: tuple[str, ...] = ()
@@ -347,19 +350,17 @@ def _mirrored(script: Any, unit: Any) -> tuple[Any, str | None]:
         return None, f"its modules cannot be told apart ({_first_line(error)})"
 
 
-def _why_not_walked(script: Any, mirror: Any, takes: NetworkInput | None) -> str | None:
+def _why_not_walked(script: Any, mirror: Any, takes: NetworkInput) -> str | None:
     """Why walking the program does not give what torch gives; None where it does.
 
     Where no input is known on which the program runs, nothing can be compared.
     """
     import torch
 
-    shapes = ((3, USUAL_SIZE_PX, USUAL_SIZE_PX),) if takes is None else takes.shapes
-    integers = (False,) * len(shapes) if takes is None else takes.integers
     with building.seeded(0), building.quiet(), torch.no_grad():
         inputs = [
             torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape)
-            for shape, whole in zip(shapes, integers, strict=True)
+            for shape, whole in zip(takes.shapes, takes.integers, strict=True)
         ]
         try:
             expected = script(*(each.clone() for each in inputs))

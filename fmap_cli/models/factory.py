@@ -23,7 +23,7 @@ from fmap_cli.errors import ModelError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.guests import guest_code
 from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_zoo
-from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said
+from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
 from fmap_cli.records import LoadedModel, NetworkInput
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> Loaded
         preprocessing = wishes.with_size_of_shapes(spec).over(own)
         said: tuple[str, ...] = (f"fed as torchvision's {like} is, by its class: {described(preprocessing)}",)
     else:
+        takes = takes or usual_input(wishes)
         preprocessing, input_kind, frames, said = fed(takes, wishes)
     model = LoadedModel(
         module=module.eval(),
@@ -119,7 +120,7 @@ def _first_on_path(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_arguments(place: str) -> Iterator[None]:
-    """The user's code sees the command line `python PLACE`: a parser of its own must not read fmap's options."""
+    """The user's code sees the command line `python PLACE`."""
     before = sys.argv
     sys.argv = [place]
     try:

@@ -118,26 +118,30 @@ def assumed_preprocessing(channels: int, size: tuple[int, int], *, margin: bool 
 
 SAID = "as --input-shape says"
 FOUND = "found by running"
+NOT_FOUND = "no usual input makes the network run"
 IN_FILE = "as in the file"
 
 
-def fed(takes: NetworkInput | None, wishes: Wishes) -> tuple[Preprocessing, InputKind, int, tuple[str, ...]]:
-    """How a network is fed that says nothing of it, by what it takes: preprocessing, kind, frames, and what to say.
+def usual_input(wishes: Wishes) -> NetworkInput:
+    """A picture of the usual kind, for a network that runs on no input that was tried."""
+    height, width = wishes.height_width or (USUAL_SIZE_PX, USUAL_SIZE_PX)
+    return NetworkInput(((wishes.channels or 3, height, width),), ("CHW",), NOT_FOUND, (False,))
 
-    Where nothing was found that it takes, it is given the usual picture, and will say itself what is wrong with that.
-    """
-    usual = NetworkInput(((3, USUAL_SIZE_PX, USUAL_SIZE_PX),), ("CHW",), "", (False,))
-    known = usual if takes is None else takes
+
+def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, int, tuple[str, ...]]:
+    """How a network is fed that says nothing of it, by what it takes: preprocessing, kind, frames, and what to say."""
     kinds: dict[tuple[str, ...], InputKind] = {("CHW",): "image", ("CTHW",): "video"}
     kind = "arrays" if any(known.integers) else kinds.get(known.axes, "arrays")
     pictures = [shape for shape, axes in zip(known.shapes, known.axes, strict=True) if axes in ("CHW", "CTHW")]
-    channels, *frames, height, width = (pictures or usual.shapes)[0]
+    channels, *frames, height, width = (pictures or [(3, USUAL_SIZE_PX, USUAL_SIZE_PX)])[0]
     own = assumed_preprocessing(channels, (height, width), margin=known.how == IN_FILE or height == USUAL_SIZE_PX)
     preprocessing = (replace(wishes, size=None) if known.how == SAID else wishes).over(own)
     notes: tuple[str, ...] = ()
     given = None not in (wishes.size, wishes.mean, wishes.std)
     if known.how == FOUND and not (pictures and given and wishes.channels == channels):
         notes += (f"input assumed: {known.words}, {known.how}; --input-shape says another",)
+    elif known.how == NOT_FOUND:
+        notes += (f"input assumed: {known.words}: {known.how}; --input-shape says what it takes",)
     if pictures and not given:
         notes += (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)
     return preprocessing, kind, frames[0] if kind == "video" else 1, notes

@@ -21,6 +21,7 @@ from fmap_cli.models import brings_its_weights, exported, load_model
 from fmap_cli.records import LayerRef, LoadedModel, ModelRequest
 from fmap_cli.session import open_architecture, survey
 
+FOUND = "input assumed: [1, 3, 224, 224], found by running; --input-shape says another"
 ASSUMED = (
     "preprocessing assumed: shorter side to 256, centre crop 224×224, mean 0.485, 0.456, 0.406, "
     "std 0.229, 0.224, 0.225; change it with --size, --mean and --std"
@@ -177,7 +178,7 @@ def test_a_frozen_program_has_its_operations(folder: Path, net: Net) -> None:
 
 def test_a_scripts_conditions_loops_lists_and_methods_are_followed(folder: Path) -> None:
     model = load_model(str(folder / "branching.pt"))
-    assert model.notes == (ASSUMED,)  # nothing that could not be seen
+    assert model.notes == (FOUND, ASSUMED)  # nothing that could not be seen
     found, _, output = values(model, torch.randn(1, 3, 8, 8))
     assert [name for name in found if name.startswith("conv")] == ["conv", "conv_1", "conv_2"]
     torch.testing.assert_close(output["out"], torch.cat([found["conv"] / 2, found["conv_2"] / 2], 1))
@@ -214,7 +215,7 @@ def test_torchvisions_models_are_seen_inside(tmp_path: Path, name: str, kind: st
                 torch.jit.script(network) if kind == "script" else torch.jit.trace(network, image, check_trace=False)
             ).save(file)
     model = load_model(file)
-    assert model.notes == (ASSUMED,)
+    assert model.notes == ((ASSUMED,) if kind == "export" else (FOUND, ASSUMED))
     found, layers, _ = values(model, image)
     expected = eager(network, image)
     kinds = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "norm", nn.LayerNorm: "norm"}
@@ -253,6 +254,7 @@ def test_a_program_that_cannot_be_followed_runs_whole_and_says_so(
     assert model.notes == (
         f"only the answer of traced.pt can be seen, not what is inside: {reason}. To see its layers, make the network "
         "in Python: `--model path/to/file.py:factory --weights FILE`.",
+        FOUND,
         ASSUMED,
     )
     image = torch.randn(1, 3, 64, 64)
@@ -334,11 +336,6 @@ NO_PROGRAM = "is neither a TorchScript archive nor a torch.export program, or it
         ("empty.pt2", NO_PROGRAM),
         ("text.pt", NO_PROGRAM),
         ("cut.pt", NO_PROGRAM),
-        (
-            "pair.pt",
-            "takes image: Tensor, mask: Tensor; fmap gives a program one picture, a Tensor\n"
-            "Wrap the network so that its forward takes one picture: `--model path/to/file.py:factory`.",
-        ),
         ("pair.pt2", "takes image [1, 3, 64, 64], mask [1]; fmap gives a program one picture, [B, C, H, W]\nWrap the"),
     ],
 )
