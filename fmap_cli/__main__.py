@@ -1,6 +1,12 @@
 """`python -m fmap_cli` works like `fmap`."""
 
-from fmap_cli.cli import main
+import os
 
 if __name__ == "__main__":
-    main()
+    try:
+        from fmap_cli.cli import main
+
+        main()
+    except KeyboardInterrupt:  # before `main` was there to answer it
+        os.write(2, b"fmap: interrupted.\n")
+        os._exit(130)

@@ -23,6 +23,10 @@ class FmapError(Exception):
         self.hint = _one_line(hint) if hint else None
         super().__init__(self.message)
 
+    def bare(self) -> FmapError:
+        """What it says, to be kept: an error that was raised keeps alive all that its frames hold, a whole photo."""
+        return type(self)(self.message, hint=self.hint)
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 

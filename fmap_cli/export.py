@@ -1,20 +1,18 @@
-"""Records to JSON and array files, and the one writer through which every file goes."""
+"""Records to JSON and array files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import re
-import stat
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import FmapError, OutputError
+from .errors import FmapError
+from .files import write_file, write_files
 from .records import (
     Answers,
     ComparedLayer,
@@ -52,59 +50,6 @@ if TYPE_CHECKING:
     import torch
 
 SCHEMA_VERSION = 1
-
-
-def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file that appears at `path` whole or not at all.
-
-    It is written beside its target and renamed into place, so an error leaves what was there before. What is no
-    regular file (a pipe, a device) is written to as it is. Raises OutputError with what failed.
-    """
-    temporary: Path | None = None
-    try:
-        target = path.resolve() if path.is_symlink() else path
-        if target.exists() and not target.is_file():
-            if target.is_dir():
-                raise OutputError(f"cannot write {path}: it is a directory.", hint="Give a file's name.")
-            with target.open("wb") as file:
-                write(file)
-            return
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=".part", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_mode(target))
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(*_explained(path, error)) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file replaced, or those a new file gets here."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _explained(path: Path, error: OSError) -> tuple[str]:
-    if not path.parent.is_dir():
-        return (f"cannot write {path}: there is no directory {path.parent}.",)
-    return (f"cannot write {path}: {error.strerror or error}.",)
-
-
-def make_directory(path: Path) -> None:
-    """Create a directory for outputs, with its parents. Raises OutputError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the directory {path}: {error.strerror or error}.") from error
 
 
 def save_looks(path: Path, looks: Sequence[Look], model: str, weights: str) -> None:
@@ -177,12 +122,12 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
         else:
             np.save(file, embeddings.vectors)
 
-    write_file(path, write)
     if suffix != ".npy":
+        write_file(path, write)
         return [path]
     beside = path.with_name(f"{path.name}.json")
     text = dumps({"schema_version": SCHEMA_VERSION, **about, "images": list(embeddings.images)})
-    write_file(beside, lambda file: file.write(text.encode() + b"\n"))
+    write_files([(path, write), (beside, lambda file: file.write(text.encode() + b"\n"))])
     return [path, beside]
 
 
@@ -201,14 +146,6 @@ def utf8(text: str) -> bytes:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
         return text.encode(errors="backslashreplace")
-
-
-def check_folder(path: Path) -> None:
-    """Raises OutputError where `path` cannot become a file: to be asked before the work is done."""
-    if not path.parent.is_dir():
-        raise OutputError(*_explained(path, OSError()))
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a directory.", hint="Give a file's name.")
 
 
 def _write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:

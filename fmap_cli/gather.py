@@ -29,6 +29,7 @@ from .capture import SameTensors, Sink, watching
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .images import load_image
 from .inputs import source_name
+from .interrupts import end_with_parent
 from .kinds import module_kind
 from .layers import Selection
 from .moments import merge, whole
@@ -201,10 +202,11 @@ class _Decoder(Dataset[Any]):
         return first + len(paths), read
 
 
-def _ignore_interrupt(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the first one decides what it means."""
+def _begin_reading(_worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the first one decides what it means, and its end is that of all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
 
 
 def _read(
@@ -226,7 +228,7 @@ def _read(
             try:
                 images.append((at, read_image(session, entry, say, layout)))
             except ImageError as error:
-                failures.append((source_name(entry), error))
+                failures.append((source_name(entry), error.bare()))
         yield _Read(stop, images, failures)
 
 
@@ -247,7 +249,7 @@ def _read_by_workers(
         sampler=batches,
         batch_size=None,
         num_workers=min(workers, len(edges) - 1),
-        worker_init_fn=_ignore_interrupt,
+        worker_init_fn=_begin_reading,
         collate_fn=_as_it_is,
     )
     try:
@@ -560,7 +562,7 @@ def statistics(
     done = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
     failures = list(earlier.failures) if earlier is not None else []
     saved = time.monotonic()
-    first_refusal: ModelError | None = None
+    first_refusal: FmapError | None = None
     in_vain = 0
     for read in _read(session, plan, done, size, workers, layout, _sparingly(say)):
         failures += [(name, error.message) for name, error in read.failures]
@@ -595,7 +597,7 @@ def _sparingly(say: Say) -> Say:
     return say_it
 
 
-def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> list[tuple[str, ModelError]]:
+def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> list[tuple[str, FmapError]]:
     """Count these images; where the network fails on them, one by one. Returns the failures.
 
     Raises ModelError where memory runs out, which no other image would mend.
@@ -607,5 +609,5 @@ def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) 
         if isinstance(error.__cause__, torch.OutOfMemoryError):
             raise
         if len(images) == 1:
-            return [(images[0].name, error)]
+            return [(images[0].name, error.bare())]
     return [failure for image in images for failure in _counted(gathering, [image], group)]

@@ -18,6 +18,8 @@ _LEAVE_SECONDS = 5.0
 """So long may what a network has started (threads, its own business at exit) keep a program that is done."""
 _WAITS = b"note: stopping after this batch; Ctrl-C again ends at once.\n"
 
+_GLANCE_SECONDS = 0.2
+
 _came = False
 _ending = threading.Event()
 
@@ -70,7 +72,10 @@ def _unraisable(args: Any) -> None:
 def _watch(pipe: int) -> None:
     """Waits for signals; ends the program where it has been told to end, and has not for a while."""
     while True:
-        number = os.read(pipe, 1)
+        try:
+            number = os.read(pipe, 1)
+        except OSError:  # closed by a network that closes all there is
+            return
         if number not in (bytes([signal.SIGINT]), bytes([signal.SIGTERM])):
             continue
         wish = _wishes[-1] if _wishes else None
@@ -85,6 +90,24 @@ def _watch(pipe: int) -> None:
 def _cut_off(code: int) -> None:
     time.sleep(_LEAVE_SECONDS)
     os._exit(code)
+
+
+def end_with_parent() -> None:
+    """In a process that another one has started: it ends when that one has, however that was.
+
+    A process that is killed tells nobody. One that waits for it, or for room in a pipe that nobody reads, waits on.
+    """
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent, os.getppid()), daemon=True).start()
+
+
+def _end_with(parent: Any, number: int) -> None:
+    while parent.is_alive() and os.getppid() == number:
+        time.sleep(_GLANCE_SECONDS)
+    os._exit(1)
 
 
 # -- a wish to stop ----------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import carray, cfunc, njit, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from .moments import SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE
@@ -354,8 +355,14 @@ def _compiled() -> Callable[[int, int], None]:
     """The task as machine code, kept on disk where there is a place for it."""
     signature = types.void(types.CPointer(types.voidptr))
     try:
-        made: Any = cfunc(signature, cache=True)(_task)
-    except RuntimeError:  # nowhere to write to: compiled in each run
+        try:
+            made: Any = cfunc(signature, cache=True)(_task)
+        except (OSError, RuntimeError):
+            raise
+        except Exception:  # what is kept is damaged, and reading that raises anything: it is made anew
+            FunctionCache(_task).flush()
+            made = cfunc(signature, cache=True)(_task)
+    except Exception:  # nowhere to write to: compiled in each run
         made = cfunc(signature)(_task)
     team = _torch_team()
     call: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)

@@ -45,7 +45,7 @@ def batches(
         try:
             image = read_image(session, source, say, layout)
         except ImageError as error:
-            failures.append((source_name(source), error))
+            failures.append((source_name(source), error.bare()))
             continue
         if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
             yield batch

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import moments
 from .errors import FmapError
-from .export import write_file
+from .files import write_file
 from .records import (
     Axes,
     ChannelStats,

@@ -25,6 +25,7 @@ ALLOWED: dict[str, str] = {
     "blank": "",
     "moments": "records",
     "raised": "",
+    "files": "errors",
     "legible": "",
     "guests": "",
     # One thing each.
@@ -36,7 +37,7 @@ ALLOWED: dict[str, str] = {
     "reduce": "kernels moments records stats",
     "stats": "moments records",
     "health": "errors moments records units",
-    "runs": "errors export moments records",
+    "runs": "errors files moments records",
     "answers": "records",
     "compare": "records",
     "products": "frameworks",
@@ -49,7 +50,7 @@ ALLOWED: dict[str, str] = {
     "sources": "errors",
     "images": "errors frameworks records",
     "models": "blank errors frameworks guests raised records",
-    "export": "errors moments records",
+    "export": "errors files moments records",
     "render": "errors grid legible moments records units",
     "inputs": "errors images records sources",
     # What puts them together.
@@ -58,7 +59,7 @@ ALLOWED: dict[str, str] = {
         " records stats"
     ),
     "pairs": "axes capture compare errors inputs layers records session",
-    "gather": "capture errors images inputs kinds layers moments raised records reduce session",
+    "gather": "capture errors images inputs interrupts kinds layers moments raised records reduce session",
     "shards": "errors raised records runs",
     "forecast": "axes errors frameworks inputs kinds memory models raised records session",
     "interrupts": "",
@@ -67,8 +68,8 @@ ALLOWED: dict[str, str] = {
     # The command line.
     "options": "errors export legible records units",
     "commands": (
-        "apart errors export fields gather health inputs interrupts layers many models options pairs records render"
-        " runs session shards units"
+        "apart errors export fields files gather health inputs interrupts layers many models options pairs records"
+        " render runs session shards units"
     ),
     "group": "commands legible",
     "cli": "errors group guests interrupts legible options raised",
@@ -95,6 +96,7 @@ LIGHT = {
     "commands",
     "errors",
     "export",
+    "files",
     "frameworks",
     "grid",
     "group",

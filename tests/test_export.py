@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from fmap_cli.errors import OutputError
-from fmap_cli.export import SCHEMA_VERSION, dumps, make_directory, save_arrays, write_file
+from fmap_cli.export import SCHEMA_VERSION, dumps, save_arrays
+from fmap_cli.files import make_directory, write_file
 
 
 def full(_: IO[bytes]) -> None:

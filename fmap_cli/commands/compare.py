@@ -119,12 +119,12 @@ def command(
         other = replace(other, weights=None)
     _check(runs, out, options["draw"], as_json, as_csv)
     if out is not None:
-        from ..export import check_folder
+        from ..files import check_folder
 
         check_folder(out)
     comparison = _compare_runs(sources, options) if runs else _compare_images(sources, request, other, out, options)
     if out is not None:
-        from ..export import write_file
+        from ..files import write_file
         from ..render.compare import comparison_figure
         from ..render.files import write_scene
 

@@ -81,7 +81,8 @@ def command(
       fmap embed sample_images -o vectors.npz
       fmap embed sample_images --similar 2
     """
-    from ..export import check_folder, embeddings_document, save_embeddings
+    from ..export import embeddings_document, save_embeddings
+    from ..files import check_folder
     from ..many import embed
     from ..session import open_session
 

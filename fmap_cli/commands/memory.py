@@ -196,7 +196,7 @@ def command(
 
 
 def _draw(forecast: Forecast, unit: str, file: Path) -> None:
-    from ..export import write_file
+    from ..files import write_file
     from ..render.course import lay_out_course
     from ..render.files import write_scene
 

@@ -208,7 +208,7 @@ def _path(stem: str, session: Session, layer: str, what: str) -> Path:
 
 
 def _write(scene: Scene, path: Path) -> None:
-    from ..export import write_file
+    from ..files import write_file
     from ..render.files import write_scene
 
     write_file(path, lambda file: write_scene(scene, file, path.suffix.lower()))

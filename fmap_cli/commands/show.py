@@ -144,7 +144,7 @@ def command(
         try:
             image = read_image(session, source, remark, None if of_outputs else layout)
         except ImageError as error:
-            failures.append(error)
+            failures.append(error.bare())
             if len(sources) > 1:
                 report(error)
             continue
@@ -183,7 +183,7 @@ class _Output:
     """Writes the figures as the looks come in, then prints them all."""
 
     def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any], several: bool) -> None:
-        from ..export import make_directory
+        from ..files import make_directory
         from ..inputs import feed_of
 
         self.session = session
@@ -215,7 +215,7 @@ class _Output:
 
     def _write(self, look: Look, feature_map: FeatureMap) -> str | None:
         """The file written; None for an output without values, of which there is no picture."""
-        from ..export import write_file
+        from ..files import write_file
         from ..render.files import write_raw, write_scene
 
         if not feature_map.maps.size:

@@ -114,7 +114,7 @@ def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_cs
       torchrun --nproc-per-node 2 -m fmap_cli stats sample_images
     """
     _refuse_contradictions(images, as_json, as_csv, options)
-    from ..export import check_folder
+    from ..files import check_folder
     from ..health import Thresholds, findings, reaches
 
     thresholds = Thresholds.with_changes(options["thresholds"])
@@ -210,6 +210,8 @@ def _gathered(
         long = len(plan.entries) > options["batch"] or team.ranks > 1
         origin = origin_of(session, digest=long or options["save"] is not None)
         notebook = _Notebook(options["save"], plan.digest, origin, team)
+        if long or options["save"] is not None:
+            notebook.take(options["resume"])
         earlier = notebook.read(plan.digest, origin, say) if options["resume"] else None
         gathering = Gathering(
             session,
@@ -248,7 +250,7 @@ def _gathered(
             _raise_all_failed(run_of_all)
         if stopped:
             known = f"stopped after {run_of_all.images} images"
-            if notebook.path.exists():
+            if notebook.mine and notebook.path.exists():
                 remark(f"{known}; noted in {notebook.path}. The same command with --resume goes on.")
             else:
                 remark(f"{known}.")
@@ -299,7 +301,29 @@ class _Notebook:
             self.path = save.with_name(f"{save.name}{part}.part")
         else:
             self.path = _cache() / f"{_hash((digest, origin))[:16]}{part}.part"
+        self.save = save
+        self.mine = True
         self.failed = False
+
+    def take(self, resume: bool) -> None:
+        """No other fmap writes here as long as this command runs. Raises FmapError where another does.
+
+        Two that count the same without saving it do not stand in each other's way: the first one takes the notes.
+        """
+        from ..files import make_directory, sole_writer
+
+        with suppress(FmapError):
+            make_directory(self.path.parent)
+        other = click.get_current_context().with_resource(sole_writer(self.path))
+        if other is None:
+            return
+        who = f"another fmap (process {other})" if other else "another fmap"
+        if self.save is not None or resume:
+            raise FmapError(
+                f"{who} is at work on {self.save or self.path}.",
+                hint="Wait until it has ended, or give this run a --save of its own.",
+            )
+        self.mine = False
 
     def read(self, digest: str, origin: Any, say: Callable[[str], None]) -> Run | None:
         """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
@@ -324,9 +348,11 @@ class _Notebook:
 
     def write(self, run: Run) -> None:
         """Note the run down; where that fails it is said once, and the run goes on."""
-        from ..export import make_directory
+        from ..files import make_directory
         from ..runs import save_run
 
+        if not self.mine:
+            return
         try:
             make_directory(self.path.parent)
             save_run(self.path, run)
@@ -337,7 +363,8 @@ class _Notebook:
 
     def discard(self) -> None:
         with suppress(OSError):
-            self.path.unlink()
+            if self.mine:
+                self.path.unlink()
 
 
 def _cache() -> Path:
@@ -385,7 +412,7 @@ def _write(
         save_run(options["save"], run)
         files.append(str(options["save"]))
     if options["out"] is not None:
-        from ..export import write_file
+        from ..files import write_file
         from ..render.depth import lay_out_depth
         from ..render.files import write_scene
 

@@ -105,6 +105,7 @@ def _made(spec: str, seed: int, settle: Callable[[torch.nn.Module], _Result]) ->
             found = _own_copy(found) if isinstance(found, torch.nn.Module) else _called(found, spec)
             if not isinstance(found, torch.nn.Module):
                 raise ModelError(f"{spec} returned {_kind_of(found)}; expected an nn.Module")
+            _check_parts(found, spec)
             return found, settle(found)
 
 
@@ -214,6 +215,17 @@ def _called(factory: Any, spec: str) -> Any:
         raise
     except BaseException as error:
         raise ModelError(f"{spec} failed: {raised.told(error)}") from error
+
+
+def _check_parts(module: torch.nn.Module, spec: str) -> None:
+    """Everything that looks at a network begins with these."""
+    try:
+        for _ in (*module.named_modules(), *module.named_parameters(), *module.named_buffers()):
+            pass
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ModelError(f"what {spec} returned cannot be looked into: {raised.told(error)}") from error
 
 
 def _needed_arguments(factory: Any) -> list[str]:
