@@ -229,7 +229,6 @@ def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
-        "assumed_input": assumed_input(model.takes),
         "input_shape": list(listing.input_shape),
         "parameters": listing.parameters,
         "idle_parameters": listing.idle_parameters,
@@ -245,6 +244,7 @@ def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
         },
         "stages": [list(stage) for stage in listing.stages],
         "layers": [listed_layer(each) for each in listing.layers],
+        "assumed_input": assumed_input(model.takes),
     }
 
 
@@ -306,13 +306,13 @@ def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
-        "assumed_input": assumed_input(model.takes),
         "input_shape": list(listing.input_shape),
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
         "figure": None if file is None else str(file),
         "notes": list(listing.notes),
         "layers": [field_row(each) for each in listing.layers],
+        "assumed_input": assumed_input(model.takes),
     }
 
 
@@ -389,7 +389,6 @@ def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, A
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
-        "assumed_input": assumed_input(model.takes),
         "image": view.image.name,
         "layer": view.row.layer.name,
         "shape": list(view.row.shape),
@@ -400,6 +399,7 @@ def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, A
         "box": _box_rows(view.row.field, view.box),
         "receptive_field": field_row(view.row),
         "figure": str(file),
+        "assumed_input": assumed_input(model.takes),
     }
 
 
@@ -424,7 +424,6 @@ def effective_document(model: LoadedModel, found: EffectiveField, file: Path) ->
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
         "weights": model.weights,
-        "assumed_input": assumed_input(model.takes),
         "layer": found.row.layer.name,
         "channel": found.channel,
         "cell": list(_cell_of(found.row.field, found.place)),
@@ -434,6 +433,7 @@ def effective_document(model: LoadedModel, found: EffectiveField, file: Path) ->
         "centre": list(found.centre),
         "holds": [{"share": share, "height": high, "width": wide} for share, high, wide in found.holds],
         "figure": str(file),
+        "assumed_input": assumed_input(model.takes),
     }
 
 
@@ -449,7 +449,6 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
         "schema_version": SCHEMA_VERSION,
         "model": forecast.model,
         "weights": forecast.weights,
-        "assumed_input": assumed_input(forecast.takes),
         "batch": forecast.batch,
         "inputs": [list(each) for each in forecast.inputs],
         "dtype": forecast.dtype,
@@ -513,6 +512,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
         ],
         "notes": list(forecast.notes),
         "file": str(file) if file is not None else None,
+        "assumed_input": assumed_input(forecast.takes),
     }
 
 
@@ -560,17 +560,13 @@ def answers_document(
         {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
         for each in answers
     ]
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": model.weights,
-        "assumed_input": assumed_input(model.takes),
-    }
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model.name, "weights": model.weights}
     if not several and len(entries) == 1:
         document |= entries[0]
     else:
         document["image"] = None
-    return {**document, "images": entries, "failed": failed_rows(failures)}
+    failed = failed_rows(failures)
+    return {**document, "images": entries, "failed": failed, "assumed_input": assumed_input(model.takes)}
 
 
 def answers_csv(answers: Sequence[Answers]) -> bytes:
@@ -602,7 +598,6 @@ def embeddings_document(
         "schema_version": SCHEMA_VERSION,
         "model": embeddings.model,
         "weights": embeddings.weights,
-        "assumed_input": assumed_input(embeddings.takes),
         "layer": embeddings.layer,
         "enters": embeddings.enters,
         "shape": list(embeddings.shape),
@@ -611,6 +606,7 @@ def embeddings_document(
         "file": str(files[0]) if files else None,
         "images": entries,
         "failed": failed_rows(failures),
+        "assumed_input": assumed_input(embeddings.takes),
     }
 
 
@@ -695,7 +691,6 @@ def _side_row(side: Side) -> dict[str, Any]:
         "source": side.source,
         "model": side.model,
         "weights": side.weights,
-        "assumed_input": assumed_input(side.takes),
         "dtype": side.dtype,
         "device": side.device or None,
         "memory_format": side.memory_format or None,
@@ -704,6 +699,7 @@ def _side_row(side: Side) -> dict[str, Any]:
         "resize": own.resize if own is not None else None,
         "mean": own.mean if own is not None else None,
         "std": own.std if own is not None else None,
+        "assumed_input": assumed_input(side.takes),
     }
 
 
@@ -776,7 +772,6 @@ def stats_document(
         "weights_digest": run.origin.digest or None,
         "dtype": run.origin.dtype,
         "input": run.origin.input,
-        "assumed_input": assumed_input(run.takes),
         "sources": list(run.sources),
         "images": run.images,
         "complete": run.progress is None or run.progress.done >= run.progress.total,
@@ -793,6 +788,7 @@ def stats_document(
         "findings": [finding_row(each) for each in findings],
         "failed": [{"image": name, "error": reason} for name, reason in run.failures],
         "files": list(files),
+        "assumed_input": assumed_input(run.takes),
     }
 
 

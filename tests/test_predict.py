@@ -120,7 +120,8 @@ def softmax(samples: Path) -> dict[str, torch.Tensor]:
 def test_one_photo(fmap: Run, samples: Path, softmax: dict[str, torch.Tensor], photo: str, answer: str) -> None:
     told = fmap("predict", samples / photo, "--json")
     assert (told.code, told.err) == (0, "")
-    assert list(told.json) == ["schema_version", "model", "weights", "image", "predictions", "images", "failed"]
+    names = ["schema_version", "model", "weights", "image", "predictions", "images", "failed", "assumed_input"]
+    assert list(told.json) == names
     assert told.json["schema_version"] == 1
     assert told.json["model"] == "efficientnet_lite0"
     assert told.json["image"] == str(samples / photo)

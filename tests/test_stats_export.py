@@ -46,7 +46,7 @@ def test_the_schema_has_these_names_in_this_order() -> None:
         list(document)
         == (
             "schema_version model weights weights_digest dtype input sources images complete histogram_edges layers"
-            " classes findings failed files"
+            " classes findings failed files assumed_input"
         ).split()
     )
     assert (

@@ -67,7 +67,7 @@ def load_model(
         from fmap_cli.models import exported
 
         return exported.load(spec, weights, wishes=wishes)
-    if ":" in spec:
+    if ":" in spec and not spec.startswith("timm:"):
         from fmap_cli.models import factory
 
         return factory.load(spec, weights, seed=seed, wishes=wishes)
