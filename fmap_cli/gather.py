@@ -160,6 +160,8 @@ def in_words(preprocessing: Preprocessing) -> str:
         steps.append(f"crop {preprocessing.crop[0]} × {preprocessing.crop[1]}")
     if preprocessing.multiple_of > 1:
         steps.append(f"to a multiple of {preprocessing.multiple_of}")
+    if preprocessing.value_range is not None:
+        steps.append("range {:g}..{:g} to 0..1".format(*preprocessing.value_range))
     for name in ("mean", "std"):
         steps.append(f"{name} {' '.join(f'{value:g}' for value in getattr(preprocessing, name))}")
     if preprocessing.channels != 3:

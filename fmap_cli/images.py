@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fmap_cli.errors import ImageError
+from fmap_cli.ranges import alpha_to_unit, check_finite, of_stored_bits, to_unit
 from fmap_cli.records import ImageInput, Preprocessing
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LAYOUTS = ("HWC", "CHW", "NHWC", "NCHW", "HW")
 
 _NPY_MAGIC = b"\x93NUMPY"
+_PNG_MAGIC = b"\x89PNG"
 _STREAM_LIMIT_BYTES = 1 << 30  # a pipe or a device has no size to look at: /dev/zero would never end
 _FORMATS_HINT = "fmap reads JPEG, PNG, WebP, TIFF, BMP, GIF and whatever else Pillow opens, and .npy arrays."
 
@@ -56,17 +58,18 @@ def load_image(
     with _opened(source, label, stdin) as stream:
         start = _first_bytes(stream, label)
         if start.startswith(_NPY_MAGIC):
-            picture, notes = _read_array(stream, label, layout, preprocessing.channels)
+            picture, notes = _read_array(stream, label, layout, preprocessing)
         else:
-            picture, notes = _read_picture(stream, label, start, preprocessing.channels)
+            picture, notes = _read_picture(stream, label, start, preprocessing)
     _check_sizes(_height_width(picture), preprocessing, label)
     pixels, tensor, cut_notes = _prepare(picture, preprocessing, label)
     return ImageInput(name=source, stem=_safe_stem(source), pixels=pixels, tensor=tensor, notes=(*notes, *cut_notes))
 
 
-def load_array(source: str, shape: Sequence[int]) -> np.ndarray | None:
+def load_array(source: str, shape: Sequence[int], value_range: tuple[float, float] | None = None) -> np.ndarray | None:
     """The numbers in an `.npy` file, if they are of this shape, with or without a batch of one before it; else None.
 
+    They are as they are in the file, unless `value_range` says which of them become 0 and 1.
     Raises ImageError for a file that cannot be read, and for what is no array of real, finite numbers.
     """
     import numpy as np
@@ -86,7 +89,9 @@ def load_array(source: str, shape: Sequence[int]) -> np.ndarray | None:
         except (ValueError, OSError, EOFError) as error:
             raise _damaged(source, str(error)) from None
     if dtype.kind == "f":
-        _check_finite(array, source)
+        check_finite(array, source)
+    if value_range is not None:
+        array, _ = to_unit(array, source, value_range)
     return array.reshape(tuple(shape))
 
 
@@ -185,23 +190,69 @@ def _read_whole(stream: BinaryIO, label: str) -> io.BytesIO:
 # Image files ----------------------------------------------------------------------------------------------
 
 
-def _read_picture(stream: BinaryIO, label: str, start: bytes, channels: int) -> tuple[Picture, list[str]]:
+def _read_picture(
+    stream: BinaryIO, label: str, start: bytes, preprocessing: Preprocessing
+) -> tuple[Picture, list[str]]:
+    channels = preprocessing.channels
     if channels not in (1, 3):
         raise ImageError(
             f"{label}: a picture has 3 channels or 1, the network takes {channels}.",
             hint=f"Give a .npy array with {channels} channels.",
         )
     image, bits, notes = _decode(stream, label, start)
-    if image.mode == "F":
-        import numpy as np
+    planes = _deep_planes(stream, image, bits, start)
+    if planes is None:
+        if bits > 8:
+            notes.append(f"{bits}-bit values reduced to 8 bits: a .npy array or a PNG keeps them")
+        return _as_picture(image, preprocessing, notes, label), notes
+    if planes.dtype.kind == "i" and preprocessing.value_range is None:
+        planes = of_stored_bits(planes, bits, label)
+    if planes.dtype == "uint8":
+        return _as_picture(_to_pillow(planes), preprocessing, notes, label), notes
+    return _as_values(planes, preprocessing, notes, label), notes
 
-        values, said = _to_unit(np.asarray(image)[None], label)  # [1, H, W]
-        return _fit_channels(values, channels), notes + said
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        image, bits = _reduce_to_8_bits(image, bits, label)
-    if bits > 8:
-        notes.append(f"{bits}-bit values reduced to 8 bits")
-    return _as_network_mode(image, channels, notes, label), notes
+
+def _deep_planes(stream: BinaryIO, image: Image.Image, bits: int, start: bytes) -> np.ndarray | None:
+    """The values of a picture of more than 8 bits as `[C, H, W]`; None where 8 bits are all there is to have."""
+    import numpy as np
+
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image)[None]  # [1, H, W]
+        return values.astype(values.dtype.newbyteorder("="))
+    return _deep_colours(stream, image) if bits > 8 and start.startswith(_PNG_MAGIC) else None
+
+
+def _as_picture(image: Image.Image, preprocessing: Preprocessing, notes: list[str], label: str) -> Picture:
+    """8-bit pixels in the network's mode; as values where `--range` says what black and white are."""
+    import numpy as np
+
+    image = _as_network_mode(image, preprocessing.channels, notes, label)
+    if preprocessing.value_range is None:
+        return image
+    pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)  # [C, H, W]
+    return _as_values(pixels, preprocessing, notes, label)
+
+
+def _as_values(planes: np.ndarray, preprocessing: Preprocessing, notes: list[str], label: str) -> np.ndarray:
+    """`[C, H, W]` of any numbers as float32 in 0..1 with the network's channels; adds what was done to `notes`."""
+    import numpy as np
+
+    channels = preprocessing.channels
+    if len(planes) in (2, 4) and len(planes) != channels:
+        notes.append("transparency laid on white")
+        alpha = alpha_to_unit(planes[-1])
+        planes = planes[:-1]
+    else:
+        alpha = None
+    values, said = to_unit(planes, label, preprocessing.value_range)
+    notes += said
+    if values.dtype == np.uint8:
+        values = values.astype(np.float32) / np.float32(255)
+    if alpha is not None:
+        values = values * alpha + (1 - alpha)
+    if channels == 1 and len(values) > 1:
+        notes.append("converted to gray: the network takes one channel")
+    return _fit_channels(values, channels)
 
 
 def _decode(stream: BinaryIO, label: str, start: bytes) -> tuple[Image.Image, int, list[str]]:
@@ -304,25 +355,29 @@ def _frames_note(file: Image.Image) -> list[str]:
     return [f"first {what} of {frames}"] if frames > 1 else []
 
 
-def _reduce_to_8_bits(image: Image.Image, bits: int, label: str) -> tuple[Image.Image, int]:
-    """Grayscale of more than 8 bits as mode L, rounded, full scale to 255; and the bits that scale means.
+def _deep_colours(stream: BinaryIO, image: Image.Image) -> np.ndarray | None:
+    """The 16-bit colours of a PNG as `[C, H, W]` uint16, upright; None where they cannot be had.
 
-    Pillow's own `convert("L")` clips: everything above 255 becomes white.
+    Pillow has no picture of more than 8 bits with colours, and torchvision reads one.
     """
-    import numpy as np
-    from PIL import Image
+    from fmap_cli.frameworks import load_torchvision
 
-    values = np.asarray(image).astype(np.int64)  # [H, W]
-    low, high = int(values.min()), int(values.max())
-    if bits > 16:  # wide integers say nothing of their full scale
-        bits = 8 if high <= 255 else 16
-    full = (1 << bits) - 1
-    if low < 0 or high > full:
-        raise ImageError(
-            f"{label} holds integers from {low} to {high}; expected 0..255 or 0..65535.",
-            hint="Scale the values into that range first.",
-        )
-    return Image.fromarray(((values * 255 + full // 2) // full).astype(np.uint8)), bits
+    if image.mode not in ("RGB", "RGBA", "LA") or "transparency" in image.info:
+        return None
+    load_torchvision()
+    import torch
+
+    try:
+        from torchvision.io import decode_image
+
+        stream.seek(0)
+        encoded = torch.frombuffer(bytearray(stream.read()), dtype=torch.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # where it is gone, Pillow's 8 bits are what there is
+            values: np.ndarray = decode_image(encoded, apply_exif_orientation=True).numpy()
+    except (RuntimeError, ImportError, OSError):  # a build of torchvision without its image library
+        return None
+    return values if values.dtype == "uint16" and values.shape[1:] == (image.height, image.width) else None
 
 
 def _as_network_mode(image: Image.Image, channels: int, notes: list[str], label: str) -> Image.Image:
@@ -392,19 +447,20 @@ def _damaged(label: str, reason: str) -> ImageError:
 # Arrays ---------------------------------------------------------------------------------------------------
 
 
-def _read_array(stream: BinaryIO, label: str, layout: str | None, channels: int) -> tuple[Picture, list[str]]:
+def _read_array(
+    stream: BinaryIO, label: str, layout: str | None, preprocessing: Preprocessing
+) -> tuple[Picture, list[str]]:
+    channels = preprocessing.channels
     array = _load_npy(stream, label, channels)
     planes, note = _to_chw(array, layout, label, channels)
-    values, said = _to_unit(planes, label)
-    notes = [note, *said]
-    if values.dtype == "uint8" and channels in (1, 3):
-        # The same bytes as a picture's take the picture's way, and give the same tensor.
-        return _as_network_mode(_to_pillow(values), channels, notes, label), notes
-    if len(values) == 4 != channels:
-        notes.append("the fourth channel read as transparency, laid on white")
-    if channels == 1 and len(values) > 1:
-        notes.append("converted to gray: the network takes one channel")
-    return _fit_channels(values, channels), notes
+    notes = [note]
+    if preprocessing.value_range is None and channels in (1, 3):
+        values, said = to_unit(planes, label)
+        if values.dtype == "uint8":
+            # The same bytes as a picture's take the picture's way, and give the same tensor.
+            notes += said
+            return _as_network_mode(_to_pillow(values), channels, notes, label), notes
+    return _as_values(planes, preprocessing, notes, label), notes
 
 
 def _load_npy(stream: BinaryIO, label: str, channels: int) -> np.ndarray:
@@ -522,51 +578,6 @@ def _checked(layout: str, shape: tuple[int, ...], label: str) -> str:
     return layout
 
 
-def _to_unit(planes: np.ndarray, label: str) -> tuple[np.ndarray, list[str]]:
-    """The values as uint8, where they are whole numbers in 0..255, else as float32 in 0..1; and notes."""
-    import numpy as np
-
-    dtype = planes.dtype
-    if dtype == np.uint8:
-        return planes, []
-    if dtype == np.bool_:
-        return planes.astype(np.uint8) * np.uint8(255), []
-    if dtype.kind == "f":
-        _check_finite(planes, label)
-    low, high = planes.min(), planes.max()
-    span = f"{dtype.name} values {_number(low)}..{_number(high)}"
-    if dtype.kind == "u" and dtype.itemsize == 2:
-        return planes.astype(np.float32) / np.float32(65535), [f"{span} divided by 65535"]
-    if low < 0 or high > 255:
-        raise ImageError(
-            f"{label} holds {span}; expected "
-            + ("0..1 or 0..255." if dtype.kind == "f" else "0..255, or uint16 in 0..65535."),
-            hint="Give the picture before any normalisation: fmap applies the model's mean and std itself.",
-        )
-    if dtype.kind != "f":
-        return planes.astype(np.uint8), [f"{span} read as 0..255"]
-    if high > 1:
-        # float16 is too coarse to divide in.
-        unit = np.divide(planes, 255, dtype=np.promote_types(dtype, np.float32))
-        return unit.astype(np.float32), [f"{span} read as 0..255, divided by 255"]
-    return planes.astype(np.float32), []
-
-
-def _check_finite(planes: np.ndarray, label: str) -> None:
-    import numpy as np
-
-    nan, infinite = int(np.isnan(planes).sum()), int(np.isinf(planes).sum())
-    if nan or infinite:
-        raise ImageError(
-            f"{label} holds {nan} NaN and {infinite} infinite values among {planes.size}.",
-            hint="Mend them first, for example with np.nan_to_num(array).",
-        )
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
-
-
 def _to_pillow(values: np.ndarray) -> Image.Image:
     """`[C, H, W]` uint8 of 1, 3 or 4 channels as a picture in mode L, RGB or RGBA."""
     import numpy as np
@@ -577,16 +588,11 @@ def _to_pillow(values: np.ndarray) -> Image.Image:
 
 
 def _fit_channels(values: np.ndarray, channels: int) -> np.ndarray:
-    """`[C, H, W]` float32 in 0..1 with the network's number of channels: white under alpha, luma for gray."""
+    """`[C, H, W]` float32 in 0..1 with the network's number of channels: luma for gray, gray repeated."""
     import numpy as np
 
-    if values.dtype == np.uint8:
-        values = values.astype(np.float32) / np.float32(255)
     if len(values) == channels:
         return values
-    if len(values) == 4:
-        alpha = values[3]
-        values = values[:3] * alpha + (1 - alpha)  # [3, H, W]
     if channels == 1 and len(values) == 3:
         weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601 luma, as Pillow's mode L
         values = np.tensordot(weights, values, axes=1)[None]  # [1, H, W]

@@ -156,7 +156,7 @@ class Clips(Feed):
                 say(f"{image.name}: {note}")
             return image
         if model.takes is not None and isinstance(source, str) and source != "-":
-            array = load_array(source, model.takes.shapes[0])
+            array = load_array(source, model.takes.shapes[0], model.preprocessing.value_range)
             if array is not None:
                 return _clip_of(_given(array), source, model, say)
         image = super().read(source, say, layout)
@@ -280,9 +280,11 @@ class Arrays(Feed):
 
     def _read_one(self, at: int, path: str, say: Say, layout: str | None) -> ImageInput | Tensor:
         shape = self.takes.shapes[at]
-        array = None if path == "-" else load_array(path, shape)
+        value_range = None if self.takes.integers[at] else self.model.preprocessing.value_range
+        array = None if path == "-" else load_array(path, shape, value_range)
         if array is not None:
-            say(f"{path}: array of shape {list(array.shape)}, given as it is.")
+            how = "given as it is" if value_range is None else "{:g}..{:g} mapped to 0..1".format(*value_range)
+            say(f"{path}: array of shape {list(array.shape)}, {how}.")
             if self.takes.integers[at]:
                 return torch.from_numpy(array.astype(np.int64))
             return _given(array)

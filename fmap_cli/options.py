@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,6 +68,21 @@ class NumbersType(click.ParamType):
             return tuple(float(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers: give 0.5, or one a channel as 0.5,0.5,0.5.", param, ctx)
+
+
+class RangeType(click.ParamType):
+    """Two numbers, the first of them smaller: `0,4095` or `-1000,400`."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            low, high = value if isinstance(value, tuple) else (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a range: give the values that are black and white, as 0,4095.", param, ctx)
+        if not (isfinite(low) and isfinite(high) and low < high):
+            self.fail(f"{value!r} is not a range: the first value has to be the smaller one.", param, ctx)
+        return low, high
 
 
 class ChannelsType(click.ParamType):
@@ -250,6 +265,14 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         _input_shape,
         click.option("--mean", type=NumbersType(), metavar="M[,M,M]", help="Mean to subtract, of values in 0..1."),
         click.option("--std", type=NumbersType(), metavar="S[,S,S]", help="Standard deviation to divide by."),
+        click.option(
+            "--range",
+            "value_range",
+            type=RangeType(),
+            metavar="LO,HI",
+            help="The values in the file that are black and white, as 0,4095 of 12-bit pictures or -1000,400 of a CT:"
+            " they become 0 and 1.",
+        ),
         click.option(
             "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto."
         ),

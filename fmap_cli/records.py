@@ -28,6 +28,7 @@ class Preprocessing:
 
     In order: `resize` (an int is the length of the shorter side, a pair the exact size, None keeps the size),
     centre crop to `crop` (None keeps all), values to 0..1, then `(value - mean) / std` per channel.
+    `value_range` are the numbers in the file that become 0 and 1, where the user says them (`--range`).
     `multiple_of` crops height and width down to a multiple (1 keeps them). `channels` is how many channels
     the network takes: 3 is RGB, 1 is grayscale, any other number takes arrays only.
     """
@@ -40,6 +41,7 @@ class Preprocessing:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
     multiple_of: int = 1
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class ModelRequest:
     input_shape: tuple[tuple[int, ...], ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    value_range: tuple[float, float] | None = None
     device: str = "cpu"
     dtype: str = "float32"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"

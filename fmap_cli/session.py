@@ -106,6 +106,8 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         say=say,
         initialise=initialise,
     )
+    if request.value_range is not None:
+        model = replace(model, preprocessing=replace(model.preprocessing, value_range=request.value_range))
     try:
         cast_floats(model.module.to(device), dtype)
     except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,8 @@ def test_16_bit_gray_is_scaled_not_clipped(tmp_path: Path, name: str) -> None:
         Image.fromarray(values).save(file)
     image = load_image(str(file), PLAIN)
     assert image.pixels.tolist() == gray_pixels(255, 128, 1, 0, 1, 0)
-    assert image.notes == ("16-bit values reduced to 8 bits",)
+    assert image.tensor[0].numpy() == pytest.approx(values / 65535, rel=1e-6)  # no value is rounded to 8 bits
+    assert image.notes == ("uint16 values 0..65535 divided by 65535",)
 
 
 def test_dark_16_bit_gray_stays_dark(tmp_path: Path) -> None:
@@ -210,7 +212,8 @@ def test_32_bit_integers_are_scaled_by_the_range_they_use(
 def test_32_bit_integers_outside_any_range_are_refused(tmp_path: Path, values: list[int]) -> None:
     source = saved(tmp_path / "a.tif", Image.fromarray(np.array([values], dtype=np.int32)))
     error = refusal(source)
-    assert f"holds integers from {values[0]} to {values[1]}; expected 0..255 or 0..65535" in error.message
+    assert f"holds int32 values {values[0]}..{values[1]}; expected 0..255 or 0..65535." in error.message
+    assert f"--range {values[0]},{values[1]}" in str(error.hint)
 
 
 def signed_tiff_bytes(values: np.ndarray) -> bytes:
@@ -239,12 +242,100 @@ def test_colours_stored_multiplied_by_alpha_are_laid_on_white(mode: str) -> None
     assert notes == ["transparent pixels laid on white"]
 
 
-def test_16_bit_rgb_is_reduced_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "values"), [(2, [65535, 0, 0x1234]), (6, [65535, 0, 0x1234, 65535])])
+def test_16_bit_colours_stay_whole(tmp_path: Path, kind: int, values: list[int]) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(png_bytes(1, 1, 16, kind, b"\0" + struct.pack(f">{len(values)}H", *values)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = load_image(str(file), PLAIN)
+    assert image.pixels.tolist() == [[[255, 0, 0x12]]]
+    assert image.tensor.flatten().tolist() == pytest.approx([1, 0, 0x1234 / 65535], rel=1e-6)
+    assert image.notes[-1] == "uint16 values 0..65535 divided by 65535"
+
+
+def test_16_bit_colours_that_only_pillow_reads_are_reduced_and_said(tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(png_bytes(1, 1, 16, 2, b"\0" + struct.pack(">3H", 65535, 0, 0x1234)))
+    monkeypatch.setattr(images, "_deep_colours", lambda *_: None)
     image = load_image(str(file), PLAIN)
     assert image.pixels.tolist() == [[[255, 0, 0x12]]]
-    assert image.notes == ("16-bit values reduced to 8 bits",)
+    assert image.notes == ("16-bit values reduced to 8 bits: a .npy array or a PNG keeps them",)
+
+
+def test_transparency_of_16_bits_is_laid_on_white(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(png_bytes(1, 1, 16, 4, b"\0" + struct.pack(">2H", 13107, 26214)))  # gray 0.2, alpha 0.4
+    image = load_image(str(file), PLAIN)
+    assert image.tensor.flatten().tolist() == pytest.approx([0.2 * 0.4 + 0.6] * 3, rel=1e-6)
+    assert image.notes[0] == "transparency laid on white"
+
+
+def test_a_ct_keeps_its_grey_levels(tmp_path: Path) -> None:
+    """256 of them, 16 apart, over a sixteenth of what 16 bits hold: 8 bits would leave 17."""
+    levels = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
+    source = saved(tmp_path / "a.png", Image.fromarray(levels))
+    whole = load_image(source, PLAIN)
+    assert len(whole.tensor[0].unique()) == 256
+    assert whole.tensor[0].numpy() == pytest.approx(levels / 65535, rel=1e-6)
+    assert whole.notes == (
+        "uint16 values 0..4080 divided by 65535: dark, 6.2 % of the range; --range 0,4095 spreads it",
+    )
+    spread = load_image(source, replace(PLAIN, value_range=(0, 4095)))
+    assert spread.tensor[0].numpy() == pytest.approx(levels / 4095, rel=1e-6)
+    assert spread.pixels[..., 0].tolist() == np.rint(levels / 4095 * 255).tolist()
+    assert spread.notes == ("uint16 values 0..4080: 0..4095 mapped to 0..1",)
+
+
+def test_16_bits_are_resized_as_numbers(tmp_path: Path) -> None:
+    """Held against torch's own antialiased interpolation of the numbers; 8-bit pictures go Pillow's way, as before."""
+    values = np.random.default_rng(0).integers(0, 4096, (37, 53), dtype=np.uint16)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(values / 4095).float()[None, None], (16, 22), mode="bilinear", antialias=True
+    )
+    own = replace(PLAIN, resize=(16, 22), value_range=(0.0, 4095.0))
+    for name in ("a.png", "a.tif"):
+        image = load_image(saved(tmp_path / name, Image.fromarray(values)), own)
+        torch.testing.assert_close(image.tensor[:1], expected[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        np.array([[-1000, 0, 400, 3000]], np.int16),
+        np.array([[-1000, 0, 400, 3000]], np.int32),
+        np.array([[-1000, 0, 400, 3000]], np.float32),
+        np.array([[-1000, 0, 400, 3000]], np.float64),
+    ],
+    ids=lambda stored: str(stored.dtype),
+)
+def test_a_range_says_what_is_black_and_white(tmp_path: Path, stored: np.ndarray) -> None:
+    assert "--range -1000,3000" in str(refusal(saved_array(tmp_path / "a.npy", stored)).hint)
+    window = replace(PLAIN, value_range=(-1000.0, 1000.0))
+    files = [saved_array(tmp_path / "a.npy", stored)]
+    if stored.dtype.itemsize == 2:
+        (tmp_path / "a.tif").write_bytes(signed_tiff_bytes(stored))
+        files.append(str(tmp_path / "a.tif"))
+    elif stored.dtype != np.float64:
+        files.append(saved(tmp_path / "a.tif", Image.fromarray(stored)))
+    for file in files:
+        image = load_image(file, window)
+        assert image.tensor[0].flatten().tolist() == pytest.approx([0, 0.5, 0.7, 1])
+        assert "-1000..1000 mapped to 0..1, 25 % of them outside and cut off" in image.notes[-1]
+
+
+def test_a_range_holds_for_8_bit_pictures_too(tmp_path: Path) -> None:
+    pixels = np.array([[[0, 51, 102]]], np.uint8)
+    for source in (saved(tmp_path / "a.png", Image.fromarray(pixels)), saved_array(tmp_path / "a.npy", pixels)):
+        image = load_image(source, replace(PLAIN, value_range=(0.0, 102.0)), layout="HWC")
+        assert image.tensor.flatten().tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_normalised_values_reach_the_network_as_they_are(tmp_path: Path) -> None:
+    """What maps -3..3 to 0..1 is undone by mean 1/2 and std 1/6."""
+    values = np.array([[-2.5, 0.0, 1.25]], np.float32)
+    own = replace(PLAIN, value_range=(-3.0, 3.0), mean=(0.5,) * 3, std=(1 / 6,) * 3)
+    assert load_image(saved_array(tmp_path / "a.npy", values), own).tensor[0].numpy() == pytest.approx(values, abs=1e-6)
 
 
 def test_a_float_tiff_is_read_as_it_is(tmp_path: Path) -> None:
@@ -582,7 +673,11 @@ def test_a_layout_has_to_fit_the_array(tmp_path: Path) -> None:
             [0, 0.2, 1],
             "uint16 values 0..65535 divided by 65535",
         ),
-        (np.array([[0, 200]], dtype=np.uint16), [0, 200 / 65535], "uint16 values 0..200 divided by 65535"),
+        (
+            np.array([[0, 200]], dtype=np.uint16),
+            [0, 200 / 65535],
+            "uint16 values 0..200 divided by 65535: dark, 0.31 % of the range; --range 0,255 spreads it",
+        ),
         (np.array([[0, 0.2, 1]], dtype=np.float64), [0, 0.2, 1], None),
         (np.array([[0, 0.5, 1]], dtype=np.float16), [0, 0.5, 1], None),
         (np.array([[0, 0.2, 1]], dtype=">f4"), [0, 0.2, 1], None),
@@ -1019,3 +1114,32 @@ def test_importing_and_refusing_need_no_torch(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "True"]
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "ct.npy", "-l", "conv", "-o", "o.png"],
+        ["predict", "ct.npy"],
+        ["embed", "ct.npy"],
+        ["stats", "ct.npy"],
+        ["compare", "ct.npy", "--vs-dtype", "bfloat16"],
+        ["layers", "--image", "ct.npy"],
+        ["rf", "ct.npy", "-l", "conv", "--at", "3,3", "-o", "o.png"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_command_takes_a_range(fmap, workdir: Path, arguments: list[str]) -> None:
+    """Without one the file is refused."""
+    np.save("ct.npy", np.linspace(-1000, 3000, 32 * 32, dtype=np.float32).reshape(32, 32))
+    (workdir / "net.py").write_text(
+        "import collections\nfrom torch import nn\n"
+        "def net(): return nn.Sequential(collections.OrderedDict(conv=nn.Conv2d(3, 4, 3),"
+        " pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(4, 5)))\n"
+    )
+    run = [*arguments, "-m", "net.py:net", "--size", "32,32"]
+    assert "holds float32 values -1000..3000" in fmap(*run).err
+    told = fmap(*run, "--range", "-1000,3000")
+    assert (told.code, "-1000..3000 mapped to 0..1" in told.err) == (0, True), told
+    assert fmap(*run, "--range", "5,5").code == 2
+    assert "the first value has to be the smaller one" in fmap(*run, "--range", "5,5").err
