@@ -14,8 +14,8 @@ def main() -> None:
     try:
         from . import guests, interrupts
 
+        guests.keep_streams()  # first: what is opened gets the descriptor of a stream that was closed
         interrupts.answer()
-        guests.keep_streams()
         # A notebook's `!fmap` inherits a backend that may not be there. fmap draws into files and needs none.
         os.environ.pop("MPLBACKEND", None)
         code = run()

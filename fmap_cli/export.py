@@ -71,8 +71,9 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
     """
     import torch
 
-    tensors = {name: tensor.contiguous() for name, tensor in arrays.items()}
-    text = json.dumps(dict(about), sort_keys=True)
+    tensors = {_in_utf8(name): tensor.contiguous() for name, tensor in arrays.items()}
+    about = {name: _in_utf8(value) for name, value in about.items()}
+    text = json.dumps(about, sort_keys=True)
 
     def write(file: IO[bytes]) -> None:
         if path.suffix.lower() == ".npz":
@@ -83,7 +84,7 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
         elif path.suffix.lower() == ".safetensors":
             from safetensors.torch import save
 
-            file.write(save(tensors, metadata=dict(about)))
+            file.write(save(tensors, metadata=about))
         else:
             torch.save({**tensors, "__about__": text}, file)
 
@@ -100,9 +101,9 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
     import numpy as np
 
     about = {
-        "model": embeddings.model,
-        "weights": embeddings.weights,
-        "layer": embeddings.layer,
+        "model": _in_utf8(embeddings.model),
+        "weights": _in_utf8(embeddings.weights),
+        "layer": _in_utf8(embeddings.layer),
         "pool": embeddings.pooling,
     }
     suffix = path.suffix.lower()
@@ -138,6 +139,15 @@ def csv_text(head: Sequence[object], rows: Iterable[Sequence[object]]) -> bytes:
     writer.writerow(head)
     writer.writerows(rows)
     return utf8(text.getvalue())
+
+
+def _in_utf8(text: str) -> str:
+    r"""The text, with bytes of a file's name that are no UTF-8 visible: files of arrays hold names in UTF-8.
+
+    >>> print(_in_utf8("caf\udce9.png"))
+    caf\udce9.png
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def utf8(text: str) -> bytes:

@@ -26,6 +26,7 @@ def keep_streams() -> None:
     For the program alone: in somebody else's process the streams are theirs. Does nothing where there are no such
     descriptors to be duplicated.
     """
+    _open_closed()
     try:
         import fcntl
     except ImportError:
@@ -46,6 +47,20 @@ def keep_streams() -> None:
             )
             setattr(sys, name, own)
             setattr(sys, f"__{name}__", own)
+
+
+def _open_closed() -> None:
+    """Where a stream was closed from the start (`fmap >&-`), what is written there goes nowhere.
+
+    And no file that is opened gets its descriptor.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere == number and getattr(sys, name) is None:
+                setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115, PTH123
 
 
 @contextlib.contextmanager

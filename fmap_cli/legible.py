@@ -15,7 +15,7 @@ from typing import Any
 
 _INSTEAD = {
     **dict.fromkeys("–—−‐‑", "-"),
-    **dict.fromkeys("·•", "."),
+    **dict.fromkeys("·•", "*"),
     **dict.fromkeys("‘’′", "'"),
     **dict.fromkeys("“”„″", '"'),
     **dict.fromkeys("─━╸╺┄═", "-"),
