@@ -211,10 +211,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
 
 
 def read_by(recorder: Recorder, candidate: Candidate) -> tuple[LayerRef, Tensor] | None:
-    """The layer whose output the classifier reads: the first that, given to it, gives its output again.
-
-    None where no layer's output does.
-    """
+    """The layer whose output the classifier reads: the first that, given to it, gives its output again; or None."""
     module, expected = recorder.modules[candidate.path], candidate.output
     before = candidate.before
     if not candidate.layer.is_module:
@@ -224,7 +221,17 @@ def read_by(recorder: Recorder, candidate: Candidate) -> tuple[LayerRef, Tensor]
         expected = next(whole, expected)
     far = [_distance(_answer_of(module, output), expected) for _, output in before]
     least = min(far, default=inf)
-    return before[far.index(least)] if least <= NEAR else None
+    if least > NEAR:
+        return None
+    # One that has not been trained may put out the same for all of them: then it is what came last that it read.
+    alike = [each for each, distance in zip(before, far, strict=True) if distance == least]
+    return next(each for each in alike if _distance(each[1], alike[-1][1]) == 0)
+
+
+def likely_classifier(recorder: Recorder, classes: int) -> Candidate | None:
+    """The last layer with one output for each class, of a network that is known to have so many; None without one."""
+    fitting = (each for each in reversed(recorder.candidates) if plain(each.output).numel() == classes)
+    return next(fitting, None)
 
 
 def _answer_of(module: nn.Module, value: Tensor) -> Tensor:

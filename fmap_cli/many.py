@@ -16,7 +16,7 @@ from .axes import axes_by_rank, defines_axes
 from .capture import Sink
 from .embed import Pooling, is_vector, nearest, norms, pool
 from .errors import FmapError, ImageError, LayerError, ModelError
-from .heads import Candidate, Recorder, classifiers, read_by, scores_in
+from .heads import Candidate, Recorder, classifiers, likely_classifier, read_by, scores_in
 from .inputs import source_name
 from .layers import Selection
 from .records import Answers, Axes, Embeddings, ImageInput, LayerRef
@@ -295,6 +295,15 @@ def find_place(session: Session, image: ImageInput, pattern: str | None, pooling
     recorder = Recorder(session.model.module)
     answer = run(session, image, recorder.watch)
     found = _classifiers_of(session, image, recorder, answer)
+    doubt = None
+    if not found and session.model.labels:
+        likely = likely_classifier(recorder, len(session.model.labels))
+        if likely is not None:
+            found = [likely]
+            doubt = (
+                f"{likely.path} is taken for the classifier of {session.model.name}, since it has one output for each"
+                f" of the {len(session.model.labels)} classes; the answer is more than its output."
+            )
     if pooling is not None:
         before = recorder.layers[: min(each.position for each in found)] if found else recorder.layers
         return _last_map(session, image, before, pooling)
@@ -315,7 +324,7 @@ def find_place(session: Session, image: ImageInput, pattern: str | None, pooling
     last = {place.layer.name: place for place in places}  # of several that read one layer the last
     first, *more = last.values()
     if not more:
-        return first
+        return replace(first, note=doubt)
     both = replace(first, more=tuple(more))
     note = (
         f"{session.model.name} has {len(last)} classifiers that read different layers: the vectors are what each of"

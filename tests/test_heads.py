@@ -6,6 +6,7 @@ Expected is what the network itself computes, in a plain pass of torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,17 @@ hidden = net(lambda n: {"last_hidden_state": n.maps, "pooler_output": n.vector})
 
 # two halves, each with a classifier of its own
 halves = net(lambda n: n.fc(n.act(n.vector)) + n.other(n.vector.sin()), fc=fc, other=fc)
+
+# more than one classifier's output, and no mean (VOLO)
+def on_tokens(n):
+    return n.other(n.maps.flatten(2).transpose(1, 2)).amax(1)
+
+uneven = net(lambda n: n.fc(n.vector) + 0.5 * on_tokens(n), fc=fc, other=fc)
+
+def blind():
+    made = net(lambda n: n.fc(n.act(n.vector - 1)), fc=fc)()
+    nn.init.zeros_(made.fc.weight)
+    return made
 
 def resnet():
     made = torchvision.models.resnet18()
@@ -193,6 +205,24 @@ def test_of_two_classifiers_what_both_read(nets: str, samples: Path) -> None:
     assert (place.name, place.entered) == ("act_1 + sin", "fc + other")
     assert "has 2 classifiers that read different layers" in str(place.note)
     assert str(place.note).endswith("one after the other (act_1 + sin); --layer act_1 takes one alone.")
+
+
+def test_a_network_that_is_known_to_classify_has_a_classifier(nets: str, samples: Path) -> None:
+    session, image = fed(nets, samples, "uneven")
+    assert vector_of(session, image)[0].is_answer
+    known = replace(session, model=replace(session.model, labels=tuple("abcdefghij")))
+    place, found = vector_of(known, image)
+    assert (place.is_answer, place.entered) == (False, "fc")
+    assert "one output for each of the 10 classes; the answer is more than its output" in str(place.note)
+    answer_of(session, image)
+    assert found == pytest.approx(session.model.module.vector.numpy())
+
+
+def test_an_untrained_classifier_that_ignores_what_it_reads(nets: str, samples: Path) -> None:
+    """With weights of zero every vector before it makes its output again; it reads the last."""
+    session, image = fed(nets, samples, "blind")
+    place, _ = vector_of(session, image)
+    assert (place.name, place.entered) == ("act_1", "fc")
 
 
 @pytest.mark.slow
