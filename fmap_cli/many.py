@@ -376,7 +376,12 @@ def _answer_place(session: Session, image: ImageInput, recorder: Recorder, answe
             session, f"it has no classifier, and its answer, {list(shape)}, is no vector or map of one image"
         )
     pooling: Pooling = "none" if is_vector(axes) else "cls" if "N" in axes.names and axes.prefix else "avg"
-    how = {"none": "", "cls": "; of its tokens the class token is taken", "avg": "; its mean over all places is taken"}
+    whole = "; what its axes mean is not known, so all its values are taken" if sum(n > 1 for n in shape) > 1 else ""
+    how = {
+        "none": whole,
+        "cls": "; of its tokens the class token is taken",
+        "avg": "; its mean over all places is taken",
+    }
     which = f"{key}, {list(shape)}, of its answer" if len(held) > 1 else f"the answer, {list(shape)},"
     note = f"{name} has no classifier (no last linear layer makes its answer): {which} is the embedding{how[pooling]}."
     return Place(layer, shape, axes, pooling, is_answer=True, note=note)
