@@ -60,7 +60,7 @@ def _open_closed() -> None:
         except OSError:
             nowhere = os.open(os.devnull, os.O_RDWR)
             if nowhere == number and getattr(sys, name) is None:
-                setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115, PTH123
+                setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 @contextlib.contextmanager

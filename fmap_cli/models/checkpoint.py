@@ -213,6 +213,7 @@ def read(path: str) -> Checkpoint:
 
 def _parts(content: object, path: str, key: str | None) -> tuple[matching.StateDict, ...]:
     """The state dicts in what was saved, or those at the place named; at least one."""
+    content = matching.as_mapping(content)
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path} holds {_a(type(content).__name__)}; expected a state dict (names to tensors)", hint=_WAY_OUT
@@ -246,18 +247,25 @@ def matched(saved: Checkpoint, module: torch.nn.Module) -> Checkpoint:
     """
     own = module.state_dict()
     found: dict[str, matching.Fit] = {}
+    exact: list[matching.Fit] = []
     for part in saved.parts:
+        if part.is_joined and found:
+            continue  # what is in it has been found in its parts
         for fit in matching.fits(part, own):
-            found.setdefault(fit.key, fit)
-    fits = [fit for fit in found.values() if not fit.clashing] or list(found.values())
-    exact = [fit for fit in fits if not compare(_under_names(saved, fit), module)]
-    fits = exact or [fit for fit in fits if _is_another_head(compare(_under_names(saved, fit), module), module)]
+            misfit = compare(_under_names(saved, fit), module)
+            if fit.key not in found and (not misfit or _is_another_head(misfit, module)):
+                found[fit.key] = fit
+                exact += [] if misfit else [fit]
+    fits = list(found.values())
+    if exact and not any(fit.is_known and not fit.is_average for fit in fits):
+        fits = exact
     if not fits:
         nearest = [matching.nearest_fit(part, own) for part in saved.parts]
         best = max(nearest, key=lambda fit: len(fit.names))  # the first, where several are equally near
         others = (part for part in saved.parts if part is not best.state)
         return replace(_under_names(saved, best), parts=(best.state, *others))
     chosen = _chosen(fits, saved)
+    tensor_files.refuse_odd_tensors(chosen.state.tensors, saved.path)  # reading looked at the first part
     return _under_names(saved, chosen, _notes_of(saved, chosen, [fit for fit in fits if fit is not chosen]))
 
 

@@ -130,14 +130,25 @@ def state_dicts(content: Mapping[Any, Any], trail: tuple[str, ...] = ()) -> list
     return sorted(found, key=rank)
 
 
+def as_mapping(value: object) -> object:
+    """A list or tuple that holds mappings, `(model.state_dict(), optimizer.state_dict())`, by number; else the value.
+
+    >>> as_mapping([{"w": 1}, 3]), as_mapping([1])
+    ({'0': {'w': 1}, '1': 3}, [1])
+    """
+    if isinstance(value, (list, tuple)) and any(isinstance(each, Mapping) for each in value):
+        return {str(at): each for at, each in enumerate(value)}
+    return value
+
+
 def _found(content: Mapping[Any, Any], trail: tuple[str, ...]) -> Iterator[StateDict]:
     import torch
 
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
     inside = {
-        key: value
+        key: mapping
         for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, Mapping) and not key.startswith("optim")
+        if isinstance(key, str) and not key.startswith("optim") and isinstance(mapping := as_mapping(value), Mapping)
     }
     if tensors:
         metadata = getattr(content, "_metadata", None)
@@ -176,7 +187,8 @@ def under(content: Mapping[Any, Any], key: str) -> list[StateDict]:
 
 
 def _under(content: Mapping[Any, Any], key: str, trail: tuple[str, ...]) -> list[StateDict]:
-    for name, value in content.items():
+    for name, held in content.items():
+        value = as_mapping(held)
         if not isinstance(name, str) or not isinstance(value, Mapping):
             continue
         if name == key:

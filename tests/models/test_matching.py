@@ -97,6 +97,8 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
         "fc": {k[3:]: v for k, v in s.items() if k.startswith("fc.")},
     },
     "deep inside": lambda s: {"trainer": {"saved": {"weights": behind("net.", s)}}},
+    "a list": lambda s: [s, {"step": 3}],
+    "a list inside": lambda s: {"models": [s], "epoch": 3},
     "another network beside": lambda s: {"generator": s, "discriminator": {"conv.weight": torch.zeros(1, 3, 3, 3)}},
     "an optimiser by names": lambda s: {"model": s, "optimizer": {"state": {"fc.weight": {"exp_avg": s["fc.weight"]}}}},
 }
@@ -140,6 +142,7 @@ def test_torchs_own_average_of_a_wrapped_network(save: Save) -> None:
             "ema",
         ),
         (lambda a, b: {"student": a, "teacher_ema": b}, "student", "teacher_ema"),
+        (lambda a, b: {"model": a, "model_ema": {"decay": 0.9, "module": b}}, "model", "model_ema.module"),
         (lambda a, b: {"model": a, "teacher": b}, "model", "teacher"),
         (lambda a, b: {"model": a, "callbacks": {"EMA": {"weights": b}}}, "model", "callbacks.EMA.weights"),
         # Diffusion models keep the average as buffers without dots, MMDetection as buffers with underscores.
@@ -257,6 +260,14 @@ def test_a_head_of_other_classes_behind_a_prefix(save: Save) -> None:
 def test_the_state_dict_with_the_networks_own_head_is_preferred(save: Save) -> None:
     mine, other = state_of(0), state_of(1, classes=7)
     assert same(loaded(save({"student": other, "teacher": mine}))[0], mine)
+
+
+def test_a_network_with_another_head_is_not_passed_over_for_one_in_the_loss(save: Save) -> None:
+    """A loss that compares features holds a network of the same kind, with the head that the class has by itself."""
+    module, saved = Net(), behind("model.", state_of(0, classes=7)) | behind("loss.net.", state_of(1))
+    found = checkpoint.matched(checkpoint.read(save({"state_dict": saved})), module)
+    assert found.tensors["fc.weight"].shape == (7, 8)
+    assert "passed over: `state_dict.loss.net`;" in "\n".join(found.notes)
 
 
 def test_where_nothing_fits_the_other_places_are_named(save: Save) -> None:
