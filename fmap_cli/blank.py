@@ -69,6 +69,7 @@ def _convolution(
     output_padding: list[int],
     groups: int,
 ) -> Tensor:
+    _of_one_format(images, weight)
     sizes = []
     places = len(images.shape) - 2
     for at in range(places):
@@ -111,7 +112,13 @@ def _baddbmm(bias: Tensor, left: Tensor, right: Tensor, **scales: Any) -> Tensor
     return _bmm(left, right)
 
 
+def _of_one_format(left: Tensor, right: Tensor) -> None:
+    if left.dtype != right.dtype:
+        raise RuntimeError(f"expected operands of one dtype, not {left.dtype} and {right.dtype}")
+
+
 def _fits(left: Tensor, right: Tensor) -> None:
+    _of_one_format(left, right)
     if left.shape[-1] != right.shape[-2]:
         raise RuntimeError(f"a matrix product of shapes {list(left.shape)} and {list(right.shape)}")
 

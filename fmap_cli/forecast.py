@@ -31,6 +31,7 @@ from .memory.replay import AnyBatch, for_any_batch, largest, program
 from .memory.tracing import Run, Target, trace
 from .models.building import ARCHITECTURE_ONLY
 from .models.preprocessing import FOUND, NOT_FOUND
+from .models.probing import formats_of
 from .records import (
     Forecast,
     LargestBatch,
@@ -126,10 +127,10 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
 
 def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = False) -> Subject:
     """The network that is asked for, on the meta device and in its number format. Raises ModelError."""
-    own = replace(request.model, size=request.size, device="cpu", dtype="float32")
+    own = replace(request.model, size=request.size, device="cpu", dtype=None)
 
     def say_what_matters(note: str) -> None:
-        if _FOR_ONE_OBJECT not in note and "--mean" not in note:
+        if _FOR_ONE_OBJECT not in note and "--mean" not in note and "--dtype" not in note:
             say(note)
 
     model = open_architecture(own, say_what_matters).model
@@ -140,6 +141,8 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
             hint="Let the factory run the network once, on zeros of the input's shape, before it returns it.",
         )
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
+    if request.dtype == "float32" and formats_of(model.module) != [torch.float32]:
+        say(f"what {model.name} is made in is cast: all of it is counted in float32; --dtype says another format.")
     module = cast_floats(meta_twin(model.module), dtype)
     heads = getattr(module, "roi_heads", None)
     if heads is not None and model.weights == ARCHITECTURE_ONLY and getattr(heads, "detections_per_img", None) == 1:

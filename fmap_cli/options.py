@@ -276,7 +276,11 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto."
         ),
-        click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Number format."),
+        click.option(
+            "--dtype",
+            type=click.Choice(DTYPES),
+            help="Number format.  [default: as the network is made, float32 for those with a name]",
+        ),
         click.option(
             "--memory-format",
             type=click.Choice(["contiguous", "channels_last"]),

@@ -50,7 +50,8 @@ class NetworkInput:
 
     `shapes` are without the batch. `axes` has a letter for each axis: `CHW`, `CTHW`, `CW` or `WC` (a sequence), `C` (a
     vector), `W` (tokens, a signal), empty for a single number. `integers` says which arguments are indices, and
-    `indices` how many there are to choose from. `how` says where all that is known from: `found by running`.
+    `indices` how many there are to choose from; all others are numbers of `dtype`. `how` says where all that is known
+    from: `found by running`.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -58,6 +59,7 @@ class NetworkInput:
     how: str
     integers: tuple[bool, ...]
     indices: int = 0
+    dtype: str = "float32"
 
     @property
     def words(self) -> str:
@@ -95,7 +97,10 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """The model a user asks for and how to run it, as `models.load_model` and `session.open_session` take it."""
+    """The model a user asks for and how to run it, as `models.load_model` and `session.open_session` take it.
+
+    `dtype` None leaves every part of the network as it was made.
+    """
 
     model: str
     weights: str | None = None
@@ -106,7 +111,7 @@ class ModelRequest:
     std: tuple[float, ...] | None = None
     value_range: tuple[float, float] | None = None
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str | None = None
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
 
 

@@ -39,6 +39,7 @@ from .layers import Selection
 from .models import brings_its_weights, load_model
 from .models.building import ARCHITECTURE_ONLY
 from .models.preprocessing import NOT_FOUND
+from .models.probing import formats_of
 from .receptive import Follower, describe
 from .records import (
     Axes,
@@ -94,7 +95,6 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
     model does not go there.
     """
     device = _find_device(request.device)
-    dtype = getattr(torch, request.dtype)
     model = load_model(
         request.model,
         request.weights,
@@ -108,11 +108,21 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
     )
     if request.value_range is not None:
         model = replace(model, preprocessing=replace(model.preprocessing, value_range=request.value_range))
+    formats = formats_of(model.module)
+    if request.dtype is not None:
+        dtype = getattr(torch, request.dtype)
+    else:
+        dtype = getattr(torch, model.takes.dtype) if model.takes is not None else formats[0]
+        if formats != [torch.float32]:
+            names = " and ".join(map(dtype_name, formats))
+            say(f"{model.name} is made in {names} and runs as it is made; --dtype float32 casts it.")
     try:
-        cast_floats(model.module.to(device), dtype)
+        model.module.to(device)
+        if request.dtype is not None:
+            cast_floats(model.module, dtype)
     except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
         raise DeviceError(
-            f"{model.name} cannot be moved to {device} as {request.dtype}: {raised.first_line(error)}"
+            f"{model.name} cannot be moved to {device} as {dtype_name(dtype)}: {raised.first_line(error)}"
         ) from error
     memory_format = None
     if request.memory_format == "channels_last" and model.input_kind != "images":
@@ -653,6 +663,8 @@ def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str 
             "fmap gives a network tensors alone, as --input-shape says, once for each; wrap one that takes more in a"
             " factory whose module supplies the rest."
         )
+    if "not implemented for" in raised.text(error):
+        return "This device has no such operation in this number format: --dtype float32 casts the network."
     if model.takes is not None and model.takes.how == NOT_FOUND:
         return (
             "No usual input makes it run: if it takes another, say it with --input-shape C,H,W (C,W or L for what is no"

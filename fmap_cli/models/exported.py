@@ -196,7 +196,8 @@ def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
     if batch != 1 and 0 not in free:
         _repeat_input(module, batch)
         notes = (f"the program takes {batch} images at once and no other number: each is given {batch} times",)
-    takes = NetworkInput(((channels, *size),), ("CHW",), IN_FILE, (False,))
+    dtype = str(probing.formats_of(module)[0]).removeprefix("torch.")
+    takes = NetworkInput(((channels, *size),), ("CHW",), IN_FILE, (False,), dtype=dtype)
     return _loaded(spec, module, takes, wishes, notes)
 
 
@@ -358,8 +359,9 @@ def _why_not_walked(script: Any, mirror: Any, takes: NetworkInput) -> str | None
     import torch
 
     with building.seeded(0), building.quiet(), torch.no_grad():
+        dtype = getattr(torch, takes.dtype)
         inputs = [
-            torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape)
+            torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape).to(dtype)
             for shape, whole in zip(takes.shapes, takes.integers, strict=True)
         ]
         try:

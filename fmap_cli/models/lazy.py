@@ -52,7 +52,7 @@ def finish(module: torch.nn.Module, takes: NetworkInput | None, spec: str) -> No
         raise refusal
     module.eval()
     inputs = [
-        torch.zeros((1, *shape), dtype=torch.int64 if whole else torch.float32)
+        torch.zeros((1, *shape), dtype=torch.int64 if whole else getattr(torch, takes.dtype))
         for shape, whole in zip(takes.shapes, takes.integers, strict=True)
     ]
     try:

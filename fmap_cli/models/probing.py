@@ -98,16 +98,22 @@ def find_input(module: torch.nn.Module, wishes: Wishes, arguments: int | None = 
 
     `arguments` is the number of inputs, told by the forward's signature unless given. The network stays as it was.
     """
-    search = _Search(module, wishes, arguments or arguments_of(module))
+    formats = formats_of(module)
+    searches = [_Search(module, wishes, arguments or arguments_of(module), each) for each in formats]
     if wishes.shapes:
-        return search.said(wishes.shapes)
-    found = search.found()
-    return None if found is None else search.described(found, FOUND)
+        said = ((search, search.said(wishes.shapes)) for search in searches)
+        return next((found for search, found in said if search.runs_on(found)), searches[0].said(wishes.shapes))
+    for search in searches:
+        found = search.found()
+        if found is not None:
+            return search.described(found, FOUND)
+    return None
 
 
 class _Search:
-    def __init__(self, module: torch.nn.Module, wishes: Wishes, arguments: int) -> None:
+    def __init__(self, module: torch.nn.Module, wishes: Wishes, arguments: int, dtype: torch.dtype) -> None:
         self.module = module
+        self.dtype = dtype
         self.wishes = wishes
         self.arguments = arguments
         self.hints = _hints(module)
@@ -128,9 +134,9 @@ class _Search:
         self.runs_left -= 1
         count = self.batch if batch is None else batch
         large = count * sum(prod(shape) for shape in candidate.shapes) > _LARGE
-        outcome = _outcome_of(self.module, candidate, count, on_meta=large)
+        outcome = _outcome_of(self.module, candidate, count, self.dtype, on_meta=large)
         if large and _is_about_meta(outcome.error):
-            outcome = _outcome_of(self.module, candidate, count, on_meta=False)
+            outcome = _outcome_of(self.module, candidate, count, self.dtype, on_meta=False)
         return outcome
 
     def fits(self, candidate: _Candidate) -> bool:
@@ -299,7 +305,11 @@ class _Search:
             how=how,
             integers=found.integers,
             indices=min(self.hints.tables, default=0),
+            dtype=str(self.dtype).removeprefix("torch."),
         )
+
+    def runs_on(self, found: NetworkInput) -> bool:
+        return self.run(_Candidate(found.shapes, found.axes, found.integers)).runs
 
     def grows(self, found: _Candidate, axis: int) -> bool:
         """Whether the network also takes an only input that is longer along one axis."""
@@ -323,7 +333,9 @@ def _is_about_meta(error: BaseException | None) -> bool:
     return error is not None and (isinstance(error, NotImplementedError) or "meta" in str(error))
 
 
-def _outcome_of(module: torch.nn.Module, candidate: _Candidate, batch: int, *, on_meta: bool) -> _Outcome:
+def _outcome_of(
+    module: torch.nn.Module, candidate: _Candidate, batch: int, dtype: torch.dtype, *, on_meta: bool
+) -> _Outcome:
     import torch
 
     from fmap_cli.blank import blank_arithmetic
@@ -343,7 +355,6 @@ def _outcome_of(module: torch.nn.Module, candidate: _Candidate, batch: int, *, o
             if on_meta:
                 twin = twin.to("meta")
             device = torch.device("meta" if on_meta else "cpu")
-            dtype = float_of(module)
             with device if on_meta else contextlib.nullcontext():
                 inputs = [
                     torch.zeros((batch, *shape), dtype=torch.int64 if whole else dtype, device=device)
@@ -367,18 +378,25 @@ def copy_of(module: torch.nn.Module) -> torch.nn.Module:
     from torch.nn.parameter import is_lazy
 
     shared: dict[int, Any] = {id(each): each for each in module.parameters() if not is_lazy(each)}
+    for each in module.buffers():  # torch copies a parameter without a shape, and fails on such a buffer
+        if is_lazy(each):
+            kind: Any = type(each)
+            shared[id(each)] = kind(each.requires_grad, each.data.device, each.data.dtype)
     try:
         return copy.deepcopy(module, shared)
     except Exception:
         return module
 
 
-def float_of(module: torch.nn.Module) -> torch.dtype:
-    """The number format of the network's input, if it is that of its parameters; float32 where they are of several."""
+def formats_of(module: torch.nn.Module) -> list[torch.dtype]:
+    """The number formats of a network's parameters, float32 first if it is one of several; float32 where none has any.
+
+    In one of them it takes its input, in the only one where it has one.
+    """
     import torch
 
-    found = {each.dtype for each in module.parameters() if each.is_floating_point()}
-    return found.pop() if len(found) == 1 else torch.float32
+    found = dict.fromkeys(each.dtype for each in module.parameters() if each.is_floating_point())
+    return sorted(found, key=lambda dtype: dtype != torch.float32) or [torch.float32]
 
 
 def _tensors(output: Any) -> Iterator[torch.Tensor]:

@@ -410,12 +410,17 @@ _OF_CLASSES = {
 
 
 def name_by_class(module: torch.nn.Module) -> str | None:
-    """The model that a network of the user's own is fed like, by its class or one that it is a subclass of."""
+    """The model that a network of the user's own is fed like, by its class or one that it is a subclass of.
+
+    One that only wraps such a network, which is all it has of parameters, is fed as that is.
+    """
     for each in type(module).__mro__:
         name = _OF_CLASSES.get(f"{each.__module__}.{each.__qualname__}".removeprefix("torchvision.models."))
         if name is not None:
             return name
-    return None
+    learning = [child for child in module.children() if next(child.parameters(), None) is not None]
+    wraps = len(learning) == 1 and next(module.parameters(recurse=False), None) is None
+    return name_by_class(learning[0]) if wraps and type(module).__module__.partition(".")[0] != "torchvision" else None
 
 
 def fed_by_class(name: str) -> tuple[Preprocessing, InputKind, int]:
