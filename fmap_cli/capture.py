@@ -38,6 +38,7 @@ from torch.overrides import TorchFunctionMode
 
 from .guests import guest_code
 from .kinds import module_kind, operation_kind
+from .nested import leaves
 from .records import LayerRef
 
 Sink = Callable[[Tensor], None]
@@ -300,7 +301,7 @@ class _Pass:
 
     def mark(self, value: Any) -> None:
         """Remember that these tensors descend from the input."""
-        for each in _leaves(value):
+        for each in leaves(value):
             if isinstance(each, Tensor):
                 self.seen[id(each)] = weakref.ref(each)
 
@@ -620,18 +621,6 @@ def _argument_names(module: nn.Module, count: int) -> list[str]:
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names += [f"input_{index}" if index else "input" for index in range(len(names), count)]
     return names[:count]
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """What stands in nested tuples, lists and dicts, however deep, each looked into once: some hold themselves."""
-    waiting, opened = [value], set[int]()
-    while waiting:
-        each = waiting.pop()
-        if not isinstance(each, (tuple, list, dict)):
-            yield each
-        elif id(each) not in opened:
-            opened.add(id(each))
-            waiting += each.values() if isinstance(each, dict) else _plain_items(each)
 
 
 def _named_tensors(output: Any, prefix: str = "", within: frozenset[int] = frozenset()) -> Iterator[tuple[str, Tensor]]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..nested import leaves
 from .shortcuts import Shortcuts
 from .tracing import mean_square
 
@@ -62,13 +63,7 @@ def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, b
 
 
 def _answers(answer: Any) -> list[Tensor]:
-    if isinstance(answer, Tensor):
-        return [answer]
-    if isinstance(answer, dict):
-        return [tensor for each in answer.values() for tensor in _answers(each)]
-    if isinstance(answer, (tuple, list)):
-        return [tensor for each in answer for tensor in _answers(each)]
-    return []
+    return [each for each in leaves(answer) if isinstance(each, Tensor)]
 
 
 def _classes(places: tuple[int, ...], count: int, device: torch.device) -> Targets:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..capture import Sink, capture, saved_tensors
+from ..nested import leaves
 from ..records import LayerRef, MemoryTrace, TracedLayer
 from . import shortcuts
 from .emulation import Target, as_autocast, as_on, autocasting
@@ -353,12 +354,5 @@ class _Follower(TorchDispatchMode):
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dicts, and in a record's fields."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _tensors(each)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _tensors(each)
+    """All tensors in nested lists, tuples and dicts."""
+    return (each for each in leaves(value) if isinstance(each, Tensor))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from fmap_cli.guests import guest_code
 from fmap_cli.models import building
 from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, Wishes
+from fmap_cli.nested import leaves
 from fmap_cli.records import NetworkInput
 
 if TYPE_CHECKING:
@@ -366,7 +367,7 @@ def _outcome_of(
             raise
         except BaseException as error:
             return _Outcome(blank.steps, error=error)
-    tensors = list(_tensors(output))
+    tensors = [each for each in leaves(output) if isinstance(each, torch.Tensor)]
     if tensors and not any(each.numel() for each in tensors):
         return _Outcome(blank.steps)
     one_each = not tensors or any(each.shape[:1] == (batch,) for each in tensors)
@@ -397,17 +398,6 @@ def formats_of(module: torch.nn.Module) -> list[torch.dtype]:
 
     found = dict.fromkeys(each.dtype for each in module.parameters() if each.is_floating_point())
     return sorted(found, key=lambda dtype: dtype != torch.float32) or [torch.float32]
-
-
-def _tensors(output: Any) -> Iterator[torch.Tensor]:
-    import torch
-
-    if isinstance(output, torch.Tensor):
-        yield output
-    elif isinstance(output, dict):
-        yield from itertools.chain.from_iterable(map(_tensors, output.values()))
-    elif isinstance(output, (list, tuple)):
-        yield from itertools.chain.from_iterable(map(_tensors, output))
 
 
 def _hints(module: torch.nn.Module) -> _Hints:
