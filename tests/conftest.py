@@ -20,6 +20,14 @@ from fmap_cli.frameworks import load_torchvision
 
 load_torchvision()  # as the program does, before any test imports torch
 
+from leaks import pytest_runtest_setup, pytest_runtest_teardown  # noqa: E402, F401
+from order import (  # noqa: E402, F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_terminal_summary,
+)
+
 ROOT = Path(__file__).parent.parent
 
 

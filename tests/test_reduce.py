@@ -81,6 +81,8 @@ def test_threads_of_our_own_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     try:
         agree(reduce(output, NCHW), by_channel(output))
     finally:
+        kernels._pool(4).shutdown()
+        kernels._pool.cache_clear()
         kernels._compiled.cache_clear()
 
 

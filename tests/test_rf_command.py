@@ -77,9 +77,10 @@ def test_json_and_csv_say_the_same(fmap: Run) -> None:
 
 
 def test_groups_of_channels_stand_under_their_layer(fmap: Run) -> None:
-    few = fmap("rf", "--model", "densenet121", "-l", "features.denseblock1.cat").out
+    densenet = ("rf", "--model", "densenet121", "-l", "features.denseblock1.cat")
+    few = fmap(*densenet).out
     assert "7 groups of channels" in few and "11 … 59" in few
-    every = fmap("rf", "--model", "densenet121", "-l", "features.denseblock1.cat", "--groups").out
+    every = fmap(*densenet, "--groups").out
     assert every.count("  channels ") == 7
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,14 @@ made = Net()
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(NET)
-    return tmp_path
+    known = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def refusal(spec: str, weights: str | None = None) -> str:
@@ -337,9 +342,7 @@ def test_fmaps_options_are_not_the_networks(
     name: str, place: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "parses.py").write_text(PARSES)
-    monkeypatch.delitem(sys.modules, "parses", raising=False)
     monkeypatch.setattr(sys, "argv", ["fmap", "layers", f"{place}:{name}", "--size", "8", "--json"])
     assert run() == 0
-    monkeypatch.delitem(sys.modules, "parses", raising=False)
     assert sys.argv[2:] == [f"{place}:{name}", "--size", "8", "--json"]
     assert json.loads(capsys.readouterr().out)["parameters"] == 64 * 3 + 64

@@ -1,0 +1,42 @@
+"""The tests run in another order every time: files, and the tests of a file. The seed that repeats it is printed.
+
+A test that holds only after another one, or only before it, then fails some day, and not when somebody adds a third.
+"""
+
+from __future__ import annotations
+
+import random
+from itertools import groupby
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--order-seed",
+        type=int,
+        metavar="N",
+        help="The order of the tests: another one for each number; 0 is as written.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.order_seed is None:  # xdist hands the options of this process on to its workers
+        config.option.order_seed = random.SystemRandom().randrange(1, 10**6)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.option.order_seed
+    if not seed:
+        return
+    files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    # A generator for each file: one test, or a few files, keep the order that they have in the whole.
+    for tests in files:
+        random.Random(f"{seed} {tests[0].path.name}").shuffle(tests)
+    files.sort(key=lambda tests: random.Random(f"{tests[0].path.name} {seed}").random())
+    items[:] = [test for tests in files for test in tests]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.write_line(f"The order of the tests: --order-seed {config.option.order_seed} repeats it.")
