@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .records import Detection, Prediction
 
-_SCORES = ("logits", "class_logits", "cls_logits", "scores", "class_scores", "probabilities", "probs", "out", "output")
+_SCORES = ("logits", "class_logits", "cls_logits", "scores", "class_scores", "probabilities", "probs", "output")
 """What an answer of several tensors calls its classes' scores, in the order of preference."""
 _EMBEDDINGS = ("pooler_output", "image_embeds", "embeddings", "embedding", "x_norm_clstoken", "features")
 """What it calls its embedding."""

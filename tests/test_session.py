@@ -270,8 +270,8 @@ def test_the_one_tensor_of_an_answer_or_its_logits_are_its_scores() -> None:
         assert predictions(output, None)[0].index == 1
 
 
-def test_labels_that_do_not_fit_predict_nothing_rather_than_something_wrong() -> None:
-    assert predictions(torch.zeros(1, 3), ["only", "two"]) == ()
+def test_labels_that_do_not_fit_name_nothing() -> None:
+    assert [each.label for each in predictions(torch.zeros(1, 3), ["only", "two"])] == [None] * 3
 
 
 def test_a_look_carries_the_classifiers_answers() -> None:
