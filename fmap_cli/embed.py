@@ -5,6 +5,7 @@ A map says where something is, an embedding that it is there: pooling over the p
 
 from __future__ import annotations
 
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -62,7 +63,8 @@ def pool(output: Tensor, axes: Axes, how: Pooling = "avg") -> Tensor:
         tokens = names.index("N")
         places.append(tokens)
         if how != "none":
-            values = values.narrow(tokens, axes.prefix, values.shape[tokens] - axes.prefix)
+            cells = prod(axes.grid) if axes.grid is not None else values.shape[tokens] - axes.prefix
+            values = values.narrow(tokens, axes.prefix, cells)
     if how == "none" or not places:
         return _finished(values)
     channels = [at for at in range(1, values.ndim) if at not in places]

@@ -193,6 +193,7 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
         "call": feature_map.layer.call,
         "shape": list(feature_map.shape),
         "axes": list(feature_map.axes.names),
+        "axes_how": feature_map.axes.how,
         "strides": list(feature_map.strides),
         "dtype": feature_map.dtype,
         "count": stats.count,
@@ -284,6 +285,7 @@ def listed_layer(row: CountedLayer) -> dict[str, Any]:
         "field_size": [each.size for each in row.field.axes] if row.field is not None else None,
         "field_stride": [_plain(each.stride) for each in row.field.axes] if row.field is not None else None,
         "field_start": [each.start for each in row.field.axes] if row.field is not None else None,
+        "axes_how": row.axes.how if row.axes is not None else None,
     }
 
 
@@ -338,6 +340,8 @@ def field_row(row: FieldRow) -> dict[str, Any]:
         "kind": row.layer.kind,
         "type": row.layer.type_name,
         "shape": list(row.shape),
+        "output_axes": list(row.axes.names),
+        "axes_how": row.axes.how,
         "cells": list(seen.cells),
         "share": seen.share,
         "field": seen.kind,
@@ -617,6 +621,8 @@ def embeddings_document(
         "images": entries,
         "failed": failed_rows(failures),
         "assumed_input": assumed_input(embeddings.takes),
+        "axes": list(embeddings.axes.names) if embeddings.axes is not None else None,
+        "axes_how": embeddings.axes.how if embeddings.axes is not None else None,
     }
 
 
@@ -751,6 +757,8 @@ def compared_row(row: ComparedLayer | ComparedRecord) -> dict[str, Any]:
         "channel": found.channel,
         "same_as": row.same_as,
         "over": row.over,
+        "axes": list(row.axes.names) if row.axes is not None else None,
+        "axes_how": row.axes.how if row.axes is not None else None,
     }
 
 
@@ -876,6 +884,7 @@ def record_row(record: LayerRecord, dead: np.ndarray | None) -> dict[str, Any]:
         "inf_count": stats.inf,
         "channel_count": len(record.channels.mean),
         "dead_channels": None if dead is None else int(dead.sum()),
+        "axes_how": record.axes.how,
     }
 
 

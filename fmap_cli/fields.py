@@ -35,6 +35,8 @@ def unit_view(
     patterns: Sequence[str],
     place: Place | Literal["max"],
     channel: int | None = None,
+    *,
+    layout: str | None = None,
 ) -> UnitView:
     """A unit of the one layer that the patterns pick: its value for this image, its channel's map, its box.
 
@@ -42,7 +44,7 @@ def unit_view(
     there. Raises LayerError where the layer has no map, or no such cell or channel, ModelError where the network fails.
     """
     _check_picture(session, "--at")
-    row = _one_map(session, image, patterns)
+    row = _one_map(session, image, patterns, layout)
     maps = _maps(session, image, row)  # [C, T, H, W]
     _check_channel(row, channel, len(maps))
     chosen = maps if channel is None else maps[channel : channel + 1]
@@ -115,6 +117,7 @@ def effective_field(
     seed: int = 0,
     place: Place | None = None,
     channel: int | None = None,
+    layout: str | None = None,
     say: Callable[[int], None] | None = None,
 ) -> EffectiveField:
     """How much each input pixel moves one unit of the one layer that the patterns pick, on average over inputs.
@@ -125,7 +128,7 @@ def effective_field(
     many are done. Raises ImageError, LayerError and ModelError.
     """
     _check_picture(session, "--effective")
-    row = _one_map(session, images[0], patterns)
+    row = _one_map(session, images[0], patterns, layout)
     if session.model.input_kind == "images":
         raise ModelError(
             f"{session.model.name} is a detector: it resizes its input by itself and gives no gradient to average.",
@@ -214,8 +217,8 @@ def _frame_of(
     return (middles[0], middles[1]), (halves[0], halves[1])
 
 
-def _one_map(session: Session, image: ImageInput, patterns: Sequence[str]) -> FieldRow:
-    listing = receptive_fields(session, patterns, image=image)
+def _one_map(session: Session, image: ImageInput, patterns: Sequence[str], layout: str | None) -> FieldRow:
+    listing = receptive_fields(session, patterns, image=image, layout=layout)
     if len(listing.layers) != 1:
         names = ", ".join(each.layer.name for each in listing.layers[:3])
         raise LayerError(

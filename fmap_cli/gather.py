@@ -46,7 +46,7 @@ from .records import (
     RunOrigin,
 )
 from .reduce import Histogram, reduce
-from .session import Session, axes_of, dtype_name, groups, measure_axes, read_image, run
+from .session import Session, axes_for, dtype_name, groups, read_image, run
 
 Say = Callable[[str], None]
 Entry = str | Sequence[str] | None
@@ -382,14 +382,15 @@ class Gathering:
         kinds: Sequence[str] = (),
         histogram: Histogram = "layer",
         earlier: Run | None = None,
+        layout: str | None = None,
     ) -> None:
         self.session = session
         self.selection = Selection(patterns or ("*",), session.model.module)
         self.kinds = kinds
         self.histogram = histogram
         self.modules = dict(session.model.module.named_modules())
-        self.measured: Any = None
-        self.axes: dict[str, Axes] = {}
+        self.layout = layout
+        self.axes: dict[str, tuple[Axes, tuple[int, ...]]] = {}
         self.chosen: set[str] | None = None
         self.others: set[str] = set()
         self.lean: frozenset[str] | None = None
@@ -421,8 +422,6 @@ class Gathering:
             self.known.setdefault(group, _Total(0, ())).add(count, found)
 
     def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
-        if self.chosen is None and self.session.model.input_kind != "image_pair":
-            self.measured = measure_axes(self.session, batch[0])
         found: dict[str, LayerRecord] = {}
         tensors = SameTensors()
 
@@ -443,7 +442,7 @@ class Gathering:
                 if earlier is not None:
                     found[layer.name] = replace(earlier, layer=layer, same_as=earlier.layer.name)
                 else:
-                    found[layer.name] = self._record(layer, output, len(batch))
+                    found[layer.name] = self._record(layer, output, batch)
 
             return sink
 
@@ -483,8 +482,8 @@ class Gathering:
             alike = {path for path, module in self.modules.items() if path and module_kind(module) in self.kinds}
             self.lean = frozenset(self.chosen | alike)
 
-    def _record(self, layer: LayerRef, output: Tensor, images: int) -> LayerRecord:
-        axes = self._axes(layer, output.shape)
+    def _record(self, layer: LayerRef, output: Tensor, batch: Sequence[ImageInput]) -> LayerRecord:
+        axes, images = self._axes(layer, output.shape, batch[0]), len(batch)
         return LayerRecord(
             layer=layer,
             shape=tuple(_of_one(name, size, images) for name, size in zip(axes.names, output.shape, strict=True)),
@@ -494,10 +493,13 @@ class Gathering:
             channels=reduce(output, axes, self.histogram, images),
         )
 
-    def _axes(self, layer: LayerRef, shape: Sequence[int]) -> Axes:
-        axes = self.axes.get(layer.name)
-        if axes is None or len(axes.names) != len(shape) or axes.grid is not None:
-            axes = self.axes[layer.name] = axes_of(layer, shape, self.modules, self.measured)
+    def _axes(self, layer: LayerRef, shape: Sequence[int], image: ImageInput) -> Axes:
+        """The layer's axes, as they were for the first image; an image of another size has another grid of tokens."""
+        size = tuple(image.tensor.shape)
+        axes, found_at = self.axes.get(layer.name, (None, ()))
+        if axes is None or len(axes.names) != len(shape) or (axes.grid is not None and size != found_at):
+            axes = axes_for(self.session, image, self.layout).of(layer, shape)
+            self.axes[layer.name] = axes, size
         return axes
 
     def run(self, origin: RunOrigin, plan: Plan, failures: Sequence[tuple[str, str]], done: int) -> Run:
@@ -518,7 +520,7 @@ class Gathering:
 
 
 def _of_one(name: str, size: int, images: int) -> int:
-    return size // images if name in ("B", "B·N") and size % images == 0 else size
+    return size // images if name.startswith("B") and size % images == 0 else size
 
 
 def _joined(first: LayerRecord, second: LayerRecord) -> LayerRecord:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .answers import class_scores, embedding_in, predictions, tensors
-from .axes import axes_by_rank, defines_axes
+from .axes import axes_by_rank
 from .capture import Sink
 from .embed import Pooling, is_vector, nearest, norms, pool
 from .errors import FmapError, ImageError, LayerError, ModelError
@@ -20,7 +20,7 @@ from .heads import Candidate, Recorder, classifiers, likely_classifier, read_by,
 from .inputs import source_name
 from .layers import Selection
 from .records import Answers, Axes, Embeddings, ImageInput, LayerRef
-from .session import Session, axes_of, groups, measure_axes, once, read_image, run
+from .session import Session, axes_for, groups, once, read_image, run
 
 Say = Callable[[str], None]
 Failures = list[tuple[str, FmapError]]
@@ -170,11 +170,13 @@ def embed(
     say: Say,
     *,
     layout: str | None = None,
+    of_outputs: str | None = None,
     similar: int | None = None,
 ) -> tuple[Embeddings | None, Failures]:
     """One vector for each image out of one layer, in batches of `size`; and the images that gave none.
 
-    `pattern` None is `find_place`'s choice. `similar` also finds each image's so many nearest neighbours. What is held
+    `pattern` None is `find_place`'s choice. `layout` is of arrays, `of_outputs` of the layer's output.
+    `similar` also finds each image's so many nearest neighbours. What is held
     is the vectors and one batch. None where no image gave a vector.
 
     Raises LayerError for a layer that cannot be had as vectors, and what `session.groups` and `session.run` raise.
@@ -192,7 +194,7 @@ def embed(
     place: Place | None = None
     for batch in batches(session, sources, size, say, failures, layout):
         if place is None:
-            place = find_place(session, batch[0], pattern, pooling)
+            place = find_place(session, batch[0], pattern, pooling, of_outputs)
             if place.note is not None:
                 say(place.note)
             if pooling not in (None, place.pooling):
@@ -225,6 +227,7 @@ def embed(
             norms=norms(vectors),
             neighbours=neighbours,
             takes=session.model.takes,
+            axes=place.axes,
         ),
         failures,
     )
@@ -275,7 +278,9 @@ def _pooled(output: Tensor, place: Place) -> Tensor:
         raise LayerError(f"layer {place.layer.name!r} gives no vector: {error.message}", hint=error.hint) from None
 
 
-def find_place(session: Session, image: ImageInput, pattern: str | None, pooling: Pooling | None) -> Place:
+def find_place(
+    session: Session, image: ImageInput, pattern: str | None, pooling: Pooling | None, layout: str | None = None
+) -> Place:
     """The layer that `pattern` names; with none, what the network's classifier reads. One pass over one image.
 
     A classifier is a linear layer, or a convolution to one value a class, whose output is the network's answer
@@ -287,7 +292,11 @@ def find_place(session: Session, image: ImageInput, pattern: str | None, pooling
     Raises LayerError where there is no such layer, or the pattern picks several.
     """
     if pattern is not None:
-        return _named_place(session, image, pattern, pooling)
+        return _named_place(session, image, pattern, pooling, layout)
+    if layout is not None:
+        raise LayerError(
+            f"--layout {layout} names the axes of a layer's output: say of which.", hint="Add --layer NAME."
+        )
     if session.model.input_kind == "images":
         raise _no_layer(session, "a detector has no classifier of the whole picture")
     if session.model.input_kind == "image_pair":
@@ -319,7 +328,7 @@ def find_place(session: Session, image: ImageInput, pattern: str | None, pooling
             raise _no_layer(
                 session, f"{layer.name}, before its last linear layer, has {output.shape[0]} rows for one image"
             )
-        axes = _axes(session, image, layer, tuple(output.shape))
+        axes = axes_for(session, image).of(layer, output.shape)
         places.append(Place(layer, tuple(output.shape), axes, "none" if is_vector(axes) else "avg", each.path))
     last = {place.layer.name: place for place in places}  # of several that read one layer the last
     first, *more = last.values()
@@ -370,7 +379,7 @@ def _answer_place(session: Session, image: ImageInput, recorder: Recorder, answe
         axes = axes_by_rank(shape)
         layer = LayerRef("answer", "", 0, "output", "output")
     else:
-        axes = _axes(session, image, layer, shape)
+        axes = axes_for(session, image).of(layer, shape)
     if not _is_per_image(axes, shape):
         raise _no_layer(
             session, f"it has no classifier, and its answer, {list(shape)}, is no vector or map of one image"
@@ -387,7 +396,9 @@ def _answer_place(session: Session, image: ImageInput, recorder: Recorder, answe
     return Place(layer, shape, axes, pooling, is_answer=True, note=note)
 
 
-def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Pooling | None) -> Place:
+def _named_place(
+    session: Session, image: ImageInput, pattern: str, pooling: Pooling | None, layout: str | None
+) -> Place:
     selection = Selection([pattern], session.model.module)
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -407,27 +418,19 @@ def _named_place(session: Session, image: ImageInput, pattern: str, pooling: Poo
             hint=f"Name one of them: --layer {chosen[-1].name}",
         )
     layer = chosen[0]
-    axes = _axes(session, image, layer, shapes[layer.name])
+    axes = axes_for(session, image, layout).of(layer, shapes[layer.name])
     if is_vector(axes) and pooling != "cls":  # pooling for a class token says that there is none
         pooling = "none"
     return Place(layer, shapes[layer.name], axes, pooling or "avg")
-
-
-def _axes(session: Session, image: ImageInput, layer: LayerRef, shape: tuple[int, ...]) -> Axes:
-    """The layer's axes; measured only where neither its class nor its two axes say them."""
-    modules = dict(session.model.module.named_modules())
-    plain_enough = len(shape) <= 2 or (layer.is_module and defines_axes(modules.get(layer.path)))
-    return axes_of(layer, shape, modules, None if plain_enough else measure_axes(session, image))
 
 
 def _last_map(
     session: Session, image: ImageInput, layers: Sequence[tuple[LayerRef, tuple[int, ...]]], pooling: Pooling
 ) -> Place:
     """The last of the layers, which are those before the classifier, that there is something to pool in."""
-    modules = dict(session.model.module.named_modules())
-    measurement = measure_axes(session, image)
+    resolver = axes_for(session, image)
     for layer, shape in reversed(layers):
-        axes = axes_of(layer, shape, modules, measurement)
+        axes = resolver.of(layer, shape)
         token = axes.prefix > 0 and "N" in axes.names
         if _is_per_image(axes, shape) and (token if pooling == "cls" else _has_places(axes, shape)):
             return Place(layer, shape, axes, pooling)

@@ -316,6 +316,25 @@ def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
-layout_option = click.option("--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW.")
+image_layout_option = click.option(
+    "--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW."
+)
+layout_option = click.option(
+    "--layout",
+    metavar="AXES",
+    help="Axes of an .npy array (HWC, CHW, NHWC, NCHW, HW), or, beginning with B, of the outputs of the layers picked"
+    " (BHWC, BNC) where what was found is not wanted.",
+)
+
+
+def split_layout(layout: str | None) -> tuple[str | None, str | None]:
+    """What `--layout` says of arrays, and what of layers' outputs, which begins with the batch.
+
+    >>> split_layout("HWC"), split_layout("BHWC")
+    (('HWC', None), (None, 'BHWC'))
+    """
+    return (None, layout) if layout is not None and layout[:1].upper() == "B" else (layout, None)
+
+
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")

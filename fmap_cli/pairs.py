@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .axes import channel_maps, defines_axes
+from .axes import AxesResolver, channel_maps
 from .capture import SameTensors, Sink
 from .compare import default_threshold, differ, differ_runs, real_numbers
 from .errors import FmapError, ImageError, LayerError
@@ -31,7 +31,7 @@ from .records import (
     Run,
     Side,
 )
-from .session import Session, axes_of, dtype_name, measure_axes, once, open_session, read_image, run
+from .session import Session, axes_for, dtype_name, once, open_session, read_image, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +119,7 @@ def compare(
     threshold: float | None = None,
     draw: str | None = None,
     keep_maps: bool = False,
+    layout: str | None = None,
 ) -> Comparison:
     """Both passes, one after the other, and how far each layer's outputs are apart; A is the reference.
 
@@ -138,15 +139,16 @@ def compare(
     with _same_random_numbers():
         run(a, image_a, reference.watch, operations=reference.needs_operations, paths=reference.selection.paths)
     reference.drop_unwanted()
+    resolver = axes_for(a, image_a, layout)
+    for layer in reference.order:  # now, because it may run the network
+        resolver.of(layer, reference.outputs[layer.name].shape)
     drawing = _Drawing(Selection([draw], b.model.module) if draw is not None else None) if keep_maps else None
-    modules = dict(a.model.module.named_modules())
-    measurement = measure_axes(a, image_a) if reference.needs_measuring(modules) else None
     other = _Other(
         Selection(patterns or ("*",), b.model.module),
         frozenset(kinds),
         reference,
         threshold,
-        lambda layer, shape: axes_of(layer, shape, modules, measurement),
+        resolver,
         drawing,
     )
     if put_back is not None:
@@ -247,13 +249,6 @@ class _Reference:
     def needs_operations(self) -> bool:
         return self.selection.needs_operations
 
-    def needs_measuring(self, modules: Mapping[str, nn.Module]) -> bool:
-        """Whether there is an output whose axes neither its class nor their number tells."""
-        return any(
-            self.outputs[layer.name].ndim > 2 and not (layer.is_module and defines_axes(modules.get(layer.path)))
-            for layer in self.order
-        )
-
     def watch(self, layer: LayerRef) -> Sink | None:
         def sink(output: Tensor) -> None:
             if not self.selection.offer(layer, output.shape) or (self.kinds and layer.kind not in self.kinds):
@@ -288,7 +283,7 @@ class _Other:
     kinds: frozenset[str]
     reference: _Reference
     threshold: float
-    axes_of: Callable[[LayerRef, Sequence[int]], Axes]
+    resolver: AxesResolver
     drawing: _Drawing | None
     order: list[LayerRef] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
@@ -323,11 +318,11 @@ class _Other:
         if a.shape != b.shape:
             self.unlike_shapes.append((layer.name, tuple(a.shape), tuple(b.shape)))
             return
-        axes = self.axes_of(layer, shape)
+        axes = self.resolver.of(layer, shape)
         difference = self.found[same].difference if same else differ(a, b, channel_axis(axes))
         over = difference.relative_l2 > self.threshold
         dtypes = self.reference.dtypes[layer.name], dtype_name(output.dtype)
-        self.found[layer.name] = ComparedLayer(layer, shape, dtypes, difference, over, same)
+        self.found[layer.name] = ComparedLayer(layer, shape, dtypes, difference, over, same, axes)
         if self.drawing is not None and len(axes.names) == b.ndim:
             self.drawing.offer(self.found[layer.name], a, b, axes)
 

@@ -177,8 +177,9 @@ class Axes:
     """What each axis of a layer's output is, in order.
 
     `names` has one of `B` (batch), `C` (channel), `T` (time), `H`, `W` (height, width), `N` (tokens), `B·N` (both
-    in one) or `?` (of fixed length: heads, cells of a window) for each axis. Tokens that are cells of a `grid`
-    (height, width) come after `prefix` tokens that are not (the class token). `how` says where the answer comes from.
+    in one), `B·?` (the batch and something else) or `?` (neither: heads, cells of a window, or nobody knows) for each
+    axis. Tokens that are cells of a `grid` (height, width) come after `prefix` tokens that are not (the class token).
+    `how` says where the answer comes from.
     """
 
     names: tuple[str, ...]
@@ -856,7 +857,7 @@ class Embeddings:
     `vectors` is `[N, D]` float32, or float64 from a network in float64; `norms` their lengths in float64. `shape` is
     the layer's output for one image, `enters` the classifier that reads it where that is why it was chosen, `pooling`
     `none` for a layer that is a vector already. `neighbours` holds for each image the nearest others as (index, cosine
-    similarity), nearest first; None where not asked for.
+    similarity), nearest first; None where not asked for. `axes` are the layer's.
     """
 
     model: str
@@ -870,6 +871,7 @@ class Embeddings:
     norms: np.ndarray
     neighbours: tuple[tuple[tuple[int, float], ...], ...] | None = None
     takes: NetworkInput | None = None
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -905,7 +907,7 @@ class Difference:
 class ComparedLayer:
     """A layer that both sides have in one shape; `over` says that it is over the threshold, `dtypes` are A's and B's.
 
-    `same_as` names an earlier layer whose output is this very tensor on both sides.
+    `same_as` names an earlier layer whose output is this very tensor on both sides. `axes` are the output's.
     """
 
     layer: LayerRef
@@ -914,6 +916,7 @@ class ComparedLayer:
     difference: Difference
     over: bool
     same_as: str | None = None
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True, slots=True)

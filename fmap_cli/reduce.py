@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .axes import channel_axes
 from .moments import BIN_OF_CODE, BINS, merge
 from .records import Axes, ChannelStats
 from .stats import channel_stats, nothing
@@ -64,17 +65,6 @@ def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: i
     for record in records[1:]:
         whole = merge(whole, record)
     return whole
-
-
-def channel_axes(axes: Axes) -> tuple[int, ...]:
-    """The positions of the axes whose items are told apart.
-
-    >>> channel_axes(Axes(("B", "C", "H", "W"), "")), channel_axes(Axes(("B", "?", "N", "N"), ""))
-    ((1,), (1,))
-    """
-    named = tuple(at for at, name in enumerate(axes.names) if name == "C")
-    unknown = tuple(at for at, name in enumerate(axes.names) if name == "?")
-    return named or unknown[:1]
 
 
 def _views(output: Tensor, channels: Sequence[int]) -> Iterator[Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import io
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -20,15 +21,16 @@ from torch import nn
 from . import inventory, raised
 from .answers import detections, label_map, plain, predictions
 from .axes import (
-    Measurement,
+    AxesResolver,
+    Followed,
+    Growth,
     axes_by_layout,
-    axes_by_module,
-    axes_by_rank,
     channel_maps,
-    defines_axes,
+    follow,
     measure,
     meta_twin,
-    within,
+    twin_of,
+    undrawn_axes,
 )
 from .blank import blank_arithmetic
 from .capture import Sink, capture
@@ -83,7 +85,7 @@ class Session:
     device: torch.device
     dtype: torch.dtype
     memory_format: torch.memory_format | None = None
-    measured: dict[tuple[int, ...], Measurement | None] = field(default_factory=dict, repr=False)
+    resolvers: dict[tuple[int, ...], AxesResolver] = field(default_factory=dict, repr=False)
 
 
 def open_session(request: ModelRequest, say: Callable[[str], None], *, initialise: bool = True) -> Session:
@@ -212,8 +214,7 @@ def look(
     ModelError where the network fails on this input.
     """
     selection = Selection(patterns or default_patterns(session.model), session.model.module)
-    measurement = measure_axes(session, image) if _needs_measuring(selection, session.model.module) else None
-    modules = dict(session.model.module.named_modules())
+    resolver = axes_for(session, image, layout)
     labels = session.model.labels
     maps: dict[str, FeatureMap] = {}
     arrays: dict[str, Tensor] = {}
@@ -222,12 +223,9 @@ def look(
         def sink(output: Tensor) -> None:
             if not selection.offer(layer, output.shape):
                 return
-            if layout:
-                axes = axes_by_layout(layout, layer.name, output.shape)
-            else:
-                axes = axes_of(layer, output.shape, modules, measurement)
             classes = label_map(output, labels) if layer.kind == "output" else None
-            maps[layer.name] = replace(_feature_map(layer, output, axes, choice), label_map=classes)
+            found = _feature_map(layer, output, resolver.of(layer, output.shape), choice)
+            maps[layer.name] = replace(found, label_map=classes)
             if keep_arrays:
                 arrays[layer.name] = plain(output).detach().to("cpu", copy=True)
             for name in maps.keys() - selection.wanted():
@@ -295,6 +293,7 @@ def survey(
     kinds: Sequence[str] = (),
     depth: int | None = None,
     image: ImageInput | None = None,
+    layout: str | None = None,
 ) -> Listing:
     """Every layer with its shape, axes and cost for one image, in execution order, and the network in numbers.
 
@@ -304,12 +303,11 @@ def survey(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    measurement = measure_axes(session, image)
-    modules = dict(session.model.module.named_modules())
+    resolver = axes_for(session, image)
     counted, seen, real = _counted(session, image)
     layers = []
     for each in counted.layers:
-        axes = _axes_of_image(session, each.layer, each.shape) or axes_of(each.layer, each.shape, modules, measurement)
+        axes = resolver.of(each.layer, each.shape)
         layers.append(replace(each, axes=axes, field=seen.of(each.layer.name, axes, each.shape)))
     names = _names_picked(session, layers, patterns)
     cut = layers if depth is None else inventory.cut(layers, depth)
@@ -321,7 +319,7 @@ def survey(
         )
     convolutions = inventory.convolutions(layers)
     return Listing(
-        layers=tuple(shown),
+        layers=tuple(_laid_out_as(each, layout, seen) for each in shown),
         count=len(layers),
         input_shape=layers[0].shape,
         stages=inventory.stages(layers),
@@ -345,6 +343,14 @@ def _names_picked(session: Session, rows: Sequence[CountedLayer | FieldRow], pat
     return {layer.name for layer, _ in selection.chosen()}
 
 
+def _laid_out_as(row: _Row, layout: str | None, seen: _Seen) -> _Row:
+    """The row of a layer with the axes that a user's letters give it. Raises LayerError where they do not fit."""
+    if layout is None:
+        return row
+    axes = axes_by_layout(layout, row.layer.name, row.shape)
+    return replace(row, axes=axes, field=seen.of(row.layer.name, axes, row.shape))
+
+
 def _of_kinds(rows: Sequence[_Row], kinds: Sequence[str]) -> list[_Row]:
     """The rows of these kinds; all of them without one. Raises LayerError where that leaves none."""
     if not kinds or not rows:
@@ -354,15 +360,6 @@ def _of_kinds(rows: Sequence[_Row], kinds: Sequence[str]) -> list[_Row]:
         there = ", ".join(dict.fromkeys(each.layer.kind for each in rows))
         raise LayerError(f"no layer of kind {' or '.join(kinds)} among these.", hint=f"Their kinds are {there}.")
     return kept
-
-
-def _axes_of_image(session: Session, layer: LayerRef, shape: Sequence[int]) -> Axes | None:
-    """A detector's input, before it is a batch; None for everything else."""
-    if session.model.input_kind != "images" or len(shape) != 3:
-        return None
-    if layer.kind != "input" and layer.path != "transform":
-        return None
-    return Axes(("C", "H", "W"), "an image in a list")
 
 
 def _counted(session: Session, image: ImageInput) -> tuple[Count, _Seen, bool]:
@@ -384,13 +381,15 @@ def _cheaply(
     image: ImageInput,
     run: Callable[[nn.Module, tuple[Any, ...]], _Result],
     by_values: Callable[[_Result], Sequence[str]],
+    module: nn.Module | None = None,
 ) -> tuple[_Result, bool]:
     """`run(module, inputs)` of a pass over an image of this size, in the cheapest way that works; and whether for real.
 
     What a network decides by values it decides for real where it has weights: `by_values` are the layers before which
-    it did.
+    it did. The module is the model's own, or a copy of it.
     """
     model = session.model
+    module = model.module if module is None else module
     size = tuple(image.tensor.shape)
     has_weights = model.weights != ARCHITECTURE_ONLY
     attempts: tuple[str, ...] = ("meta", "blank") if _prefers_meta(session, size) else ("blank", "meta")
@@ -399,13 +398,13 @@ def _cheaply(
     for attempt in attempts:
         try:
             if attempt == "meta":
-                twin = meta_twin(model.module)
+                twin = meta_twin(module)
                 with torch.device("meta"):
                     blank = (torch.empty_like(each, device="meta") for each in network_inputs(session, [image]))
                     found = run(twin, tuple(blank))
             else:
                 with blank_arithmetic():
-                    found = run(model.module, network_inputs(session, [image]))
+                    found = run(module, network_inputs(session, [image]))
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -415,7 +414,7 @@ def _cheaply(
         return found, False
     inputs = network_inputs(session, [image])
     with _model_errors(session, inputs, 1, []):
-        return run(model.module, inputs), True
+        return run(module, inputs), True
 
 
 def _decided_by_values(session: Session, image: ImageInput, seen: _Seen, real: bool) -> tuple[str, ...]:
@@ -470,6 +469,7 @@ def receptive_fields(
     *,
     kinds: Sequence[str] = (),
     image: ImageInput | None = None,
+    layout: str | None = None,
 ) -> FieldListing:
     """What the layers that the patterns pick see of an input of this image's size (or the bundled sample's).
 
@@ -478,8 +478,7 @@ def receptive_fields(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    measurement = measure_axes(session, image)
-    modules = dict(session.model.module.named_modules())
+    resolver = axes_for(session, image)
     found: list[tuple[LayerRef, tuple[int, ...]]] = []
 
     def follow(module: nn.Module, inputs: tuple[Any, ...]) -> _Seen:
@@ -500,7 +499,7 @@ def receptive_fields(
     seen, _ = _cheaply(session, image, follow, lambda found: found.by_values)
     rows = []
     for layer, shape in found:
-        axes = _axes_of_image(session, layer, shape) or axes_of(layer, shape, modules, measurement)
+        axes = resolver.of(layer, shape)
         rows.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
     names = _names_picked(session, rows, patterns)
     shown = _of_kinds([each for each in rows if each.layer.name in names], kinds)
@@ -508,6 +507,7 @@ def receptive_fields(
         f"a value was read in Python before {layer} (item, or an if): what that decides is not followed"
         for layer in dict.fromkeys(seen.follower.readers)
     )
+    shown = [_laid_out_as(each, layout, seen) for each in shown]
     return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes, notes)
 
 
@@ -524,60 +524,68 @@ def _prefers_meta(session: Session, size: Sequence[int]) -> bool:
     return prod(size) * session.model.frames >= _META_VALUES
 
 
-def _needs_measuring(selection: Selection, module: nn.Module) -> bool:
-    """Whether a pattern may pick a layer whose class does not say what its axes are."""
-    modules = dict(module.named_modules())
-    return not all(
-        defines_axes(modules[pattern]) if pattern in modules else selection.is_ordinal(pattern)
-        for pattern in selection.patterns
-    )
+def axes_for(session: Session, image: ImageInput, layout: str | None = None) -> AxesResolver:
+    """Who says what the axes of this network's layers are, for inputs of this image's size; one for each size.
 
-
-def measure_axes(session: Session, image: ImageInput) -> Measurement | None:
-    """The axes of every layer for inputs of this image's size, measured once a size; None where that is not possible.
-
-    Of a detector, which resizes its input by itself and reads values on the way, the backbone is measured.
+    `layout` is the user's own letters, for the layers that are picked: they overrule everything.
     """
+    size = tuple(n for each in (image.tensor, *image.more) for n in (-1, *each.shape))
+    if size not in session.resolvers:
+        session.resolvers[size] = AxesResolver(
+            session.model.module,
+            lambda: _follow_axes(session, image),
+            lambda: _follow_axes(session, image, cheaply=False),
+            lambda: _measure_axes(session, image),
+        )
+    resolver = session.resolvers[size]
+    return resolver if layout is None else resolver.overruled(layout)
+
+
+_AXES = {"image": "BCHW", "image_pair": "BCHW", "images": "CHW", "video": "BCTHW"}
+
+
+def _input_axes(session: Session, count: int) -> list[str]:
+    """The names of the axes of each of the network's arguments."""
+    takes = session.model.takes
+    if session.model.input_kind == "arrays" and takes is not None:
+        return [f"B{each}" for each in takes.axes]
+    return [_AXES[session.model.input_kind]] * count
+
+
+def _follow_axes(session: Session, image: ImageInput, *, cheaply: bool = True) -> Followed:
+    """A pass over an image of this size, followed; not `cheaply` it is the pass over the image itself."""
+
+    def followed(module: nn.Module, inputs: tuple[Any, ...]) -> Followed:
+        images = inputs[0] if isinstance(inputs[0], list) else inputs
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            return follow(module, inputs, zip(images, _input_axes(session, len(images)), strict=True))
+
+    if cheaply and session.model.input_kind != "images":  # a detector's layers depend on what it finds
+        image = replace(image, tensor=image.tensor * 0, more=tuple(each * 0 for each in image.more))
+    twin = twin_of(session.model.module)
+    if not cheaply:
+        return followed(twin, network_inputs(session, [image]))
+    return _cheaply(session, image, followed, lambda found: (), twin)[0]
+
+
+def _measure_axes(session: Session, image: ImageInput) -> Growth:
+    """Which axes of each layer grow with the input; not of a detector, which resizes its input by itself."""
     model = session.model
-    size = tuple(image.tensor.shape)
-    if size not in session.measured:
-        session.measured[size] = None
-        backbone = getattr(model.module, "backbone", None) if model.input_kind == "images" else None
-        if model.input_kind == "images" and not isinstance(backbone, nn.Module):
-            return None
-        on_meta_first = backbone is None and _prefers_meta(session, size)
-        for on_meta in (True, False) if on_meta_first else (False, True):
-            blank = partial(_blank_inputs, session, on_meta)
-            try:
-                with nullcontext() if on_meta else blank_arithmetic():
-                    if backbone is not None:
-                        measurement = within("backbone", measure(backbone, blank, (256, 256), on_meta=on_meta))
-                    else:
-                        measurement = measure(
-                            model.module,
-                            blank,
-                            feed_of(model).size_of(image),
-                            model.frames,
-                            on_meta=on_meta,
-                            rebuild=model.rebuild,
-                        )
-                session.measured[size] = measurement
-                break
-            except KeyboardInterrupt:
-                raise
-            except BaseException:
-                continue  # the pass over the image itself will say what is wrong
-    return session.measured[size]
-
-
-def axes_of(
-    layer: LayerRef, shape: Sequence[int], modules: Mapping[str, nn.Module], measurement: Measurement | None
-) -> Axes:
-    """The axes of a layer whose output has this shape: by its class, as measured, or by their number."""
-    axes = axes_by_module(modules.get(layer.path) if layer.is_module else None, shape)
-    if axes is None and measurement is not None:
-        axes = measurement.axes.get(layer.name)
-    return axes if axes is not None and len(axes.names) == len(shape) else axes_by_rank(shape)
+    if model.input_kind == "images":
+        raise ModelError("a detector resizes its input by itself")
+    failure: BaseException | None = None
+    for on_meta in (True, False) if _prefers_meta(session, image.tensor.shape) else (False, True):
+        blank = partial(_blank_inputs, session, on_meta)
+        try:
+            with nullcontext() if on_meta else blank_arithmetic():
+                places = feed_of(model).size_of(image)
+                return measure(model.module, blank, places, model.frames, on_meta=on_meta, rebuild=model.rebuild)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = error
+    assert failure is not None
+    raise failure
 
 
 def _blank_inputs(
@@ -684,6 +692,9 @@ def network_inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any,
 # -- one layer ---------------------------------------------------------------------------------------------------
 
 
+_ORDINALS = {0: "the first axis", 1: "the second axis", 2: "the third axis"}
+
+
 def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) -> FeatureMap:
     """The numbers of a layer's output, and copies of the maps to draw."""
     values = plain(output)
@@ -691,8 +702,10 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
     channels = channel_stats(maps.flatten(1))
     drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))
     notes = []
-    if "B" in axes.names and values.shape[0] > 1:
-        notes.append(f"drawn is the first of {values.shape[0]} items on the first axis; mean to zeros are over all")
+    undrawn = undrawn_axes(axes, values.shape)
+    if undrawn:
+        listed = ", ".join(f"{values.shape[at]} items on {_ORDINALS.get(at, f'axis {at + 1}')}" for at in undrawn)
+        notes.append(f"drawn is the first of {listed}; mean to zeros are over all")
     if output.is_complex():
         notes.append("complex values: their magnitudes are drawn and counted")
     if axes.grid is not None:

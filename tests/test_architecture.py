@@ -35,7 +35,7 @@ ALLOWED: dict[str, str] = {
     "capture": "guests kinds nested records",
     "axes": "capture errors records",
     "kernels": "moments",
-    "reduce": "kernels moments records stats",
+    "reduce": "axes kernels moments records stats",
     "stats": "moments records",
     "health": "errors moments records units",
     "runs": "errors files moments records",
@@ -66,7 +66,7 @@ ALLOWED: dict[str, str] = {
     "forecast": "axes errors frameworks inputs kinds memory models raised records session",
     "interrupts": "",
     "fields": "axes capture errors inputs raised receptive records session",
-    "many": "axes answers capture embed errors heads inputs layers records session",
+    "many": "answers axes capture embed errors heads inputs layers records session",
     # The command line.
     "options": "errors export legible records units",
     "commands": (
@@ -78,12 +78,15 @@ ALLOWED: dict[str, str] = {
     "__main__": "cli",
     "__init__": "",
 }
-FOLDERS = ("commands", "health", "memory", "models", "receptive", "render")
+FOLDERS = ("axes", "commands", "health", "memory", "models", "receptive", "render")
 
 # Rooms that compute what there is to see. None builds on another, so each can be read and tested by itself ...
 ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "memory", "receptive", "stats"}
 # ... but for these names.
-SHARED_BY_ANALYSES = {("embed", "answers"): {"plain"}, ("receptive", "axes"): {"channel_maps"}}
+SHARED_BY_ANALYSES = {
+    ("embed", "answers"): {"plain"},
+    ("receptive", "axes"): {"channel_maps"},
+}
 
 # Importing these brings in no torch: `--help` is quick, and tables and files need none.
 LIGHT = {

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fmap_cli.axes import (
+    AxesResolver,
     axes_by_layout,
     axes_by_module,
     axes_by_rank,
+    channel_axes,
     channel_maps,
+    follow,
     measure,
     meta_twin,
 )
@@ -92,11 +95,28 @@ def test_a_layout_of_another_length_is_refused_with_the_shape() -> None:
     assert caught.value.message == "--layout BHWC names 4 axes, and layer 'fc' puts out 2: [1, 10]."
 
 
-# -- measured ------------------------------------------------------------------------------------------------------
+# -- followed and measured ------------------------------------------------------------------------------------------
 
 
-def measured(net: nn.Module) -> dict[str, Axes]:
-    return dict(measure(net.eval(), lambda b, h, w, t: (torch.empty(b, 3, h, w),), (32, 32)).axes)
+def resolver(net: nn.Module, *, size: int = 32) -> AxesResolver:
+    net.eval()
+    image = torch.zeros(1, 3, size, size)
+    return AxesResolver(
+        net,
+        lambda: follow(net, (image,), iter([(image, "BCHW")])),
+        lambda: follow(net, (image,), iter([(image, "BCHW")])),
+        lambda: measure(net, lambda b, h, w, t: (torch.empty(b, 3, h, w),), (size, size)),
+    )
+
+
+def found(net: nn.Module, *, size: int = 32) -> dict[str, Axes]:
+    """The axes of every layer, after what was followed has been held against what grows."""
+    resolved = resolver(net, size=size)
+    axes = {layer.name: resolved.of(layer, shape) for layer, shape in resolved.layers()}
+    for name, moved in resolved.growth.moved.items():
+        for one, grown in zip(axes[name].names, moved, strict=True):
+            assert grown in ("", one), (name, axes[name].names, moved)
+    return axes
 
 
 class ToLast(nn.Module):
@@ -115,20 +135,20 @@ class WithClassToken(nn.Module):
 
 
 def test_channels_last_are_found_where_the_network_puts_them() -> None:
-    axes = measured(nn.Sequential(nn.Conv2d(3, 32, 4, 4), ToLast(), nn.LayerNorm(32), nn.Linear(32, 8)))
+    axes = found(nn.Sequential(nn.Conv2d(3, 32, 4, 4), ToLast(), nn.LayerNorm(32), nn.Linear(32, 8)))
     assert axes["0"].names == ("B", "C", "H", "W")
     assert {axes[name].names for name in ("1", "2", "3")} == {("B", "H", "W", "C")}
 
 
 def test_tokens_form_the_grid_of_the_map_they_came_from_whatever_its_aspect() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, (4, 8), (4, 8)), WithClassToken())  # 8 × 4 cells of a 32 × 32 picture
-    tokens = measured(net)["1"]
+    tokens = found(net)["1"]
     assert tokens.names == ("B", "N", "C")
     assert (tokens.grid, tokens.prefix) == ((8, 4), 1)
 
 
 def test_pooled_and_flattened_values_have_channels_and_no_place() -> None:
-    axes = measured(nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)))
+    axes = found(nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)))
     assert axes["2"].names == axes["3"].names == ("B", "C")
     assert not axes["3"].spatial
 
@@ -197,8 +217,8 @@ def test_tokens_without_a_grid_are_a_row_of_values() -> None:
         ((2, 7), "BC", (7, 1, 1, 1)),
         ((7,), "C", (7, 1, 1, 1)),
         ((), "", (1, 1, 1, 1)),
-        ((1, 4, 6, 3, 3), "B?CHW", (24, 1, 3, 3)),
-        ((2, 3), "??", (6, 1, 1, 1)),
+        ((1, 4, 6, 3, 3), "B?CHW", (6, 1, 3, 3)),
+        ((2, 3), "??", (2, 1, 1, 1)),
         ((1, 0, 4, 4), "BCHW", (0, 1, 0, 0)),
         ((1, 3, 0, 4), "BCHW", (3, 1, 0, 0)),
     ],
@@ -207,6 +227,17 @@ def test_every_output_has_maps_of_four_axes(shape: tuple[int, ...], letters: str
     assert channel_maps(torch.zeros(shape), named(letters)).shape == expected
 
 
-def test_axes_of_unknown_meaning_count_as_channels_in_their_order() -> None:
+def test_axes_of_unknown_meaning_are_never_multiplied_into_the_channels() -> None:
     output = torch.arange(24.0).reshape(1, 2, 3, 2, 2)
-    assert torch.equal(channel_maps(output, named("B?CHW")), output.reshape(6, 1, 2, 2))
+    assert torch.equal(channel_maps(output, named("B?CHW")), output[0, 0][:, None])
+    assert channel_axes(named("B?CHW")) == (2,)
+
+
+def test_without_channels_the_first_unknown_axis_is_told_apart() -> None:
+    heads = torch.arange(2 * 3 * 3.0).reshape(1, 2, 3, 3)  # heads, queries, keys
+    assert torch.equal(channel_maps(heads, named("B?NN")), heads[0, :, 0][:, :, None, None])
+
+
+def test_tokens_after_the_grid_are_left_out_as_well() -> None:
+    tokens = torch.arange(7.0).reshape(1, 7, 1)
+    assert channel_maps(tokens, named("BNC", grid=(2, 3), prefix=0)).flatten().tolist() == [0, 1, 2, 3, 4, 5]

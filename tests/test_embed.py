@@ -416,11 +416,13 @@ def test_every_kind_of_file_holds_the_same(fmap: Run, samples: Path, workdir: Pa
 
 def test_json_carries_the_vectors_unless_a_file_does(fmap: Run, samples: Path, workdir: Path) -> None:
     told = fmap("embed", samples / "coffee.png", "--json").json
-    names = "schema_version model weights layer enters shape pool dimension file images failed assumed_input"
-    assert " ".join(told) == names
+    assert " ".join(told) == (
+        "schema_version model weights layer enters shape pool dimension file images failed assumed_input axes axes_how"
+    )
     assert (told["layer"], told["enters"], told["pool"]) == ("flatten", "classifier.1", "none")
     assert (told["shape"], told["dimension"]) == ([1, 1280], 1280)
     assert told["file"] is None
+    assert (told["axes"], told["axes_how"]) == (["B", "C"], "followed")
     written = fmap("embed", samples / "coffee.png", "--json", "-o", "v.npz").json
     assert written["file"] == "v.npz"
     assert list(written["images"][0]) == ["image", "norm"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from fmap_cli.capture import Sink
 from fmap_cli.records import LayerRef, ModelRequest
 from fmap_cli.reduce import channel_axes, reduce
-from fmap_cli.session import axes_of, measure_axes, open_session, read_image, run
+from fmap_cli.session import axes_for, open_session, read_image, run
 
 NETWORKS = {
     "efficientnet_lite0": 270,
@@ -51,14 +51,13 @@ def test_every_channel_of_every_layer(name: str, least: int, samples: Path) -> N
     size = None if name == "efficientnet_lite0" else 64  # one network has maps of every size
     session = open_session(ModelRequest(name, weights, size=size), lambda _: None)
     images = [read_image(session, str(samples / f"{each}.png"), lambda _: None) for each in ("chelsea", "coffee")]
-    measured = measure_axes(session, images[0])
-    modules = dict(session.model.module.named_modules())
+    resolver = axes_for(session, images[0])
     compared = 0
 
     def watch(layer: LayerRef) -> Sink:
         def sink(output: Tensor) -> None:
             nonlocal compared
-            axes = axes_of(layer, output.shape, modules, measured)
+            axes = resolver.of(layer, output.shape)
             places = channel_axes(axes)
             others = [at for at in range(output.ndim) if at not in places]
             values = output.dequantize() if output.is_quantized else output

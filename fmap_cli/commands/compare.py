@@ -26,6 +26,7 @@ from ..options import (
     print_csv,
     print_document,
     remark,
+    split_layout,
 )
 from ..records import Comparison, ModelRequest
 
@@ -173,7 +174,8 @@ def _compare_images(
     if other.seed != request.seed and f"(seed {other.seed})" not in b.model.weights:
         remark(f"--vs-seed {other.seed} changes nothing: B's weights are not random, but {b.model.weights}.")
     as_asked = any(getattr(other, name) != getattr(request, name) for name in ("size", "mean", "std"))
-    image_a, image_b = read_sides(a, b, sources, remark, options["layout"], fed_as_asked=as_asked)
+    of_arrays, of_outputs = split_layout(options["layout"])
+    image_a, image_b = read_sides(a, b, sources, remark, of_arrays, fed_as_asked=as_asked)
     return compare(
         a,
         image_a,
@@ -184,6 +186,7 @@ def _compare_images(
         threshold=options["threshold"],
         draw=options["draw"],
         keep_maps=out is not None,
+        layout=of_outputs,
     )
 
 

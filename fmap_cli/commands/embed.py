@@ -15,6 +15,7 @@ from ..options import (
     print_document,
     remark,
     report_failures,
+    split_layout,
 )
 from ..records import ModelRequest
 
@@ -88,6 +89,7 @@ def command(
 
     if out is not None:
         check_folder(out)
+    of_arrays, of_outputs = split_layout(layout)
     session = open_session(request, remark)
     embeddings, failures = embed(
         session,
@@ -96,7 +98,8 @@ def command(
         options["pool"],
         options["batch"],
         remark,
-        layout=layout,
+        layout=of_arrays,
+        of_outputs=of_outputs,
         similar=options["similar"],
     )
     if embeddings is None:

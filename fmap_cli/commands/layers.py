@@ -16,6 +16,7 @@ from ..options import (
     print_csv,
     print_document,
     remark,
+    split_layout,
 )
 from ..records import ModelRequest
 
@@ -66,8 +67,9 @@ def command(
     from ..session import open_architecture, read_image, survey
 
     session = open_architecture(request if name is None else replace(request, model=name), remark)
-    picture = None if image is None else read_image(session, image, remark, layout)
-    listing = survey(session, patterns, kinds=kinds, depth=depth, image=picture)
+    of_arrays, of_outputs = split_layout(layout)
+    picture = None if image is None else read_image(session, image, remark, of_arrays)
+    listing = survey(session, patterns, kinds=kinds, depth=depth, image=picture, layout=of_outputs)
     if as_json:
         from ..export import layers_document
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from ..options import (
+    image_layout_option,
     json_option,
-    layout_option,
     model_options,
     print_csv,
     print_document,
@@ -23,7 +23,7 @@ from ..records import ModelRequest
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images run at once."
 )
 @model_options
-@layout_option
+@image_layout_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank.")
 @json_option
 def command(

@@ -20,6 +20,7 @@ from ..options import (
     print_csv,
     print_document,
     remark,
+    split_layout,
 )
 from ..records import ModelRequest
 
@@ -94,8 +95,9 @@ def command(
             _show_unit(session, images, patterns, options)
         return
     session = open_architecture(request, remark)
-    image = read_image(session, images[0], remark, options["layout"]) if images else None
-    listing = receptive_fields(session, patterns, kinds=kinds, image=image)
+    of_arrays, of_outputs = split_layout(options["layout"])
+    image = read_image(session, images[0], remark, of_arrays) if images else None
+    listing = receptive_fields(session, patterns, kinds=kinds, image=image, layout=of_outputs)
     model = session.model
     if options["out"] is not None:
         from ..render.receptive import growth_figure
@@ -143,8 +145,9 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
     from ..render.boxes import unit_figure
     from ..session import read_image
 
-    image = read_image(session, images[0] if images else None, remark, options["layout"])
-    view = unit_view(session, image, patterns, options["place"], options["channel"])
+    of_arrays, of_outputs = split_layout(options["layout"])
+    image = read_image(session, images[0] if images else None, remark, of_arrays)
+    view = unit_view(session, image, patterns, options["place"], options["channel"], layout=of_outputs)
     model = session.model
     path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
     _write(unit_figure(view, model.name, model.weights), path)
@@ -169,7 +172,8 @@ def _show_effective(
 
     sources = groups(session, images)
     noise = options["noise"] or (0 if images else _NOISE)
-    inputs = [read_image(session, each, (lambda _: None) if noise else remark, options["layout"]) for each in sources]
+    of_arrays, of_outputs = split_layout(options["layout"])
+    inputs = [read_image(session, each, (lambda _: None) if noise else remark, of_arrays) for each in sources]
     count = noise or len(inputs)
     out = console(stderr=True)
     with progress_bar(out, count) if out.is_terminal and count > 1 else nullcontext(_not_shown) as advance:
@@ -181,6 +185,7 @@ def _show_effective(
             seed=seed,
             place=options["place"],
             channel=options["channel"],
+            layout=of_outputs,
             say=lambda done: advance(done, 0),
         )
     model = session.model

@@ -16,10 +16,12 @@ from ..options import (
     FileType,
     FiniteRange,
     json_option,
+    layout_option,
     model_options,
     print_document,
     remark,
     report,
+    split_layout,
 )
 from ..records import Choice, Drawing, ModelRequest
 
@@ -95,12 +97,7 @@ ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
     metavar="FILE",
     help="Also write the layers' whole outputs: .npz, .safetensors or .pt.",
 )
-@click.option(
-    "--layout",
-    metavar="AXES",
-    help="Axes of an .npy array (HWC, CHW, NHWC, NCHW, HW), or, beginning with B, of the layers' outputs (BHWC, BNC)"
-    " where what is measured is not wanted.",
-)
+@layout_option
 @click.option(
     "--score",
     type=FiniteRange(0, 1),
@@ -132,8 +129,7 @@ def command(
 
     from ..session import groups, look, open_session, read_image
 
-    layout: str | None = options["layout"]
-    of_outputs = layout is not None and layout[:1].upper() == "B"
+    of_arrays, of_outputs = split_layout(options["layout"])
     session = open_session(request, remark)
     sources = groups(session, images)
     if options["out"] is not None and len(sources) > 1:
@@ -142,7 +138,7 @@ def command(
     failures: list[FmapError] = []
     for source in sources:
         try:
-            image = read_image(session, source, remark, None if of_outputs else layout)
+            image = read_image(session, source, remark, of_arrays)
         except ImageError as error:
             failures.append(error.bare())
             if len(sources) > 1:
@@ -156,7 +152,7 @@ def command(
                 choice,
                 keep_arrays=options["save"] is not None,
                 least_score=options["score"],
-                layout=layout if of_outputs else None,
+                layout=of_outputs,
             )
         )
     if len(failures) == len(sources) == 1:

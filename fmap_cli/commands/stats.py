@@ -23,6 +23,7 @@ from ..options import (
     print_csv,
     print_document,
     remark,
+    split_layout,
 )
 from ..records import CHANNEL_COLUMNS, Finding, LayerRecord, ModelRequest, Run
 
@@ -213,12 +214,14 @@ def _gathered(
         if long or options["save"] is not None:
             notebook.take(options["resume"])
         earlier = notebook.read(plan.digest, origin, say) if options["resume"] else None
+        of_arrays, of_outputs = split_layout(options["layout"])
         gathering = Gathering(
             session,
             patterns=options["patterns"],
             kinds=options["kinds"],
             histogram="channel" if options["per_channel"] else "layer",
             earlier=earlier,
+            layout=of_outputs,
         )
         start = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
         with gathering, stoppable() as wish, _progress(len(plan.entries), start, team) as advanced:
@@ -230,7 +233,7 @@ def _gathered(
                 batch=options["batch"],
                 say=say,
                 workers=options["workers"],
-                layout=options["layout"],
+                layout=of_arrays,
                 earlier=earlier,
                 advanced=advanced,
                 stop=wish,

@@ -115,7 +115,7 @@ def _as_channels(part: Field, axes: Axes) -> np.ndarray:
     values = part.values
     named = len(axes.names) == len(part.shape)
     for at, name in enumerate(axes.names if named else ()):
-        if name in ("B", "B·N"):
+        if name.startswith("B"):
             values = values.take([0], axis=at + 1)
     kept = axes.names.index("C") + 1 if named and axes.names.count("C") == 1 else None
     others = tuple(axis for axis in range(1, values.ndim) if axis != kept)

@@ -192,7 +192,7 @@ def _unit_facts(view: UnitView, model: str, weights: str) -> list[tuple[str, str
         ("picked", view.picked),
         *box_facts(view.box, (view.image.pixels.shape[0], view.image.pixels.shape[1])),
         ("field", field_in_words(row)),
-        ("shape", f"[{', '.join(row.axes.names)}] = [{sizes}]"),
+        ("shape", f"[{', '.join(row.axes.names)}] = [{sizes}], axes {row.axes.how}"),
         ("image", file_name(view.image)),
         ("model", model_in_words(model, weights)),
     ]

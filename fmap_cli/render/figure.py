@@ -176,7 +176,7 @@ def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list
         ("image", _file_name(image)),
         ("layer", feature_map.layer.name + asked),
         ("kind", f"{_what(feature_map)} ({feature_map.layer.kind})"),
-        ("shape", f"[{axes}] = [{sizes}]"),
+        ("shape", f"[{axes}] = [{sizes}], axes {feature_map.axes.how}"),
         ("mean", units.number(stats.mean, 4)),
         ("std", units.number(stats.std, 4)),
         ("range", f"{units.number(stats.min, 4)} … {units.number(stats.max, 4)}"),

@@ -26,6 +26,9 @@ _ALL_COLUMNS = 120
 _FIELD_FROM = 132
 """From this width on there is room for what each layer sees, too."""
 
+_HOW_FROM = 160
+"""From this width on there is room for how the axes are known."""
+
 _BAR = 8
 
 
@@ -60,12 +63,14 @@ def _print_chain(out: Console, steps: Sequence[str]) -> None:
 
 def _print_wide(out: Console, listing: Listing) -> None:
     with_field = out.width >= _FIELD_FROM
+    with_how = out.width >= _HOW_FROM and any(_how_known(each) for each in listing.layers)
     columns = [
         Column("layer", least=24),
         Column("type", least=10),
         Column("", least=8),
         Column("output shape", right=True),
         Column("axes"),
+        *([Column("axes known")] if with_how else []),
         *([Column("field", right=True)] if with_field else []),
         Column("parameters", right=True),
         Column("multiply-adds", right=True),
@@ -84,6 +89,7 @@ def _print_wide(out: Console, listing: Listing) -> None:
             detail(each),
             units.shape(each.shape),
             " ".join(each.axes.names) if each.axes is not None else "",
+            *([_how_known(each)] if with_how else []),
             *([short_field(each.field) if each.field is not None else ""] if with_field else []),
             _parameters(each, units.count),
             _multiply_adds(each, units.count),
@@ -94,6 +100,11 @@ def _print_wide(out: Console, listing: Listing) -> None:
         )
         rows.append([_styled(each, cell) for cell in cells])
     print_table(out, columns, rows)
+
+
+def _how_known(row: CountedLayer) -> str:
+    """How the axes are known where the layer's class does not say them."""
+    return "" if row.axes is None or (row.axes.how.startswith("by ") and "number" not in row.axes.how) else row.axes.how
 
 
 def _print_narrow(out: Console, listing: Listing) -> None:

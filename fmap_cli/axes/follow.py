@@ -1,0 +1,163 @@
+"""Follows one forward pass and says what the axes of every tensor are that descends from the image."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from . import marks as m
+from .marks import UNKNOWN, Marks
+from .rules import Call, cat, made_new, pointwise, rule_for, tensors_in
+
+
+class AxisFollower(TorchDispatchMode):
+    """While it is on, carries along with every tensor that descends from the image what its axes are made of.
+
+    `start` names the image's axes; `marks_of` answers for any tensor at hand. It goes by operations and shapes alone.
+    `lost` are the operations that have no rule, in the order met: of the axes of what they put out nothing is known.
+    `waiting` are named tensors that do not descend from the image (a class token). One that is laid over or beside a
+    tensor that does has the same axes: `adopted` holds them by name.
+
+    >>> import torch
+    >>> follower = AxisFollower()
+    >>> image = torch.zeros(1, 3, 32, 32)
+    >>> follower.start(image, "BCHW")
+    >>> with follower:
+    ...     tokens = torch.conv2d(image, torch.ones(8, 3, 4, 4), stride=4).flatten(2).transpose(1, 2)
+    >>> m.named(follower.marks_of(tokens)), m.grid_of(follower.marks_of(tokens), "BNC")
+    (('B', 'N', 'C'), ((8, 8), 0))
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[int, tuple[weakref.ref[Tensor], Marks]] = {}
+        self._written: dict[int, tuple[Any, dict[int, m.Axis]]] = {}  # storage -> the axes that were written, by stride
+        self.lost: dict[str, None] = {}
+        self.waiting: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self.adopted: dict[str, Marks] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
+
+    def start(self, image: Tensor, names: Sequence[str]) -> None:
+        """Follow this tensor, whose axes have these names."""
+        self._set(image, tuple(m.axis(name, length) for name, length in zip(names, image.shape, strict=True)))
+
+    def marks_of(self, tensor: Any) -> Marks | None:
+        """What a tensor's axes are made of; None where it does not descend from the image."""
+        reference, found = self._known.get(id(tensor), (None, None))
+        if reference is not None and reference() is tensor:
+            return found
+        if self._written and isinstance(tensor, Tensor) and tensor.layout == torch.strided:
+            _, by_stride = self._written.get(_storage(tensor), (None, {}))
+            if by_stride:
+                return tuple(
+                    m.resized(by_stride[stride], length) if stride in by_stride and length > 1 else _made(length)
+                    for stride, length in zip(tensor.stride(), tensor.shape, strict=True)
+                )
+        return None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and hasattr(func, "decompose") and rule_for(func) is None:
+            with self:  # in inference mode torch passes on some operations without taking them apart
+                output = func.decompose(*args, **kwargs)
+            if output is not NotImplemented:
+                return output
+        before = list(tensors_in((*args, *kwargs.values())))
+        descends = any(self.marks_of(each) is not None for each in before)
+        output = func(*args, **kwargs)
+        if descends:
+            self._follow(func, args, kwargs, list(tensors_in([output])))
+        return output
+
+    def _follow(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> None:
+        schema = getattr(func, "_schema", None)
+        if schema is None or not outputs:  # a higher-order operator runs its parts through here too
+            return
+        arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
+        arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
+        arguments.update(kwargs)
+        written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
+        for each in schema.arguments:
+            if each.is_out:  # what is in there before does not count
+                arguments.pop(each.name, None)
+        rule = rule_for(func)
+        found: Any = None
+        if rule is not None:
+            try:
+                found = rule(Call(func, arguments, outputs, self.marks_of))
+            except Exception:  # a way to call it that the rule has not heard of is no fault of the network
+                rule = None
+        if rule is None:
+            self.lost.setdefault(schema.name.rpartition("::")[2].strip("_"))
+        listed = found if isinstance(found, list) else [found] * len(outputs)
+        for tensor, marks in zip(outputs, [*listed, *[None] * len(outputs)], strict=False):
+            if rule is made_new:
+                self._known.pop(id(tensor), None)
+                continue
+            if marks is None or [one.length for one in marks] != list(tensor.shape):
+                marks = m.unknown(tensor.shape)
+            marks = m.settled(marks)
+            if id(tensor) in written and self._known.get(id(tensor), (None,))[0] is None:
+                self._wrote(tensor, marks)
+            self._set(tensor, marks)
+        if self.waiting and (rule is pointwise or rule is cat):
+            self._adopt(list(tensors_in(arguments.values())), outputs[0])
+
+    def _adopt(self, tensors: Sequence[Tensor], output: Tensor) -> None:
+        marks = self.marks_of(output)
+        for each in tensors:
+            reference, name = self.waiting.get(id(each), (None, ""))
+            if marks is None or reference is None or reference() is not each or each.ndim != len(marks):
+                continue
+            del self.waiting[id(each)]
+            self.adopted[name] = tuple(
+                one if one.length == length else _alike(one, length)
+                for one, length in zip(marks, each.shape, strict=True)
+            )
+
+    def _wrote(self, tensor: Tensor, marks: Marks) -> None:
+        """A new tensor was written to: it may be a part of another one, whose axes are known by their strides."""
+        if tensor.layout != torch.strided:
+            return
+        storage = tensor.untyped_storage()
+        _, by_stride = self._written.setdefault(_storage(tensor), (storage, {}))
+        for stride, one in zip(tensor.stride(), marks, strict=True):
+            if one.length > 1 and UNKNOWN not in one.kinds:
+                by_stride.setdefault(stride, one)
+
+    def _set(self, tensor: Tensor, marks: Marks) -> None:
+        known, key = self._known, id(tensor)
+        known[key] = (weakref.ref(tensor, lambda gone: _forget(known, key, gone)), marks)
+
+
+def _alike(one: m.Axis, length: int) -> m.Axis:
+    """The axis of a tensor that is laid beside one with this axis, and is of another length."""
+    tokens = one.before + one.after or (one.kinds and one.kinds <= m.PLACES | {"N"})
+    return m.axis(m.opaque(one), length) if tokens or length != 1 else m.NOTHING
+
+
+def _made(length: int) -> m.Axis:
+    return m.NOTHING if length == 1 else m.axis(m.NEW, length)
+
+
+def _forget(known: dict[int, tuple[weakref.ref[Tensor], Marks]], key: int, gone: weakref.ref[Tensor]) -> None:
+    if key in known and known[key][0] is gone:
+        del known[key]
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

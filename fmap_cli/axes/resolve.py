@@ -1,0 +1,214 @@
+"""One answer for a layer's axes: by its class, followed through the pass, measured, or by their number."""
+
+from __future__ import annotations
+
+import copy
+import random
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..capture import Sink, capture
+from ..records import Axes, LayerRef
+from . import marks as m
+from .follow import AxisFollower
+from .known import axes_by_layout, axes_by_module, axes_by_rank
+from .marks import Marks
+from .measure import Growth
+
+FOLLOWED = "followed"
+MEASURED = "measured"
+BOTH = "followed and measured"
+NOT_OF_THE_IMAGE = "nothing of the image is in it"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The layers of one pass in execution order with their outputs' shapes and what their axes are made of.
+
+    None stands for an output that does not descend from the image. `lost` are the operations that no rule follows.
+    """
+
+    layers: tuple[LayerRef, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    marks: Mapping[str, Marks | None]
+    lost: tuple[str, ...]
+
+
+def follow(module: nn.Module, inputs: tuple[Any, ...], images: Iterable[tuple[Tensor, str]]) -> Followed:
+    """Run the network once and follow its axes; `images` are the tensors of the input, each with its axes' names."""
+    follower = AxisFollower()
+    for tensor, names in images:
+        follower.start(tensor, names)
+    layers: list[LayerRef] = []
+    shapes: dict[str, tuple[int, ...]] = {}
+    marks: dict[str, Marks | None] = {}
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            layers.append(layer)
+            shapes[layer.name] = tuple(output.shape)
+            marks[layer.name] = follower.marks_of(output)
+            if marks[layer.name] is None:
+                follower.waiting[id(output)] = weakref.ref(output), layer.name
+
+        return sink
+
+    with follower:
+        capture(module, inputs, watch)
+    return Followed(tuple(layers), shapes, {**marks, **follower.adopted}, tuple(follower.lost))
+
+
+class AxesResolver:
+    """Says what the axes of a network's layers are, for inputs of one size; each way is gone once, when first needed.
+
+    `follow` runs the network without its arithmetic, `follow_image` with it (for layers that only then run), `measure`
+    at several sizes. Where one of them raises, `failures` keeps why, and the next way is gone.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        follow: Callable[[], Followed],
+        follow_image: Callable[[], Followed],
+        measure: Callable[[], Growth],
+    ) -> None:
+        self._modules = dict(module.named_modules())
+        self._ways = {"following": follow, "following the image": follow_image, "measuring": measure}
+        self._layout: str | None = None
+        self.failures: dict[str, str] = {}
+
+    def overruled(self, layout: str) -> AxesResolver:
+        """The same, for layers whose axes the user names: `BHWC`."""
+        other = copy.copy(self)
+        other._layout = layout
+        return other
+
+    def of(self, layer: LayerRef, shape: Sequence[int]) -> Axes:
+        """The axes of a layer whose output has this shape. Raises LayerError where a user's letters do not fit it."""
+        if self._layout is not None:
+            return axes_by_layout(self._layout, layer.name, shape)
+        axes = axes_by_module(self._modules.get(layer.path) if layer.is_module else None, shape)
+        if axes is not None:
+            return axes
+        for followed in self._passes():
+            if len(followed.shapes.get(layer.name, ())) == len(shape) and layer.name in followed.marks:
+                return self._followed(layer.name, tuple(shape), followed)
+        names = self._moved(layer.name, shape)
+        if any(names):
+            return Axes(_finished(names), MEASURED)
+        usual = axes_by_rank(shape)
+        return Axes(usual.names, usual.how + self._why_not(), usual.grid, usual.prefix)
+
+    def layers(self) -> tuple[tuple[LayerRef, tuple[int, ...]], ...]:
+        """Every layer that was followed with its output's shape, in execution order."""
+        followed = self._blank
+        return () if followed is None else tuple((each, followed.shapes[each.name]) for each in followed.layers)
+
+    @cached_property
+    def _blank(self) -> Followed | None:
+        return self._go("following")
+
+    @cached_property
+    def _real(self) -> Followed | None:
+        return self._go("following the image")
+
+    @cached_property
+    def growth(self) -> Growth | None:
+        return self._go("measuring")
+
+    def _passes(self) -> Iterator[Followed]:
+        if self._blank is not None:
+            yield self._blank
+        if self._real is not None:  # only where the layer is not among those of the pass before
+            yield self._real
+
+    def _go(self, way: str) -> Any:
+        try:
+            with _random_numbers_kept():
+                return self._ways[way]()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the pass over the image itself will say what is wrong
+            self.failures[way] = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+            return None
+
+    def _why_not(self) -> str:
+        return "".join(f"; {way} failed: {why}" for way, why in list(self.failures.items())[:1])
+
+    def _moved(self, name: str, shape: Sequence[int]) -> tuple[str, ...]:
+        growth = self.growth
+        moved = growth.moved.get(name, ()) if growth is not None else ()
+        return moved if len(moved) == len(shape) else ("",) * len(shape)
+
+    def _followed(self, name: str, shape: tuple[int, ...], followed: Followed) -> Axes:
+        marks = followed.marks[name]
+        if marks is None:
+            return Axes(("?",) * len(shape), NOT_OF_THE_IMAGE)
+        names, how = m.named(marks), FOLLOWED
+        if any(_is_open(one, name, names) for one, name in zip(marks, names, strict=True)):
+            moved = self._moved(name, shape)
+            if any(moved):
+                better = _refined(marks, names, moved)
+                if better != names:
+                    names, how = better, BOTH if any(each != "?" for each in names) else MEASURED
+            elif followed.lost and all(each == "?" for each in names):
+                how = f"not followed through {', '.join(followed.lost[:2])}"
+        grid, prefix = m.grid_of(marks, names)
+        if grid is not None and shape[names.index("N")] != marks[names.index("N")].length:
+            grid, prefix = None, 0  # of another size than was followed
+        return Axes(names, how, grid, prefix)
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """Whatever is drawn inside, the next numbers are those that would have come without it."""
+    before = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def _is_open(one: m.Axis, name: str, names: Sequence[str]) -> bool:
+    """Whether measuring may tell what an axis is. One of length 1 beside places may be the only window."""
+    if one == m.NOTHING:
+        return "N" in names if name == "C" else name == "?" and not {"H", "N"}.isdisjoint(names)
+    return name == "?" and m.is_open(one)
+
+
+def _refined(marks: Marks, names: tuple[str, ...], moved: Sequence[str]) -> tuple[str, ...]:
+    """The names with those put in that were measured, where following leaves it open.
+
+    Of an axis cut in two that part is the height which grows with it: the number of windows, or, where that is fixed,
+    the cells of one. Windows on the batch axis are the places already.
+    """
+    found = list(names)
+    for at, (one, name, grown) in enumerate(zip(marks, names, moved, strict=True)):
+        if not grown or not _is_open(one, name, names):
+            continue
+        if m.UNKNOWN in one.kinds or "B·N" not in names:
+            found[at] = grown
+            # Where there is a single window its cells looked like all of the map.
+            found = [
+                "?" if other == grown and place != at and not moved[place] else other
+                for place, other in enumerate(found)
+            ]
+    if "C" not in found and all(m.UNKNOWN in one.kinds for one in marks):
+        return _finished([each if each != "?" else "" for each in found])
+    return tuple(found)
+
+
+def _finished(names: Sequence[str]) -> tuple[str, ...]:
+    """Of measured axes the only one that never moves is the channels; of several nobody knows."""
+    unmoved = [at for at, name in enumerate(names) if not name]
+    return tuple("C" if unmoved == [at] else name or "?" for at, name in enumerate(names))
