@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 FIELDS = [
     *("name", "kind", "type", "call", "depth", "composite", "shape", "axes", "parameters", "multiply_adds"),
     *("own_multiply_adds", "kernel", "stride", "padding", "dilation", "groups", "dtype", "memory_format"),
-    *("field_kind", "field_size", "field_stride", "field_start"),
+    *("field_kind", "field_size", "field_stride", "field_start", "axes_how"),
 ]
 
 

@@ -53,7 +53,7 @@ def test_the_schema_has_these_names_in_this_order() -> None:
         list(document["layers"][0])
         == (
             "name kind type call same_as shape shape_varies axes dtype images count mean std min max zero_count"
-            " zero_fraction nan_count inf_count channel_count dead_channels histogram histogram_count"
+            " zero_fraction nan_count inf_count channel_count dead_channels axes_how histogram histogram_count"
         ).split()
     )
     assert list(document["findings"][0]) == "layer check severity what sample advice channels".split()

@@ -304,6 +304,9 @@ def settled(marks: Marks) -> Marks:
             channels and len(places) == 1 and marks[at].factors[0].kind in places and marks[at].kinds == {*places, "C"}
         ):
             found[at] = axis(places.pop(), marks[at].length)
+            kept = [other for other, one in enumerate(marks) if other not in mixed and "C" in one.kinds]
+            if len(kept) == 1 and len(marks[kept[0]].factors) == 1:  # the channels that are left
+                found[kept[0]] = axis("C", marks[kept[0]].length)
     parts = [each for one in found for each in one.factors if each.kind in PLACES and each.length > 1]
     for at, one in enumerate(found):
         if len(one.factors) > 1 and any(each.kind not in PLACES for each in one.factors):
