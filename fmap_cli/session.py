@@ -673,10 +673,11 @@ def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str 
         )
     if "not implemented for" in raised.text(error):
         return "This device has no such operation in this number format: --dtype float32 casts the network."
-    if model.takes is not None and model.takes.how == NOT_FOUND:
+    about_shapes = isinstance(error, (RuntimeError, ValueError, AssertionError, IndexError, TypeError))
+    if about_shapes and model.takes is not None and model.takes.how == NOT_FOUND:
         return (
-            "No usual input makes it run: if it takes another, say it with --input-shape C,H,W (C,W or L for what is no"
-            " picture), once for each input."
+            "No usual input makes it run: try another --size, or say what it takes with --input-shape C,H,W (C,W or L"
+            " for what is no picture), once for each input."
         )
     if isinstance(error, (RuntimeError, ValueError, AssertionError)):
         fewer = " Or --batch 1, where it takes no more." if images > 1 else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fmap_cli.errors import ModelError
 from fmap_cli.guests import guest_code
-from fmap_cli.models import building
+from fmap_cli.models import building, probing
 from fmap_cli.records import NetworkInput
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def finish(module: torch.nn.Module, takes: NetworkInput | None, spec: str) -> No
     if takes is None:
         raise refusal
     module.eval()
+    place = probing.device_of(module)
     inputs = [
-        torch.zeros((1, *shape), dtype=torch.int64 if whole else getattr(torch, takes.dtype))
+        torch.zeros((1, *shape), dtype=torch.int64 if whole else getattr(torch, takes.dtype), device=place)
         for shape, whole in zip(takes.shapes, takes.integers, strict=True)
     ]
     try:

@@ -186,4 +186,6 @@ def described(own: Preprocessing) -> str:
         steps.append(f"resized to {own.resize[0]}×{own.resize[1]}")
     if own.crop is not None:
         steps.append(f"centre crop {own.crop[0]}×{own.crop[1]}")
-    return ", ".join([*steps, f"mean {_numbers(own.mean)}", f"std {_numbers(own.std)}"])
+    # More channels than colours have mostly one value for all.
+    mean, std = (each[:1] if len(each) > 3 and len(set(each)) == 1 else each for each in (own.mean, own.std))
+    return ", ".join([*steps, f"mean {_numbers(mean)}", f"std {_numbers(std)}"])

@@ -355,7 +355,7 @@ def _outcome_of(
             twin = copy_of(module).eval()
             if on_meta:
                 twin = twin.to("meta")
-            device = torch.device("meta" if on_meta else "cpu")
+            device = torch.device("meta") if on_meta else device_of(module)
             with device if on_meta else contextlib.nullcontext():
                 inputs = [
                     torch.zeros((batch, *shape), dtype=torch.int64 if whole else dtype, device=device)
@@ -387,6 +387,14 @@ def copy_of(module: torch.nn.Module) -> torch.nn.Module:
         return copy.deepcopy(module, shared)
     except Exception:
         return module
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Where a network was made; the CPU where it has no parameters."""
+    import torch
+
+    first = next(module.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def formats_of(module: torch.nn.Module) -> list[torch.dtype]:
