@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building, pickle_check, probing, program_check
+from fmap_cli.models import archive, building, pickle_check, probing, program_check, tensor_files
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed, usual_input
 from fmap_cli.records import LoadedModel, NetworkInput
@@ -61,8 +61,8 @@ def _kind(spec: str) -> str:
     if not file.is_file():
         raise ModelError(f"no such file: {spec}" if not file.exists() else f"{spec} is not a file")
     try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.namelist()
+        with zipfile.ZipFile(file) as held:
+            members = held.namelist()
     except (zipfile.BadZipFile, OSError):
         members = []
     if any(member.endswith("/constants.pkl") for member in members):
@@ -303,6 +303,12 @@ def _repeat_input(module: torch.nn.Module, batch: int) -> None:
 def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
     import torch
 
+    try:
+        with archive.opened(Path(spec)) as held:
+            for name in ("data", "constants"):
+                tensor_files.check_archive_pickle(held, f"{name}.pkl", f"{name}/", program=True)
+    except RefusedError as error:
+        raise ModelError(f"cannot load the TorchScript program {spec}: {error}", hint=_INSTEAD) from error
     try:
         with building.quiet():
             unit = torch._C.CompilationUnit()
