@@ -96,6 +96,37 @@ def embedding_in(output: Any) -> tuple[str, Tensor] | None:
     return name, found[name]
 
 
+def role(output: Any, key: str, refined: bool = False) -> str:
+    """What the tensor called `key` is of an answer that holds several, in words.
+
+    Of a mapping the answer is `out`, or what has another usual name; `aux` is there for training. `refined` says that
+    the tensors are estimates, each better than the one before, as of optical flow.
+
+    >>> answer = {"out": torch.zeros(1, 21, 4, 4), "aux": torch.zeros(1, 21, 4, 4)}
+    >>> role(answer, "out"), role(answer, "aux")
+    ("the network's answer", 'an auxiliary head, which only training reads; the answer is out')
+    >>> role([torch.zeros(1, 2, 4, 4)] * 12, "0", refined=True)
+    'estimate 1 of 12 of the answer; the last is the answer'
+    """
+    found = list(tensors(output))
+    if key not in found:
+        return "part of the network's answer"
+    if len(found) == 1:
+        return "the network's answer"
+    place, count = found.index(key) + 1, len(found)
+    if isinstance(output, Mapping):
+        main = next((name for name in ("out", *_SCORES, *_EMBEDDINGS) if name in found), None)
+        if key == main:
+            return "the network's answer"
+        if key.startswith("aux"):
+            return "an auxiliary head, which only training reads" + (f"; the answer is {main}" if main else "")
+    elif refined:
+        if place == count:
+            return f"the network's answer, the last of {count} estimates"
+        return f"estimate {place} of {count} of the answer; the last is the answer"
+    return f"{place} of the {count} tensors of the network's answer"
+
+
 def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tuple[Prediction, ...]:
     """The likeliest classes of one image, most likely first, where `class_scores` finds scores; else nothing.
 

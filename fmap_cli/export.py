@@ -20,6 +20,7 @@ from .records import (
     Comparison,
     CountedLayer,
     Detection,
+    Difference,
     EffectiveField,
     Embeddings,
     FeatureMap,
@@ -36,6 +37,7 @@ from .records import (
     ModelEntry,
     NetworkInput,
     Prediction,
+    Preprocessing,
     ReceptiveField,
     Run,
     Side,
@@ -105,6 +107,7 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
         "weights": _in_utf8(embeddings.weights),
         "layer": _in_utf8(embeddings.layer),
         "pool": embeddings.pooling,
+        "preprocessing": embeddings.preprocessing.in_words if embeddings.preprocessing is not None else "",
     }
     suffix = path.suffix.lower()
 
@@ -204,6 +207,36 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
         "zero_fraction": stats.zero_fraction,
         "nan_count": stats.nan,
         "inf_count": stats.inf,
+        "role": feature_map.role or None,
+    }
+
+
+def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
+    """How a picture becomes what the network sees, and where that comes from; null where it is not known.
+
+    `resize` is the shorter side or height and width, `crop` height and width; null where there is no such step.
+    """
+    if own is None:
+        return None
+    return {
+        "resize": own.resize,
+        "crop": own.crop,
+        "interpolation": own.interpolation,
+        "antialias": own.antialias,
+        "multiple_of": own.multiple_of,
+        "channels": own.channels,
+        "mean": list(own.mean),
+        "std": list(own.std),
+        "source": own.source or None,
+    }
+
+
+def _head(model: LoadedModel) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "preprocessing": preprocessing_row(model.feeding),
     }
 
 
@@ -229,17 +262,14 @@ def show_document(
         }
         for look, names in zip(looks, files, strict=True)
     ]
-    head: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model.name, "weights": model.weights}
     found = entries[0] if not several else {"image": None, "images": entries}
-    return {**head, **found, "assumed_input": assumed_input(model.takes)}
+    return {**_head(model), **found, "assumed_input": assumed_input(model.takes)}
 
 
 def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
     """The result of `fmap layers`."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": model.weights,
+        **_head(model),
         "input_shape": list(listing.input_shape),
         "parameters": listing.parameters,
         "idle_parameters": listing.idle_parameters,
@@ -315,9 +345,7 @@ def _cell(value: Any) -> Any:
 def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None = None) -> dict[str, Any]:
     """The table of `fmap rf`."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": model.weights,
+        **_head(model),
         "input_shape": list(listing.input_shape),
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
@@ -400,9 +428,7 @@ def fields_csv(listing: FieldListing) -> str:
 def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, Any]:
     """One unit of `fmap rf --at`."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": model.weights,
+        **_head(model),
         "image": view.image.name,
         "layer": view.row.layer.name,
         "shape": list(view.row.shape),
@@ -435,9 +461,7 @@ def _box_rows(seen: ReceptiveField, box: UnitBox) -> list[dict[str, Any]]:
 def effective_document(model: LoadedModel, found: EffectiveField, file: Path) -> dict[str, Any]:
     """`fmap rf --effective`."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": model.weights,
+        **_head(model),
         "layer": found.row.layer.name,
         "channel": found.channel,
         "cell": list(_cell_of(found.row.field, found.place)),
@@ -574,7 +598,7 @@ def answers_document(
         {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
         for each in answers
     ]
-    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": model.name, "weights": model.weights}
+    document = _head(model)
     if not several and len(entries) == 1:
         document |= entries[0]
     else:
@@ -612,6 +636,7 @@ def embeddings_document(
         "schema_version": SCHEMA_VERSION,
         "model": embeddings.model,
         "weights": embeddings.weights,
+        "preprocessing": preprocessing_row(embeddings.preprocessing),
         "layer": embeddings.layer,
         "enters": embeddings.enters,
         "shape": list(embeddings.shape),
@@ -683,6 +708,11 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "schema_version": SCHEMA_VERSION,
         "a": _side_row(comparison.a),
         "b": _side_row(comparison.b),
+        "inputs": {
+            "alike": comparison.fed_alike,
+            "max_abs": _finite(comparison.inputs.max_abs) if isinstance(comparison.inputs, Difference) else None,
+            "relative_l2": _finite(comparison.inputs.relative_l2) if comparison.inputs is not None else None,
+        },
         "threshold": comparison.threshold,
         "parts": comparison.parts,
         "first_over": first.layer.name if first is not None else None,
@@ -716,6 +746,7 @@ def _side_row(side: Side) -> dict[str, Any]:
         "mean": own.mean if own is not None else None,
         "std": own.std if own is not None else None,
         "assumed_input": assumed_input(side.takes),
+        "preprocessing": preprocessing_row(own),
     }
 
 
@@ -790,6 +821,7 @@ def stats_document(
         "weights_digest": run.origin.digest or None,
         "dtype": run.origin.dtype,
         "input": run.origin.input,
+        "preprocessing": preprocessing_row(run.origin.preprocessing),
         "sources": list(run.sources),
         "images": run.images,
         "complete": run.progress is None or run.progress.done >= run.progress.total,

@@ -139,34 +139,9 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
         weights=model.weights,
         digest=hashed.hexdigest() if digest else "",
         dtype=dtype_name(session.dtype),
-        input=model.takes.words if model.takes and model.input_kind == "arrays" else in_words(model.preprocessing),
+        input=model.takes.words if model.takes and model.input_kind == "arrays" else model.preprocessing.steps,
+        preprocessing=model.feeding,
     )
-
-
-def in_words(preprocessing: Preprocessing) -> str:
-    """What happens to a picture before the network sees it.
-
-    >>> in_words(Preprocessing(resize=256, crop=(224, 224)))
-    'resize 256 bilinear, crop 224 × 224, mean 0.485 0.456 0.406, std 0.229 0.224 0.225'
-    """
-    steps = []
-    if preprocessing.resize is not None:
-        size = preprocessing.resize
-        text = f"{size}" if isinstance(size, int) else f"{size[0]} × {size[1]}"
-        steps.append(
-            f"resize {text} {preprocessing.interpolation}{'' if preprocessing.antialias else ' (no antialias)'}"
-        )
-    if preprocessing.crop is not None:
-        steps.append(f"crop {preprocessing.crop[0]} × {preprocessing.crop[1]}")
-    if preprocessing.multiple_of > 1:
-        steps.append(f"to a multiple of {preprocessing.multiple_of}")
-    if preprocessing.value_range is not None:
-        steps.append("range {:g}..{:g} to 0..1".format(*preprocessing.value_range))
-    for name in ("mean", "std"):
-        steps.append(f"{name} {' '.join(f'{value:g}' for value in getattr(preprocessing, name))}")
-    if preprocessing.channels != 3:
-        steps.append(f"{preprocessing.channels} channels")
-    return ", ".join(steps)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------

@@ -228,6 +228,7 @@ def embed(
             neighbours=neighbours,
             takes=session.model.takes,
             axes=place.axes,
+            preprocessing=session.model.feeding,
         ),
         failures,
     )

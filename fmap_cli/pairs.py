@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .compare import default_threshold, differ, differ_runs, real_numbers
 from .errors import FmapError, ImageError, LayerError
 from .inputs import feed_of
 from .layers import Selection, pick_names
+from .models.preprocessing import ASSUMPTION, Wishes
 from .records import (
     Axes,
     ComparedLayer,
@@ -46,10 +47,69 @@ DRAWN_CHANNELS = 8
 
 
 def open_sides(request: ModelRequest, other: ModelRequest, say: Say) -> tuple[Session, Session]:
-    """A session for each request; one for both where they are the same. Raises what `open_session` raises."""
+    """A session for each request; one for both where they are the same. Raises what `open_session` raises.
+
+    A side that does not say how it is to be fed (an export, a factory, a file's or random weights) is fed as the other
+    one, but for what its request says itself.
+    """
     say = once(say)
-    first = open_session(request, say)
-    return first, first if other == request else open_session(other, say)
+    if other == request:
+        session = open_session(request, say)
+        return session, session
+    opened, assumptions = [], []
+    for each in (request, other):
+        held: list[str] = []  # what is assumed is said where it stays so
+
+        def hold_back(sentence: str, held: list[str] = held) -> None:
+            held.append(sentence) if sentence.startswith(ASSUMPTION) else say(sentence)
+
+        opened.append(open_session(each, hold_back))
+        assumptions.append(held)
+    first, second = opened
+    a, b = _fed_as(first, second, request, other, "B", say), _fed_as(second, first, other, request, "A", say, ties=True)
+    for before, after, held in ((first, a, assumptions[0]), (second, b, assumptions[1])):
+        for sentence in held if before.model.preprocessing == after.model.preprocessing else []:
+            say(sentence)
+    return a, b
+
+
+def _fed_as(
+    own: Session,
+    from_: Session,
+    request: ModelRequest,
+    from_request: ModelRequest,
+    name: str,
+    say: Say,
+    ties: bool = False,
+) -> Session:
+    """`own` with the preprocessing of the other side, which is called `name`, where that one knows better.
+
+    Of two that know as much it is B that takes A's. A network with another size of its own keeps that; a program
+    written by torch.export keeps the size it was exported with.
+    """
+    mine, other = own.model.preprocessing, from_.model.preprocessing
+    knows_less = mine.known < other.known or (ties and mine.known == other.known < 2)
+    kinds = own.model.input_kind, own.model.frames
+    if not knows_less or mine == other or mine.channels != other.channels:
+        return own
+    if kinds != (from_.model.input_kind, from_.model.frames) or own.model.feeding is None:
+        return own
+    wishes = {
+        name: getattr(request, name)
+        for name in ("size", "mean", "std")
+        if getattr(request, name) != getattr(from_request, name)
+    }
+    fed = Wishes(**wishes).over(replace(other, source=f"as {name}: {other.source}"))
+    any_size = mine.known == 0 and not request.model.endswith(".pt2") and not request.input_shape
+    if fed.crop != mine.crop and not any_size:
+        if mine.known:
+            return own
+        fed = replace(mine, mean=fed.mean, std=fed.std, source=f"{mine.source}; mean and std as {name}")
+    if fed == mine:
+        return own
+    side = "A" if name == "B" else "B"
+    say(f"{side} ({own.model.name}) does not say how it is to be fed: it gets what {name} gets, {fed.steps}.")
+    return replace(own, model=replace(own.model, preprocessing=fed))
 
 
 def read_sides(
@@ -68,7 +128,7 @@ def read_sides(
     if not alike and fed_as_asked:
         say("A and B are fed differently, as --vs-size, --vs-mean or --vs-std ask.")
     elif not alike:
-        say("A and B are fed differently, each as its weights want it; --size, --mean and --std feed both alike.")
+        say("A and B see different pictures, as the weights of each ask; --size, --mean and --std make them alike.")
     if source_a == source_b and alike:
         return image_a, image_a
     if source_a == source_b == "-":
@@ -181,7 +241,15 @@ def compare(
         unlike_shapes=unlike,
         pictures=(image_a.pixels, image_b.pixels),
         pair=drawing.chosen() if drawing is not None else None,
+        inputs=(inputs := _input_difference(image_a, image_b)),
+        fed_alike=inputs is not None and inputs.relative_l2 == 0,
     )
+
+
+def _input_difference(a: ImageInput, b: ImageInput) -> Difference | None:
+    """How far apart what both networks are fed is; None where it has another shape on either side."""
+    fed_a, fed_b = (torch.stack([each.tensor, *each.more]) for each in (a, b))
+    return differ(fed_a, fed_b) if fed_a.shape == fed_b.shape else None
 
 
 @contextmanager
@@ -445,7 +513,10 @@ def compare_runs(
     shapes = tuple(each for each in unlike if each[0] in wanted)
     if not found and not shapes:
         raise LayerError(f"nothing to compare: {names[0]} and {names[1]} have no layer of the same name among these.")
+    fed = [name for name, each in layers_a.items() if each.layer.kind == "input" and name in layers_b.keys() - odd]
     return Comparison(
+        inputs=differ_runs(layers_a[fed[0]], layers_b[fed[0]]) if fed else None,
+        fed_alike=a.origin.input == b.origin.input,
         a=_run_side(a, names[0]),
         b=_run_side(b, names[1]),
         threshold=threshold,
@@ -461,4 +532,11 @@ def _channel_count(record: Any) -> int:
 
 
 def _run_side(side: Run, name: str) -> Side:
-    return Side(name, side.origin.model, side.origin.weights, side.origin.dtype, images=side.images)
+    return Side(
+        name,
+        side.origin.model,
+        side.origin.weights,
+        side.origin.dtype,
+        images=side.images,
+        preprocessing=side.origin.preprocessing,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ InputKind = Literal["image", "images", "video", "image_pair", "arrays"]
 LayerKind = Literal["input", "output", "conv", "linear", "norm", "act", "pool", "op", "block", "other"]
 
 
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """What happens to a picture before the network sees it; sizes are height before width.
@@ -30,18 +33,61 @@ class Preprocessing:
     centre crop to `crop` (None keeps all), values to 0..1, then `(value - mean) / std` per channel.
     `value_range` are the numbers in the file that become 0 and 1, where the user says them (`--range`).
     `multiple_of` crops height and width down to a multiple (1 keeps them). `channels` is how many channels
-    the network takes: 3 is RGB, 1 is grayscale, any other number takes arrays only.
+    the network takes: 3 is RGB, 1 is grayscale, any other number takes arrays only. `source` says where all this comes
+    from: the weights entry, assumed, given by the user, as on the other side of a comparison; `known` is 2 for what
+    weights or the user say, 1 for what is assumed because known weights want it, 0 for what is merely usual. Neither
+    makes a difference between two.
     """
 
     resize: int | tuple[int, int] | None
     crop: tuple[int, int] | None
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     antialias: bool = True
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
     multiple_of: int = 1
     value_range: tuple[float, float] | None = None
+    source: str = field(default="", compare=False)
+    known: int = field(default=2, compare=False)
+
+    @property
+    def steps(self) -> str:
+        """What happens to a picture, in words.
+
+        >>> Preprocessing(resize=256, crop=(224, 224)).steps
+        'resize 256 bilinear, crop 224 × 224, mean 0.485 0.456 0.406, std 0.229 0.224 0.225'
+        """
+        return self._steps(lambda values: " ".join(f"{value:g}" for value in values))
+
+    @property
+    def in_words(self) -> str:
+        """The steps and where they come from, as short as every output has room for.
+
+        >>> Preprocessing(resize=None, crop=None, mean=(127 / 255,) * 3, std=(0.5,) * 3, source="assumed").in_words
+        'mean 0.498, std 0.5 (assumed)'
+        """
+        steps = self._steps(
+            lambda values: " ".join(f"{each:.3g}" for each in values[: 1 if len({*values}) == 1 else None])
+        )
+        return f"{steps} ({self.source})" if self.source else steps
+
+    def _steps(self, numbers: Callable[[tuple[float, ...]], str]) -> str:
+        steps = []
+        if self.resize is not None:
+            size = f"{self.resize}" if isinstance(self.resize, int) else f"{self.resize[0]} × {self.resize[1]}"
+            steps.append(f"resize {size} {self.interpolation}{'' if self.antialias else ' (no antialias)'}")
+        if self.crop is not None:
+            steps.append(f"crop {self.crop[0]} × {self.crop[1]}")
+        if self.multiple_of > 1:
+            steps.append(f"to a multiple of {self.multiple_of}")
+        if self.value_range is not None:
+            steps.append("range {:g}..{:g} to 0..1".format(*self.value_range))
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            steps.append(f"{name} {numbers(values)}")
+        if self.channels != 3:
+            steps.append(f"{self.channels} channels")
+        return ", ".join(steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +139,15 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     rebuild: Callable[[int], torch.nn.Module] | None = None
     takes: NetworkInput | None = None
+
+    @property
+    def feeding(self) -> Preprocessing | None:
+        """How a picture becomes what the network sees; None for a network that takes no picture."""
+        return None if self.input_kind == "arrays" else self.preprocessing
+
+    @property
+    def fed_in_words(self) -> str:
+        return "" if self.feeding is None else self.feeding.in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +331,8 @@ class RunOrigin:
     """Which network gave a run's numbers: two runs merge when all of this is alike.
 
     `weights` is their name for people, `digest` a hash of the values of all parameters and buffers (empty where none
-    was made). `input` says what happens to a picture before the network sees it.
+    was made). `input` says what happens to a picture before the network sees it; `preprocessing` is the same as data,
+    None in runs saved before it was kept.
     """
 
     model: str
@@ -284,6 +340,11 @@ class RunOrigin:
     digest: str
     dtype: str
     input: str
+    preprocessing: Preprocessing | None = field(default=None, compare=False)
+
+    @property
+    def input_in_words(self) -> str:
+        return self.preprocessing.in_words if self.preprocessing is not None else self.input
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +413,7 @@ class FeatureMap:
     its channels). `drawn` holds the N channel indices in the order drawn; `order` says which order that is.
     `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer. `label_map` is, for an
     answer with one map a class, the class of the largest value in each cell: `[H, W]` integers. `strides`
-    are the output's in memory, in elements.
+    are the output's in memory, in elements. `role` says in words what a tensor of the network's answer is of it.
     """
 
     layer: LayerRef
@@ -368,6 +429,7 @@ class FeatureMap:
     notes: tuple[str, ...] = ()
     label_map: np.ndarray | None = None
     strides: tuple[int, ...] = ()
+    role: str = ""
 
     @property
     def channel_count(self) -> int:
@@ -872,6 +934,7 @@ class Embeddings:
     neighbours: tuple[tuple[tuple[int, float], ...], ...] | None = None
     takes: NetworkInput | None = None
     axes: Axes | None = None
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -998,7 +1061,9 @@ class Comparison:
     """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
 
     `only_a` and `only_b` are layers that one side alone has, `unlike_shapes` those with a shape on either side (of
-    runs: a number of channels). `pictures` are what both networks saw, `pair` the layer that is drawn.
+    runs: a number of channels). `pictures` are what both networks saw, `pair` the layer that is drawn. `inputs` is how
+    far apart what both are fed is, None where it has two shapes or is not known; `fed_alike` that nothing differs (of
+    runs: that both made their pictures the same way).
     """
 
     a: Side
@@ -1010,6 +1075,8 @@ class Comparison:
     unlike_shapes: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     pictures: tuple[np.ndarray, np.ndarray] | None = None
     pair: DrawnPair | None = None
+    inputs: Difference | RunDifference | None = None
+    fed_alike: bool = True
 
     @property
     def first(self) -> ComparedLayer | ComparedRecord | None:

@@ -10,20 +10,23 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
 from . import moments
 from .errors import FmapError
+from .export import preprocessing_row
 from .files import write_file
 from .records import (
     Axes,
     ChannelStats,
     ClassRun,
+    Interpolation,
     LayerKind,
     LayerRecord,
     LayerRef,
+    Preprocessing,
     Progress,
     Run,
     RunOrigin,
@@ -68,6 +71,7 @@ def _tensors(run: Run) -> dict[str, np.ndarray]:
             "digest": run.origin.digest,
             "dtype": run.origin.dtype,
             "input": run.origin.input,
+            "preprocessing": preprocessing_row(run.origin.preprocessing),
         },
         "sources": run.sources,
         "failures": run.failures,
@@ -385,6 +389,9 @@ class _Fields:
             raise _DamagedError(f"{self._where!r} has no {name!r}")
         return self._content[name]
 
+    def has(self, name: str) -> bool:
+        return name in self._content
+
     def list(self, name: str) -> list[Any]:
         return _list(self.get(name), name)
 
@@ -469,7 +476,43 @@ def _origin(row: _Fields) -> RunOrigin:
         digest=row.string("digest"),
         dtype=row.string("dtype"),
         input=row.string("input"),
+        preprocessing=_preprocessing(row),
     )
+
+
+def _preprocessing(origin: _Fields) -> Preprocessing | None:
+    """How the pictures were made what the network saw; None in files written before that was kept."""
+    if not origin.has("preprocessing") or origin.get("preprocessing") is None:
+        return None
+    row = _Fields(origin.get("preprocessing"), "preprocessing")
+    interpolation = row.string("interpolation")
+    if interpolation not in get_args(Interpolation):
+        raise _DamagedError(f"{interpolation!r} is no interpolation")
+    resize, crop = row.get("resize"), row.get("crop")
+    return Preprocessing(
+        resize=_pair(resize, "resize") if isinstance(resize, list) else None if resize is None else row.count("resize"),
+        crop=None if crop is None else _pair(crop, "crop"),
+        interpolation=cast(Interpolation, interpolation),
+        antialias=row.flag("antialias"),
+        mean=_numbers(row.list("mean"), "mean"),
+        std=_numbers(row.list("std"), "std"),
+        channels=row.count("channels"),
+        multiple_of=row.count("multiple_of"),
+        source="" if row.get("source") is None else row.string("source"),
+    )
+
+
+def _pair(value: object, name: str) -> tuple[int, int]:
+    sides = [_count(each, name) for each in _list(value, name)]
+    if len(sides) != 2:
+        raise _DamagedError(f"{name!r} is no pair of numbers")
+    return sides[0], sides[1]
+
+
+def _numbers(values: list[Any], name: str) -> tuple[float, ...]:
+    if not all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values):
+        raise _DamagedError(f"{name!r} is no list of numbers")
+    return tuple(float(each) for each in values)
 
 
 def _progress(row: _Fields) -> Progress:

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from . import inventory, raised
-from .answers import detections, label_map, plain, predictions
+from .answers import detections, label_map, plain, predictions, role
 from .axes import (
     AxesResolver,
     Followed,
@@ -239,11 +239,20 @@ def look(
     seen, scale = _picture_seen(session, image)
     return Look(
         image=seen,
-        maps=tuple(replace(maps[layer.name], asked=pattern) for layer, pattern in asked),
+        maps=tuple(
+            replace(maps[layer.name], asked=pattern, role=_role(session, output, layer)) for layer, pattern in asked
+        ),
         predictions=predictions(output, labels),
         arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
         detections=detections(output, labels, least_score, scale),
     )
+
+
+def _role(session: Session, output: Any, layer: LayerRef) -> str:
+    """What a tensor of the answer is of it, in words; empty for all other layers."""
+    if layer.kind != "output":
+        return ""
+    return role(output, layer.name.removeprefix("output."), refined=session.model.input_kind == "image_pair")
 
 
 def _picture_seen(session: Session, image: ImageInput) -> tuple[ImageInput, tuple[float, float]]:

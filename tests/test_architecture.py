@@ -60,7 +60,7 @@ ALLOWED: dict[str, str] = {
         "answers axes blank capture costs errors frameworks inputs inventory kinds layers models raised receptive"
         " records stats"
     ),
-    "pairs": "axes capture compare errors inputs layers records session",
+    "pairs": "axes capture compare errors inputs layers models records session",
     "gather": "capture errors images inputs interrupts kinds layers moments raised records reduce session",
     "shards": "errors raised records runs",
     "forecast": "axes errors frameworks inputs kinds memory models raised records session",

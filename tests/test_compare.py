@@ -1099,3 +1099,55 @@ def test_the_page_names_every_field_and_every_default(fmap: Fmap, tiny: str, wor
         line.split("|")[1].split(",")[0].strip().lower(): float(line.split("|")[3]) for line in table.splitlines()[2:]
     }
     assert said == THRESHOLDS
+
+
+# -- what the two are fed ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network whose weights' entry resizes to 232, as a TorchScript program, which says nothing of the kind."""
+    from fmap_cli.models import load_model
+
+    net = load_model("mobilenet_v2", "random").module
+    path = tmp_path_factory.mktemp("exported") / "net.pt"
+    with torch.no_grad():
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 3, 224, 224)), str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("program_first", [False, True])
+def test_an_export_is_fed_as_the_network_it_was_made_of(
+    fmap: Fmap, exported: str, samples: Path, program_first: bool
+) -> None:
+    sides = ["-m", "mobilenet_v2", "-w", "random", "--vs-model", exported]
+    if program_first:
+        sides = ["-m", exported, "--vs-model", "mobilenet_v2", "--vs-weights", "random"]
+    ran = fmap("compare", samples / "coffee.png", *sides, "-l", "features.0.0", "-l", "classifier.1", "--json")
+    assert ran.json["inputs"] == {"alike": True, "max_abs": 0.0, "relative_l2": 0.0}
+    assert [ran.json[side]["preprocessing"]["resize"] for side in "ab"] == [232, 232]
+    assert [row["max_abs"] for row in ran.json["layers"]] == [0.0, 0.0]
+    assert "does not say how it is to be fed: it gets what" in ran.err
+    assert "preprocessing assumed" not in ran.err
+
+
+def test_what_the_user_says_of_b_overrules_and_the_inputs_distance_stands_first(
+    fmap: Fmap, exported: str, samples: Path
+) -> None:
+    asked = ("compare", samples / "coffee.png", "-m", "mobilenet_v2", "-w", "random", "--vs-model", exported,
+             "--vs-mean", 0.5, "-l", "features.0.0")  # fmt: skip
+    ran = fmap(*asked, "--json")
+    # (x - 0.5) / s against (x - m) / s: each channel is off by (0.5 - m) / s.
+    means, stds = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    assert ran.json["inputs"]["max_abs"] == pytest.approx(float(((0.5 - means) / stds).max()), rel=1e-4)
+    assert not ran.json["inputs"]["alike"]
+    out = fmap(*asked).out
+    assert "A and B see different input: " in out
+    assert out.index("A and B see different input") < out.index("features.0.0")
+
+
+def test_two_photos_are_said_to_be_apart_and_one_is_not(fmap: Fmap, samples: Path) -> None:
+    asked = ("-l", "features.0.0", "--size", 32)
+    apart = fmap("compare", samples / "coffee.png", samples / "chelsea.png", *asked)
+    assert "A and B see different input: " in apart.out
+    assert "different input" not in fmap("compare", samples / "coffee.png", "--vs-dtype", "bfloat16", *asked).out

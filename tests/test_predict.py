@@ -120,7 +120,8 @@ def softmax(samples: Path) -> dict[str, torch.Tensor]:
 def test_one_photo(fmap: Run, samples: Path, softmax: dict[str, torch.Tensor], photo: str, answer: str) -> None:
     told = fmap("predict", samples / photo, "--json")
     assert (told.code, told.err) == (0, "")
-    names = ["schema_version", "model", "weights", "image", "predictions", "images", "failed", "assumed_input"]
+    names = ["schema_version", "model", "weights", "preprocessing", "image", "predictions"]
+    names += ["images", "failed", "assumed_input"]
     assert list(told.json) == names
     assert told.json["schema_version"] == 1
     assert told.json["model"] == "efficientnet_lite0"
@@ -217,7 +218,7 @@ def test_a_row_an_image_fits_the_terminal(
     for name in PHOTOS:
         assert sum(f"sample_images/{name} " in line for line in lines) == (2 if name == "coffee.png" else 1)
     if width == 160:
-        assert len(lines) == 4 + 6
+        assert len(lines) == 5 + 6
 
 
 def test_a_broken_image_is_named_at_the_end_and_the_rest_is_printed(fmap: Run, samples: Path, workdir: Path) -> None:
@@ -347,3 +348,19 @@ def test_features_are_no_scores_for_either_command(fmap: Run, samples: Path) -> 
 def test_wrong_usage(fmap: Run) -> None:
     fmap("predict", "--csv", "--json").refused("--csv and --json exclude one another", code=2)
     fmap("predict", "--top", 0).refused("--top", code=2)
+
+
+def test_where_the_preprocessing_comes_from_is_said(fmap: Run, tmp_path: Path) -> None:
+    """What is assumed of a weights file is torchvision's newest preset, and its numbers are the entry's own."""
+    from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+    torch.save(mobilenet_v2().state_dict(), tmp_path / "mine.pth")
+    preset = MobileNet_V2_Weights.DEFAULT.transforms()
+    ran = fmap("predict", "-m", "mobilenet_v2", "-w", tmp_path / "mine.pth", "--json")
+    fed = ran.json["preprocessing"]
+    assert [fed["resize"], *fed["crop"]] == [*preset.resize_size, *preset.crop_size * 2]
+    assert (fed["mean"], fed["std"], fed["interpolation"]) == (preset.mean, preset.std, preset.interpolation.value)
+    assert fed["source"] == "assumed: that of weights IMAGENET1K_V2"
+    asked = ("predict", "--size", 64, "--top", 1)
+    assert "resize 64 bicubic, crop 64 × 64" in fmap(*asked).out
+    assert fmap(*asked, "--json").json["preprocessing"]["source"] == "--size given, the rest weights ImageNet"

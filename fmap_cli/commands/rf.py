@@ -150,7 +150,7 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
     view = unit_view(session, image, patterns, options["place"], options["channel"], layout=of_outputs)
     model = session.model
     path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
-    _write(unit_figure(view, model.name, model.weights), path)
+    _write(unit_figure(view, model.name, model.weights, model.fed_in_words), path)
     if options["as_json"]:
         from ..export import unit_document
 
@@ -191,7 +191,7 @@ def _show_effective(
     model = session.model
     stem = "noise" if noise else inputs[0].stem
     path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
-    _write(effective_figure(found, model.name, model.weights), path)
+    _write(effective_figure(found, model.name, model.weights, model.fed_in_words), path)
     if options["as_json"]:
         from ..export import effective_document
 

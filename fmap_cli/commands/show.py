@@ -232,7 +232,7 @@ class _Output:
 
         model = self.session.model
         dtype = str(self.session.dtype).removeprefix("torch.")
-        caption = Caption(model.name, model.weights, str(self.session.device), dtype, model.labels)
+        caption = Caption(model.name, model.weights, str(self.session.device), dtype, model.labels, model.fed_in_words)
         units = self._strongest_units(look, feature_map) if self.with_fields and feature_map.is_map else ()
         return layer_figure(feature_map, look.image, caption, self.drawing, look.detections, units=units)
 

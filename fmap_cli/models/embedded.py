@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fmap_cli.errors import WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint
+from fmap_cli.models.preprocessing import assumed
 from fmap_cli.records import LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ FILE_NAME = "efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 PREPROCESSING = Preprocessing(
+    source="weights ImageNet",
     resize=256,
     crop=(224, 224),
     interpolation="bicubic",
@@ -69,7 +71,7 @@ def entry() -> ModelEntry:
 
 def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = True) -> LoadedModel:
     """The embedded model with its own weights, random ones, or a checkpoint's."""
-    preprocessing = wishes.over(PREPROCESSING)
+    own = PREPROCESSING
     labels: tuple[str, ...] | None = imagenet_labels()
     notes: tuple[str, ...] = ()
     known = "default" if weights is None else weights.lower()
@@ -77,6 +79,7 @@ def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = T
         module = _with_own_weights()
         label = f"{WEIGHTS_NAME} ({DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)})"
     elif known == "random":
+        own = assumed(own)
         with building.fresh(seed, initialise=initialise):
             module = build()
         label = f"random (seed {seed})"
@@ -92,12 +95,13 @@ def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = T
             )
         found = checkpoint.module_from_file(weights, NAME, _build_for, CLASSES)
         module, label, notes = found.module, found.label, found.notes
+        own = assumed(own)
         labels = labels if found.classes == CLASSES else None
     return LoadedModel(
         module=module.eval(),
         name=NAME,
         weights=label,
-        preprocessing=preprocessing,
+        preprocessing=wishes.over(own),
         labels=labels,
         notes=notes,
     )

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from fmap_cli.errors import ModelError
 from fmap_cli.records import InputKind, LoadedModel, NetworkInput, Preprocessing
 
+ASSUMPTION = "preprocessing assumed: "
+"""How the remark begins that a network does not say how it is to be fed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -63,6 +66,11 @@ class Wishes:
             if any(value <= 0 for value in std):
                 raise ModelError(f"std must be above zero, not {_numbers(std)}")
             result = replace(result, std=std)
+        given = [f"--{name}" for name in ("size", "mean", "std") if getattr(self, name) is not None]
+        if given:
+            rest = f", the rest {own.source}" if len(given) < 3 and own.source else ""
+            known = 2 if len(given) == 3 else own.known
+            result = replace(result, source=f"{' and '.join(given)} given{rest}", known=known)
         return result
 
 
@@ -134,7 +142,9 @@ def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, 
     kind = "arrays" if any(known.integers) else kinds.get(known.axes, "arrays")
     pictures = [shape for shape, axes in zip(known.shapes, known.axes, strict=True) if axes in ("CHW", "CTHW")]
     channels, *frames, height, width = (pictures or [(3, USUAL_SIZE_PX, USUAL_SIZE_PX)])[0]
-    own = assumed_preprocessing(channels, (height, width), margin=known.how == IN_FILE or height == USUAL_SIZE_PX)
+    own = assumed(
+        assumed_preprocessing(channels, (height, width), margin=known.how == IN_FILE or height == USUAL_SIZE_PX)
+    )
     preprocessing = (replace(wishes, size=None) if known.how == SAID else wishes).over(own)
     notes: tuple[str, ...] = ()
     given = None not in (wishes.size, wishes.mean, wishes.std)
@@ -143,8 +153,19 @@ def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, 
     elif known.how == NOT_FOUND:
         notes += (f"input assumed: {known.words}: {known.how}; --input-shape says what it takes",)
     if pictures and not given:
-        notes += (f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std",)
+        notes += (f"{ASSUMPTION}{described(preprocessing)}; change it with --size, --mean and --std",)
     return preprocessing, kind, frames[0] if kind == "video" else 1, notes
+
+
+def assumed(own: Preprocessing) -> Preprocessing:
+    """`own` for weights that do not say how they are to be fed: a file's, or random ones.
+
+    >>> assumed(Preprocessing(resize=232, crop=(224, 224), source="weights IMAGENET1K_V2")).source
+    'assumed: that of weights IMAGENET1K_V2'
+    """
+    if own.source:
+        return replace(own, source=f"assumed: that of {own.source}", known=1)
+    return replace(own, source="assumed", known=0)
 
 
 def _resized(own: Preprocessing, size: int | tuple[int, int]) -> Preprocessing:

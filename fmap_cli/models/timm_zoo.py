@@ -25,7 +25,7 @@ from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_timm
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.embedded import imagenet_labels
-from fmap_cli.models.preprocessing import Wishes
+from fmap_cli.models.preprocessing import Wishes, assumed
 from fmap_cli.raised import what
 from fmap_cli.records import LoadedModel, ModelEntry, Preprocessing
 
@@ -100,7 +100,7 @@ def load(
             module = _build(which, **_sized(which, wishes))
         if not initialise:
             building.settle(module)
-        return _loaded(which, module, label, wishes)
+        return _loaded(which, module, label, wishes, own_weights=False)
     tag = _tag_named(which, weights)
     if tag is not None:
         return _load_pretrained(_architecture(spec, f"{which.name}.{tag}" if tag else which.name), wishes, say)
@@ -258,7 +258,7 @@ def _load_from_source(
     cfg = _timm().models.PretrainedCfg(**{**found, "custom_load": False, "state_dict": None})
     which = _Architecture(spec, str(found.get("architecture", asked)), "", cfg)
     label = asked if known == "default" else f"random (seed {seed})"
-    return _loaded(which, module, label, wishes)
+    return _loaded(which, module, label, wishes, own_weights=known == "default")
 
 
 def _with_timms_weights(
@@ -347,7 +347,7 @@ def _load_file(which: _Architecture, path: str, wishes: Wishes) -> LoadedModel:
         return _build(which, **arguments)
 
     found = checkpoint.module_from_file(path, f"timm's {which.name}", build, classes)
-    return _loaded(which, found.module, found.label, wishes, found.notes, other_classes=found.classes != classes)
+    return _loaded(which, found.module, found.label, wishes, found.notes, found.classes != classes, own_weights=False)
 
 
 # --- Metadata ------------------------------------------------------------------------------------------
@@ -359,16 +359,18 @@ def _loaded(
     weights: str,
     wishes: Wishes,
     notes: tuple[str, ...] = (),
-    *,
     other_classes: bool = False,
+    *,
+    own_weights: bool = True,
 ) -> LoadedModel:
     if which.cfg.crop_mode == "border" and wishes.size is None:
         notes += ("timm pads the picture to a square here; fmap crops the square in the middle",)
+    preprocessing = preprocessing_of(which.cfg)
     return LoadedModel(
         module=module.eval(),
         name=which.spec,
         weights=weights,
-        preprocessing=wishes.over(preprocessing_of(which.cfg)),
+        preprocessing=wishes.over(preprocessing if own_weights else assumed(preprocessing)),
         labels=None if other_classes else _labels(which.cfg),
         notes=notes,
         rebuild=_rebuilder(which),
@@ -389,6 +391,7 @@ def preprocessing_of(cfg: Any) -> Preprocessing:
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         channels=channels,
+        source=f"timm's configuration {cfg.tag}".rstrip() if cfg.tag else "timm's configuration",
     )
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, tensor_files
-from fmap_cli.models.preprocessing import Wishes
+from fmap_cli.models.preprocessing import Wishes, assumed
 from fmap_cli.raised import what
 from fmap_cli.records import InputKind, LoadedModel, ModelEntry, Preprocessing
 
@@ -235,7 +235,7 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
         notes = (f"what {name} computes grows with the objects it finds: listed is the computation for one",)
     elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
-    preprocessing = wishes.over(preprocessing_of(entry))
+    preprocessing = wishes.over(assumed(preprocessing_of(entry)))
     return _loaded(name, module, label, entry, preprocessing, _labels(entry), notes)
 
 
@@ -275,7 +275,7 @@ def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
     trained = (side, side) if isinstance(side, int) else entry.meta.get("min_size", (1, 1))
     _check_size(name, wishes, trained)
     preprocessing = _preprocessing_for(name, side) if isinstance(side, int) else preprocessing_of(entry)
-    return _loaded(name, found.module, found.label, entry, wishes.over(preprocessing), labels, notes)
+    return _loaded(name, found.module, found.label, entry, wishes.over(assumed(preprocessing)), labels, notes)
 
 
 def _preprocessing_for(name: str, side: int) -> Preprocessing:
@@ -427,7 +427,7 @@ def fed_by_class(name: str) -> tuple[Preprocessing, InputKind, int]:
     """How the model `name` is fed, for networks of its class: preprocessing, kind of input, frames."""
     entry = _all_weights(name).DEFAULT
     kind = _INPUT_KINDS.get(type(entry.transforms()).__name__, "image")
-    return preprocessing_of(entry), kind, VIDEO_FRAMES if kind == "video" else 1
+    return assumed(preprocessing_of(entry)), kind, VIDEO_FRAMES if kind == "video" else 1
 
 
 # --- Metadata ------------------------------------------------------------------------------------------
@@ -467,11 +467,17 @@ def preprocessing_of(entry: Any) -> Preprocessing:
     """The preset of a weights entry (`entry.transforms()`), as data."""
     preset = entry.transforms()
     kind = type(preset).__name__
+    source = f"weights {entry.name}"
     if kind == "ObjectDetection":  # the network resizes and normalises by itself
-        return Preprocessing(resize=None, crop=None, mean=(0.0,) * 3, std=(1.0,) * 3)
+        return Preprocessing(resize=None, crop=None, mean=(0.0,) * 3, std=(1.0,) * 3, source=source)
     if kind == "OpticalFlow":  # values to -1..1; the preset leaves the size to its user
         return Preprocessing(
-            resize=FLOW_SHORTER_SIDE_PX, crop=None, mean=(0.5,) * 3, std=(0.5,) * 3, multiple_of=FLOW_MULTIPLE_PX
+            resize=FLOW_SHORTER_SIDE_PX,
+            crop=None,
+            mean=(0.5,) * 3,
+            std=(0.5,) * 3,
+            multiple_of=FLOW_MULTIPLE_PX,
+            source=source,
         )
     crop = getattr(preset, "crop_size", None)
     return Preprocessing(
@@ -481,6 +487,7 @@ def preprocessing_of(entry: Any) -> Preprocessing:
         antialias=bool(getattr(preset, "antialias", False)),  # the video preset does without
         mean=tuple(preset.mean),
         std=tuple(preset.std),
+        source=source,
     )
 
 

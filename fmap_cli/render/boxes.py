@@ -65,7 +65,7 @@ class View:
         )
 
 
-def unit_figure(view: UnitView, model: str, weights: str) -> Scene:
+def unit_figure(view: UnitView, model: str, weights: str, fed: str = "") -> Scene:
     """The box of one unit on the photo that the network saw, and the unit's place and value in its channel's map.
 
     The photo is paler where the unit does not see it. A solid line goes round what really reaches the unit, a dashed
@@ -82,7 +82,7 @@ def unit_figure(view: UnitView, model: str, weights: str) -> Scene:
     right = max(beside + _CROP[1], left + _LEAST_FACTS)
     if seen is not None and enlarges:
         y = max(y, _draw_crop(scene, view.image, seen, top, left) + 18)
-    y = draw_facts(scene, _unit_facts(view, model, weights), left, y, right - left)
+    y = draw_facts(scene, _unit_facts(view, model, weights, fed), left, y, right - left)
     scene.width = right + _MARGIN
     scene.height = max(bottom, y) + _MARGIN
     place = cell_in_words(view.row, view.place)
@@ -183,7 +183,7 @@ def _kind_in_words(axis: FieldAxis) -> str:
     return f"{words}: {axis.why}" if axis.why else words
 
 
-def _unit_facts(view: UnitView, model: str, weights: str) -> list[tuple[str, str]]:
+def _unit_facts(view: UnitView, model: str, weights: str, fed: str) -> list[tuple[str, str]]:
     row = view.row
     sizes = ", ".join(str(size) for size in row.shape)
     return [
@@ -195,6 +195,7 @@ def _unit_facts(view: UnitView, model: str, weights: str) -> list[tuple[str, str
         ("shape", f"[{', '.join(row.axes.names)}] = [{sizes}], axes {row.axes.how}"),
         ("image", file_name(view.image)),
         ("model", model_in_words(model, weights)),
+        *([("fed", fed)] if fed else []),
     ]
 
 

@@ -13,7 +13,7 @@ from rich.text import Text as RichText
 
 from .. import units
 from ..grid import CONSTANT_RGB, INF_RGB, NAN_RGB, fit_codes, lookup, palette
-from ..records import ComparedLayer, ComparedRecord, Comparison, DrawnPair, Side
+from ..records import ComparedLayer, ComparedRecord, Comparison, Difference, DrawnPair, Side
 from .scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
 from .table import Column, console, print_table
 from .tiles import DIVERGING, SEQUENTIAL
@@ -71,7 +71,7 @@ def _how_fed(side: Side, comparison: Comparison) -> list[str]:
     own, a, b = side.preprocessing, comparison.a.preprocessing, comparison.b.preprocessing
     if own is None or a is None or b is None:
         return []
-    facts = ["", "", ""]
+    facts = ["", "", "", f"input: {a.in_words}" if a == b else ""]
     if side.size is not None and comparison.a.size != comparison.b.size:
         facts[0] = f"{side.size[0]} × {side.size[1]} px"
     elif a.resize != b.resize:
@@ -164,6 +164,26 @@ def _farthest(layers: Sequence[_Compared]) -> _Compared:
     return max(layers, key=lambda each: each.difference.relative_l2)
 
 
+def inputs_in_words(comparison: Comparison) -> str:
+    """How far apart what the two are fed is; empty where it is the same."""
+    found, a, b = comparison.inputs, comparison.a, comparison.b
+    if comparison.fed_alike:
+        return ""
+    if isinstance(found, Difference):
+        return (
+            f"A and B see different input: {units.number(found.relative_l2)} apart (relative L2), "
+            f"{units.number(found.max_abs)} at most"
+        )
+    if found is not None:
+        return (
+            "A and B were fed differently: the means of the input's channels are "
+            f"{units.number(found.relative_l2)} apart (relative L2)"
+        )
+    if a.size is not None and b.size is not None and a.size != b.size:
+        return f"A and B see different input: {a.size[0]} × {a.size[1]} px and {b.size[0]} × {b.size[1]} px"
+    return "A and B were fed differently"
+
+
 def _remarks(comparison: Comparison) -> list[str]:
     lines = []
     for where, names in (("A", comparison.only_a), ("B", comparison.only_b)):
@@ -210,6 +230,8 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
             out.print(RichText(line), soft_wrap=True)
     if not a and not b:
         out.print(RichText("A and B are the same"))
+    if fed := inputs_in_words(comparison):
+        out.print(RichText(fed, "bold"), soft_wrap=True)
     out.print()
     wide = out.width >= _WIDE
     if comparison.layers:
@@ -395,6 +417,8 @@ def _draw_pictures(scene: Scene, comparison: Comparison, top: int) -> int:
             y = _draw_words(scene, letter, words or "the same", y)
     if common:
         y = _draw_words(scene, "both", common, y + 6)
+    if fed := inputs_in_words(comparison):
+        y = _draw_words(scene, "", fed, y + 6)
     return y
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from .table import Column, console, print_table, weights_in_words
+from .table import Column, console, print_fed, print_table, weights_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,6 +184,7 @@ def print_unit(model: LoadedModel, view: UnitView, file: Path) -> None:
     out = console()
     head = f"{model.name} · weights: {model.weights} · image: {view.image.name}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_fed(out, model.feeding)
     out.print()
     seen = view.row.field
     place = view.place[-len(seen.cells) :]
@@ -223,6 +224,7 @@ def print_effective(model: LoadedModel, found: EffectiveField, file: Path) -> No
     """The sizes that hold half and nearly all of a unit's gradient, beside the theoretical one."""
     out = console()
     out.print(Text(units.one_line(f"{model.name} · weights: {model.weights}")), soft_wrap=True)
+    print_fed(out, model.feeding)
     out.print()
     seen = found.row.field
     place = ", ".join(map(str, found.place[-len(seen.cells) :]))

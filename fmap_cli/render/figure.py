@@ -45,13 +45,17 @@ _BAR_BELOW: Colour = (178, 76, 56)
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What the figure says about where it comes from, and the classes' names for an output that has one each."""
+    """What the figure says about where it comes from, and the classes' names for an output that has one each.
+
+    `preprocessing` says in words how the picture became what the network saw.
+    """
 
     model: str
     weights: str
     device: str = "cpu"
     dtype: str = "float32"
     labels: tuple[str, ...] | None = None
+    preprocessing: str = ""
 
 
 def layer_figure(
@@ -103,7 +107,7 @@ def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, captio
 def _what(feature_map: FeatureMap) -> str:
     layer = feature_map.layer
     if layer.kind in ("input", "output"):
-        return "what the network is given" if layer.kind == "input" else "the network's answer"
+        return "what the network is given" if layer.kind == "input" else feature_map.role or "the network's answer"
     words = layer.type_name if layer.is_module else f"operation {layer.type_name}"
     return f"{words}, call {layer.call + 1}" if layer.call else words
 
@@ -174,6 +178,7 @@ def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list
         ("model", caption.model),
         ("weights", caption.weights),
         ("image", _file_name(image)),
+        *([("fed", caption.preprocessing)] if caption.preprocessing else []),
         ("layer", feature_map.layer.name + asked),
         ("kind", f"{_what(feature_map)} ({feature_map.layer.kind})"),
         ("shape", f"[{axes}] = [{sizes}], axes {feature_map.axes.how}"),

@@ -9,12 +9,12 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from .. import units
-from .table import Column, console, print_predictions, print_table
+from .table import Column, console, print_fed, print_predictions, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..records import Answers, Embeddings, LoadedModel
+    from ..records import Answers, Embeddings, LoadedModel, Preprocessing
 
 _NAME_WIDTH = 16  # names of images are folded where there is no room, down to this
 
@@ -24,16 +24,17 @@ def print_answers(model: LoadedModel, answers: Sequence[Answers], top: int, *, s
     out = console()
     head = f"{model.name} · weights: {model.weights}"
     if several:
-        _print_head(out, head)
+        _print_head(out, head, model.feeding)
         _print_rows(out, answers, top)
         return
     for each in answers:
-        _print_head(out, f"{head} · image: {each.image}")
+        _print_head(out, f"{head} · image: {each.image}", model.feeding)
         print_predictions(out, each.predictions)
 
 
-def _print_head(out: Console, head: str) -> None:
+def _print_head(out: Console, head: str, preprocessing: Preprocessing | None) -> None:
     out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_fed(out, preprocessing)
     out.print()
 
 
@@ -82,7 +83,11 @@ def print_embeddings(embeddings: Embeddings, files: Sequence[str]) -> None:
     pooled = f"pool: {embeddings.pooling}"
     if embeddings.pooling == "none":
         pooled = "flattened" if sum(length > 1 for length in embeddings.shape) > 1 else "a vector already"
-    _print_head(out, f"{embeddings.model} · weights: {embeddings.weights} · layer: {origin} · {pooled}")
+    _print_head(
+        out,
+        f"{embeddings.model} · weights: {embeddings.weights} · layer: {origin} · {pooled}",
+        embeddings.preprocessing,
+    )
     if embeddings.neighbours is not None:
         _print_neighbours(out, embeddings)
     elif not files:

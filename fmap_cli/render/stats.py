@@ -191,8 +191,8 @@ def _print_head(out: Console, run: Run) -> None:
         images += f" from {', '.join(named[:2])}" + (f" and {len(named) - 2} more" if len(named) > 2 else "")
     dtype = f", {run.origin.dtype}" if run.origin.dtype != "float32" else ""
     parts = [run.origin.model, f"weights: {run.origin.weights}{dtype}", images]
-    if run.origin.input:
-        parts.append(f"input: {run.origin.input}")
+    if run.origin.input_in_words:
+        parts.append(f"input: {run.origin.input_in_words}")
     _print_wrapped(out, Text(units.one_line(" · ".join(parts))))
 
 

@@ -19,7 +19,7 @@ from .. import units
 from ..legible import encoding_of, substitute, unreadable
 
 if TYPE_CHECKING:
-    from ..records import FeatureMap, LoadedModel, Look, ModelEntry, Prediction
+    from ..records import FeatureMap, LoadedModel, Look, ModelEntry, Prediction, Preprocessing
 
 _PIPE_WIDTH = 160
 _MODELS_WIDTH = 130  # from here on `fmap models` has a column for the task; below, it stands under the name
@@ -150,6 +150,7 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
             out.print()
         head = f"{model.name} · weights: {model.weights} · image: {look.image.name}"
         out.print(Text(units.one_line(head)), soft_wrap=True)
+        print_fed(out, model.feeding)
         out.print()
         _print_statistics(out, look.maps)
         for file in files:
@@ -166,6 +167,12 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
     if arrays:
         out.print()
         out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
+
+
+def print_fed(out: Console, preprocessing: Preprocessing | None) -> None:
+    """How a picture became what the network saw, and where that comes from."""
+    if preprocessing is not None:
+        out.print(Text(f"input: {units.one_line(preprocessing.in_words)}", "dim"))
 
 
 def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:
@@ -185,6 +192,9 @@ def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:
             row += [units.count(stats.nan), units.count(stats.inf)]
         rows.append(row)
     print_table(out, columns, rows)
+    for each in maps:
+        if each.role:
+            out.print(Text(f"{units.one_line(each.layer.name)}: {units.one_line(each.role)}"), soft_wrap=True)
 
 
 def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
