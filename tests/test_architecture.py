@@ -38,7 +38,7 @@ ALLOWED: dict[str, str] = {
     "reduce": "axes kernels moments records stats",
     "stats": "moments records",
     "health": "errors moments records units",
-    "runs": "errors files moments records",
+    "runs": "errors export files moments records",
     "answers": "records",
     "compare": "records",
     "products": "frameworks",

@@ -45,9 +45,8 @@ def test_the_schema_has_these_names_in_this_order() -> None:
     assert (
         list(document)
         == (
-            "schema_version model weights weights_digest dtype input preprocessing sources images complete histogram_edges"
-            " layers"
-            " classes findings failed files assumed_input"
+            "schema_version model weights weights_digest dtype input preprocessing sources images complete"
+            " histogram_edges layers classes findings failed files assumed_input"
         ).split()
     )
     assert (
