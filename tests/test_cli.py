@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import signal
 import subprocess
@@ -188,3 +189,48 @@ def test_every_command_file_is_known_to_the_group() -> None:
     folder = Path(importlib.import_module("fmap_cli.commands").__file__ or "").parent
     files = {file.stem for file in folder.glob("*.py")}
     assert files - {"__init__"} == set(COMMANDS)
+
+
+def test_a_notebooks_drawing_backend_is_not_needed(installed: Run, nets: str, workdir: Path) -> None:
+    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    ran = installed("show", "-m", f"{nets}:inplace", "--size", 16, "-o", "a.pdf", module=True, env=backend)
+    assert ran.code == 0 and (workdir / "a.pdf").read_bytes()[:4] == b"%PDF", ran
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 1.2, 2, 4, 8, 16, 30])
+def test_ctrl_c_at_any_moment_ends_with_a_line(workdir: Path, share: float) -> None:
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import runpy"], check=True)
+    python = time.monotonic() - start  # while Python itself starts, it answers
+    process = subprocess.Popen([sys.executable, "-m", "fmap_cli", "layers"], stderr=subprocess.PIPE, text=True)
+    time.sleep(python * (1 + share))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode in (0, 130) and "Traceback" not in err, err
+    assert process.returncode == 0 or err.splitlines()[-1] == "fmap: interrupted."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"\x80\x05\x95"])
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_of_machine_code_is_made_anew(tmp_path: Path, suffix: str, damage: bytes) -> None:
+    code = """
+import numpy, torch
+from fmap_cli import kernels
+values = numpy.arange(8, dtype=numpy.float32).reshape(1, 2, 4)
+print(kernels.reduce_values(values.ctypes.data, values.shape, bytes(8192), 1)[0][0].tolist())
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def means() -> str:
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+        return ran.stdout or ran.stderr
+
+    assert means() == "[1.5, 5.5]\n"
+    (kept,) = tmp_path.rglob(f"*.{suffix}")
+    sound = kept.stat().st_size
+    kept.write_bytes(damage)
+    assert means() == "[1.5, 5.5]\n"
+    assert kept.stat().st_size > sound / 2, "made anew, and kept"
