@@ -52,7 +52,7 @@ def tensors(output: Any) -> dict[str, Tensor]:
     return {name: value for name, value in items(output) if isinstance(value, Tensor)}
 
 
-def class_scores(output: Any, labels: Sequence[str] | None) -> Tensor | None:
+def class_scores(output: Any, labels: Sequence[str] | None, depth: int = 0) -> Tensor | None:
     """The classes' scores, `[B, K]` with K ≥ 2, where the answer is a classifier's; else None.
 
     That is a tensor of this shape (`[B, K, 1, 1]` is one), alone or the only thing in what holds it; of several
@@ -69,7 +69,8 @@ def class_scores(output: Any, labels: Sequence[str] | None) -> Tensor | None:
         return None if labels is not None and not labels and scores.shape[1] <= _LONGEST_EMBEDDING else scores
     held = {name: value for name, value in items(output) if value is not None}
     if len(held) == 1:
-        return class_scores(next(iter(held.values())), labels)
+        # Nothing that answers is wrapped so often; what is may hold itself.
+        return class_scores(next(iter(held.values())), labels, depth + 1) if depth < 16 else None
     found = {name: class_scores(value, labels) for name, value in held.items() if isinstance(value, Tensor)}
     rows = {name: scores for name, scores in found.items() if scores is not None}
     named = next((rows[name] for name in _SCORES if name in rows), None)
