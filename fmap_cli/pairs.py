@@ -248,8 +248,11 @@ def compare(
 
 def _input_difference(a: ImageInput, b: ImageInput) -> Difference | None:
     """How far apart what both networks are fed is; None where it has another shape on either side."""
-    fed_a, fed_b = (torch.stack([each.tensor, *each.more]) for each in (a, b))
-    return differ(fed_a, fed_b) if fed_a.shape == fed_b.shape else None
+    if [each.shape for each in (a.tensor, *a.more)] != [each.shape for each in (b.tensor, *b.more)]:
+        return None
+    # Several inputs may be of different shapes, and of indices.
+    fed_a, fed_b = (torch.cat([part.flatten().float() for part in (each.tensor, *each.more)]) for each in (a, b))
+    return differ(fed_a, fed_b)
 
 
 @contextmanager
