@@ -215,6 +215,7 @@ def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
     """How a picture becomes what the network sees, and where that comes from; null where it is not known.
 
     `resize` is the shorter side or height and width, `crop` height and width; null where there is no such step.
+    `range` are the numbers in the file that become 0 and 1, where `--range` says them; else null.
     """
     if own is None:
         return None
@@ -228,6 +229,7 @@ def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
         "mean": list(own.mean),
         "std": list(own.std),
         "source": own.source or None,
+        "range": own.value_range,
     }
 
 

@@ -499,7 +499,17 @@ def _preprocessing(origin: _Fields) -> Preprocessing | None:
         channels=row.count("channels"),
         multiple_of=row.count("multiple_of"),
         source="" if row.get("source") is None else row.string("source"),
+        value_range=_value_range(row.get("range")) if row.has("range") else None,
     )
+
+
+def _value_range(value: object) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    numbers = _numbers(_list(value, "range"), "range")
+    if len(numbers) != 2:
+        raise _DamagedError("'range' is no pair of numbers")
+    return numbers[0], numbers[1]
 
 
 def _pair(value: object, name: str) -> tuple[int, int]:

@@ -1141,5 +1141,8 @@ def test_every_command_takes_a_range(fmap, workdir: Path, arguments: list[str]) 
     assert "holds float32 values -1000..3000" in fmap(*run).err
     told = fmap(*run, "--range", "-1000,3000")
     assert (told.code, "-1000..3000 mapped to 0..1" in told.err) == (0, True), told
+    if arguments[0] in ("show", "predict", "embed", "stats"):
+        document = fmap(*run, "--range", "-1000,3000", "--json").json
+        assert document["preprocessing"]["range"] == [-1000, 3000]
     assert fmap(*run, "--range", "5,5").code == 2
     assert "the first value has to be the smaller one" in fmap(*run, "--range", "5,5").err
