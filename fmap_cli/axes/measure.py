@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -107,9 +108,11 @@ def measure(
     base = shapes(twin, 1, height, width, frames)
     runs = {"B": attempt(2, height, width, frames)}
     begun = time.monotonic()
-    runs["H"] = first((each, width) for each in _larger(height, begun))
+    most = 2 if rebuild is not None else None  # one that can be made anew need not be tried long
+    runs["H"] = first((each, width) for each in islice(_larger(height, begun), most))
     # One that takes no other height takes no other width either, but where they may differ at all.
-    runs["W"] = first((height, each) for each in _larger(width, begun if runs["H"] is None else time.monotonic()))
+    begun = begun if runs["H"] is None else time.monotonic()
+    runs["W"] = first((height, each) for each in islice(_larger(width, begun), most))
     if runs["H"] is None and runs["W"] is None and height == width:
         squares = [attempt(1, each, each, frames) for each in (2 * height, height + 64)]
         runs["HW"] = squares[0]

@@ -33,13 +33,15 @@ NOT_OF_THE_IMAGE = "nothing of the image is in it"
 class Followed:
     """The layers of one pass in execution order with their outputs' shapes and what their axes are made of.
 
-    None stands for an output that does not descend from the image. `lost` are the operations that no rule follows.
+    None stands for an output that does not descend from the image; one that is laid over or beside one that does has
+    its axes, and is among the `adopted`. `lost` are the operations that no rule follows.
     """
 
     layers: tuple[LayerRef, ...]
     shapes: Mapping[str, tuple[int, ...]]
     marks: Mapping[str, Marks | None]
     lost: tuple[str, ...]
+    adopted: frozenset[str] = frozenset()
 
 
 def follow(module: nn.Module, inputs: tuple[Any, ...], images: Iterable[tuple[Tensor, str]]) -> Followed:
@@ -63,7 +65,9 @@ def follow(module: nn.Module, inputs: tuple[Any, ...], images: Iterable[tuple[Te
 
     with follower:
         capture(module, inputs, watch)
-    return Followed(tuple(layers), shapes, {**marks, **follower.adopted}, tuple(follower.lost))
+    return Followed(
+        tuple(layers), shapes, {**marks, **follower.adopted}, tuple(follower.lost), frozenset(follower.adopted)
+    )
 
 
 class AxesResolver:
@@ -153,7 +157,8 @@ class AxesResolver:
         if marks is None:
             return Axes(("?",) * len(shape), NOT_OF_THE_IMAGE)
         names, how = m.named(marks), FOLLOWED
-        if any(_is_open(one, name, names) for one, name in zip(marks, names, strict=True)):
+        is_open = any(_is_open(one, each, names) for one, each in zip(marks, names, strict=True))
+        if is_open and name not in followed.adopted:
             moved = self._moved(name, shape)
             if any(moved):
                 better = _refined(marks, names, moved)
