@@ -7,10 +7,11 @@ it matches; the first rule that matches counts, and every layer with three axes 
 import re
 
 import pytest
+import torchvision
 
 from fmap_cli.images import load_image, sample_path
 from fmap_cli.records import ModelRequest
-from fmap_cli.session import axes_for, open_architecture
+from fmap_cli.session import axes_for, open_architecture, read_image
 
 CNN = [(".*", "BCHW")]
 INCEPTION = [(r"getitem(_\d)?", "BHW"), *CNN]  # `transform_input` takes the colours one by one
@@ -144,3 +145,21 @@ def test_a_detectors_layers_are_followed_from_its_images_to_its_boxes():
     maps = {name: names for name, names in found.items() if name.startswith(("backbone", "rpn.head"))}
     assert set(maps.values()) == {"BCHW"}
     assert len(maps) > 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", torchvision.models.list_models())
+def test_two_ways_agree_and_no_axes_are_guessed(name):
+    session = open_architecture(ModelRequest(name), lambda note: None)
+    image = read_image(session, None, lambda note: None)
+    resolver = axes_for(session, image)
+    found = {layer.name: resolver.of(layer, shape) for layer, shape in resolver.layers()}
+    assert found
+    assert [name for name, axes in found.items() if "number of axes" in axes.how] == []
+    if session.model.input_kind == "images" or resolver.growth is None:
+        return
+    for layer, axes in found.items():
+        moved = resolver.growth.moved.get(layer, ())
+        for one, grown in zip(axes.names, moved, strict=len(moved) == len(axes.names)):
+            assert not (grown in ("T", "H", "W", "N") and one == "C"), (layer, axes.names, moved)
+            assert not (grown == "B" and not one.startswith(("B", "?"))), (layer, axes.names, moved)
