@@ -15,7 +15,8 @@ tensors; here the forward runs on real tensors, so the same names also exist whe
 * only what descends from the input or from a parameter is recorded; a constant made on the way is not.
 
 Three differences are on purpose. Modules always keep their own path (torchvision prints a module called
-`ln_2` as `ln_1` where `ln_1` exists too). Modules inside torchvision's own blocks (`torchvision.ops`), which
+`ln_2` as `ln_1` where `ln_1` exists too, and a module `features` of a `forward(self, features)` as `features_1`; here
+that is the argument). Modules inside torchvision's own blocks (`torchvision.ops`), which
 torchvision's list leaves out, are layers as well, and so are composite modules (`layer1`: its output). And
 parameters read on the way are no layers: they do not depend on the image.
 """
@@ -38,7 +39,7 @@ from torch.overrides import TorchFunctionMode
 
 from .guests import guest_code
 from .kinds import module_kind, operation_kind
-from .nested import leaves
+from .nested import leaves, named_fields
 from .records import LayerRef
 
 Sink = Callable[[Tensor], None]
@@ -236,7 +237,7 @@ class _Pass:
     def _show_inputs(self, inputs: tuple[Any, ...]) -> None:
         self.mark(inputs)
         for name, value in zip(_argument_names(self.module, len(inputs)), inputs, strict=True):
-            self.claim(name)
+            name, _ = self.claim(name)  # another one where a module has it
             self.show(LayerRef(name, "", 0, "input", "input"), value)
 
     def _show_outputs(self, output: Any) -> None:
@@ -634,8 +635,11 @@ def _named_tensors(output: Any, prefix: str = "", within: frozenset[int] = froze
     if isinstance(getattr(output, "tensors", None), Tensor):  # torchvision's ImageList: a padded batch
         yield prefix, output.tensors
         return
+    record = named_fields(output)
     if isinstance(output, dict):
         items: Any = output.items()
+    elif record is not None:
+        items = record.items()
     elif isinstance(output, (tuple, list)) and not isinstance(output, (torch.Size, _Size)):
         items = enumerate(_plain_items(output))
     else:

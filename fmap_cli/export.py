@@ -518,6 +518,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
             for bill in forecast.bills
         ],
         "budget_bytes": forecast.budget,
+        "fits": None if forecast.budget is None else forecast.fits,
         "largest_batches": [
             {
                 "mode": each.mode,

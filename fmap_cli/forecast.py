@@ -26,9 +26,10 @@ from .inputs import Place, feed_of
 from .kinds import module_kind
 from .memory.allocator import Peaks, simulate
 from .memory.bill import make_bill
-from .memory.objectives import Objective, objective_for
+from .memory.objectives import Objective, Targets, objective_for
 from .memory.replay import AnyBatch, for_any_batch, largest, program
-from .memory.tracing import Run, Target, trace
+from .memory.tracing import Run, Target, mean_square, trace
+from .models import torchvision_zoo
 from .models.building import ARCHITECTURE_ONLY
 from .models.preprocessing import FOUND, NOT_FOUND
 from .models.probing import formats_of
@@ -140,6 +141,9 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
             f"{model.name} has lazy layers, whose shapes are not known before they have run.",
             hint="Let the factory run the network once, on zeros of the input's shape, before it returns it.",
         )
+    trained = torchvision_zoo.as_trained(model.name) if model.weights == ARCHITECTURE_ONLY else None
+    if trained is not None:
+        model = replace(model, module=trained)
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
     if request.dtype == "float32" and formats_of(model.module) != [torch.float32]:
         say(f"what {model.name} is made in is cast: all of it is counted in float32; --dtype says another format.")
@@ -157,6 +161,12 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     inputs = _inputs(model, size, request.batch, dtype, channels_last)
     with _refusals(model, inputs, request):
         objective = objective_for(module, inputs, model.input_kind, request.batch)
+    if objective is None and "train" in request.modes:
+        raise ModelError(
+            f"{model.name} answers without a number that could be trained: no tensor of floats is in its answer.",
+            hint="Ask for --inference, or wrap it in a factory whose module returns what the loss is made of.",
+        )
+    objective = objective or Objective("none", lambda count, device: Targets((), (), mean_square))
     return Subject(model, module, size, dtype, objective, channels_last)
 
 
@@ -184,6 +194,8 @@ def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
 
 def _notes_on(subject: Subject, request: MemoryRequest) -> list[str]:
     """What of this network the estimate is known to miss."""
+    if subject.model.name == "googlenet" and subject.model.weights != ARCHITECTURE_ONLY and "train" in request.modes:
+        return ["these weights come without GoogLeNet's auxiliary heads; without --weights it is trained with both"]
     if not any(isinstance(each, nn.RNNBase) for each in subject.module.modules()):
         return []
     what = (

@@ -822,7 +822,7 @@ class MemoryBill:
 class LargestBatch:
     """The largest batch that stays within a budget, and the bytes of it and of one more; None where not even 1 fits.
 
-    `bound` is what is held against the budget: `reserved` (safe) or `allocated` (optimistic).
+    `bound` is what is held against the budget: `reserved`, or `allocated` alone, which takes luck with fragmentation.
     """
 
     mode: Literal["train", "inference"]
@@ -902,6 +902,11 @@ class Forecast:
     measured: tuple[MeasuredMemory, ...] = ()
     notes: tuple[str, ...] = ()
     takes: NetworkInput | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the batch that was asked about stays within the budget, in every mode: all that is reserved."""
+        return self.budget is None or all(bill.reserved <= self.budget for bill in self.bills)
 
 
 @dataclass(frozen=True, slots=True)

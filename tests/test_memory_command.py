@@ -370,3 +370,23 @@ def test_what_makes_no_sense_is_refused(
 def test_a_tensor_made_without_saying_where_is_explained(fmap: Run, own: str) -> None:
     arguments = ("memory", f"{own}:placeless", "--size", 64, "--batch", 2, "--train")
     fmap(*arguments).refused("placeless", "device=x.device")
+
+
+def test_the_headline_says_whether_the_batch_fits(fmap: Run, own: str) -> None:
+    asked = ("memory", f"{own}:small", "--size", 64, "--batch", 64, "--train", "--units", "MB")
+    reserved = fmap(*asked, "--json").json["runs"][0]["reserved_bytes"]
+    tight = fmap(*asked, "--budget", f"{reserved / 2e6:.6f}MB")
+    assert "Training at batch 64 does not fit in" in tight.out.splitlines()[2]
+    assert tight.code == 0
+    assert fmap(*asked, "--budget", f"{reserved / 2e6:.6f}MB", "--check").code == 3
+    wide = fmap(*asked, "--budget", f"{reserved / 1e6:.6f}MB", "--check")
+    assert wide.code == 0
+    assert "Training at batch 64 fits in" in wide.out.splitlines()[2]
+    assert "cuDNN's workspaces come on top of either" in wide.out
+    assert "safe" not in wide.out
+    document = fmap(*asked, "--budget", f"{reserved / 2e6:.6f}MB", "--check", "--json")
+    assert (document.code, document.json["fits"]) == (3, False)
+
+
+def test_check_needs_a_budget(fmap: Run, own: str) -> None:
+    fmap("memory", f"{own}:small", "--check").refused("--budget", code=2)

@@ -200,6 +200,34 @@ class _ReluThrice(nn.Module):
         return self.relu(x + 1)
 
 
+def test_an_argument_named_as_a_module_is_another_layer() -> None:
+    """Neither is lost: the module has its path, and what enters the network the next name."""
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, features: torch.Tensor, head: torch.Tensor | None = None) -> torch.Tensor:
+            return self.head(self.features(features).relu())
+
+    seen: dict[str, list[tuple[int, ...]]] = {}
+    kinds: dict[str, str] = {}
+
+    def watch(layer: LayerRef):
+        kinds[layer.name] = layer.kind
+        return lambda output: seen.setdefault(layer.name, []).append(tuple(output.shape))
+
+    capture(Head(), (torch.zeros(1, 3, 5, 5),), watch)
+    assert seen == {
+        "features_1": [(1, 3, 5, 5)],
+        "features": [(1, 4, 5, 5)],
+        "relu": [(1, 4, 5, 5)],
+        "head": [(1, 2, 5, 5)],
+    }
+    assert (kinds["features_1"], kinds["features"]) == ("input", "conv")
+
+
 def test_a_module_keeps_its_path_where_an_operation_of_its_name_comes_first() -> None:
     layers = shown_by_fmap(_ReluThrice(), (torch.ones(1, 2, 3, 3),))
     relus = [(layer.name, layer.is_module, layer.call) for layer in layers if layer.type_name in ("relu", "ReLU")]

@@ -29,6 +29,9 @@ from ..units import BYTE_UNITS
 
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "amp": 2}
 
+MISFIT = 3
+"""The exit code of `--check` where the batch takes more than the budget."""
+
 
 class _Budget(click.ParamType):
     """Bytes with their unit, or `auto`."""
@@ -99,8 +102,12 @@ class _Budget(click.ParamType):
     "--freeze", multiple=True, metavar="PATTERN", help="Parameters that do not learn, by name or module. Repeatable."
 )
 @click.option(
-    "--budget", type=_Budget(), metavar="24GB|auto", help="The largest batch that fits; auto takes this card's memory."
+    "--budget",
+    type=_Budget(),
+    metavar="24GB|auto",
+    help="Whether --batch fits in this, and the largest batch that does; auto takes this card's memory.",
 )
+@click.option("--check", is_flag=True, help=f"Exit with {MISFIT} where --batch does not fit in --budget.")
 @click.option("--shape", type=ShapeType(0), metavar="N,N,…", help="One tensor's bytes, spelled out; no model.")
 @click.option("--measure", metavar="DEVICE", help="Also run it for real on cpu or cuda, and compare.")
 @model_option
@@ -124,6 +131,7 @@ def command(
     checkpoint: str | None,
     freeze: tuple[str, ...],
     budget: int | str | None,
+    check: bool,
     shape: tuple[int, ...] | None,
     measure: str | None,
     model: str,
@@ -131,7 +139,7 @@ def command(
     input_shape: tuple[tuple[int, ...], ...],
     as_json: bool,
     as_csv: bool,
-) -> None:
+) -> int:
     """Say what a training step and an inference will take of memory on a GPU, before anything runs.
 
     The architecture is enough: no weights are drawn or downloaded, no data is read, nothing of what it counts is
@@ -154,13 +162,15 @@ def command(
         raise click.UsageError("--kind and --top are about the table: --json and --csv have every layer.")
     if checkpoint is not None and train is False:
         raise click.UsageError("--checkpoint is about training, and --inference asks for none.")
+    if check and budget is None:
+        raise click.UsageError("--check holds a batch against --budget: give one.")
     if measure is not None and re.fullmatch(r"cpu|cuda(:\d+)?", measure) is None:
         raise click.UsageError(f"--measure {measure}: it runs on cpu, cuda or cuda:1.")
     if shape is not None and (name is not None or as_csv or file is not None):
         raise click.UsageError("--shape is about one tensor: it takes no MODEL, --csv or --out.")
     if shape is not None:
         _show_shape(shape, dtype, unit, as_json)
-        return
+        return 0
     check_input_shape(size, input_shape)
     from ..apart import run_apart
 
@@ -184,15 +194,15 @@ def command(
         from ..export import memory_document
 
         print_document(memory_document(forecast, file))
-        return
-    if as_csv:
+    elif as_csv:
         from ..export import memory_csv
 
         print_csv(memory_csv(forecast))
-        return
-    from ..render.memory import print_forecast
+    else:
+        from ..render.memory import print_forecast
 
-    print_forecast(forecast, unit, every=per_layer, top=top, kinds=kinds, file=file)
+        print_forecast(forecast, unit, every=per_layer, top=top, kinds=kinds, file=file)
+    return MISFIT if check and not forecast.fits else 0
 
 
 def _draw(forecast: Forecast, unit: str, file: Path) -> None:

@@ -35,8 +35,8 @@ class Objective:
     targets: Callable[[int, torch.device], Targets]
 
 
-def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, batch: int) -> Objective:
-    """What networks with such an answer are usually trained towards.
+def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, batch: int) -> Objective | None:
+    """What networks with such an answer are usually trained towards; None where there is nothing in it to train.
 
     Cross entropy for one row of scores an image and for a map of scores a pixel, the network's own losses for
     detectors, the mean distance for optical flow, and the mean square for everything else. Whatever the network raises
@@ -54,6 +54,8 @@ def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, b
     if input_kind == "image_pair":
         return Objective("mean distance", partial(_flow, inputs[0]))
     tensors = _answers(answer)
+    if not any(each.is_floating_point() or each.is_complex() for each in tensors):
+        return None
     if tensors and all(each.ndim == 2 and each.shape[1] > 1 for each in tensors):
         return Objective("cross entropy", partial(_classes, ()))
     if isinstance(answer, dict) and tensors and all(each.ndim == 4 for each in tensors):

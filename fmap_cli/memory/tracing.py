@@ -145,7 +145,8 @@ def make_optimizer(module: nn.Module, run: Run) -> torch.optim.Optimizer | None:
 
 def mean_square(output: Any) -> Tensor:
     """A loss for answers of any kind: the mean of their squares, summed over their tensors."""
-    tensors = [each for each in _tensors(output) if each.is_floating_point()]
+    tensors = [torch.view_as_real(each) if each.is_complex() else each for each in _tensors(output)]
+    tensors = [each for each in tensors if each.is_floating_point()]
     total = tensors[0].square().mean()
     for each in tensors[1:]:
         total = total + each.square().mean()

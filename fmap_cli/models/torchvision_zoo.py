@@ -315,6 +315,19 @@ def _structure(name: str, entry: Any) -> dict[str, Any]:
     return arguments
 
 
+def as_trained(name: str) -> torch.nn.Module | None:
+    """The network with the auxiliary heads that torchvision trains it with; None where there are no others anyway.
+
+    GoogLeNet's pretrained set comes without them, so it is built without them elsewhere. The weights are not drawn.
+    """
+    if name != "googlenet":
+        return None
+    with building.fresh(0, initialise=False):
+        module = _build(name, {"aux_logits": True, "init_weights": False})
+    building.settle(module)
+    return module
+
+
 _WITH_AUXILIARY_HEAD = ("fcn_", "deeplabv3_")
 
 

@@ -50,6 +50,9 @@ def print_forecast(
     out = console()
     for line in _head(forecast):
         out.print(Text(units.one_line(line)), soft_wrap=True)
+    if forecast.budget is not None:
+        for line in _verdict(forecast, forecast.budget, unit):
+            out.print(Text(line, "bold" if forecast.fits else "bold red"), soft_wrap=True)
     out.print()
     _print_bill(out, forecast.bills, unit)
     out.print()
@@ -91,6 +94,22 @@ def _head(forecast: Forecast) -> list[str]:
         if forecast.checkpointed:
             lines.append(f"computed again in the backward pass: {listed(forecast.checkpointed)}")
     return lines
+
+
+def _verdict(forecast: Forecast, budget: int, unit: str) -> list[str]:
+    """Whether the batch that was asked about fits, a line a mode."""
+    limit = f"{units.in_unit(budget, unit)} {unit}"
+    lines = []
+    for bill in forecast.bills:
+        reserved, allocated = (f"{units.in_unit(each, unit)} {unit}" for each in (bill.reserved, bill.allocated))
+        what = f"{MODES[bill.mode]} at batch {units.count(forecast.batch)}"
+        if bill.reserved <= budget:
+            lines.append(f"{what} fits in {limit}: it reserves {reserved}.")
+        elif bill.allocated <= budget:
+            lines.append(f"{what} fits in {limit} only with luck: {allocated} are allocated, {reserved} reserved.")
+        else:
+            lines.append(f"{what} does not fit in {limit}: {allocated} are allocated, {reserved} reserved.")
+    return [line[0].upper() + line[1:] for line in lines]
 
 
 def _dtype(dtype: str) -> str:
@@ -193,7 +212,7 @@ def _print_largest(out: Console, found: Sequence[LargestBatch], budget: int, uni
         Column(f"takes ({unit})", right=True),
         Column("one more", right=True),
     ]
-    words = {"reserved": "safe (reserved)", "allocated": "optimistic (allocated)"}
+    words = {"reserved": "by what is reserved", "allocated": "by what is allocated"}
     rows: list[list[Text | str]] = []
     for each in found:
         rows.append(
@@ -205,6 +224,7 @@ def _print_largest(out: Console, found: Sequence[LargestBatch], budget: int, uni
             ]
         )
     print_table(out, columns, rows)
+    out.print(Text("CUDA's context and cuDNN's workspaces come on top of either: leave room for them.", "dim"))
     if all(each.batch is None for each in found):
         least = min(each.next_bytes for each in found if each.next_bytes is not None)
         out.print(Text(f"Not even a batch of 1 fits: it takes {units.in_unit(least, unit)} {unit}."))
