@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -21,24 +21,23 @@ _aten = torch.ops.aten
 
 
 @contextmanager
-def as_on(target: Target, autocast: torch.dtype | None = None) -> Iterator[None]:
+def as_on(target: Target) -> Iterator[None]:
     """Inside, what runs on `meta` takes the implementations that `target` would take.
 
-    `autocast` is a number format that `autocasting` will cast to. One at a time: the kernels are the process's own.
+    Regions of autocast cast. One at a time: the kernels are the process's own.
     """
     kernels: list[tuple[str, Callable[..., Any], str]] = []
     kernels.append(("scaled_dot_product_attention", _attention(target), "AutogradMeta"))
     if target == "cuda":
         kernels.append(("dropout", _dropout, "AutogradMeta"))
-    if autocast is not None:
-        kernels += [(name, kernel, _AUTOCAST_NAME) for name, kernel in _autocast_kernels(target, autocast)]
+    kernels += [(name, kernel, _AUTOCAST_NAME) for name, kernel in _autocast_kernels(target)]
     library = torch.library.Library("aten", "IMPL")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that they replace others is the point
             for name, kernel, key in kernels:
                 library.impl(name, kernel, key)
-        with _letting_go_of_casts():
+        with _letting_go_of_casts(), _regions_of_autocast(target):
             yield
     finally:
         library._destroy()
@@ -114,7 +113,9 @@ _AUTOCAST_NAME = "AutocastXPU"
 _AUTOCAST = torch._C.DispatchKey.AutocastXPU
 _AUTOCAST_SET = torch._C.DispatchKeySet(_AUTOCAST)
 
-_casts: dict[int, tuple[Tensor, Tensor]] = {}  # of parameters, for the rest of the forward, as torch's own cache
+_casts: dict[
+    tuple[int, torch.dtype], tuple[Tensor, Tensor]
+] = {}  # of parameters, for the rest of the forward, as torch's own cache
 
 # torch's lists (ATen/autocast_mode.h, and autocast_mode.cpp for the CPU), as far as networks call them.
 _LOWER = (
@@ -139,27 +140,60 @@ _WIDEST = "addcdiv addcmul atan2 dot grid_sampler index_put scatter_add".split()
 
 @contextmanager
 def autocasting(dtype: torch.dtype | None) -> Iterator[None]:
-    """Autocast for a forward on `meta` inside `as_on(..., dtype)`; without a dtype nothing at all."""
-    if dtype is None:
-        yield
-        return
-    with as_autocast(dtype), torch.autocast("cpu", torch.bfloat16):
+    """Autocast for a forward on `meta` inside `as_on`; without a dtype nothing but what the network does by itself."""
+    with nullcontext() if dtype is None else torch.autocast("meta", dtype):
         yield
 
 
 @contextmanager
-def as_autocast(dtype: torch.dtype | None) -> Iterator[None]:
-    """What is computed again inside is cast as it was in the forward pass, and all else is left as it is."""
-    if dtype is None:
-        yield
-        return
-    excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)  # as all autocast keys are, by default
-    torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, False)
-    try:
-        with torch._C._IncludeDispatchKeyGuard(_AUTOCAST):
-            yield
-    finally:
+def _regions_of_autocast(target: Target) -> Iterator[None]:
+    """Inside, `torch.autocast` of any device means the one that is stood in for, `meta` included.
+
+    A network's own regions, and those that gradient checkpointing opens again, are so cast as they would be there.
+    Enabled or not, and in which format, is kept where torch keeps it for the CPU.
+    """
+    usual = {"cuda": torch.float16, "cpu": torch.bfloat16}
+    region = torch.autocast
+    own = region.__init__, region.__enter__, region.__exit__
+    open_regions: list[tuple[bool, torch.dtype, bool, Any]] = []
+
+    def begin(
+        self: Any,
+        device_type: str,
+        dtype: torch.dtype | None = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
+    ) -> None:
+        self.device = device_type
+        self.fast_dtype = dtype or usual.get(device_type, usual[target])
+        self._enabled = enabled
+
+    def enter(self: Any) -> Any:
+        excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)  # as all autocast keys are, by default
+        guard = torch._C._IncludeDispatchKeyGuard(_AUTOCAST)
+        open_regions.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), excluded, guard))
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, False)
+        guard.__enter__()
+        torch.set_autocast_enabled("cpu", self._enabled)
+        torch.set_autocast_dtype("cpu", self.fast_dtype)
+        torch.autocast_increment_nesting()
+        return self
+
+    def leave(self: Any, *error: Any) -> bool:
+        enabled, dtype, excluded, guard = open_regions.pop()
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
+        torch.set_autocast_enabled("cpu", enabled)
+        torch.set_autocast_dtype("cpu", dtype)
+        guard.__exit__(None, None, None)
         torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, excluded)
+        return False
+
+    try:
+        region.__init__, region.__enter__, region.__exit__ = begin, enter, leave  # type: ignore[method-assign]
+        yield
+    finally:
+        region.__init__, region.__enter__, region.__exit__ = own  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -179,10 +213,10 @@ def _letting_go_of_casts() -> Iterator[None]:
         _casts.clear()
 
 
-def _autocast_kernels(target: Target, dtype: torch.dtype) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _autocast_kernels(target: Target) -> Iterator[tuple[str, Callable[..., Any]]]:
     lower, full, widest = (_LOWER, _FULL, _WIDEST) if target == "cuda" else (_LOWER_CPU, _FULL_CPU, [])
     for names, cast in (
-        (lower, lambda args, kwargs: _mapped(lambda each: _to(each, dtype), args, kwargs)),
+        (lower, lambda args, kwargs: _mapped(lambda each: _to(each, torch.get_autocast_dtype("cpu")), args, kwargs)),
         (full, lambda args, kwargs: _mapped(lambda each: _to(each, torch.float32), args, kwargs)),
         (widest, _to_widest),
     ):
@@ -217,11 +251,11 @@ def _to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if not tensor.is_floating_point() or tensor.dtype in (dtype, torch.float64):
         return tensor
     cached = tensor.is_leaf and tensor.requires_grad and dtype != torch.float32
-    if cached and id(tensor) in _casts:
-        return _casts[id(tensor)][1]
+    if cached and (id(tensor), dtype) in _casts:
+        return _casts[id(tensor), dtype][1]
     cast = tensor.to(dtype)
     if cached:
-        _casts[id(tensor)] = (tensor, cast)
+        _casts[id(tensor), dtype] = (tensor, cast)
     return cast
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nested import leaves
+from .emulation import as_on
 from .shortcuts import Shortcuts
 from .tracing import mean_square
 
@@ -47,7 +48,7 @@ def objective_for(module: nn.Module, inputs: tuple[Any, ...], input_kind: str, b
     training = module.training
     module.train(batch > 1)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), Shortcuts():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), as_on("cuda"), Shortcuts():
             answer = module(*inputs)
     finally:
         module.train(training)

@@ -25,7 +25,7 @@ from ..capture import Sink, capture, saved_tensors
 from ..nested import leaves
 from ..records import LayerRef, MemoryTrace, TracedLayer
 from . import shortcuts
-from .emulation import Target, as_autocast, as_on, autocasting
+from .emulation import Target, as_on, autocasting
 from .worst_case import WorstCase
 
 Optimizer = Literal["sgd", "sgd-momentum", "adam", "adamw", "none"]
@@ -69,7 +69,7 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], run: Run, *, extra: Sequen
     follower.adopt(module.buffers(), "buffers")
     follower.adopt(_tensors((inputs, extra)), "input")
     with ExitStack() as stack:
-        stack.enter_context(as_on(run.target, run.autocast))
+        stack.enter_context(as_on(run.target))
         stack.enter_context(with_checkpoints(module, run.checkpointed))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         if run.train:
@@ -105,8 +105,7 @@ def _train(module: nn.Module, inputs: tuple[Any, ...], run: Run, follower: _Foll
         follower.outputs(output)
         follower.phase("backward")
         if loss.requires_grad:
-            with as_autocast(run.autocast):
-                loss.backward()
+            loss.backward()
         follower.phase("step")
         follower.begin("optimizer step")
         gradients = [each.grad for each in module.parameters() if each.grad is not None]

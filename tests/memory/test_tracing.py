@@ -11,6 +11,7 @@ import torch
 import torch.utils.checkpoint
 import torchvision
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from fmap_cli.axes import meta_twin
 from fmap_cli.memory import shortcuts
@@ -136,6 +137,53 @@ def test_what_is_computed_again_is_cast_again(name: str, paths: tuple[str, ...])
     assert saved == real.saved
     assert peak == pytest.approx(real.peak, rel=1e-3)
     assert saved < estimate(net, inputs, optimizer="sgd", autocast=torch.bfloat16)[0]
+
+
+class CastsItself(nn.Module):
+    """Parts under autocast of their own, and parts not: how it is opened is given."""
+
+    def __init__(self, region: Callable[..., torch.autocast], again: bool = False) -> None:
+        super().__init__()
+        self.region, self.again = region, again
+        self.first, self.second = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.third, self.head = nn.Conv2d(16, 16, 3, padding=1), nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with self.region(x.device.type):
+            y = self.second(self.first(x).relu()).relu()
+            if self.again:
+                y = checkpoint(self.inside, y, use_reentrant=False, preserve_rng_state=False)
+            with torch.autocast(x.device.type, enabled=False):
+                y = self.third(y.float()).relu()
+            y = self.third(y)
+        return self.head(y.float().mean((2, 3)))
+
+    def inside(self, y: torch.Tensor) -> torch.Tensor:
+        return self.second(self.second(y).relu())
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["plain", "checkpointed"])
+@pytest.mark.parametrize(
+    "region",
+    [
+        lambda device: torch.autocast(device, torch.bfloat16),
+        lambda device: torch.autocast("cpu"),
+        lambda device: torch.autocast(device, torch.float16),
+        lambda device: torch.cpu.amp.autocast(),
+        lambda device: torch.autocast(device, torch.bfloat16, enabled=False),
+    ],
+    ids=["bfloat16", "the cpu's", "float16", "the old way", "off"],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_networks_own_autocast_saves_what_it_saves_on_the_cpu(region: Callable[..., Any], again: bool) -> None:
+    net = CastsItself(region, again)
+    inputs = (torch.zeros(2, 3, 32, 32),)
+    real = training_step(net, inputs, mean_square, OPTIMIZERS["sgd"])
+    before = (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), torch.autocast.__enter__)
+    saved, peak = estimate(net, inputs, optimizer="sgd")
+    assert saved == real.saved
+    assert peak == pytest.approx(real.peak, rel=1e-3)
+    assert before == (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), torch.autocast.__enter__)
 
 
 @pytest.mark.slow
