@@ -334,6 +334,8 @@ def _any_batch(
 ) -> tuple[AnyBatch | None, bool]:
     """The step at any batch, None where it must be traced at each; and whether two runs of one batch differ."""
     batch = request.batch
+    if known.uneven:
+        return None, False
     if batch < 2:  # a batch of one has strides of its own
         batch = 2
         known = trace_of(subject, request, mode, batch=2, checkpointed=checkpointed)

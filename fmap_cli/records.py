@@ -743,7 +743,7 @@ class MemoryTrace:
     `optimizer`, `activations`, `output`, `temporaries`), `makers` the layer each was made in, int32 `[S]`, -1 for none;
     `saved` says which of them autograd kept for the backward pass. `events` are storage numbers plus one, int32
     `[E]`, negative where it ends; `places` the layer at work. `sections` are the names of the step's parts and the
-    index of their first event.
+    index of their first event. `uneven` says that something grows with the batch in no even way.
     """
 
     sizes: np.ndarray
@@ -755,6 +755,7 @@ class MemoryTrace:
     sections: tuple[tuple[str, int], ...]
     layers: tuple[TracedLayer, ...]
     upper_bound: bool = False
+    uneven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ ALLOWED: dict[str, str] = {
     "inventory": "records",
     "heads": "answers capture records",
     "embed": "answers errors records",
-    "memory": "capture nested records",
+    "memory": "capture frameworks nested records",
     "receptive": "axes records",
     "sources": "errors",
     "ranges": "errors",

@@ -113,9 +113,8 @@ _AUTOCAST_NAME = "AutocastXPU"
 _AUTOCAST = torch._C.DispatchKey.AutocastXPU
 _AUTOCAST_SET = torch._C.DispatchKeySet(_AUTOCAST)
 
-_casts: dict[
-    tuple[int, torch.dtype], tuple[Tensor, Tensor]
-] = {}  # of parameters, for the rest of the forward, as torch's own cache
+# Of parameters, for the rest of the forward, as torch's own cache.
+_casts: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
 
 # torch's lists (ATen/autocast_mode.h, and autocast_mode.cpp for the CPU), as far as networks call them.
 _LOWER = (

@@ -26,6 +26,7 @@ from ..nested import leaves
 from ..records import LayerRef, MemoryTrace, TracedLayer
 from . import shortcuts
 from .emulation import Target, as_on, autocasting
+from .scratch import is_uneven, scratch_of
 from .worst_case import WorstCase
 
 Optimizer = Literal["sgd", "sgd-momentum", "adam", "adamw", "none"]
@@ -210,12 +211,16 @@ class _Follower(TorchDispatchMode):
         self.pending = 0
         self.ends: list[int] = []  # sequence numbers of autograd's nodes at which each layer ends
         self.closed = False
+        self.uneven = False
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        scratch = scratch_of(func, args)
+        self._see(scratch)
+        self.uneven = self.uneven or is_uneven(func)
         if self.worst_case is not None:
             output = self.worst_case(func, args, kwargs or {})
         else:
@@ -223,6 +228,7 @@ class _Follower(TorchDispatchMode):
         if self.sections[-1].phase == "backward":
             self._place_backward()
         self._see(output)
+        del scratch
         return output
 
     def _see(self, value: Any) -> None:
@@ -350,6 +356,7 @@ class _Follower(TorchDispatchMode):
             sections=tuple((each.phase, each.start) for each in self.sections),
             layers=tuple(self.layers),
             upper_bound=self.worst_case is not None and self.worst_case.used,
+            uneven=self.uneven,
         )
 
 
