@@ -192,8 +192,14 @@ def detections(
 
 def plain(output: Tensor) -> Tensor:
     """An output as ordinary numbers: a quantized tensor's values, a complex one's magnitudes."""
+    values = laid_out(output)
+    return values.abs() if values.is_complex() else values
+
+
+def laid_out(output: Tensor) -> Tensor:
+    """An output's values in ordinary memory, complex ones as they are."""
     if output.is_quantized:
         return output.dequantize()
     if output.layout != torch.strided:
-        return plain(output.to_dense())
-    return output.abs() if output.is_complex() else output
+        return laid_out(output.to_dense())
+    return output.resolve_conj().resolve_neg()

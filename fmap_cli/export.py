@@ -68,7 +68,8 @@ def save_looks(path: Path, looks: Sequence[Look], model: str, weights: str) -> N
 def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[str, str]) -> None:
     """Write arrays under their names as `.npz`, `.safetensors` or `.pt`, by the file's suffix.
 
-    Values keep their dtype; bfloat16, which NumPy lacks, becomes float32 in `.npz`. `about` (model, weights,
+    Values keep their dtype; bfloat16, which NumPy lacks, becomes float32 in `.npz`, and complex128, which safetensors
+    lacks, complex64 there. `about` (model, weights,
     image) goes into the metadata of `.safetensors` and, as a JSON text called `__about__`, into the others.
     """
     import torch
@@ -86,7 +87,8 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
         elif path.suffix.lower() == ".safetensors":
             from safetensors.torch import save
 
-            file.write(save(tensors, metadata=about))
+            known = {n: (t.to(torch.complex64) if t.dtype == torch.complex128 else t) for n, t in tensors.items()}
+            file.write(save(known, metadata=about))
         else:
             torch.save({**tensors, "__about__": text}, file)
 

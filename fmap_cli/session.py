@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from . import inventory, raised
-from .answers import detections, label_map, plain, predictions, role
+from .answers import detections, label_map, laid_out, plain, predictions, role
 from .axes import (
     AxesResolver,
     Followed,
@@ -227,7 +227,7 @@ def look(
             found = _feature_map(layer, output, resolver.of(layer, output.shape), choice)
             maps[layer.name] = replace(found, label_map=classes)
             if keep_arrays:
-                arrays[layer.name] = plain(output).detach().to("cpu", copy=True)
+                arrays[layer.name] = laid_out(output).detach().to("cpu", copy=True)
             for name in maps.keys() - selection.wanted():
                 del maps[name]
                 arrays.pop(name, None)

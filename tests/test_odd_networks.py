@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -204,6 +205,25 @@ def test_magnitudes_of_complex_values_are_called_so(show):
     magnitudes, plain = seen.maps
     assert "complex values: their magnitudes are drawn and counted" in magnitudes.notes
     assert magnitudes.stats == plain.stats
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pt", "safetensors"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_complex_values_are_saved_as_they_are(show, suffix, dtype):
+    """By torch on the saved input: the transform is taken again."""
+    from safetensors.torch import load_file
+
+    code, *_ = show("Wave", "-l", "*", "--dtype", dtype, "--save", f"wave.{suffix}", "--json")
+    assert code == 0
+    saved = {
+        "npz": lambda: {name: torch.from_numpy(array) for name, array in np.load("wave.npz").items() if array.ndim},
+        "pt": lambda: torch.load("wave.pt"),
+        "safetensors": lambda: load_file("wave.safetensors"),
+    }[suffix]()
+    wave = saved["fft_fft2"]
+    assert wave.is_complex()
+    assert torch.allclose(wave, torch.fft.fft2(saved["conv"]).to(wave.dtype), atol=1e-4)
+    assert torch.allclose(saved["abs"], wave.abs().to(saved["abs"].dtype), rtol=1e-4)
 
 
 @pytest.mark.parametrize("option", [("--clip", "nan"), ("--score", "nan"), ("--seed", "9" * 23), ("--seed", "-1")])
