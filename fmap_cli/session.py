@@ -432,7 +432,8 @@ def _decided_by_values(session: Session, image: ImageInput, seen: _Seen, real: b
     if not layers or session.model.input_kind == "images":  # detectors: said when they are opened
         return ()
     where = ", ".join(layers) if len(layers) < 5 else f"{', '.join(layers[:3])} and {len(layers) - 3} more layers"
-    how = "the size of a tensor went by values" if seen.follower.sized == layers else "a value was read in Python"
+    only_sizes = seen.follower.sized and not seen.follower.readers
+    how = "the size of a tensor went by values" if only_sizes else "a value was read in Python"
     read = f"{how} before {where}, and what runs may depend on it"
     if real:
         return (f"{read}: counted is the pass over {image.name} with these weights",)
