@@ -399,6 +399,8 @@ class Gathering:
     def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
         found: dict[str, LayerRecord] = {}
         tensors = SameTensors()
+        if self.chosen is None and self.selection.needs_operations:
+            axes_for(self.session, batch[0], self.layout).prepare()
 
         def watch(layer: LayerRef) -> Sink | None:
             if layer.name in self.others:

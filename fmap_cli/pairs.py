@@ -195,11 +195,13 @@ def compare(
     if threshold is None:
         threshold = default_threshold([_number_format(a), _number_format(b)])
     reference = _Reference(Selection(patterns or ("*",), a.model.module), frozenset(kinds))
+    resolver = axes_for(a, image_a, layout)
+    if reference.needs_operations:
+        resolver.prepare()
     put_back = _keep_state(a.model.module) if a is b else None
     with _same_random_numbers():
         run(a, image_a, reference.watch, operations=reference.needs_operations, paths=reference.selection.paths)
     reference.drop_unwanted()
-    resolver = axes_for(a, image_a, layout)
     for layer in reference.order:  # now, because it may run the network
         resolver.of(layer, reference.outputs[layer.name].shape)
     drawing = _Drawing(Selection([draw], b.model.module) if draw is not None else None) if keep_maps else None

@@ -234,6 +234,8 @@ def look(
 
         return sink
 
+    if selection.needs_operations:
+        resolver.prepare()
     output = run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
     asked = selection.chosen()
     seen, scale = _picture_seen(session, image)
@@ -312,7 +314,7 @@ def survey(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    resolver = axes_for(session, image)
+    resolver = axes_for(session, image).prepare()
     counted, seen, real = _counted(session, image)
     layers = []
     for each in counted.layers:
@@ -488,7 +490,7 @@ def receptive_fields(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    resolver = axes_for(session, image)
+    resolver = axes_for(session, image).prepare()
     found: list[tuple[LayerRef, tuple[int, ...]]] = []
 
     def follow(module: nn.Module, inputs: tuple[Any, ...]) -> _Seen:

@@ -25,6 +25,7 @@ from order import (  # noqa: E402, F401
     pytest_addoption,
     pytest_collection_modifyitems,
     pytest_configure,
+    pytest_configure_node,
     pytest_terminal_summary,
 )
 

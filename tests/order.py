@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from itertools import groupby
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.order_seed is None:  # xdist hands the options of this process on to its workers
+    if hasattr(config, "workerinput"):
+        config.option.order_seed = config.workerinput["order_seed"]
+    elif config.option.order_seed is None:
         config.option.order_seed = random.SystemRandom().randrange(1, 10**6)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give each of xdist's workers the seed that this process has drawn: all must have the tests in one order."""
+    node.workerinput["order_seed"] = node.config.option.order_seed
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -408,16 +408,17 @@ def test_every_kind_of_file_holds_the_same(fmap: Run, samples: Path, workdir: Pa
         assert json.loads(file.metadata()["images"]) == photos
     with (workdir / "v.csv").open() as file:
         head, *rows = csv.reader(file)
-    assert head[:5] == ["image", "model", "weights", "layer", "pool"]
-    assert head[5:] == [str(at) for at in range(1280)]
+    assert head[:6] == ["image", "model", "weights", "layer", "pool", "preprocessing"]
+    assert head[6:] == [str(at) for at in range(1280)]
     assert [row[0] for row in rows] == photos
-    assert np.array_equal(np.array([row[5:] for row in rows], np.float32), expected)  # bit for bit
+    assert np.array_equal(np.array([row[6:] for row in rows], np.float32), expected)  # bit for bit
 
 
 def test_json_carries_the_vectors_unless_a_file_does(fmap: Run, samples: Path, workdir: Path) -> None:
     told = fmap("embed", samples / "coffee.png", "--json").json
     assert " ".join(told) == (
-        "schema_version model weights layer enters shape pool dimension file images failed assumed_input axes axes_how"
+        "schema_version model weights preprocessing layer enters shape pool dimension file images failed assumed_input"
+        " axes axes_how"
     )
     assert (told["layer"], told["enters"], told["pool"]) == ("flatten", "classifier.1", "none")
     assert (told["shape"], told["dimension"]) == ([1, 1280], 1280)

@@ -111,6 +111,12 @@ class AxesResolver:
         usual = axes_by_rank(shape)
         return Axes(usual.names, usual.how + self._why_not(), usual.grid, usual.prefix)
 
+    def prepare(self) -> AxesResolver:
+        """Follow now, before the network itself runs: one that caches something has other operations the next time."""
+        if self._layout is None:
+            _ = self._blank
+        return self
+
     def layers(self) -> tuple[tuple[LayerRef, tuple[int, ...]], ...]:
         """Every layer that was followed with its output's shape, in execution order."""
         followed = self._blank
@@ -169,6 +175,8 @@ class AxesResolver:
         grid, prefix = m.grid_of(marks, names)
         if grid is not None and shape[names.index("N")] != marks[names.index("N")].length:
             grid, prefix = None, 0  # of another size than was followed
+        if grid is None and how in (BOTH, MEASURED) and names.count("N") == 1:
+            grid, prefix = _grid_before(name, shape[names.index("N")], followed)
         return Axes(names, how, grid, prefix)
 
 
@@ -182,6 +190,23 @@ def _random_numbers_kept() -> Iterator[None]:
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
+
+
+def _grid_before(name: str, length: int, followed: Followed) -> tuple[tuple[int, int] | None, int]:
+    """The grid of as many tokens that was last followed before this layer, for tokens that were measured.
+
+    A product over the tokens (MLP-Mixer's) makes new ones, of which following alone knows nothing.
+    """
+    found: tuple[tuple[int, int] | None, int] = None, 0
+    for layer in followed.layers:
+        if layer.name == name:
+            break
+        marks = followed.marks.get(layer.name)
+        names = m.named(marks) if marks is not None else ()
+        if marks is not None and names.count("N") == 1 and marks[names.index("N")].length == length:
+            grid, prefix = m.grid_of(marks, names)
+            found = (grid, prefix) if grid is not None else found
+    return found
 
 
 def _is_open(one: m.Axis, name: str, names: Sequence[str]) -> bool:
