@@ -159,7 +159,7 @@ HAND_CHECKED = [
     ("vit_tiny_r_s16_p8_224", None, "patch_embed.backbone", (1, 64, 56, 56), "B C H W", None, 0),  # a ResNet's stem
     ("vit_tiny_r_s16_p8_224", None, "blocks.0", (1, 50, 192), "B N C", (7, 7), 1),
     ("xcit_nano_12_p16_224", None, "blocks.0", (1, 196, 128), "B N C", (14, 14), 0),
-    ("xcit_nano_12_p16_224", None, "blocks.0.attn.matmul", (1, 4, 32, 32), "B ? C ?", None, 0),  # what makes each channel
+    ("xcit_nano_12_p16_224", None, "blocks.0.attn.matmul", (1, 4, 32, 32), "B ? C ?", None, 0),  # what each is made of
     ("xcit_nano_12_p16_224", None, "norm", (1, 197, 128), "B N C", (14, 14), 1),  # the class token comes late
     ("pvt_v2_b0", 96, "stages.0.blocks.0", (1, 576, 32), "B N C", (24, 24), 0),
     ("pvt_v2_b0", 96, "stages.0", (1, 32, 24, 24), "B C H W", None, 0),
