@@ -86,7 +86,7 @@ class Preprocessing:
         for name, values in (("mean", self.mean), ("std", self.std)):
             steps.append(f"{name} {numbers(values)}")
         if self.channels != 3:
-            steps.append(f"{self.channels} channels")
+            steps.append(f"{self.channels} channel{'' if self.channels == 1 else 's'}")
         return ", ".join(steps)
 
 
