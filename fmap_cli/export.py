@@ -88,11 +88,29 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
             from safetensors.torch import save
 
             known = {n: (t.to(torch.complex64) if t.dtype == torch.complex128 else t) for n, t in tensors.items()}
-            file.write(save(known, metadata=about))
+            file.write(in_one_order(save(known, metadata=about)))
         else:
             torch.save({**tensors, "__about__": text}, file)
 
     write_file(path, write)
+
+
+def in_one_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted by name: the package writes them in an order drawn by chance.
+
+    >>> from safetensors.numpy import save
+    >>> import numpy as np
+    >>> about = {"b": "2", "a": "1"}
+    >>> len({in_one_order(save({"x": np.zeros(1)}, about)) for _ in range(20)})
+    1
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    encoded = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # the values after it stay aligned
+    return len(encoded).to_bytes(8, "little") + encoded + content[8 + length :]
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
@@ -120,7 +138,8 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
         elif suffix == ".safetensors":
             from safetensors.numpy import save
 
-            file.write(save({"embeddings": embeddings.vectors}, {**about, "images": json.dumps(embeddings.images)}))
+            images = json.dumps(embeddings.images)
+            file.write(in_one_order(save({"embeddings": embeddings.vectors}, {**about, "images": images})))
         elif suffix == ".csv":
             file.write(csv_text(["image", *about, *range(embeddings.vectors.shape[1])], []))
             for name, row in zip(embeddings.images, embeddings.vectors, strict=True):

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import moments
 from .errors import FmapError
-from .export import preprocessing_row
+from .export import in_one_order, preprocessing_row
 from .files import write_file
 from .records import (
     Axes,
@@ -55,7 +55,7 @@ def save_run(path: Path, run: Run) -> None:
     """Write a run that `load_run` reads back exactly. What was there before stays where that fails (OutputError)."""
     from safetensors.numpy import save
 
-    content = save(_tensors(run), metadata={"format": FORMAT, "version": str(VERSION)})
+    content = in_one_order(save(_tensors(run), metadata={"format": FORMAT, "version": str(VERSION)}))
     write_file(path, lambda file: file.write(content))
 
 
