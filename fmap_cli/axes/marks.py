@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from ..shapes import blocks
+
 PLACES = frozenset("THW")
 """Time, height and width."""
 NEW = "+"
@@ -192,33 +194,6 @@ def reshaped(marks: Marks, shape: Sequence[int]) -> Marks:
         for at, one in zip(right, _dealt([marks[at] for at in left], [shape[at] for at in right]), strict=True):
             found[at] = one
     return tuple(found[at] for at in range(len(shape)))
-
-
-def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Axes of the old and the new shape that hold the same values, in the smallest blocks there are.
-
-    >>> blocks((1, 6, 8), (1, 2, 3, 8))
-    [([0], [0]), ([1], [1, 2]), ([2], [3])]
-    """
-    found: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        left, right = [], []
-        if i < len(old):
-            left.append(i)
-            i += 1
-        if j < len(new):
-            right.append(j)
-            j += 1
-        while prod(old[at] for at in left) != prod(new[at] for at in right):
-            if prod(old[at] for at in left) < prod(new[at] for at in right):
-                left.append(i)
-                i += 1
-            else:
-                right.append(j)
-                j += 1
-        found.append((left, right))
-    return found
 
 
 def _dealt(old: Sequence[Axis], lengths: Sequence[int]) -> list[Axis]:

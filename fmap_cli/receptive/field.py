@@ -17,6 +17,8 @@ from math import gcd, lcm, prod
 
 import numpy as np
 
+from ..shapes import blocks
+
 EMPTY = -(1 << 30)
 """In all four numbers: sees nothing of the image."""
 UNKNOWN = 1 << 29
@@ -478,7 +480,7 @@ def reshaped(one: Field, shape: Sequence[int]) -> Field:
     new_lengths: list[int] = []
     steps: list[Step | None] = []
     told: list[int] = []  # axes whose steps have to be told from the values
-    for old, new in _blocks(one.shape, shape):
+    for old, new in blocks(one.shape, shape):
         kept = [at for at in old if one.shape[at] != 1]
         fresh = [at for at in new if shape[at] != 1]
         same = len(kept) == len(fresh) == 1 or (not kept and len(old) == len(new))
@@ -507,33 +509,6 @@ def reshaped(one: Field, shape: Sequence[int]) -> Field:
     values = np.broadcast_to(one.values, (4, *lengths)).reshape(4, *new_lengths)
     done = replace(one, shape=shape, values=values, steps=tuple(steps), _varies={})
     return _settled(done, told, one.steps) if told or values.shape[1:] != tuple(new_lengths) else done
-
-
-def _blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Axes of the old and the new shape that hold the same values, in the smallest blocks there are.
-
-    >>> _blocks((1, 6, 8), (1, 2, 3, 8))
-    [([0], [0]), ([1], [1, 2]), ([2], [3])]
-    """
-    blocks: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        left, right = [], []
-        if i < len(old):
-            left.append(i)
-            i += 1
-        if j < len(new):
-            right.append(j)
-            j += 1
-        while prod(old[at] for at in left) != prod(new[at] for at in right):
-            if prod(old[at] for at in left) < prod(new[at] for at in right):
-                left.append(i)
-                i += 1
-            else:
-                right.append(j)
-                j += 1
-        blocks.append((left, right))
-    return blocks
 
 
 def _settled(one: Field, told: Sequence[int], candidates: Iterable[Step | None] = ()) -> Field:
