@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,6 +86,41 @@ class _Full(io.BytesIO):
         if self.tell() + len(memoryview(data).cast("B")) > 50:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().write(data)
+
+
+_DIFFERENT = ("a.png", "a.pdf", "a.pt", "a.npz", "a.safetensors", "v.npy", "run.fmap")
+
+
+@POSIX
+@pytest.mark.usefixtures("two_images")
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each in _DIFFERENT else pytest.mark.slow) for each in WRITERS]
+)
+def test_a_write_that_the_system_refuses_leaves_what_was_there(
+    fmap: Run, nets: str, workdir: Path, name: str, file_size_limit: Callable[[int], None]
+) -> None:
+    """No stand-in for the disk: the kernel takes the first bytes of the file and refuses the rest."""
+    (workdir / name).write_bytes(b"before")
+    file_size_limit(100)
+    ran = fmap(*WRITERS[name], name, "-m", f"{nets}:inplace", *SMALL)
+    assert ran.code == 1 and "Traceback" not in ran.err, ran
+    written = "a.png" if "a.png" in WRITERS[name] else name  # with --save, the figure comes first
+    assert f"fmap: cannot write {written}: {os.strerror(errno.EFBIG)}." in ran.err.splitlines(), ran
+    assert (workdir / name).read_bytes() == b"before"
+    assert not [each for each in names(workdir) if "part" in each or each.endswith(".json")]
+
+
+@pytest.fixture
+def file_size_limit() -> Iterator[Callable[[int], None]]:
+    """Sets the number of bytes beyond which no file of this process grows."""
+    import resource
+
+    from fmap_cli import kernels
+
+    kernels._compiled()  # writes a cache the first time
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_belongs_together_appears_together_or_not_at_all(tmp_path: Path) -> None:

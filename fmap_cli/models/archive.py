@@ -138,6 +138,8 @@ def _check_places(infos: list[zipfile.ZipInfo], stream: IO[bytes], end: int) -> 
         raise RefusedError("something follows its end")
     reached = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
+        if not 0 <= info.header_offset < length:  # zipfile shifts all offsets where the end says another place
+            raise RefusedError(f"its member {shown(info.filename)} claims a place outside the file")
         stream.seek(info.header_offset)
         head = stream.read(_LOCAL_HEADER.size)
         if len(head) < _LOCAL_HEADER.size or head[:4] != b"PK\3\4":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import hostile
 import pytest
 import torch
+import watch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -22,29 +22,17 @@ from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import Wishes
 
 CHECKPOINTS = hostile.checkpoints()
-_RAN: list[str] = []
-_WATCHED = {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"}
-
-
-def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    if (event in _WATCHED and hostile.MARKER in str(arguments)) or (
-        event == "import" and arguments[0] == "antigravity"
-    ):
-        _RAN.append(event)
 
 
 @pytest.fixture(autouse=True)
 def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fails where a reader ran what the corpus asks for, or left something in the temporary folder."""
-    if not getattr(sys, "_fmap_watched", False):  # an audit hook cannot be taken off again
-        sys.addaudithook(_watch)
-        sys._fmap_watched = True  # type: ignore[attr-defined]
+    watch.begin()
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.chdir(tmp_path)
-    _RAN.clear()
     yield
-    assert not _RAN
+    assert not watch.RAN
     assert not (tmp_path / hostile.MARKER).exists()
     left = [path.name for path in (tmp_path / "temporary").iterdir()]
     assert not [name for name in left if not name.startswith("torchinductor")]
@@ -58,9 +46,9 @@ def whole() -> bytes:
 def test_the_watch_sees_what_pickle_would_do(tmp_path: Path) -> None:
     """The guard can fail: without fmap, the corpus does run."""
     pickle.loads(pickle.dumps(hostile.Code()))
-    assert _RAN
+    assert watch.RAN
     assert (tmp_path / hostile.MARKER).exists()
-    _RAN.clear()
+    watch.RAN.clear()
     (tmp_path / hostile.MARKER).unlink()
 
 

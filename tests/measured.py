@@ -1,0 +1,174 @@
+"""A command run and measured: how it ended, its time, its memory, and what it left running.
+
+`python tests/measured.py` imports torch once and forks for each command that it reads from standard input. A fork calls
+the program's own `main`; what it saves is the seconds of importing. Its peak counts what it shares with its parent, as
+an interpreter of its own would have it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+GRACE_SECONDS = 4  # in which a command's other processes may end after it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`code` is as a shell tells it: negative for a signal."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    orphans: tuple[str, ...]
+
+
+class Warm:
+    """A process that forks for each command: torch is imported once."""
+
+    def __enter__(self) -> Warm:
+        self._server = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait(30)
+        self._server.stdout.close()
+
+    def run(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> Measured:
+        """`fmap ARGUMENTS` in a folder. A command that takes longer is killed."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        task = {"arguments": arguments, "folder": str(folder), "environment": environment, "seconds": seconds}
+        self._server.stdin.write(json.dumps(task) + "\n")
+        self._server.stdin.flush()
+        return _measured(json.loads(self._server.stdout.readline()), folder)
+
+
+def run_cold(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> Measured:
+    """`fmap ARGUMENTS` in a new interpreter, as a user starts it."""
+    started = time.monotonic()
+    number = os.fork()
+    if number == 0:
+        _enter(folder, {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment})
+        os.execv(sys.executable, [sys.executable, "-m", "fmap_cli", *arguments])
+    return _measured(_waited(number, started, seconds), folder)
+
+
+def _measured(row: dict[str, Any], folder: Path) -> Measured:
+    texts = [(folder / name).read_bytes().decode(errors="replace") for name in (".out", ".err")]
+    return Measured(row["code"], *texts, row["seconds"], row["cpu"], row["peak"], tuple(row["orphans"]))
+
+
+def _enter(folder: Path, environment: Mapping[str, str]) -> None:
+    """Make this fork the command's: a session, folder, streams and environment of its own."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.update(environment)
+    for number, file, mode in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, ".out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        (2, ".err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+    ):
+        handle = os.open(file, mode, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))  # the machine is not for one command alone
+
+
+def _waited(number: int, started: float, seconds: float) -> dict[str, Any]:
+    while True:
+        ended, status, usage = os.wait4(number, os.WNOHANG)
+        if ended:
+            break
+        if time.monotonic() - started > seconds:
+            os.killpg(number, signal.SIGKILL)
+        time.sleep(0.01)
+    taken = time.monotonic() - started
+    deadline = time.monotonic() + GRACE_SECONDS
+    while (left := processes_of(number)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for each in left:
+        os.kill(int(each.split()[0]), signal.SIGKILL)
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "seconds": taken,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak": usage.ru_maxrss * 1024,
+        "orphans": left,
+    }
+
+
+def processes_of(session: int) -> list[str]:
+    """The processes of a session that run, each as its number and its command."""
+    found = []
+    for each in Path("/proc").iterdir():
+        if each.name.isdecimal():
+            try:
+                words = (each / "stat").read_text().rpartition(")")[2].split()
+                if int(words[3]) == session and words[0] != "Z":
+                    found.append(f"{each.name} {(each / 'cmdline').read_text()[:80]}")
+            except OSError:
+                continue
+    return found
+
+
+def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    from fmap_cli import cli, frameworks
+
+    frameworks.load_torchvision()
+    _import_all()
+    for line in sys.stdin:
+        task = json.loads(line)
+        started = time.monotonic()
+        number = os.fork()
+        if number == 0:
+            answers.close()
+            _enter(Path(task["folder"]), task["environment"])
+            sys.argv = ["fmap", *task["arguments"]]
+            sys.path.insert(0, "")
+            sys.stdin = sys.__stdin__ = open(0)  # noqa: SIM115
+            cli.main()  # raises SystemExit: this fork ends as any interpreter does
+        answers.write(json.dumps(_waited(number, started, task["seconds"])) + "\n")
+        answers.flush()
+
+
+def _import_all() -> None:
+    """What commands import when they are called: imported once, before any of them."""
+    import fmap_cli
+
+    for module in pkgutil.walk_packages(fmap_cli.__path__, "fmap_cli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in ("rich.table", "rich.console", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.Image"):
+        importlib.import_module(name)
+    sys.modules["PIL.Image"].init()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    _serve()
