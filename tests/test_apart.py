@@ -34,7 +34,7 @@ def test_an_error_keeps_its_class_and_hint() -> None:
     ("function", "words"),
     [
         ("breaks", "ValueError: three"),
-        ("stops", "SystemExit: enough"),
+        ("stops", "it called sys.exit('enough')"),
         ("leaves", "ended with code 7"),
         ("aborts", "ended by SIGABRT"),
     ],

@@ -6,7 +6,7 @@ be seen. Where a program uses what this walk does not know, or the walk's answer
 it, and only its answer is a layer. A torch.export program is unflattened by torch itself into its modules.
 
 TorchScript programs are code. They cannot import Python modules or run Python, but torch's operations read and write
-files too: open programs of people you trust, as you would their scripts.
+files too: open programs of people you trust, as you would their scripts. Another process tries them first (`trial`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import contextlib
 import pickle
 import re
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmap_cli import raised
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import archive, building, pickle_check, probing, program_check, tensor_files
+from fmap_cli.models import archive, building, endless, pickle_check, probing, program_check, sizes, tensor_files, trial
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed, usual_input
 from fmap_cli.records import LoadedModel, NetworkInput
@@ -51,7 +52,6 @@ def load(spec: str, weights: str | None, *, wishes: Wishes) -> LoadedModel:
             f"{spec} is a program with its own weights; {weights!r} cannot take their place",
             hint="Leave out `--weights`; to load others make the network in Python, `--model path/to/file.py:factory`.",
         )
-    load_torchvision()
     return _load_exported(spec, wishes) if kind == "torch.export" else _load_script(spec, wishes)
 
 
@@ -61,9 +61,14 @@ def _kind(spec: str) -> str:
     if not file.is_file():
         raise ModelError(f"no such file: {spec}" if not file.exists() else f"{spec} is not a file")
     try:
-        with zipfile.ZipFile(file) as held:
-            members = held.namelist()
-    except (zipfile.BadZipFile, OSError):
+        with archive.opened(file) as held:
+            members = [held.root + name for name in held.names]
+    except OSError as error:
+        raise ModelError(f"cannot read {spec}: {error.strerror}") from error
+    except RefusedError as error:
+        with file.open("rb") as stream:
+            if stream.read(4) == b"PK\3\4":
+                raise ModelError(f"{spec} was not opened: {error}", hint=_INSTEAD) from error
         members = []
     if any(member.endswith("/constants.pkl") for member in members):
         return "TorchScript"
@@ -98,11 +103,6 @@ def _loaded(
         notes=notes + said,
         takes=takes,
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 # --- Modules that look like those the program was made from ----------------------------------------------
@@ -144,22 +144,74 @@ def _class_like(qualified: str, base: type) -> type:
 
 
 def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
+    """The program, opened after a check; where nobody can say how large its tensors get, another process runs it first.
+
+    It has no loops, and nothing in it runs while it is opened: only what it asks for can be too much.
+    """
+    load_torchvision()
+    _check_exported(spec)
+    loaded = _open_exported(spec, wishes)
+    assert loaded.takes is not None
+    inputs = _inputs(loaded.takes)
+    try:
+        with building.quiet(), building.seeded(0):
+            known = sizes.check(loaded.module, inputs, trial.bytes_for(inputs))
+    except RefusedError as error:
+        raise ModelError(f"{spec} was not opened: {error}", hint=trial.HINT) from error
+    if not known:
+        with trial.tried(spec, __name__, "try_exported", wishes) as tried:
+            tried()
+    return loaded
+
+
+def try_exported(spec: str, wishes: Wishes, say: Callable[[float], None]) -> None:
+    """Opens the program and runs it once. Raises ModelError where that takes more memory than it may."""
+    import torch._dynamo  # what torch.export.load imports
+    import torch._export.serde.serialize
+
+    load_torchvision()
+    limits = trial.Limits(Path(spec), say)
+    limits.load()
+    loaded = _open_exported(spec, wishes)
+    assert loaded.takes is not None
+    inputs = _inputs(loaded.takes)
+    limits.run(loops=False)(sum(each.numel() for each in inputs))
+    try:
+        with building.seeded(0), building.quiet(), torch.no_grad():
+            loaded.module(*inputs)
+    except Exception as error:  # what else goes wrong the user's own pass will say
+        if endless.is_about_memory(error):
+            raise trial.refusal_for_memory(spec) from error
+
+
+def _check_exported(spec: str) -> None:
+    try:
+        program_check.check(Path(spec))
+    except pickle_check.CodeError as error:
+        raise _holds_code(spec) from error
+    except RefusedError as error:
+        raise ModelError(f"{spec} was not opened: {error}", hint=_INSTEAD) from error
+
+
+def _holds_code(spec: str) -> ModelError:
+    return ModelError(
+        f"{spec} holds more than tensors: it would run Python code to load, so it was not opened", hint=_INSTEAD
+    )
+
+
+def _open_exported(spec: str, wishes: Wishes) -> LoadedModel:
     import torch
 
     try:
-        program_check.check(Path(spec))
         with building.quiet(), _no_pickled_code():
             program = torch.export.load(spec)
-    except (_CodeError, pickle_check.CodeError) as error:
-        raise ModelError(
-            f"{spec} holds more than tensors: it would run Python code to load, so it was not opened",
-            hint=_INSTEAD,
-        ) from error
-    except RefusedError as error:
-        raise ModelError(f"{spec} was not opened: {error}", hint=_INSTEAD) from error
+    except _CodeError as error:
+        raise _holds_code(spec) from error
     except Exception as error:
+        if endless.is_about_memory(error):
+            raise trial.refusal_for_memory(spec) from error
         raise ModelError(
-            f"cannot load the torch.export program {spec}: {_first_line(error)}",
+            f"cannot load the torch.export program {spec}: {raised.what(error)}",
             hint="Programs load in the torch version that saved them, or a newer one; or the file is damaged.",
         ) from error
     shape, free = _input_shape(spec, program)
@@ -168,7 +220,7 @@ def _load_exported(spec: str, wishes: Wishes) -> LoadedModel:
             module: torch.nn.Module = torch.export.unflatten(program)
     except Exception as error:
         raise ModelError(
-            f"torch cannot take the program {spec} apart into modules: {_first_line(error)}", hint=_INSTEAD
+            f"torch cannot take the program {spec} apart into modules: {raised.what(error)}", hint=_INSTEAD
         ) from error
     _forget_exporting(module)
     for each in list(module.modules()):
@@ -300,27 +352,75 @@ def _repeat_input(module: torch.nn.Module, batch: int) -> None:
 # --- TorchScript -----------------------------------------------------------------------------------------
 
 
-def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
-    import torch
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What trying a TorchScript program has found out.
 
+    `reason` says why it is not walked, and is None where it is. `turns` are those of its loops in one pass, at most.
+    """
+
+    takes: NetworkInput
+    reason: str | None
+    turns: int
+
+
+def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
+    """The program, after another process has loaded it, found what it takes, and run it."""
     try:
         with archive.opened(Path(spec)) as held:
             for name in ("data", "constants"):
                 tensor_files.check_archive_pickle(held, f"{name}.pkl", f"{name}/", program=True)
     except RefusedError as error:
         raise ModelError(f"cannot load the TorchScript program {spec}: {error}", hint=_INSTEAD) from error
+    with trial.tried(spec, __name__, "try_script", wishes) as tried:
+        load_torchvision()
+        found: _Findings = tried()
+    script, unit = _read_script(spec)
+    endless.watch_loops(unit)
+    endless.passes.most_turns = max(endless.passes.most_turns, found.turns)
+    notes: tuple[str, ...] = ()
+    if found.reason is None:
+        module = _mirror(script, unit, spec).eval()
+    else:
+        module = _whole(script, spec)
+        notes = (f"only the answer of {Path(spec).name} can be seen, not what is inside: {found.reason}. {_INSTEAD}",)
+    return _loaded(spec, module, found.takes, wishes, notes)
+
+
+def try_script(spec: str, wishes: Wishes, say: Callable[[float], None]) -> _Findings:
+    """Loads the program and runs it. Raises ModelError where that fails, or takes more memory than it may."""
+    load_torchvision()
+    limits = trial.Limits(Path(spec), say)
+    limits.load()
+    script, unit = _read_script(spec)
+    endless.check_length(spec, unit)
+    loops = endless.watch_loops(unit)
+    endless.passes.begins, endless.passes.lacks_memory = limits.run(loops=loops), limits.lack
+    return _findings(spec, script, unit, wishes)
+
+
+def _read_script(spec: str) -> tuple[Any, Any]:
+    """The program as torch gives it, and what holds its functions."""
+    import torch
+
     try:
-        with building.quiet():
+        with building.quiet(), building.seeded(0):  # its own `__setstate__` does here what it did when it was tried
             unit = torch._C.CompilationUnit()
-            load_archive: Any = torch._C.import_ir_module  # as torch.jit.load does; `unit` holds the functions
+            load_archive: Any = torch._C.import_ir_module  # as torch.jit.load does
             found = load_archive(unit, str(spec), torch.device("cpu"), {}, False)
             script: Any = torch.jit._recursive.wrap_cpp_module(found)
             script.eval()
     except Exception as error:
+        if endless.is_about_memory(error):
+            raise trial.refusal_for_memory(spec) from error
         raise ModelError(
-            f"cannot load the TorchScript program {spec}: {_first_line(error)}",
+            f"cannot load the TorchScript program {spec}: {raised.what(error)}",
             hint="It may use operations of a package that is not there, come from a newer torch, or be damaged.",
         ) from error
+    return script, unit
+
+
+def _findings(spec: str, script: Any, unit: Any, wishes: Wishes) -> _Findings:
     arguments = _arguments(script)
     if not arguments or any(kind != "Tensor" for _, kind in arguments):
         told = ", ".join(f"{name}: {kind}" for name, kind in arguments) or "no input"
@@ -328,19 +428,15 @@ def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
             f"{spec} takes {told}; fmap gives a program pictures or arrays, each a Tensor",
             hint="Wrap the network so that its forward takes Tensors: `--model path/to/file.py:factory`.",
         )
-    module: torch.nn.Module
-    module, reason = _mirrored(script, unit)
+    mirror, reason = _mirrored(script, unit, spec)
+    whole = _whole(script, spec)
     # What cannot be walked can be run as a whole.
-    tried = (each for each in (module, script) if each is not None)
+    tried = (each for each in (mirror, whole) if each is not None)
     found = (probing.find_input(each, wishes, len(arguments)) for each in tried)
     takes = next((each for each in found if each is not None), None) or usual_input(wishes)
-    if module is not None:
-        reason = _why_not_walked(script, module, takes)
-    notes: tuple[str, ...] = ()
-    if reason is not None:
-        module = _whole(script)
-        notes = (f"only the answer of {Path(spec).name} can be seen, not what is inside: {reason}. {_INSTEAD}",)
-    return _loaded(spec, module, takes, wishes, notes)
+    if mirror is not None:
+        reason = _why_not_walked(spec, whole, mirror, takes)
+    return _Findings(takes, reason, endless.passes.most_turns)
 
 
 def _arguments(script: Any) -> list[tuple[str, str]]:
@@ -349,15 +445,15 @@ def _arguments(script: Any) -> list[tuple[str, str]]:
     return [(each.name, str(each.type)) for each in schema.arguments[1:] if not each.has_default_value()]
 
 
-def _mirrored(script: Any, unit: Any) -> tuple[Any, str | None]:
+def _mirrored(script: Any, unit: Any, spec: str) -> tuple[Any, str | None]:
     """The program as modules that are walked; None, and why, where they cannot be told apart."""
     try:
-        return _mirror(script, unit).eval(), None
+        return _mirror(script, unit, spec).eval(), None
     except Exception as error:
-        return None, f"its modules cannot be told apart ({_first_line(error)})"
+        return None, f"its modules cannot be told apart ({raised.what(error)})"
 
 
-def _why_not_walked(script: Any, mirror: Any, takes: NetworkInput) -> str | None:
+def _why_not_walked(spec: str, whole: Any, mirror: Any, takes: NetworkInput) -> str | None:
     """Why walking the program does not give what torch gives; None where it does.
 
     Where no input is known on which the program runs, nothing can be compared.
@@ -365,22 +461,31 @@ def _why_not_walked(script: Any, mirror: Any, takes: NetworkInput) -> str | None
     import torch
 
     with building.seeded(0), building.quiet(), torch.no_grad():
-        dtype = getattr(torch, takes.dtype)
-        inputs = [
-            torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape).to(dtype)
-            for shape, whole in zip(takes.shapes, takes.integers, strict=True)
-        ]
+        inputs = _inputs(takes)
         try:
-            expected = script(*(each.clone() for each in inputs))
-        except Exception:
+            expected = whole(*(each.clone() for each in inputs))
+        except Exception as error:
+            if endless.is_about_memory(error):
+                raise trial.refusal_for_memory(spec) from error
             return None
         try:
             answer = mirror(*(each.clone() for each in inputs))
         except _UnknownError as error:
             return f"it uses {error}, which fmap cannot follow"
         except Exception as error:
-            return f"following it fails ({_first_line(error)})"
+            return f"following it fails ({raised.what(error)})"
     return None if _same(expected, answer) else "following it step by step gives another answer"
+
+
+def _inputs(takes: NetworkInput) -> list[torch.Tensor]:
+    """Something for the network to run on."""
+    import torch
+
+    dtype = getattr(torch, takes.dtype)
+    return [
+        torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape).to(dtype)
+        for shape, whole in zip(takes.shapes, takes.integers, strict=True)
+    ]
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -396,7 +501,7 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _whole(script: Any) -> torch.nn.Module:
+def _whole(script: Any, spec: str) -> torch.nn.Module:
     """A module with the program as its only layer, `program`."""
     from torch import nn
 
@@ -406,7 +511,8 @@ def _whole(script: Any) -> torch.nn.Module:
             self.program = script
 
         def forward(self, input: torch.Tensor, *others: torch.Tensor) -> Any:
-            return self.program(input, *others)
+            with endless.one_pass(spec, (input, *others)):
+                return self.program(input, *others)
 
     return Whole()
 
@@ -415,7 +521,7 @@ class _UnknownError(Exception):
     """What a program does that the walk does not know."""
 
 
-def _mirror(script: Any, unit: Any) -> torch.nn.Module:
+def _mirror(script: Any, unit: Any, spec: str) -> torch.nn.Module:
     """The program's tree of modules, each of which walks its own graph when it is called."""
     from torch import nn
 
@@ -424,7 +530,7 @@ def _mirror(script: Any, unit: Any) -> torch.nn.Module:
 
         def __init__(self, own: Any) -> None:
             nn.Module.__init__(self)  # not the torch.nn class's, whose arguments nobody knows
-            self.__dict__["_walk"] = _Walk(own, unit)
+            self.__dict__["_walk"] = _Walk(own, unit, spec)
             self.__dict__["_method"] = "forward"
             for name, value in own._parameters.items():
                 self.register_parameter(name, None if value is None else nn.Parameter(value, requires_grad=False))
@@ -453,7 +559,8 @@ def _mirror(script: Any, unit: Any) -> torch.nn.Module:
 class _Walk:
     """A module's methods, ready to be walked; shared by copies of the module."""
 
-    def __init__(self, script: Any, unit: Any) -> None:
+    def __init__(self, script: Any, unit: Any, spec: str) -> None:
+        self.spec = spec
         self.script = script
         self.unit = unit
         self.plans: dict[str, _Plan] = {}
@@ -465,7 +572,8 @@ class _Walk:
         if method not in self.plans:
             graph = self.script._c._get_method(method).graph
             self.plans[method] = _Plan(graph, self.unit)
-        return self.plans[method].run([module, *arguments])
+        with endless.one_pass(self.spec, arguments):
+            return self.plans[method].run([module, *arguments])
 
     def attribute(self, name: str) -> Any:
         return getattr(self.script, name)
@@ -666,6 +774,13 @@ def _loop(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
     return loop
 
 
+def _turn(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
+    def turn(values: dict[int, Any]) -> None:
+        values[outs[0]] = endless.turn(values[ins[0]], values[ins[1]])
+
+    return turn
+
+
 def _raise(plan: _Plan, node: Any, ins: list[int], outs: list[int]) -> _Step:
     def fail(values: dict[int, Any]) -> None:
         raise RuntimeError(str(values[ins[0]]))
@@ -691,6 +806,7 @@ _MAKERS: dict[str, Callable[[_Plan, Any, list[int], list[int]], _Step]] = {
     "prim::If": _branch,
     "prim::Loop": _loop,
     "prim::RaiseException": _raise,
+    "fmap::turn": _turn,
 }
 
 

@@ -1,0 +1,252 @@
+"""Programs that never end, ask for terabytes or end torch itself: one line each, within seconds."""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hostile
+import pytest
+import torch
+from torch import nn
+
+from fmap_cli.errors import ModelError
+from fmap_cli.models import endless, exported, load_model, sizes, trial
+from fmap_cli.records import LoadedModel
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+class Forever(Plain):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        while y.numel() > 0:
+            y = y + 1
+        return y
+
+
+class Bright(Plain):
+    """Its loop has no end over an image with a value above 2, and no turn over others."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        turns = 0
+        while bool(x.max() > 2):
+            turns += 1
+        return self.conv(x) + turns
+
+
+class Counted(Plain):
+    """`turns` turns, where the image is bright."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        for turn in range(200 if bool(x.max() > 2) else 3):
+            y = y + turn
+        return y
+
+
+class Doubling(Plain):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        values = [1]
+        for _ in range(50):
+            values = values + values
+        return self.conv(x) + len(values)
+
+
+class Huge(Plain):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) + torch.ones([2_500_000_000_000]).sum()
+
+
+class Large(Plain):
+    """It asks for what a machine may have: 3.6 GB."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) + torch.ones([30_000, 30_000]).sum()
+
+
+class Loading(Plain):
+    """Its loop runs while it is loaded."""
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return (torch.ones(1), self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        self.training = state[1]
+        turns = 0
+        while bool(state[0].sum() > 0):
+            turns += 1
+
+
+@pytest.fixture(autouse=True)
+def short_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(endless, "passes", endless._Passes())
+    yield
+
+
+def scripted(net: nn.Module) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(net.eval()).save("net.pt")
+
+
+def nested_code() -> None:
+    """A program whose text nests brackets deeper than torch's parser has room for."""
+    scripted(Plain())
+    with zipfile.ZipFile("net.pt") as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    main = next(
+        name for name in members if name.endswith("__torch__/test_endless.py") or b"class Plain" in members[name]
+    )
+    deep = b"(" * 200_000 + b"x" + b")" * 200_000
+    members[main] = members[main].replace(b"(conv).forward(x, )", b"(conv).forward(" + deep + b", )")
+    assert deep in members[main]
+    Path("net.pt").write_bytes(hostile.zipped(members))
+
+
+def calls_of_calls() -> None:
+    """Forty functions, each of which calls the one before twice: 2 ** 40 steps, and no loop."""
+    scripted(Plain())
+    with zipfile.ZipFile("net.pt") as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    main = next(name for name in members if b"class Plain" in members[name])
+    text = "  def f0(self: {0},\n    x: Tensor) -> Tensor:\n    return torch.relu(x)\n"
+    for at in range(1, 41):
+        text += f"  def f{at}(self: {{0}},\n    x: Tensor) -> Tensor:\n"
+        text += f"    return (self).f{at - 1}((self).f{at - 1}(x, ), )\n"
+    name = "__torch__." + main.split("/code/__torch__/")[1].removesuffix(".py").replace("/", ".") + ".Plain"
+    forward = members[main].index(b"  def forward")
+    members[main] = members[main][:forward] + text.format(name).encode() + members[main][forward:]
+    members[main] = members[main].replace(b"(conv).forward(x, )", b"(self).f40(x, )")
+    Path("net.pt").write_bytes(hostile.zipped(members))
+
+
+def refused(spec: str = "net.pt") -> str:
+    before = time.monotonic()
+    with pytest.raises(ModelError) as caught:
+        load_model(spec)
+    assert time.monotonic() - before < 60  # ten on an idle machine
+    assert caught.value.message.startswith(f"{spec} was not opened: ")
+    assert caught.value.hint is not None
+    return caught.value.message
+
+
+SECONDS = "in time; a loop in it may have no end"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: scripted(Forever()), SECONDS),
+        pytest.param(lambda: scripted(Loading()), SECONDS, marks=pytest.mark.slow),
+        pytest.param(lambda: scripted(Doubling()), "it asks for more than 1,024 MiB", marks=pytest.mark.slow),
+        pytest.param(lambda: scripted(Huge()), "it asks for more than 1,024 MiB", marks=pytest.mark.slow),
+        (lambda: scripted(Large()), "it asks for more than 1,024 MiB"),
+        (nested_code, "it ends torch itself (SIG"),
+        pytest.param(calls_of_calls, "steps; 1,000,000 are run", marks=pytest.mark.slow),
+    ],
+)
+def test_a_script_that_asks_for_too_much_is_not_opened(make: Callable[[], None], words: str) -> None:
+    make()
+    assert words in refused()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_loop_without_end_over_one_image_is_stopped(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """Walked, and as torch runs it."""
+    monkeypatch.setattr(endless.passes, "seconds", 0.2)
+    model = opened(Bright(), whole)
+    assert model.module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"^net\.pt was stopped: its loops have made [\d,]+ turns in \d+ seconds"):
+            model.module(torch.full((1, 3, 8, 8), 3.0))
+    assert model.module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_loop_with_an_end_is_torchs_own(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """0 + 1 + … + 199 = 19,900 is added over the bright image, after 3 turns in the first pass."""
+    monkeypatch.setattr(endless.passes, "seconds", 0.0)
+    net = Counted()
+    model = opened(net, whole)
+    image = torch.full((1, 3, 8, 8), 3.0)
+    with torch.no_grad():
+        torch.testing.assert_close(model.module(image), net.conv(image) + 19_900)
+
+
+def opened(net: nn.Module, whole: bool) -> LoadedModel:
+    """The program as `load_model` opens it, without the process that tries it."""
+    scripted(net)
+    script, unit = exported._read_script("net.pt")
+    assert endless.watch_loops(unit)
+    module = exported._whole(script, "net.pt") if whole else exported._mirror(script, unit, "net.pt")
+    found: Any = type("Loaded", (), {"module": module.eval()})
+    return found
+
+
+def test_turns_of_the_first_pass_allow_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 1,000 turns in a first pass twenty thousand are nothing strange, however long they take."""
+    monkeypatch.setattr(endless.passes, "seconds", 0.0)
+    monkeypatch.setattr(endless.passes, "most_turns", 1_000)
+    monkeypatch.setattr(endless.passes, "name", "net.pt")
+    assert all(endless.turn(at, True) for at in range(20_000))
+    with pytest.raises(ModelError, match="20,001 turns"):
+        endless.turn(20_000, True)
+
+
+def program(net: nn.Module) -> None:
+    buffer = io.BytesIO()
+    exports = torch.export.export(net.eval(), (torch.rand(1, 3, 8, 8),))
+    torch.export.save(exports, buffer)
+    Path("net.pt2").write_bytes(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (Huge(), "makes a tensor of 2500000000000, 10,000,000,000,000 bytes; over such an input 1,073,741,824 are"),
+        (Large(), "makes a tensor of 30000 × 30000, 3,600,000,000 bytes"),
+    ],
+)
+def test_a_torch_export_program_that_asks_for_too_much_is_not_opened(net: nn.Module, words: str) -> None:
+    program(net)
+    assert words in refused("net.pt2")
+
+
+@pytest.mark.slow
+def test_a_torch_export_program_of_unknown_sizes_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "check", lambda module, inputs, most_bytes: False)
+    program(Large())
+    assert "it asks for more than 1,024 MiB" in refused("net.pt2")
+    program(Plain())
+    assert load_model("net.pt2").module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+
+
+def test_sizes_that_go_by_values_are_not_known() -> None:
+    class Chosen(Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[x > 0].reshape(1, int((x > 0).sum()))
+
+    assert sizes.check(Plain(), [torch.ones(1, 3, 8, 8)], 10_000)
+    assert not sizes.check(Chosen(), [torch.ones(1, 3, 8, 8)], 10_000)
+
+
+def test_larger_input_may_take_more() -> None:
+    usual = [torch.empty(2, 3, 224, 224, device="meta")]
+    assert trial.bytes_for(usual) == trial.bytes_for([torch.empty(1, 3, 32, 32)]) == 1 << 30
+    assert trial.bytes_for([*usual, *usual]) == 2 << 30
