@@ -395,6 +395,7 @@ def try_script(spec: str, wishes: Wishes, say: Callable[[float], None]) -> _Find
     script, unit = _read_script(spec)
     endless.check_length(spec, unit)
     loops = endless.watch_loops(unit)
+    endless.passes.seconds = float("inf")  # here the other process says when it is over; a search would go on
     endless.passes.begins, endless.passes.lacks_memory = limits.run(loops=loops), limits.lack
     return _findings(spec, script, unit, wishes)
 
