@@ -460,7 +460,7 @@ def trained() -> dict[str, bytes]:
         "hyper_parameters": {"lr": 0.1, "layers": [1, 2]},
     }
     averaged = {"n_averaged": torch.tensor(9), **{f"module.{key}": value for key, value in state.items()}}
-    history = [{"loss": number / 7, "epoch": number, "rate": (0.1, None)} for number in range(100_000)]
+    history = [{"loss": number / 7, "epoch": number, "rate": (0.1, None)} for number in range(95_000)]
     return {
         **hostile.good_checkpoints(network()),
         "lightning": hostile.saved(lightning),
@@ -469,10 +469,10 @@ def trained() -> dict[str, bytes]:
         "parallel-compiled": hostile.saved({f"module._orig_mod.{key}": value for key, value in state.items()}),
         "average": hostile.saved({"model": state, "model_ema": state, "epoch": 3}),
         "averaged-model": hostile.saved(averaged),
-        "a-million-steps": hostile.saved({"model": state, "history": history}),
-        "a-million-steps-legacy": hostile.saved(
-            {"model": state, "history": history}, _use_new_zipfile_serialization=False
-        ),
+        # Ten steps of the pickle an entry: just below the million that is read.
+        "many-steps": hostile.saved({"model": state, "history": history}),
+        "many-steps-legacy": hostile.saved({"model": state, "history": history}, _use_new_zipfile_serialization=False),
+        "too-many-steps": hostile.saved({"model": state, "history": history * 2 + [dict(each) for each in history]}),
         "many-tensors": hostile.saved({"model": state, "more": [torch.zeros(2) for _ in range(3_000)]}),
         "bfloat16": hostile.saved({key: value.bfloat16() for key, value in state.items()}),
         "double": hostile.saved({key: value.double() for key, value in state.items()}),
@@ -524,7 +524,7 @@ def odd_keys() -> dict[str, bytes]:
 
 def checkpoint_cases() -> Iterator[Case]:
     for name, content in trained().items():
-        sound = name not in ("protocol-3", "protocol-4", "protocol-5", "many-tensors")
+        sound = name not in ("protocol-3", "protocol-4", "protocol-5", "too-many-steps")
         yield _weights("checkpoints of training", name, "w.pth", content, sound)
     for name, content in odd_keys().items():
         yield _weights("checkpoints with odd keys", name, "w.pth", content)
