@@ -1146,3 +1146,16 @@ def test_every_command_takes_a_range(fmap, workdir: Path, arguments: list[str]) 
         assert document["preprocessing"]["range"] == [-1000, 3000]
     assert fmap(*run, "--range", "5,5").code == 2
     assert "the first value has to be the smaller one" in fmap(*run, "--range", "5,5").err
+
+
+def test_what_would_end_torchvisions_reader_does_not_reach_it(tmp_path: Path) -> None:
+    """Pillow stops where the picture is complete; libpng looks at what follows, and torchvision does not survive it."""
+    whole = png_bytes(9, 7, 16, 6, bytes(73) * 7)
+    at = whole.index(b"IDAT") + 8
+    file = tmp_path / "a.png"
+    junk = whole.replace(b"\0\0\0\0IEND", whole[at:-12] * 10 + b"\0\0\0\0IEND")
+    for broken in (junk, whole[:-20], whole[: at + 2] + b"\xff" + whole[at + 3 :]):
+        assert images._sound_png(broken) is None
+    assert images._sound_png(whole) is not None
+    file.write_bytes(whole)
+    assert load_image(str(file), PLAIN).pixels.shape == (7, 9, 3)
