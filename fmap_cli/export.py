@@ -74,8 +74,8 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], about: Mapping[s
     """
     import torch
 
-    tensors = {_in_utf8(name): tensor.contiguous() for name, tensor in arrays.items()}
-    about = {name: _in_utf8(value) for name, value in about.items()}
+    tensors = {in_utf8(name): tensor.contiguous() for name, tensor in arrays.items()}
+    about = {name: in_utf8(value) for name, value in about.items()}
     text = json.dumps(about, sort_keys=True)
 
     def write(file: IO[bytes]) -> None:
@@ -123,9 +123,9 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
     import numpy as np
 
     about = {
-        "model": _in_utf8(embeddings.model),
-        "weights": _in_utf8(embeddings.weights),
-        "layer": _in_utf8(embeddings.layer),
+        "model": in_utf8(embeddings.model),
+        "weights": in_utf8(embeddings.weights),
+        "layer": in_utf8(embeddings.layer),
         "pool": embeddings.pooling,
         "preprocessing": embeddings.preprocessing.in_words if embeddings.preprocessing is not None else "",
     }
@@ -165,10 +165,10 @@ def csv_text(head: Sequence[object], rows: Iterable[Sequence[object]]) -> bytes:
     return utf8(text.getvalue())
 
 
-def _in_utf8(text: str) -> str:
+def in_utf8(text: str) -> str:
     r"""The text, with bytes of a file's name that are no UTF-8 visible: files of arrays hold names in UTF-8.
 
-    >>> print(_in_utf8("caf\udce9.png"))
+    >>> print(in_utf8("caf\udce9.png"))
     caf\udce9.png
     """
     return text.encode(errors="backslashreplace").decode()
@@ -221,10 +221,10 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
         "strides": list(feature_map.strides),
         "dtype": feature_map.dtype,
         "count": stats.count,
-        "mean": _finite(stats.mean),
-        "std": _finite(stats.std),
-        "min": _finite(stats.min),
-        "max": _finite(stats.max),
+        "mean": finite(stats.mean),
+        "std": finite(stats.std),
+        "min": finite(stats.min),
+        "max": finite(stats.max),
         "zero_fraction": stats.zero_fraction,
         "nan_count": stats.nan,
         "inf_count": stats.inf,
@@ -254,7 +254,7 @@ def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
     }
 
 
-def _head(model: LoadedModel) -> dict[str, Any]:
+def document_head(model: LoadedModel) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
@@ -286,13 +286,13 @@ def show_document(
         for look, names in zip(looks, files, strict=True)
     ]
     found = entries[0] if not several else {"image": None, "images": entries}
-    return {**_head(model), **found, "assumed_input": assumed_input(model.takes)}
+    return {**document_head(model), **found, "assumed_input": assumed_input(model.takes)}
 
 
 def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
     """The result of `fmap layers`."""
     return {
-        **_head(model),
+        **document_head(model),
         "input_shape": list(listing.input_shape),
         "parameters": listing.parameters,
         "idle_parameters": listing.idle_parameters,
@@ -336,7 +336,7 @@ def listed_layer(row: CountedLayer) -> dict[str, Any]:
         "memory_format": row.memory_format,
         "field_kind": row.field.kind if row.field is not None else None,
         "field_size": [each.size for each in row.field.axes] if row.field is not None else None,
-        "field_stride": [_plain(each.stride) for each in row.field.axes] if row.field is not None else None,
+        "field_stride": [plain_number(each.stride) for each in row.field.axes] if row.field is not None else None,
         "field_start": [each.start for each in row.field.axes] if row.field is not None else None,
         "axes_how": row.axes.how if row.axes is not None else None,
     }
@@ -355,11 +355,11 @@ def layers_csv(listing: Listing) -> str:
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
+        writer.writerow({key: csv_cell(value) for key, value in row.items()})
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join("-" if each is None else str(each) for each in value)
     return str(value).lower() if isinstance(value, bool) else value
@@ -368,7 +368,7 @@ def _cell(value: Any) -> Any:
 def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None = None) -> dict[str, Any]:
     """The table of `fmap rf`."""
     return {
-        **_head(model),
+        **document_head(model),
         "input_shape": list(listing.input_shape),
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
@@ -411,7 +411,7 @@ def _field_axis(axis: FieldAxis) -> dict[str, Any]:
         "field": axis.kind,
         "size": axis.size,
         "least": axis.least,
-        "stride": _plain(axis.stride),
+        "stride": plain_number(axis.stride),
         "padding": axis.padding,
         "start": axis.start,
         "centre": axis.centre,
@@ -420,7 +420,7 @@ def _field_axis(axis: FieldAxis) -> dict[str, Any]:
     }
 
 
-def _plain(value: Fraction | None) -> int | float | None:
+def plain_number(value: Fraction | None) -> int | float | None:
     """A whole number where it is one."""
     if value is None:
         return None
@@ -435,7 +435,7 @@ def fields_csv(listing: FieldListing) -> str:
         axes = each.field.axes
         along = [
             [axis.size for axis in axes],
-            [_plain(axis.stride) for axis in axes],
+            [plain_number(axis.stride) for axis in axes],
             [axis.padding for axis in axes],
             [axis.start for axis in axes],
             [axis.centre for axis in axes],
@@ -444,21 +444,21 @@ def fields_csv(listing: FieldListing) -> str:
         by = "; ".join(dict.fromkeys(axis.by for axis in axes if axis.by))
         why = "; ".join(dict.fromkeys(axis.why for axis in axes if axis.why))
         cells = [*head, each.field.share, each.field.kind, *along, each.field.group_count, by, why]
-        rows.append([_cell(cell) for cell in cells])
+        rows.append([csv_cell(cell) for cell in cells])
     return csv_text((*heads, "groups", "by", "why"), rows).decode()
 
 
 def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, Any]:
     """One unit of `fmap rf --at`."""
     return {
-        **_head(model),
+        **document_head(model),
         "image": view.image.name,
         "layer": view.row.layer.name,
         "shape": list(view.row.shape),
         "channel": view.channel,
         "cell": list(_cell_of(view.row.field, view.place)),
         "picked": view.picked,
-        "value": _finite(view.value),
+        "value": finite(view.value),
         "box": _box_rows(view.row.field, view.box),
         "receptive_field": field_row(view.row),
         "figure": str(file),
@@ -484,7 +484,7 @@ def _box_rows(seen: ReceptiveField, box: UnitBox) -> list[dict[str, Any]]:
 def effective_document(model: LoadedModel, found: EffectiveField, file: Path) -> dict[str, Any]:
     """`fmap rf --effective`."""
     return {
-        **_head(model),
+        **document_head(model),
         "layer": found.row.layer.name,
         "channel": found.channel,
         "cell": list(_cell_of(found.row.field, found.place)),
@@ -598,7 +598,7 @@ def memory_csv(forecast: Forecast) -> str:
     """A row a layer and mode, with a heading."""
     rows = [{"mode": bill.mode, **memory_row(each)} for bill in forecast.bills for each in bill.layers]
     head = list(rows[0]) if rows else ["mode", "name"]
-    return csv_text(head, ([_cell(value) for value in row.values()] for row in rows)).decode(errors="surrogateescape")
+    return csv_text(head, ([csv_cell(value) for value in row.values()] for row in rows)).decode(errors="surrogateescape")
 
 
 def shape_document(shape: Sequence[int], dtype: str, element_bytes: int) -> dict[str, Any]:
@@ -622,7 +622,7 @@ def answers_document(
         {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
         for each in answers
     ]
-    document = _head(model)
+    document = document_head(model)
     if not several and len(entries) == 1:
         document |= entries[0]
     else:
@@ -649,12 +649,12 @@ def embeddings_document(
     """The result of `fmap embed`; the vectors themselves stand in it where no file has been written."""
     entries: list[dict[str, Any]] = []
     for at, (name, norm) in enumerate(zip(embeddings.images, embeddings.norms, strict=True)):
-        entry: dict[str, Any] = {"image": name, "norm": _finite(float(norm))}
+        entry: dict[str, Any] = {"image": name, "norm": finite(float(norm))}
         if embeddings.neighbours is not None:
             near = embeddings.neighbours[at]
             entry["similar"] = [{"image": embeddings.images[other], "cosine": cosine} for other, cosine in near]
         if not files:  # as short as reads back the same: 0.1, not 0.10000000149011612
-            entry["embedding"] = [_finite(float(str(value))) for value in embeddings.vectors[at]]
+            entry["embedding"] = [finite(float(str(value))) for value in embeddings.vectors[at]]
         entries.append(entry)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -714,7 +714,7 @@ def detection_row(detection: Detection) -> dict[str, Any]:
     }
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
     return value if value is not None and abs(value) < float("inf") else None
 
 
@@ -734,8 +734,8 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "b": _side_row(comparison.b),
         "inputs": {
             "alike": comparison.fed_alike,
-            "max_abs": _finite(comparison.inputs.max_abs) if isinstance(comparison.inputs, Difference) else None,
-            "relative_l2": _finite(comparison.inputs.relative_l2) if comparison.inputs is not None else None,
+            "max_abs": finite(comparison.inputs.max_abs) if isinstance(comparison.inputs, Difference) else None,
+            "relative_l2": finite(comparison.inputs.relative_l2) if comparison.inputs is not None else None,
         },
         "threshold": comparison.threshold,
         "parts": comparison.parts,
@@ -743,7 +743,7 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "over_count": sum(each.over for each in comparison.layers),
         "layer_count": len(comparison.layers),
         "layers": [
-            {key: _finite(value) if isinstance(value, float) else value for key, value in compared_row(each).items()}
+            {key: finite(value) if isinstance(value, float) else value for key, value in compared_row(each).items()}
             for each in comparison.layers
         ],
         "only_a": list(comparison.only_a),
@@ -821,7 +821,7 @@ def compare_csv(comparison: Comparison) -> str:
     """The layers' rows with a heading; what does not exist is empty, what is infinite `inf`."""
     rows = [compared_row(each) for each in comparison.layers]
     head = list(rows[0]) if rows else ["name"]
-    return csv_text(head, ([_cell(value) for value in row.values()] for row in rows)).decode(errors="surrogateescape")
+    return csv_text(head, ([csv_cell(value) for value in row.values()] for row in rows)).decode(errors="surrogateescape")
 
 
 # -- statistics --------------------------------------------------------------------------------------------------
@@ -892,13 +892,13 @@ def _record_entry(record: LayerRecord, dead: np.ndarray | None, *, channels: boo
     found = record.channels
     one = whole(found).histogram
     entry = {
-        key: _finite(value) if isinstance(value, float) else value for key, value in record_row(record, dead).items()
+        key: finite(value) if isinstance(value, float) else value for key, value in record_row(record, dead).items()
     }
     entry["histogram"] = None if one is None else one[0].tolist()
     entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
     if channels:
         lists: dict[str, Any] = {
-            name: [_finite(value) for value in getattr(found, name).tolist()] for name in ("mean", "std", "min", "max")
+            name: [finite(value) for value in getattr(found, name).tolist()] for name in ("mean", "std", "min", "max")
         }
         lists |= {f"{name}_count": getattr(found, names).tolist() for name, names in _CHANNEL_COUNTS.items()}
         own = found.histogram is not None and len(found.histogram) == len(found.mean)
@@ -959,7 +959,7 @@ def stats_csv(run: Run, *, channels: bool = False) -> str:
     dead = {name: dead_channels(layers) for name, layers in groups}
     layers = [{"class": name, **record_row(record, dead[name].get(record.layer.name))} for name, record in records]
     head = list(layers[0]) if layers else ["class", "name"]
-    return csv_text(head, ([_cell(value) for value in row.values()] for row in layers)).decode(errors="surrogateescape")
+    return csv_text(head, ([csv_cell(value) for value in row.values()] for row in layers)).decode(errors="surrogateescape")
 
 
 _CHANNEL_HEAD = "class name kind type channel images count mean std min max zero_count nan_count inf_count".split()

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+DIVERGING = "RdBu_r"
+SEQUENTIAL = "viridis"
+
 # Colours of their own for what no colour map can say; codes follow the 256 of the palette.
 CONSTANT, NAN, INF, BACKGROUND = 256, 257, 258, 259
 CONSTANT_RGB = (205, 205, 205)

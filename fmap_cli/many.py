@@ -75,7 +75,7 @@ def classify(
         rows = class_scores(output, labels)
         if rows is None:
             raise _no_classifier(session, output)
-        _check_rows(f"{session.model.name} puts out", len(rows), len(batch))
+        check_rows(f"{session.model.name} puts out", len(rows), len(batch))
         for image, scores in zip(batch, rows, strict=True):
             answers = predictions(scores[None], labels, top)
             if answers:
@@ -86,7 +86,7 @@ def classify(
     return found, failures
 
 
-def _check_rows(what: str, rows: int, images: int) -> None:
+def check_rows(what: str, rows: int, images: int) -> None:
     if rows != images:
         raise ModelError(
             f"{what} {rows} row{'s' * (rows != 1)} for {images} image{'s' * (images != 1)}: expected one each.",
@@ -251,7 +251,7 @@ def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.
         name = each.layer.name
         if name not in found:
             raise LayerError(f"layer {name!r} did not run for {batch[0].name}, and did for the image before.")
-        _check_rows(f"layer {name!r} puts out", len(found[name]), len(batch))
+        check_rows(f"layer {name!r} puts out", len(found[name]), len(batch))
         parts.append(found[name])
     return torch.cat(parts, dim=1).numpy()
 

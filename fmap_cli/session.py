@@ -320,9 +320,9 @@ def survey(
     for each in counted.layers:
         axes = resolver.of(each.layer, each.shape)
         layers.append(replace(each, axes=axes, field=seen.of(each.layer.name, axes, each.shape)))
-    names = _names_picked(session, layers, patterns)
+    names = names_picked(session, layers, patterns)
     cut = layers if depth is None else inventory.cut(layers, depth)
-    shown = _of_kinds([each for each in cut if each.layer.name in names], kinds)
+    shown = of_kinds([each for each in cut if each.layer.name in names], kinds)
     if not shown:
         raise LayerError(
             f"no layer is left at --depth {depth}: those picked are further inside.",
@@ -330,7 +330,7 @@ def survey(
         )
     convolutions = inventory.convolutions(layers)
     return Listing(
-        layers=tuple(_laid_out_as(each, layout, seen) for each in shown),
+        layers=tuple(laid_out_as(each, layout, seen) for each in shown),
         count=len(layers),
         input_shape=layers[0].shape,
         stages=inventory.stages(layers),
@@ -346,7 +346,7 @@ def survey(
     )
 
 
-def _names_picked(session: Session, rows: Sequence[CountedLayer | FieldRow], patterns: Sequence[str]) -> set[str]:
+def names_picked(session: Session, rows: Sequence[CountedLayer | FieldRow], patterns: Sequence[str]) -> set[str]:
     """The names of the layers that the patterns pick; all of them without one. Raises LayerError."""
     selection = Selection(patterns or ("*",), session.model.module)
     for each in rows:
@@ -354,7 +354,7 @@ def _names_picked(session: Session, rows: Sequence[CountedLayer | FieldRow], pat
     return {layer.name for layer, _ in selection.chosen()}
 
 
-def _laid_out_as(row: _Row, layout: str | None, seen: _Seen) -> _Row:
+def laid_out_as(row: _Row, layout: str | None, seen: SeenFields) -> _Row:
     """The row of a layer with the axes that a user's letters give it. Raises LayerError where they do not fit."""
     if layout is None:
         return row
@@ -362,7 +362,7 @@ def _laid_out_as(row: _Row, layout: str | None, seen: _Seen) -> _Row:
     return replace(row, axes=axes, field=seen.of(row.layer.name, axes, row.shape))
 
 
-def _of_kinds(rows: Sequence[_Row], kinds: Sequence[str]) -> list[_Row]:
+def of_kinds(rows: Sequence[_Row], kinds: Sequence[str]) -> list[_Row]:
     """The rows of these kinds; all of them without one. Raises LayerError where that leaves none."""
     if not kinds or not rows:
         return list(rows)
@@ -373,21 +373,21 @@ def _of_kinds(rows: Sequence[_Row], kinds: Sequence[str]) -> list[_Row]:
     return kept
 
 
-def _counted(session: Session, image: ImageInput) -> tuple[Count, _Seen, bool]:
-    """The layers of a pass over an image of this size with their costs and fields, as `_cheaply` runs it."""
+def _counted(session: Session, image: ImageInput) -> tuple[Count, SeenFields, bool]:
+    """The layers of a pass over an image of this size with their costs and fields, as `run_cheaply` runs it."""
     from .costs import count_layers  # with torch's formulas comes Triton, most of a second
 
-    def count(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Count, _Seen]:
-        seen = _Seen(session, inputs)
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Count, SeenFields]:
+        seen = SeenFields(session, inputs)
         with seen.follower:
             counted = count_layers(module, inputs, seen.note)
         return counted, seen
 
-    (counted, seen), real = _cheaply(session, image, count, lambda found: found[1].by_values)
+    (counted, seen), real = run_cheaply(session, image, count, lambda found: found[1].by_values)
     return counted, seen, real
 
 
-def _cheaply(
+def run_cheaply(
     session: Session,
     image: ImageInput,
     run: Callable[[nn.Module, tuple[Any, ...]], _Result],
@@ -403,7 +403,7 @@ def _cheaply(
     module = model.module if module is None else module
     size = tuple(image.tensor.shape)
     has_weights = model.weights != ARCHITECTURE_ONLY
-    attempts: tuple[str, ...] = ("meta", "blank") if _prefers_meta(session, size) else ("blank", "meta")
+    attempts: tuple[str, ...] = ("meta", "blank") if prefers_meta(session, size) else ("blank", "meta")
     if model.input_kind == "images":  # reads values; what a detector with weights finds is to be counted
         attempts = () if has_weights else ("blank",)
     for attempt in attempts:
@@ -428,7 +428,7 @@ def _cheaply(
         return run(module, inputs), True
 
 
-def _decided_by_values(session: Session, image: ImageInput, seen: _Seen, real: bool) -> tuple[str, ...]:
+def _decided_by_values(session: Session, image: ImageInput, seen: SeenFields, real: bool) -> tuple[str, ...]:
     """What to say of a network that read values in Python on its way: which ones it went by."""
     layers = seen.by_values
     if not layers or session.model.input_kind == "images":  # detectors: said when they are opened
@@ -445,7 +445,7 @@ def _decided_by_values(session: Session, image: ImageInput, seen: _Seen, real: b
 # -- receptive fields --------------------------------------------------------------------------------------------
 
 
-class _Seen:
+class SeenFields:
     """Follows a pass and keeps what every layer sees of the input, along its axes `names`, which are `sizes` long."""
 
     def __init__(self, session: Session, inputs: tuple[Any, ...]) -> None:
@@ -493,8 +493,8 @@ def receptive_fields(
     resolver = axes_for(session, image).prepare()
     found: list[tuple[LayerRef, tuple[int, ...]]] = []
 
-    def follow(module: nn.Module, inputs: tuple[Any, ...]) -> _Seen:
-        seen = _Seen(session, inputs)
+    def follow(module: nn.Module, inputs: tuple[Any, ...]) -> SeenFields:
+        seen = SeenFields(session, inputs)
         found.clear()
 
         def watch(layer: LayerRef) -> Sink:
@@ -508,18 +508,18 @@ def receptive_fields(
             capture(module, inputs, watch)
         return seen
 
-    seen, _ = _cheaply(session, image, follow, lambda found: found.by_values)
+    seen, _ = run_cheaply(session, image, follow, lambda found: found.by_values)
     rows = []
     for layer, shape in found:
         axes = resolver.of(layer, shape)
         rows.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
-    names = _names_picked(session, rows, patterns)
-    shown = _of_kinds([each for each in rows if each.layer.name in names], kinds)
+    names = names_picked(session, rows, patterns)
+    shown = of_kinds([each for each in rows if each.layer.name in names], kinds)
     notes = tuple(
         f"a value was read in Python before {layer} (item, or an if): what that decides is not followed"
         for layer in dict.fromkeys(seen.follower.readers)
     )
-    shown = [_laid_out_as(each, layout, seen) for each in shown]
+    shown = [laid_out_as(each, layout, seen) for each in shown]
     return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes, notes)
 
 
@@ -532,7 +532,7 @@ Below, a pass without its arithmetic takes hundredths of a second, whatever the 
 """
 
 
-def _prefers_meta(session: Session, size: Sequence[int]) -> bool:
+def prefers_meta(session: Session, size: Sequence[int]) -> bool:
     return prod(size) * session.model.frames >= _META_VALUES
 
 
@@ -577,7 +577,7 @@ def _follow_axes(session: Session, image: ImageInput, *, cheaply: bool = True) -
     twin = twin_of(session.model.module)
     if not cheaply:
         return followed(twin, network_inputs(session, [image]))
-    return _cheaply(session, image, followed, lambda found: (), twin)[0]
+    return run_cheaply(session, image, followed, lambda found: (), twin)[0]
 
 
 def _measure_axes(session: Session, image: ImageInput) -> Growth:
@@ -586,7 +586,7 @@ def _measure_axes(session: Session, image: ImageInput) -> Growth:
     if model.input_kind == "images":
         raise ModelError("a detector resizes its input by itself")
     failure: BaseException | None = None
-    for on_meta in (True, False) if _prefers_meta(session, image.tensor.shape) else (False, True):
+    for on_meta in (True, False) if prefers_meta(session, image.tensor.shape) else (False, True):
         blank = partial(_blank_inputs, session, on_meta)
         try:
             with nullcontext() if on_meta else blank_arithmetic():
@@ -603,13 +603,13 @@ def _measure_axes(session: Session, image: ImageInput) -> Growth:
 def _blank_inputs(
     session: Session, on_meta: bool, batch: int, height: int, width: int, frames: int
 ) -> tuple[Tensor, ...]:
-    place = _place(session)
+    place = place_of(session)
     if on_meta:
         place = replace(place, device=torch.device("meta"))
     return feed_of(session.model).blank(batch, height, width, frames, place)
 
 
-def _place(session: Session) -> Place:
+def place_of(session: Session) -> Place:
     return Place(session.device, session.dtype, session.memory_format)
 
 
@@ -699,7 +699,7 @@ def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str 
 
 def network_inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
     """The images as the network takes them."""
-    return feed_of(session.model).batch(images, _place(session))
+    return feed_of(session.model).batch(images, place_of(session))
 
 
 # -- one layer ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from .. import units
 from ..grid import CONSTANT_RGB, INF_RGB, NAN_RGB, fit_codes, lookup, palette
 from .scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
-from .tiles import DIVERGING, SEQUENTIAL
+from ..grid import DIVERGING, SEQUENTIAL
 
 if TYPE_CHECKING:
     from ..records import FieldAxis, FieldRow, ImageInput, UnitBox, UnitView

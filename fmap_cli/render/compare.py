@@ -16,7 +16,7 @@ from ..grid import CONSTANT_RGB, INF_RGB, NAN_RGB, fit_codes, lookup, palette
 from ..records import ComparedLayer, ComparedRecord, Comparison, Difference, DrawnPair, Side
 from .scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
 from .table import Column, console, print_table
-from .tiles import DIVERGING, SEQUENTIAL
+from ..grid import DIVERGING, SEQUENTIAL
 
 if TYPE_CHECKING:
     from rich.console import Console

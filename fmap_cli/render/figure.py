@@ -26,7 +26,8 @@ from ..records import Detection, Drawing, FeatureMap, ImageInput, UnitBox
 from .answers import draw_boxes, draw_label_map
 from .marks import draw_unit_boxes, mark_units
 from .scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
-from .tiles import DIVERGING, SEQUENTIAL, Scale, check_page, overlay_colours, scale_of, tile_colours
+from ..grid import DIVERGING, SEQUENTIAL
+from .tiles import Scale, check_page, overlay_colours, scale_of, tile_colours
 
 _MARGIN = 36
 _SIDE = 380  # width of the left column

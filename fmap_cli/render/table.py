@@ -160,7 +160,7 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
             print_predictions(out, look.predictions)
         if look.detections:
             out.print()
-            _print_detections(out, look)
+            print_detections(out, look)
         elif model.input_kind == "images":
             out.print()
             out.print(Text("no object scored enough to be shown: see --score"))
@@ -208,7 +208,7 @@ def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
     print_table(out, columns, rows)
 
 
-def _print_detections(out: Console, look: Look) -> None:
+def print_detections(out: Console, look: Look) -> None:
     """The objects found, the surest first, with their boxes in pixels of the picture shown."""
     columns = [Column("object", least=16), Column("score", right=True), Column("top, left, bottom, right", right=True)]
     rows: list[Sequence[Text | str]] = []

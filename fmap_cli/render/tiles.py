@@ -8,11 +8,9 @@ import numpy as np
 
 from .. import units
 from ..errors import OutputError
-from ..grid import Placement, blend, fit_codes, lookup, palette
+from ..grid import DIVERGING, SEQUENTIAL, Placement, blend, fit_codes, lookup, palette
 from ..records import Drawing, FeatureMap
 
-DIVERGING = "RdBu_r"
-SEQUENTIAL = "viridis"
 OVERLAY_STRENGTH = 0.6
 _LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 
