@@ -14,7 +14,10 @@ from statistics import median
 import measure
 
 TARGET_S = 1.0
-IMPORTS = "import fmap_cli.session, fmap_cli.models.torchvision_zoo, fmap_cli.render.fields, torchvision.models.resnet"
+IMPORTS = (
+    "import fmap_cli.receptive.survey, fmap_cli.receptive.table, fmap_cli.models.torchvision_zoo,"
+    " torchvision.models.resnet"
+)
 
 
 def main() -> int:

@@ -41,10 +41,10 @@ def main() -> int:
     import torchvision
     from real_run import training_step
 
-    from fmap_cli.axes import meta_twin
     from fmap_cli.memory.bill import kept_bytes
     from fmap_cli.memory.replay import program
     from fmap_cli.memory.tracing import Run, mean_square, trace
+    from fmap_cli.network.axes import meta_twin
 
     measure.show_machine("torch", "torchvision", "torchinfo", "fmap-cli")
     print(f"{'MB':22}{'kept':>9}{'fmap':>9}{'torchinfo':>19}{'peak':>11}{'fmap':>9}{'torchinfo':>19}")

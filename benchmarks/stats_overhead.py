@@ -20,9 +20,10 @@ load_torchvision()
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from fmap_cli.gather import Gathering  # noqa: E402
-from fmap_cli.records import ImageInput, ModelRequest  # noqa: E402
-from fmap_cli.session import Session, open_session  # noqa: E402
+from fmap_cli.inputs.records import ImageInput  # noqa: E402
+from fmap_cli.models.records import ModelRequest  # noqa: E402
+from fmap_cli.session.opening import Session, open_session  # noqa: E402
+from fmap_cli.statistics.gather import Gathering  # noqa: E402
 
 TARGETS = {"resnet50": (1.25, 1.1), "mobilenet_v2": (1.8, 1.1)}
 

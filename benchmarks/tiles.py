@@ -18,7 +18,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fmap_cli.grid import Placement, draw_tiles, palette
+from fmap_cli.drawing.grid import Placement, draw_tiles, palette
 
 TARGET = 0.05
 CHANNELS, SIDE, COLUMNS, GAP = 512, 28, 32, 1

@@ -12,7 +12,8 @@ import sys
 def main() -> None:
     """Run `fmap`. Failures a user can mend are one or two lines on stderr and exit code 1; usage errors are 2."""
     try:
-        from . import guests, interrupts
+        from . import interrupts
+        from .foreign import guests
 
         guests.keep_streams()  # first: what is opened gets the descriptor of a stream that was closed
         interrupts.answer()
@@ -27,7 +28,7 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run `fmap` with these arguments; returns the exit code."""
-    from .group import group
+    from .commands.group import group
     from .legible import legible_streams
 
     with legible_streams():
@@ -47,9 +48,10 @@ def _answered(error: BaseException) -> int | None:
     """Say in a line or two what ended the command; returns the exit code. None for what is a fault of fmap's own."""
     import click
 
-    from . import interrupts, raised
+    from . import interrupts
+    from .commands.options import report, say
     from .errors import FmapError, ModelError
-    from .options import report, say
+    from .foreign import raised
 
     if interrupts.came() or isinstance(error, (click.Abort, KeyboardInterrupt)):
         say("fmap: interrupted.")

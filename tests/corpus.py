@@ -577,7 +577,7 @@ def saved_run() -> bytes:
 
     from small_runs import odd_run
 
-    from fmap_cli.runs import save_run
+    from fmap_cli.statistics.runs import save_run
 
     with tempfile.TemporaryDirectory() as folder:
         save_run(path := Path(folder) / "run.fmap", odd_run())

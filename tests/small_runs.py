@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fmap_cli.records import Axes, Finding, LayerKind, LayerRecord, LayerRef, Run, RunOrigin
-from fmap_cli.stats import channel_stats
+from fmap_cli.network.records import Axes, LayerKind, LayerRef
+from fmap_cli.statistics.records import Finding, LayerRecord, Run, RunOrigin
+from fmap_cli.statistics.reference import channel_stats
 
 NAN, INF = float("nan"), float("inf")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fmap_cli import apart
-from fmap_cli.apart import run_apart
 from fmap_cli.errors import FmapError, ModelError
+from fmap_cli.foreign import isolated as apart
+from fmap_cli.foreign.isolated import run_apart
 
 HERE = Path(__file__).parent
 
@@ -86,7 +86,7 @@ def test_it_works_after_a_backward_pass() -> None:
         "import torch\n"
         "torch._C._ensureCUDADeviceGuardSet()\n"
         "torch.ones(1, requires_grad=True).square().backward()\n"
-        "from fmap_cli.apart import run_apart\n"
+        "from fmap_cli.foreign.isolated import run_apart\n"
         "print(run_apart('apart_tasks', 'gradient_of_square', 3.0, say=print))\n"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE, timeout=120)
@@ -106,7 +106,7 @@ def test_it_works_while_another_thread_holds_a_lock(tmp_path: Path) -> None:
     (tmp_path / "gate.py").write_text("import threading\nentered, done = threading.Event(), threading.Event()\n")
     script = (
         "import gate, os, threading\n"
-        "from fmap_cli.apart import run_apart\n"
+        "from fmap_cli.foreign.isolated import run_apart\n"
         "os.environ['first'] = str(os.getpid())\n"
         "threading.Thread(target=__import__, args=('slow',)).start()\n"
         "gate.entered.wait()\n"
@@ -122,7 +122,7 @@ def test_a_script_is_not_run_a_second_time(how: str, tmp_path: Path) -> None:
     """It has no `if __name__ == "__main__"` around what it does, as nothing has in a notebook."""
     script = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
-        "from fmap_cli.apart import run_apart\n"
+        "from fmap_cli.foreign.isolated import run_apart\n"
         "print('once', flush=True)\n"
         "print(run_apart('apart_tasks', 'double', 21, say=lambda sentence: None))\n"
     )
@@ -134,7 +134,7 @@ def test_a_script_is_not_run_a_second_time(how: str, tmp_path: Path) -> None:
 
 
 def test_what_a_network_prints_is_not_standard_output() -> None:
-    code = "from fmap_cli.apart import run_apart; print(run_apart('apart_tasks', 'prints', say=print))"
+    code = "from fmap_cli.foreign.isolated import run_apart; print(run_apart('apart_tasks', 'prints', say=print))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE)
     assert ran.stdout == "1\n"
     assert "a network's own words" in ran.stderr
@@ -143,7 +143,8 @@ def test_what_a_network_prints_is_not_standard_output() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_other_process_ends_with_this_one(number: signal.Signals) -> None:
-    code = "from fmap_cli.apart import run_apart; run_apart('apart_tasks', 'hangs', say=lambda s: print(s, flush=True))"
+    run = "run_apart('apart_tasks', 'hangs', say=lambda s: print(s, flush=True))"
+    code = f"from fmap_cli.foreign.isolated import run_apart; {run}"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=HERE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())

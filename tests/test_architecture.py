@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,113 +18,78 @@ PACKAGE = Path(__file__).parent.parent / "fmap_cli"
 ALLOWED: dict[str, str] = {
     # What everything stands on.
     "errors": "",
-    "records": "",
     "units": "",
-    "apart": "errors raised",
     "frameworks": "",
-    "grid": "",
-    "blank": "",
-    "moments": "records",
-    "nested": "",
-    "raised": "",
-    "files": "errors",
     "legible": "",
-    "guests": "",
-    # One thing each.
-    "kinds": "records",
-    "layers": "errors kinds records",
-    "capture": "guests kinds nested records",
-    "axes": "capture errors records shapes",
-    "kernels": "moments",
-    "reduce": "axes kernels moments records stats",
-    "stats": "moments records",
-    "health": "errors moments records units",
-    "runs": "errors export files moments records",
-    "answers": "records",
-    "compare": "records",
-    "products": "frameworks",
-    "costs": "capture products records",
-    "inventory": "records",
-    "heads": "answers capture records",
-    "embed": "answers errors records",
-    "memory": "capture frameworks nested records",
-    "receptive": "axes records shapes",
-    "shapes": "",
-    "sources": "errors",
-    "ranges": "errors",
-    "images": "errors frameworks ranges records",
-    "models": "apart blank errors frameworks guests nested raised records",
-    "export": "errors files moments records",
-    "render": "errors grid legible moments records units",
-    "inputs": "errors images records sources",
-    # What puts them together.
-    "session": (
-        "answers axes blank capture costs errors frameworks inputs inventory kinds layers models raised receptive"
-        " records stats"
-    ),
-    "pairs": "axes capture compare errors inputs layers models records session",
-    "gather": "capture errors images inputs interrupts kinds layers moments raised records reduce session",
-    "shards": "errors raised records runs",
-    "forecast": "axes errors frameworks inputs kinds memory models raised records session",
     "interrupts": "",
-    "fields": "axes capture errors inputs raised receptive records session",
-    "many": "answers axes capture embed errors heads inputs layers records session",
+    "files": "errors",
+    "foreign": "errors",
+    "documents": "errors files",
+    # From a spec and files to a pass.
+    "network": "errors foreign",
+    "models": "documents errors foreign frameworks network tables units",
+    "inputs": "errors frameworks models",
+    "session": "errors foreign inputs models network",
+    # How results are shown, whatever they are about.
+    "tables": "legible",
+    "drawing": "errors",
+    # The subjects.
+    "answers": "documents drawing errors models network session tables units",
+    "receptive": "documents drawing errors foreign inputs models network session tables units",
+    "statistics": "documents drawing errors files foreign inputs interrupts models network session tables units",
+    "memory": "documents drawing errors foreign frameworks inputs models network session tables units",
+    "health": "errors statistics units",
+    "layers": "documents errors frameworks inputs models network receptive session tables units",
+    "maps": "answers documents drawing errors inputs models network receptive session statistics tables units",
+    "comparison": "documents drawing errors inputs models network session statistics tables units",
+    "embedding": "answers documents errors files inputs models network session tables units",
     # The command line.
-    "options": "errors export legible records units",
     "commands": (
-        "apart errors export fields files gather health inputs interrupts layers many models options pairs records"
-        " render runs session shards units"
+        "answers comparison documents drawing embedding errors files foreign health inputs interrupts layers"
+        " legible maps memory models network receptive session statistics tables units"
     ),
-    "group": "commands legible",
-    "cli": "errors group guests interrupts legible options raised",
+    "cli": "commands errors foreign interrupts legible",
     "__main__": "cli",
     "__init__": "",
 }
-FOLDERS = ("axes", "commands", "health", "memory", "models", "receptive", "render")
+FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
-# Rooms that compute what there is to see. None builds on another, so each can be read and tested by itself ...
-ANALYSES = {"answers", "axes", "compare", "costs", "embed", "inventory", "memory", "receptive", "stats"}
-# ... but for these names.
-SHARED_BY_ANALYSES = {
-    ("embed", "answers"): {"plain"},
-    ("receptive", "axes"): {"channel_maps"},
+SUBJECTS = {"answers", "comparison", "embedding", "health", "layers", "maps", "memory", "receptive", "statistics"}
+# Subjects do not build on one another ...
+BUILD_ON = {  # ... but for these.
+    "comparison": {"statistics"},
+    "embedding": {"answers"},
+    "health": {"statistics"},
+    "layers": {"receptive"},
+    "maps": {"answers", "receptive", "statistics"},
 }
 
-# Importing these brings in no torch: `--help` is quick, and tables and files need none.
-LIGHT = {
-    "apart",
-    "health",
-    "interrupts",
-    "runs",
-    "shards",
-    "__init__",
-    "__main__",
-    "cli",
-    "commands",
-    "errors",
-    "ranges",
-    "export",
-    "files",
-    "frameworks",
-    "grid",
-    "group",
-    "guests",
-    "moments",
-    "images",
-    "kinds",
-    "layers",
-    "legible",
-    "models",
-    "nested",
-    "options",
-    "raised",
-    "records",
-    "render",
-    "sources",
-    "units",
+# Importing these brings in no torch: `--help` is quick, and tables and files need none. Whole rooms,
+LIGHT_ROOMS = {
+    *("__init__", "__main__", "cli", "commands", "documents", "drawing", "errors", "files", "foreign", "frameworks"),
+    *("health", "interrupts", "legible", "models", "tables", "units"),
 }
-# The one file in a light room that is torch through and through; those that build networks import it when they do.
-HEAVY_FILES = {"models/same_padding.py"}
+# the files that say and show what a subject found, in every room,
+LIGHT_NAMES = {"__init__", "document", "figure", "records", "table", "words"}
+# and these.
+LIGHT_FILES = {
+    *("inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
+    *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),
+    *("statistics/distributed.py", "statistics/moments.py", "statistics/runs.py"),
+    *("maps/inline.py", "maps/raw.py", "maps/tiles.py"),
+    *("receptive/effective_figure.py", "receptive/marks.py", "receptive/unit_figure.py"),
+}
+# Light by their room or name, and torch through and through: what is light imports them when it calls them.
+HEAVY_FILES = {"models/same_padding.py", "network/axes/__init__.py", "receptive/__init__.py"}
+
+
+def is_light(inside: str) -> bool:
+    """Whether a file, named by its path in the package, has to be imported without torch."""
+    if inside in HEAVY_FILES:
+        return False
+    path = Path(inside)
+    room = path.parts[0].removesuffix(".py")
+    return room in LIGHT_ROOMS or path.stem in LIGHT_NAMES or inside in LIGHT_FILES
 
 
 # Hooks that are part of a network as it was loaded, and watch nothing: an exported program of a fixed batch
@@ -244,7 +210,7 @@ def test_every_room_in_the_table_exists_and_the_table_names_only_rooms() -> None
     rooms = {room_of(module) for _, module, *_ in FILES}
     assert set(ALLOWED) == rooms
     assert {name for row in ALLOWED.values() for name in row.split()} <= rooms
-    assert set(FOLDERS) == {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert len(rooms) <= 30
 
 
 def test_the_table_allows_no_more_than_is_used() -> None:
@@ -260,15 +226,9 @@ def test_the_table_allows_no_more_than_is_used() -> None:
     assert idle == {}
 
 
-def test_no_analysis_builds_on_another() -> None:
-    crossing: dict[tuple[str, str], set[str]] = {}
-    for _, module, is_package, source in FILES:
-        room = room_of(module)
-        for each in imports_of(source, module, is_package=is_package):
-            target = room_of(each.module)
-            if room in ANALYSES and target in ANALYSES and room != target:
-                crossing.setdefault((room, target), set()).add(each.name)
-    assert crossing == SHARED_BY_ANALYSES
+def test_subjects_build_on_no_other_but_those_named() -> None:
+    crossing = {room: set(ALLOWED[room].split()) & SUBJECTS for room in SUBJECTS}
+    assert {room: others for room, others in crossing.items() if others} == BUILD_ON
 
 
 def test_the_table_has_no_circle() -> None:
@@ -279,8 +239,25 @@ def test_the_table_has_no_circle() -> None:
         left = {room: needs for room, needs in left.items() if room not in free}
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = {
+        inside: {
+            target
+            for each in imports_of(source, module, is_package=is_package)
+            if room_of(each.module) is not None and not each.deferred and not each.for_typing
+            for target in filter(None, {file_of(each.module), file_of(each.whole)})
+            if not (target.endswith("__init__.py") and inside.startswith(target.removesuffix("__init__.py")))
+        }
+        for inside, module, is_package, source in FILES
+    }
+    while left:
+        free = {inside for inside, needs in left.items() if not needs & set(left)}
+        assert free, f"these files import each other in a circle: {sorted(left)}"
+        left = {inside: needs for inside, needs in left.items() if inside not in free}
+
+
 @pytest.mark.parametrize(
-    ("inside", "source"), [(inside, source) for inside, _, _, source in FILES if inside != "capture.py"]
+    ("inside", "source"), [(inside, source) for inside, _, _, source in FILES if inside != "network/capture.py"]
 )
 def test_only_capture_hooks_into_a_network(inside: str, source: str) -> None:
     assert set(hooks_in(source)) <= HOOKS_FOR_GOOD.get(inside, set())
@@ -305,11 +282,14 @@ def hooks_in(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("inside", "module", "is_package", "source"),
-    [each for each in FILES if each[0].startswith("render/")],
-    ids=[name for name in names if name.startswith("render/")],
-)
+SHOWING = [
+    each
+    for each in FILES
+    if each[0].startswith(("drawing/", "tables/")) or Path(each[0]).stem in LIGHT_NAMES - {"__init__"}
+]
+
+
+@pytest.mark.parametrize(("inside", "module", "is_package", "source"), SHOWING, ids=[inside for inside, *_ in SHOWING])
 def test_nothing_that_draws_sees_a_network(inside: str, module: str, is_package: bool, source: str) -> None:
     assert networks_in(source, module, is_package=is_package) == []
 
@@ -322,6 +302,7 @@ def networks_in(source: str, module: str, *, is_package: bool = False) -> list[s
         for whole in wholes
         if whole.startswith(("torchvision", "timm", "fmap_cli.models", "fmap_cli.session", "torch.nn"))
         and not whole.startswith("torch.nn.functional")
+        and not re.match(r"fmap_cli\.models\.(records|table|document)\b", whole)
     ]
 
 
@@ -334,31 +315,42 @@ def at_import(source: str, module: str, packages: tuple[str, ...], *, is_package
     ]
 
 
-@pytest.mark.parametrize(
-    ("inside", "module", "is_package", "source"),
-    [each for each in FILES if room_of(each[1]) in LIGHT and each[0] not in HEAVY_FILES],
-    ids=[inside for inside, module, *_ in FILES if room_of(module) in LIGHT and inside not in HEAVY_FILES],
-)
-def test_light_rooms_import_torch_only_when_something_is_called(
+LIGHT = [each for each in FILES if is_light(each[0])]
+
+
+@pytest.mark.parametrize(("inside", "module", "is_package", "source"), LIGHT, ids=[inside for inside, *_ in LIGHT])
+def test_light_files_import_torch_only_when_something_is_called(
     inside: str, module: str, is_package: bool, source: str
 ) -> None:
     assert at_import(source, module, ("torch", "torchvision", "timm"), is_package=is_package) == []
 
 
-def test_light_rooms_stay_light_through_what_they_import_of_the_project() -> None:
-    for inside, module, is_package, source in FILES:
-        if room_of(module) in LIGHT and inside not in HEAVY_FILES:
-            for each in imports_of(source, module, is_package=is_package):
-                target = room_of(each.whole) if each.module == "fmap_cli" else room_of(each.module)
-                if target is not None and not each.deferred and not each.for_typing:
-                    assert target in LIGHT, f"{inside} line {each.line} imports {target} at once"
-                    assert each.module.replace(".", "/").removeprefix("fmap_cli/") + ".py" not in HEAVY_FILES
+def test_light_files_stay_light_through_what_they_import_of_the_project() -> None:
+    for inside, module, is_package, source in LIGHT:
+        for each in imports_of(source, module, is_package=is_package):
+            if room_of(each.module) is None or each.deferred or each.for_typing:
+                continue
+            for target in filter(None, {file_of(each.module), file_of(each.whole)}):
+                assert is_light(target), f"{inside} line {each.line} imports {target} at once"
 
 
-@pytest.mark.parametrize("room", ["errors", "records", "units", "sources"])
-def test_the_ground_floor_needs_no_array_library_either(room: str) -> None:
-    source = (PACKAGE / f"{room}.py").read_text(encoding="utf-8")
-    assert at_import(source, f"fmap_cli.{room}", ("torch", "numpy", "PIL", "matplotlib", "rich")) == []
+def file_of(module: str) -> str | None:
+    """The path in the package of a module of this project; None for what is none."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    for found in (path / "__init__.py", path.with_suffix(".py")):
+        if found.exists():
+            return found.relative_to(PACKAGE).as_posix()
+    return None
+
+
+GROUND = [each for each in FILES if Path(each[0]).stem in ("errors", "units", "sources", "records")]
+
+
+@pytest.mark.parametrize(("inside", "module", "is_package", "source"), GROUND, ids=[inside for inside, *_ in GROUND])
+def test_the_ground_floor_needs_no_array_library_either(
+    inside: str, module: str, is_package: bool, source: str
+) -> None:
+    assert at_import(source, module, ("torch", "numpy", "PIL", "matplotlib", "rich"), is_package=is_package) == []
 
 
 # -- the checks themselves can fail --------------------------------------------------------------------------------
@@ -367,35 +359,34 @@ def test_the_ground_floor_needs_no_array_library_either(room: str) -> None:
 @pytest.mark.parametrize(
     ("source", "target"),
     [
-        ("from .session import look", "session"),
-        ("from fmap_cli.session import look", "session"),
-        ("import fmap_cli.session", "session"),
+        ("from ..session.opening import Session", "session"),
+        ("from fmap_cli.session.opening import Session", "session"),
+        ("import fmap_cli.session.opening", "session"),
         ("from fmap_cli import session", "session"),
-        ("from . import session", "session"),
-        ("def f():\n    from .session import look", "session"),
-        ("class A:\n    def f(self):\n        if True:\n            import fmap_cli.render.table as table", "render"),
-        ("from .render.table import console", "render"),
-        ("try:\n    from .models import catalog\nexcept ImportError:\n    pass", "models"),
-        ("import importlib\nimportlib.import_module('fmap_cli.session')", "session"),
+        ("from .. import session", "session"),
+        ("def f():\n    from ..session.passes import run", "session"),
+        ("class A:\n    def f(self):\n        if True:\n            import fmap_cli.tables.table as table", "tables"),
+        ("try:\n    from ..models import catalog\nexcept ImportError:\n    pass", "models"),
+        ("import importlib\nimportlib.import_module('fmap_cli.session.opening')", "session"),
         ("import importlib\nimportlib.import_module(f'fmap_cli.commands.{name}')", "commands"),
     ],
 )
 def test_a_forbidden_import_is_found_however_it_is_written(source: str, target: str) -> None:
-    (found,) = trespasses(source, "fmap_cli.stats")
-    assert found.endswith(f"stats imports {target}")
+    (found,) = trespasses(source, "fmap_cli.drawing.scene")
+    assert found.endswith(f"drawing imports {target}")
 
 
 def test_an_import_for_typing_counts_and_is_told_apart() -> None:
-    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .session import Session\n"
-    assert trespasses(source, "fmap_cli.stats") == ["line 3: stats imports session, for typing"]
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..session.opening import Session\n"
+    assert trespasses(source, "fmap_cli.drawing.scene") == ["line 3: drawing imports session, for typing"]
 
 
 @pytest.mark.parametrize(
     ("source", "module"),
     [
-        ("from .records import LayerStats", "fmap_cli.stats"),
-        ("import numpy, torch\nfrom torch import nn", "fmap_cli.stats"),
-        ("from ..grid import place\nfrom .scene import Scene", "fmap_cli.render.figure"),
+        ("from .records import LayerStats", "fmap_cli.statistics.reference"),
+        ("import numpy, torch\nfrom torch import nn", "fmap_cli.statistics.reference"),
+        ("from ..drawing.grid import place\nfrom .tiles import Scale", "fmap_cli.maps.figure"),
         ("from . import building", "fmap_cli.models.checkpoint"),
     ],
 )
@@ -404,7 +395,10 @@ def test_an_allowed_import_is_not_found_fault_with(source: str, module: str) -> 
 
 
 def test_relative_imports_are_resolved_from_where_the_file_lies() -> None:
-    assert trespasses("from ..session import look", "fmap_cli.render.figure") == ["line 1: render imports session"]
+    assert trespasses("from ..session import opening", "fmap_cli.drawing.scene") == ["line 1: drawing imports session"]
+    assert trespasses("from ...session import opening", "fmap_cli.network.axes.marks") == [
+        "line 1: network imports session"
+    ]
     assert trespasses("from . import embedded", "fmap_cli.models", is_package=True) == []
     assert trespasses("from .. import session", "fmap_cli.models", is_package=True) == [
         "line 1: models imports session"
@@ -416,21 +410,26 @@ def test_a_hook_is_found_and_one_in_a_docstring_is_not() -> None:
     assert hooks_in("getattr(module, 'register_forward_pre_hook')(print)") == ["register_forward_pre_hook"]
     assert hooks_in("module._forward_hooks.clear()") == ["_forward_hooks"]
     assert hooks_in('"""Never calls register_forward_hook."""\n# nor register_forward_pre_hook\n') == []
-    assert hooks_in((PACKAGE / "capture.py").read_text(encoding="utf-8")) != []
+    assert hooks_in((PACKAGE / "network" / "capture.py").read_text(encoding="utf-8")) != []
 
 
 def test_a_network_in_a_drawing_is_found_and_a_function_on_tensors_is_not() -> None:
-    assert networks_in("from torch import nn", "fmap_cli.render.tiles") == ["torch.nn"]
-    assert networks_in("def f():\n    import torchvision", "fmap_cli.render.tiles") == ["torchvision"]
-    assert networks_in("from torch.nn import Module", "fmap_cli.render.tiles") == ["torch.nn.Module"]
-    assert networks_in("from ..models import catalog", "fmap_cli.render.tiles") == ["fmap_cli.models.catalog"]
-    assert networks_in("from torch.nn import functional as F\nimport torch", "fmap_cli.render.tiles") == []
+    assert networks_in("from torch import nn", "fmap_cli.maps.tiles") == ["torch.nn"]
+    assert networks_in("def f():\n    import torchvision", "fmap_cli.maps.tiles") == ["torchvision"]
+    assert networks_in("from torch.nn import Module", "fmap_cli.maps.tiles") == ["torch.nn.Module"]
+    assert networks_in("from ..models import catalog", "fmap_cli.maps.tiles") == ["fmap_cli.models.catalog"]
+    assert networks_in("from torch.nn import functional as F\nimport torch", "fmap_cli.maps.tiles") == []
 
 
 def test_torch_at_import_is_found_and_deferred_or_for_typing_is_not() -> None:
     packages = ("torch",)
-    assert at_import("import torch", "fmap_cli.records", packages) == ["torch"]
-    assert at_import("try:\n    from torch import nn\nfinally:\n    pass", "fmap_cli.records", packages) == ["torch.nn"]
-    assert at_import("class A:\n    import torch", "fmap_cli.records", packages) == ["torch"]
-    assert at_import("def f():\n    import torch", "fmap_cli.records", packages) == []
-    assert at_import("if TYPE_CHECKING:\n    import torch\nelse:\n    import numpy", "fmap_cli.records", packages) == []
+    assert at_import("import torch", "fmap_cli.models.records", packages) == ["torch"]
+    assert at_import("try:\n    from torch import nn\nfinally:\n    pass", "fmap_cli.models.records", packages) == [
+        "torch.nn"
+    ]
+    assert at_import("class A:\n    import torch", "fmap_cli.models.records", packages) == ["torch"]
+    assert at_import("def f():\n    import torch", "fmap_cli.models.records", packages) == []
+    assert (
+        at_import("if TYPE_CHECKING:\n    import torch\nelse:\n    import numpy", "fmap_cli.models.records", packages)
+        == []
+    )

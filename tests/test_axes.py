@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fmap_cli.axes import (
+from fmap_cli.errors import LayerError
+from fmap_cli.network.axes import (
     AxesResolver,
     axes_by_layout,
     axes_by_module,
@@ -19,8 +20,7 @@ from fmap_cli.axes import (
     measure,
     meta_twin,
 )
-from fmap_cli.errors import LayerError
-from fmap_cli.records import Axes
+from fmap_cli.network.records import Axes
 
 # -- by rank -------------------------------------------------------------------------------------------------------
 

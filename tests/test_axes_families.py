@@ -9,9 +9,10 @@ import re
 import pytest
 import torchvision
 
-from fmap_cli.images import load_image, sample_path
-from fmap_cli.records import ModelRequest
-from fmap_cli.session import axes_for, open_architecture, read_image
+from fmap_cli.inputs.images import load_image, sample_path
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.session.axes import axes_for
+from fmap_cli.session.opening import open_architecture, read_image
 
 CNN = [(".*", "BCHW")]
 INCEPTION = [(r"getitem(_\d)?", "BHW"), *CNN]  # `transform_input` takes the colours one by one

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fmap_cli.axes import AxesResolver, follow
-from fmap_cli.records import Axes, ImageInput, LoadedModel, Preprocessing
-from fmap_cli.session import Session, axes_for
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.models.records import LoadedModel, Preprocessing
+from fmap_cli.network.axes import AxesResolver, follow
+from fmap_cli.network.records import Axes
+from fmap_cli.session.axes import axes_for
+from fmap_cli.session.opening import Session
 
 
 class Through(nn.Module):

@@ -30,8 +30,8 @@ from torchvision_oracle import (
     tensors_in,
 )
 
-from fmap_cli.capture import capture
-from fmap_cli.records import LayerRef
+from fmap_cli.network.capture import capture
+from fmap_cli.network.records import LayerRef
 
 
 def captured(module: nn.Module, *inputs: Any, **options: Any) -> tuple[dict[str, Tensor], dict[str, LayerRef], Any]:

@@ -18,27 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fmap_cli.compare import THRESHOLDS, differ, differ_runs, real_numbers, total_variation
+from fmap_cli.comparison.figure import _most_telling, comparison_figure
+from fmap_cli.comparison.measures import THRESHOLDS, differ, differ_runs, real_numbers, total_variation
+from fmap_cli.comparison.pairs import compare, compare_runs
+from fmap_cli.comparison.records import ComparedLayer, ComparedRecord, Comparison, Side
+from fmap_cli.comparison.words import verdict
 from fmap_cli.errors import LayerError
-from fmap_cli.pairs import compare, compare_runs
-from fmap_cli.records import (
-    Axes,
-    ComparedLayer,
-    ComparedRecord,
-    Comparison,
-    ImageInput,
-    LayerRecord,
-    LayerRef,
-    LoadedModel,
-    Preprocessing,
-    Run,
-    RunOrigin,
-    Side,
-)
-from fmap_cli.render.compare import _most_telling, comparison_figure, verdict
-from fmap_cli.runs import save_run
-from fmap_cli.session import Session
-from fmap_cli.stats import channel_stats
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.models.records import LoadedModel, Preprocessing
+from fmap_cli.network.records import Axes, LayerRef
+from fmap_cli.session.opening import Session
+from fmap_cli.statistics.records import LayerRecord, Run, RunOrigin
+from fmap_cli.statistics.reference import channel_stats
+from fmap_cli.statistics.runs import save_run
 
 Fmap = Callable[..., Any]
 
@@ -309,7 +301,7 @@ def test_many_channels_are_summed_in_pieces_to_the_same(monkeypatch: pytest.Monk
     torch.manual_seed(1)
     a, b = torch.randn(1, 10, 3, 3), torch.randn(1, 10, 3, 3)
     whole = differ(a, b, 1)
-    monkeypatch.setattr("fmap_cli.compare._PIECE", 9)
+    monkeypatch.setattr("fmap_cli.comparison.measures._PIECE", 9)
     pieces = differ(a, b, 1)
     assert pieces.relative_l2 == pytest.approx(whole.relative_l2, rel=1e-14)
     assert pieces.correlation == pytest.approx(whole.correlation, rel=1e-14)
@@ -625,7 +617,7 @@ def test_a_figure_of_runs_over_other_photos_shows_the_first_convolution(fmap: Fm
 
 
 def test_a_figure_whose_threshold_is_far_below_says_so_without_a_square() -> None:
-    from fmap_cli.render.scene import Box, Text
+    from fmap_cli.drawing.scene import Box, Text
 
     side = Side("cat.png", "net", "w", "float32")
     scene = comparison_figure(Comparison(side, side, 1e-12, (layer_at("a", 0.5, True),), only_a=("n",)))
@@ -698,8 +690,8 @@ def test_figures_are_written_in_every_format(fmap: Fmap, samples: Path, workdir:
 
 
 def test_a_figure_shows_the_strongest_channels_of_the_layer_asked_for(fmap: Fmap, samples: Path) -> None:
-    from fmap_cli.pairs import open_sides, read_sides
-    from fmap_cli.records import ModelRequest
+    from fmap_cli.comparison.pairs import open_sides, read_sides
+    from fmap_cli.models.records import ModelRequest
 
     request = ModelRequest("efficientnet_lite0")
     a, b = open_sides(request, request, lambda _: None)
@@ -773,7 +765,7 @@ def test_an_output_of_a_is_let_go_once_it_is_compared() -> None:
     image = ImageInput("x", "x", np.zeros((4, 4, 3), np.uint8), torch.rand(3, 4, 4))
     kept: list[weakref.ref[torch.Tensor]] = []
     alive: list[int] = []
-    import fmap_cli.pairs as pairs
+    import fmap_cli.comparison.pairs as pairs
 
     plain_differ = pairs.differ
 
@@ -1032,7 +1024,7 @@ def test_the_verdict_is_a_sentence(layers: tuple[ComparedLayer, ...], words: str
 def test_layers_of_other_shapes_are_never_called_the_same(
     layers: tuple[ComparedLayer, ...], words: str, title: str
 ) -> None:
-    from fmap_cli.render.scene import Text
+    from fmap_cli.drawing.scene import Text
 
     side = Side("cat.png", "net", "w", "float32")
     comparison = Comparison(side, side, 0.1, layers, unlike_shapes=(("fc", (1, 2), (1, 3)),))
@@ -1045,7 +1037,7 @@ def test_layers_of_other_shapes_are_never_called_the_same(
 
 def test_a_figure_fits_its_page() -> None:
     """Nothing is drawn beyond the margins, whatever the names."""
-    from fmap_cli.render.scene import Text, text_width
+    from fmap_cli.drawing.scene import Text, text_width
 
     side = Side("c" * 300 + ".png", "net" * 40, "w" * 200, "float32", "cpu", "contiguous")
     layers = tuple(layer_at("layer" * 40 + str(at), 2.0**-at, at < 3) for at in range(40))

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from fmap_cli.axes import meta_twin
-from fmap_cli.blank import blank_arithmetic
-from fmap_cli.costs import count_layers, memory_format, module_geometry
+from fmap_cli.layers.costs import count_layers, memory_format, module_geometry
+from fmap_cli.layers.records import CountedLayer
 from fmap_cli.models import load_model
-from fmap_cli.records import CountedLayer
+from fmap_cli.network.axes import meta_twin
+from fmap_cli.network.blank import blank_arithmetic
 
 
 def summed(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[CountedLayer], int]:
@@ -334,7 +334,8 @@ def test_neither_counting_nor_blank_arithmetic_imports_the_compiler() -> None:
     import sys
 
     script = (
-        "import sys; from fmap_cli.session import open_architecture, survey; from fmap_cli.records import ModelRequest;"
+        "import sys; from fmap_cli.session.opening import open_architecture; from fmap_cli.layers.survey import survey;"
+        "from fmap_cli.models.records import ModelRequest;"
         "survey(open_architecture(ModelRequest('resnet18'), print)); assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)

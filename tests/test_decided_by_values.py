@@ -10,9 +10,13 @@ import torch
 from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
+from fmap_cli.layers.records import Listing
+from fmap_cli.layers.survey import survey
 from fmap_cli.models.building import ARCHITECTURE_ONLY
-from fmap_cli.records import FieldListing, Listing, ModelRequest
-from fmap_cli.session import Session, open_architecture, open_session, read_image, receptive_fields, survey
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.receptive.records import FieldListing
+from fmap_cli.receptive.survey import receptive_fields
+from fmap_cli.session.opening import Session, open_architecture, open_session, read_image
 
 _PHOTO = str(ROOT / "sample_images" / "coffee.png")
 _NETWORKS = """

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from small_runs import FINDINGS, NAN, normal, odd_run, record, run_of
 
-from fmap_cli.records import Finding, LayerKind, LayerRecord, Run
-from fmap_cli.render.along import stages
-from fmap_cli.render.depth import SymmetricLog, lay_out_depth
-from fmap_cli.render.files import write_scene
-from fmap_cli.render.raster import rasterise
-from fmap_cli.render.scene import Box, Picture, Scene, Text, text_width
+from fmap_cli.drawing.along import stages
+from fmap_cli.drawing.files import write_scene
+from fmap_cli.drawing.raster import rasterise
+from fmap_cli.drawing.scene import Box, Picture, Scene, Text, text_width
+from fmap_cli.network.records import LayerKind
+from fmap_cli.statistics.figure import SymmetricLog, lay_out_depth
+from fmap_cli.statistics.records import Finding, LayerRecord, Run
 
 BLUE, ORANGE, GREEN, GREY = (0, 114, 178), (230, 159, 0), (0, 158, 115), (125, 125, 134)
 BAD = (253, 226, 214)

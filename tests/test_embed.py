@@ -22,13 +22,14 @@ from PIL import Image, ImageOps
 from safetensors import safe_open
 from torch import Tensor
 
-from fmap_cli.embed import nearest, norms, pool
+from fmap_cli.embedding.embed import find_place
+from fmap_cli.embedding.vectors import nearest, norms, pool
 from fmap_cli.errors import LayerError
-from fmap_cli.images import load_image
-from fmap_cli.many import find_place
+from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
-from fmap_cli.records import Axes, LoadedModel, ModelRequest
-from fmap_cli.session import Session, open_session, read_image
+from fmap_cli.models.records import LoadedModel, ModelRequest
+from fmap_cli.network.records import Axes
+from fmap_cli.session.opening import Session, open_session, read_image
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parent.parent
@@ -225,7 +226,7 @@ def test_neighbours_are_those_found_by_hand(images: int, dimension: int, count: 
 def test_neighbours_do_not_depend_on_the_block_they_are_found_in(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     whole = nearest(rows, 4)
-    monkeypatch.setattr("fmap_cli.embed._BLOCK_VALUES", 150)
+    monkeypatch.setattr("fmap_cli.embedding.vectors._BLOCK_VALUES", 150)
     for found, expected in zip(nearest(rows, 4), whole, strict=True):
         assert [other for other, _ in found] == [other for other, _ in expected]
 

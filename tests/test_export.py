@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fmap_cli.documents import SCHEMA_VERSION, dumps, save_arrays
 from fmap_cli.errors import OutputError
-from fmap_cli.export import SCHEMA_VERSION, dumps, save_arrays
 from fmap_cli.files import make_directory, write_file
 
 

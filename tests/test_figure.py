@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from fmap_cli.axes import axes_by_rank, channel_maps
+from fmap_cli.drawing.files import figure_name
+from fmap_cli.drawing.grid import CONSTANT_RGB, palette
+from fmap_cli.drawing.raster import rasterise, write_image
+from fmap_cli.drawing.scene import INK, WHITE, Box, Picture, Scene, Text, font, shorten, text_width, wrap
+from fmap_cli.drawing.vector import write_vector
 from fmap_cli.errors import OutputError
-from fmap_cli.grid import CONSTANT_RGB, palette
-from fmap_cli.records import Axes, Drawing, FeatureMap, ImageInput, LayerRef, UnitBox
-from fmap_cli.render.figure import Caption, layer_figure
-from fmap_cli.render.files import figure_name, raw_canvas
-from fmap_cli.render.marks import unit_colour
-from fmap_cli.render.raster import rasterise, write_image
-from fmap_cli.render.scene import INK, WHITE, Box, Picture, Scene, Text, font, shorten, text_width, wrap
-from fmap_cli.render.vector import write_vector
-from fmap_cli.stats import channel_stats, layer_stats
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.maps.figure import Caption, layer_figure
+from fmap_cli.maps.raw import raw_canvas
+from fmap_cli.maps.records import Drawing, FeatureMap
+from fmap_cli.network.axes import axes_by_rank, channel_maps
+from fmap_cli.network.records import Axes, LayerRef
+from fmap_cli.receptive.marks import unit_colour
+from fmap_cli.receptive.records import UnitBox
+from fmap_cli.statistics.reference import channel_stats, layer_stats
 
 CAPTION = Caption("efficientnet_lite0", "ImageNet")
 

@@ -115,7 +115,7 @@ def file_size_limit() -> Iterator[Callable[[int], None]]:
     """Sets the number of bytes beyond which no file of this process grows."""
     import resource
 
-    from fmap_cli import kernels
+    from fmap_cli.statistics import kernels
 
     kernels._compiled()  # writes a cache the first time
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

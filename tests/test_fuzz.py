@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fmap_cli.errors import FmapError
-from fmap_cli.images import load_array, load_image
+from fmap_cli.inputs.images import load_array, load_image
 from fmap_cli.models import checkpoint, program_check
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.records import Preprocessing
-from fmap_cli.runs import load_run
+from fmap_cli.models.records import Preprocessing
+from fmap_cli.statistics.runs import load_run
 
 PLAIN = Preprocessing(resize=None, crop=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 FEW, MANY = 15, 1500

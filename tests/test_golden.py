@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Ran
 
-from fmap_cli.render.scene import Picture, Scene, Text
+from fmap_cli.drawing.scene import Picture, Scene, Text
 
 GOLDEN = Path(__file__).parent / "golden"
 _WRITING = os.environ.get("FMAP_GOLDEN") == "write"
@@ -100,7 +100,9 @@ def test_output_is_as_pinned(
     drawn: list[str] = []
     if form == "figure":
         # What is laid out, before Pillow or Matplotlib draws it.
-        monkeypatch.setattr("fmap_cli.render.files.write_scene", lambda scene, file, suffix: drawn.extend(_told(scene)))
+        monkeypatch.setattr(
+            "fmap_cli.drawing.files.write_scene", lambda scene, file, suffix: drawn.extend(_told(scene))
+        )
         arguments += [] if str(out) in " ".join(arguments) else ["--out", str(out / "figure.png")]
     elif not form.isdigit():
         arguments.append(f"--{form}")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.colors import Normalize
 
-from fmap_cli.grid import (
+from fmap_cli.drawing.grid import (
     BACKGROUND,
     CONSTANT,
     CONSTANT_RGB,

@@ -14,7 +14,7 @@ import pytest
 import torch
 from misbehaving import GUESTS, SAID
 
-from fmap_cli import raised
+from fmap_cli.foreign import raised
 
 Run = Callable[..., Any]
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from fmap_cli import many
-from fmap_cli.records import ModelRequest
-from fmap_cli.session import Session, open_session, read_image
+from fmap_cli.embedding import embed as many
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.session.opening import Session, open_session, read_image
 
 Run = Callable[..., Any]
 

@@ -11,21 +11,15 @@ from torch import Tensor, nn
 
 from fmap_cli.errors import FmapError
 from fmap_cli.health import Thresholds, findings, reaches
-from fmap_cli.images import sample_path
-from fmap_cli.moments import merge
-from fmap_cli.records import (
-    Axes,
-    Finding,
-    ImageInput,
-    LayerKind,
-    LayerRecord,
-    LayerRef,
-    LoadedModel,
-    ModelRequest,
-    Preprocessing,
-)
-from fmap_cli.session import Session, open_session, read_image, run
-from fmap_cli.stats import channel_stats
+from fmap_cli.inputs.images import sample_path
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing
+from fmap_cli.network.records import Axes, LayerKind, LayerRef
+from fmap_cli.session.opening import Session, open_session, read_image
+from fmap_cli.session.passes import run
+from fmap_cli.statistics.moments import merge
+from fmap_cli.statistics.records import Finding, LayerRecord
+from fmap_cli.statistics.reference import channel_stats
 
 DEFAULT = Thresholds()
 AXES = Axes(("B", "C", "H", "W"), "said")

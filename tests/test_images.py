@@ -20,10 +20,11 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from fmap_cli import images
 from fmap_cli.errors import ImageError
-from fmap_cli.images import load_image, sample_path
-from fmap_cli.records import ImageInput, Preprocessing
+from fmap_cli.inputs import images
+from fmap_cli.inputs.images import load_image, sample_path
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.models.records import Preprocessing
 
 SAMPLES = Path(__file__).parent.parent / "sample_images"
 
@@ -885,7 +886,7 @@ def test_an_installed_package_finds_its_samples_inside(tmp_path: Path, monkeypat
     inside = tmp_path / "fmap_cli" / "sample_images"
     inside.mkdir(parents=True)
     (inside / "coffee.png").touch()
-    monkeypatch.setattr(images, "__file__", str(tmp_path / "fmap_cli" / "images.py"))
+    monkeypatch.setattr(images, "__file__", str(tmp_path / "fmap_cli" / "inputs" / "images.py"))
     assert sample_path() == inside / "coffee.png"
 
 
@@ -1097,8 +1098,8 @@ def test_the_npy_headers_made_here_are_sound(tmp_path: Path) -> None:
 def test_importing_and_refusing_need_no_torch(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from fmap_cli.images import load_image, sample_path, ImageError\n"
-        "from fmap_cli.records import Preprocessing\n"
+        "from fmap_cli.inputs.images import load_image, sample_path, ImageError\n"
+        "from fmap_cli.models.records import Preprocessing\n"
         "sample_path()\n"
         "assert not {'torch', 'torchvision', 'PIL', 'numpy'} & set(sys.modules)\n"
         "try:\n"

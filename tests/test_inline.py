@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmap_cli.grid import NAN_RGB
-from fmap_cli.images import load_image
+from fmap_cli.drawing.grid import NAN_RGB
+from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
 
 Run = Callable[..., Any]

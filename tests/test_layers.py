@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision_oracle import build
 
-from fmap_cli.capture import capture
 from fmap_cli.errors import LayerError
-from fmap_cli.layers import Selection, near_names
 from fmap_cli.models import load_model
+from fmap_cli.network.capture import capture
+from fmap_cli.network.selection import Selection, near_names
 
 HINT = "`fmap layers` with the same --model lists them all."
 

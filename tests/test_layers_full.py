@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from fmap_cli import inventory
 from fmap_cli.errors import LayerError
+from fmap_cli.layers import inventory
+from fmap_cli.layers.records import CountedLayer
+from fmap_cli.layers.survey import survey
 from fmap_cli.models import load_model
-from fmap_cli.records import Axes, CountedLayer, LayerRef, ModelRequest
-from fmap_cli.session import Session, open_architecture, survey
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.network.records import Axes, LayerRef
+from fmap_cli.session.opening import Session, open_architecture
 
 Run = Callable[..., Any]
 
@@ -195,7 +198,7 @@ class Squeezed(nn.Module):
 
 
 def session_of(module: nn.Module, size: int = 16) -> Session:
-    from fmap_cli.records import LoadedModel, Preprocessing
+    from fmap_cli.models.records import LoadedModel, Preprocessing
 
     model = LoadedModel(module.eval(), "own", "none", Preprocessing(resize=size, crop=(size, size)))
     return Session(model, torch.device("cpu"), torch.float32)

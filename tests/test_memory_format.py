@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fmap_cli.images import load_image, sample_path
-from fmap_cli.records import ModelRequest
-from fmap_cli.session import look, open_session
+from fmap_cli.inputs.images import load_image, sample_path
+from fmap_cli.maps.look import look
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.session.opening import open_session
 
 
 @pytest.mark.parametrize("model", ["efficientnet_lite0", "resnet18"])

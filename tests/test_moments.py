@@ -10,8 +10,8 @@ import torch
 from small_runs import INF, NAN, normal, record
 from torch import Tensor
 
-from fmap_cli.moments import dead_channels, quantiles, spread
-from fmap_cli.stats import channel_stats
+from fmap_cli.statistics.moments import dead_channels, quantiles, spread
+from fmap_cli.statistics.reference import channel_stats
 
 FRACTIONS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 

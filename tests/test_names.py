@@ -15,8 +15,8 @@ from torchvision import models
 from torchvision.models.feature_extraction import get_graph_node_names
 from torchvision_oracle import Node, build, inputs_for, run_graph, task_of, torchvision_leaves
 
-from fmap_cli.capture import capture
-from fmap_cli.records import LayerRef
+from fmap_cli.network.capture import capture
+from fmap_cli.network.records import LayerRef
 
 FAMILIES = [
     "resnet18",

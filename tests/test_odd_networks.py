@@ -196,9 +196,10 @@ def test_logits_among_other_answers_are_the_classes_scores(show):
 
 
 def test_magnitudes_of_complex_values_are_called_so(show):
-    from fmap_cli.images import load_image, sample_path
-    from fmap_cli.records import ModelRequest
-    from fmap_cli.session import look, open_session
+    from fmap_cli.inputs.images import load_image, sample_path
+    from fmap_cli.maps.look import look
+    from fmap_cli.models.records import ModelRequest
+    from fmap_cli.session.opening import open_session
 
     session = open_session(ModelRequest("nets.py:Wave", size=(16, 16)), lambda note: None)
     seen = look(session, load_image(str(sample_path()), session.model.preprocessing), ["fft_fft2", "abs"])

@@ -16,11 +16,11 @@ from PIL import Image
 from torch import nn
 
 from fmap_cli.errors import FmapError
-from fmap_cli.images import load_image
-from fmap_cli.many import batches
+from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
-from fmap_cli.records import LoadedModel, Preprocessing
-from fmap_cli.session import Session
+from fmap_cli.models.records import LoadedModel, Preprocessing
+from fmap_cli.session.batches import batches
+from fmap_cli.session.opening import Session
 
 Run = Callable[..., Any]
 PHOTOS = ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "rocket.jpg"]

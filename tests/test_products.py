@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import DeformConv2d, deform_conv2d
 
-from fmap_cli.blank import blank_arithmetic
-from fmap_cli.costs import Count, count_layers
-from fmap_cli.kinds import module_kind, operation_kind
-from fmap_cli.products import formula_of, is_uncounted
+from fmap_cli.layers.costs import Count, count_layers
+from fmap_cli.layers.products import formula_of, is_uncounted
+from fmap_cli.network.blank import blank_arithmetic
+from fmap_cli.network.kinds import module_kind, operation_kind
 
 
 class Does(nn.Module):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fmap_cli import cli
-from fmap_cli.group import COMMANDS as EVERY_COMMAND
-from fmap_cli.group import group
+from fmap_cli.commands.group import COMMANDS as EVERY_COMMAND
+from fmap_cli.commands.group import group
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -11,26 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from fmap_cli.grid import palette
-from fmap_cli.records import (
-    Axes,
+from fmap_cli.drawing.files import write_scene
+from fmap_cli.drawing.grid import palette
+from fmap_cli.drawing.raster import rasterise
+from fmap_cli.drawing.scene import Box, Picture, Scene, Text, text_width
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.network.records import Axes, LayerKind, LayerRef
+from fmap_cli.receptive.effective_figure import held_by_size
+from fmap_cli.receptive.figure import effective_figure, growth_figure, unit_figure
+from fmap_cli.receptive.records import (
     EffectiveField,
     FieldAxis,
     FieldGroup,
     FieldListing,
     FieldRow,
-    ImageInput,
-    LayerKind,
-    LayerRef,
     ReceptiveField,
     UnitBox,
     UnitView,
 )
-from fmap_cli.render.effective import held_by_size
-from fmap_cli.render.files import write_scene
-from fmap_cli.render.raster import rasterise
-from fmap_cli.render.receptive import effective_figure, growth_figure, unit_figure
-from fmap_cli.render.scene import Box, Picture, Scene, Text, text_width
 
 BLUE = (0, 114, 178)
 LIMIT, STRIDE, TIME, WHOLE = (190, 60, 30), (150, 175, 205), (204, 121, 167), (240, 228, 66)

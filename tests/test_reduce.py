@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
-from fmap_cli import kernels
-from fmap_cli import reduce as reduce_room
-from fmap_cli.moments import BIN_EDGES, BINS
-from fmap_cli.records import Axes, ChannelStats
-from fmap_cli.reduce import channel_axes, reduce
-from fmap_cli.stats import channel_stats
+from fmap_cli.network.records import Axes
+from fmap_cli.statistics import kernels
+from fmap_cli.statistics import reduce as reduce_room
+from fmap_cli.statistics.moments import BIN_EDGES, BINS
+from fmap_cli.statistics.records import ChannelStats
+from fmap_cli.statistics.reduce import channel_axes, reduce
+from fmap_cli.statistics.reference import channel_stats
 
 NCHW = Axes(("B", "C", "H", "W"), "said")
 EXACT = ("min", "max", "zeros", "nan", "inf", "finite")

@@ -13,10 +13,10 @@ import torch
 from conftest import ROOT, Ran
 from PIL import Image
 
-from fmap_cli.fields import effective_field, unit_view
-from fmap_cli.images import load_image
-from fmap_cli.records import ModelRequest
-from fmap_cli.session import Session, open_session
+from fmap_cli.inputs.images import load_image
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.receptive.unit import effective_field, unit_view
+from fmap_cli.session.opening import Session, open_session
 
 Run = Callable[..., Ran]
 CAT = str(ROOT / "sample_images" / "chelsea.png")

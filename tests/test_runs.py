@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
-from fmap_cli import moments, runs, stats
 from fmap_cli.errors import FmapError, OutputError
-from fmap_cli.records import Axes, ChannelStats, ClassRun, LayerRecord, LayerRef, Progress, Run, RunOrigin
-from fmap_cli.runs import check_mergeable, load_run, merge_runs, notes, save_run
+from fmap_cli.network.records import Axes, LayerRef
+from fmap_cli.statistics import moments, runs
+from fmap_cli.statistics import reference as stats
+from fmap_cli.statistics.records import ChannelStats, ClassRun, LayerRecord, Progress, Run, RunOrigin
+from fmap_cli.statistics.runs import check_mergeable, load_run, merge_runs, notes, save_run
 
 ROOT = Path(__file__).parent.parent
 ORIGIN = RunOrigin("resnet18", "IMAGENET1K_V1", "ab" * 32, "float32", "resize 256, crop 224")
@@ -746,6 +748,7 @@ def test_the_page_names_every_tensor_and_every_field(saved: Path) -> None:
 
 
 def test_reading_and_merging_runs_need_no_model() -> None:
-    code = "import sys, fmap_cli.runs; print([m for m in ('torchvision', 'matplotlib', 'PIL') if m in sys.modules])"
+    heavy = ("torchvision", "matplotlib", "PIL")
+    code = f"import sys, fmap_cli.statistics.runs; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"

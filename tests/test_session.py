@@ -11,13 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-import fmap_cli.session as session_room
-from fmap_cli.answers import predictions
+from fmap_cli.answers.reading import predictions
 from fmap_cli.errors import DeviceError, FmapError, LayerError, ModelError
-from fmap_cli.images import load_image, sample_path
-from fmap_cli.records import Choice, ImageInput, LayerRef, LoadedModel, ModelRequest, Preprocessing
-from fmap_cli.session import Session, choose_channels, look, open_architecture, open_session, run, survey
-from fmap_cli.stats import channel_stats
+from fmap_cli.inputs.images import load_image, sample_path
+from fmap_cli.inputs.records import ImageInput
+from fmap_cli.layers.survey import survey
+from fmap_cli.maps.look import choose_channels, look
+from fmap_cli.maps.records import Choice
+from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing
+from fmap_cli.network.records import LayerRef
+from fmap_cli.session.opening import Session, open_architecture, open_session
+from fmap_cli.session.passes import run
+from fmap_cli.statistics.reference import channel_stats
 
 
 def session_of(module: nn.Module, **options: object) -> Session:
@@ -321,7 +326,7 @@ def test_a_bug_of_fmaps_own_is_not_dressed_up_as_the_networks(monkeypatch) -> No
     def broken(*args: object) -> None:
         raise RuntimeError("a bug in fmap")
 
-    monkeypatch.setattr(session_room, "layer_stats", broken)
+    monkeypatch.setattr("fmap_cli.maps.look.layer_stats", broken)
     with pytest.raises(RuntimeError, match="a bug in fmap"):
         look(session_of(nn.Sequential(nn.ReLU())), PICTURE, ["0"])
 
@@ -373,7 +378,9 @@ def opened(**options: object) -> Session:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_cuda_asked_for_and_absent_is_refused_before_a_model_is_loaded(device: str, monkeypatch) -> None:
-    monkeypatch.setattr(session_room, "load_model", lambda *args, **options: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        "fmap_cli.session.opening.load_model", lambda *args, **options: pytest.fail("a model was loaded")
+    )
     with pytest.raises(DeviceError, match=r"^no CUDA device here \(PyTorch .* finds no usable GPU\)") as caught:
         opened(device=device)
     assert caught.value.hint == "Use --device cpu, or --device auto to take a GPU only where there is one."
@@ -428,7 +435,7 @@ def test_what_the_model_has_to_say_is_said() -> None:
     said: list[str] = []
     noted = replace(session_of(nn.ReLU()).model, notes=("first.", "second."))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session_room, "load_model", lambda *args, **options: noted)
+        patch.setattr("fmap_cli.session.opening.load_model", lambda *args, **options: noted)
         open_session(ModelRequest("tiny"), said.append)
     assert said[:2] == ["first.", "second."]
 
@@ -440,7 +447,7 @@ def test_an_architecture_is_opened_with_random_weights_unless_some_are_named(mon
         asked.append(weights)
         return session_of(nn.ReLU()).model
 
-    monkeypatch.setattr(session_room, "load_model", load)
+    monkeypatch.setattr("fmap_cli.session.opening.load_model", load)
     open_architecture(ModelRequest("tiny"), lambda sentence: None)
     open_architecture(ModelRequest("tiny", weights="default"), lambda sentence: None)
     assert asked == ["random", "default"]

@@ -19,9 +19,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from fmap_cli.images import load_image
+from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
-from fmap_cli.records import LoadedModel
+from fmap_cli.models.records import LoadedModel
 
 Run = Callable[..., Any]
 CONV1 = "features.0.0"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fmap_cli.errors import ImageError
-from fmap_cli.images import sample_path
-from fmap_cli.sources import image_sources, image_suffixes
+from fmap_cli.inputs.images import sample_path
+from fmap_cli.inputs.sources import image_sources, image_suffixes
 
 
 @pytest.fixture(autouse=True)

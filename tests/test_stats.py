@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
-from fmap_cli.records import ChannelStats
-from fmap_cli.stats import channel_stats, layer_stats
+from fmap_cli.statistics.records import ChannelStats
+from fmap_cli.statistics.reference import channel_stats, layer_stats
 
 MOMENTS = ("mean", "std", "min", "max", "l2")
 COUNTS = ("zeros", "nan", "inf")

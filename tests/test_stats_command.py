@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fmap_cli import gather
 from fmap_cli.errors import OutputError
-from fmap_cli.images import load_image
+from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
-from fmap_cli.records import ModelRequest, Run
-from fmap_cli.runs import load_run
-from fmap_cli.session import open_session, read_image
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.session.opening import open_session, read_image
+from fmap_cli.statistics import gather
+from fmap_cli.statistics.records import Run
+from fmap_cli.statistics.runs import load_run
 
 Fmap = Callable[..., Any]
 COUNTS = ("count", "zero_count", "nan_count", "inf_count", "min", "max", "images", "shape", "dead_channels")
@@ -549,7 +550,7 @@ def test_numbers_that_cannot_be_saved_are_shown(
     def full(path: Path, run: Run) -> None:
         raise OutputError(f"cannot write {path}: no space left on device.")
 
-    monkeypatch.setattr("fmap_cli.runs.save_run", full)
+    monkeypatch.setattr("fmap_cli.statistics.runs.save_run", full)
     ran = fmap("stats", photos / "dog", "-m", net, "--size", 16, "--save", "run.fmap")
     assert ran.code == 1
     assert ran.err.splitlines()[-1] == "fmap: cannot write run.fmap: no space left on device."

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from small_runs import FINDINGS, INF, NAN, odd_run, record, run_of
 
-from fmap_cli.export import dumps, stats_csv, stats_document
-from fmap_cli.moments import BINS, as_numbers, dead_channels
-from fmap_cli.records import ClassRun, Progress, Run
+from fmap_cli.documents import dumps
+from fmap_cli.statistics.document import stats_csv, stats_document
+from fmap_cli.statistics.moments import BINS, as_numbers, dead_channels
+from fmap_cli.statistics.records import ClassRun, Progress, Run
 
 
 def read_back(document: dict[str, Any]) -> Any:

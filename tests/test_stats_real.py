@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fmap_cli.capture import Sink
-from fmap_cli.records import LayerRef, ModelRequest
-from fmap_cli.reduce import channel_axes, reduce
-from fmap_cli.session import axes_for, open_session, read_image, run
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.network.capture import Sink
+from fmap_cli.network.records import LayerRef
+from fmap_cli.session.axes import axes_for
+from fmap_cli.session.opening import open_session, read_image
+from fmap_cli.session.passes import run
+from fmap_cli.statistics.reduce import channel_axes, reduce
 
 NETWORKS = {
     "efficientnet_lite0": 270,

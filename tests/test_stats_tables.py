@@ -14,11 +14,11 @@ from rich.cells import cell_len
 from small_runs import FINDINGS, INF, NAN, normal, odd_run, record, run_of
 
 from fmap_cli import units
-from fmap_cli.moments import as_numbers
-from fmap_cli.records import CHANNEL_COLUMNS, ClassRun, Finding, Progress
-from fmap_cli.render import stats
-from fmap_cli.render.stats import print_channels, print_classes, print_run, spark
-from fmap_cli.stats import channel_stats
+from fmap_cli.statistics import table as stats
+from fmap_cli.statistics.moments import as_numbers
+from fmap_cli.statistics.records import CHANNEL_COLUMNS, ClassRun, Finding, Progress
+from fmap_cli.statistics.reference import channel_stats
+from fmap_cli.statistics.table import print_channels, print_classes, print_run, spark
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 Printed = Callable[..., list[str]]

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from fmap_cli.models import catalog
-from fmap_cli.render.table import Column, console, folded, print_models, print_table
+from fmap_cli.models.table import print_models
+from fmap_cli.tables.table import Column, console, folded, print_table
 
 Run = Callable[..., Any]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fmap_cli.axes import axes_by_rank
-from fmap_cli.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, blend, palette
-from fmap_cli.records import Drawing, FeatureMap, LayerRef
-from fmap_cli.render.tiles import (
+from fmap_cli.drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, blend, palette
+from fmap_cli.maps.records import Drawing, FeatureMap
+from fmap_cli.maps.tiles import (
     DIVERGING,
     OVERLAY_STRENGTH,
     SEQUENTIAL,
@@ -25,7 +24,9 @@ from fmap_cli.render.tiles import (
     scale_of,
     tile_colours,
 )
-from fmap_cli.stats import channel_stats, layer_stats
+from fmap_cli.network.axes import axes_by_rank
+from fmap_cli.network.records import LayerRef
+from fmap_cli.statistics.reference import channel_stats, layer_stats
 
 
 def feature_map(output: np.ndarray | list, drawn: list[int] | None = None) -> FeatureMap:

@@ -10,8 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ..comparison.records import Comparison
 from ..models import brings_its_weights
-from ..options import (
+from ..models.records import ModelRequest
+from .options import (
     DTYPES,
     FIGURE_SUFFIXES,
     FileType,
@@ -28,7 +30,6 @@ from ..options import (
     remark,
     split_layout,
 )
-from ..records import Comparison, ModelRequest
 
 RUN_SUFFIX = ".fmap"
 PARTED = 3
@@ -125,9 +126,9 @@ def command(
         check_folder(out)
     comparison = _compare_runs(sources, options) if runs else _compare_images(sources, request, other, out, options)
     if out is not None:
+        from ..comparison.figure import comparison_figure
+        from ..drawing.files import write_scene
         from ..files import write_file
-        from ..render.compare import comparison_figure
-        from ..render.files import write_scene
 
         write_file(out, lambda file: write_scene(comparison_figure(comparison), file, out.suffix.lower()))
     _show(comparison, out, as_json, as_csv)
@@ -168,7 +169,7 @@ def _check(runs: bool, out: Path | None, draw: str | None, as_json: bool, as_csv
 def _compare_images(
     sources: tuple[str, ...], request: ModelRequest, other: ModelRequest, out: Path | None, options: dict[str, Any]
 ) -> Comparison:
-    from ..pairs import compare, open_sides, read_sides
+    from ..comparison.pairs import compare, open_sides, read_sides
 
     a, b = open_sides(request, other, remark)
     if other.seed != request.seed and f"(seed {other.seed})" not in b.model.weights:
@@ -191,8 +192,8 @@ def _compare_images(
 
 
 def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparison:
-    from ..pairs import compare_runs
-    from ..runs import load_run, notes
+    from ..comparison.pairs import compare_runs
+    from ..statistics.runs import load_run, notes
 
     a, b = (load_run(Path(source)) for source in sources)
     for name, each in zip(sources, (a, b), strict=True):
@@ -206,14 +207,14 @@ def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparis
 
 def _show(comparison: Comparison, out: Path | None, as_json: bool, as_csv: bool) -> None:
     if as_json:
-        from ..export import compare_document
+        from ..comparison.document import compare_document
 
         print_document(compare_document(comparison, out))
     elif as_csv:
-        from ..export import compare_csv
+        from ..comparison.document import compare_csv
 
         print_csv(compare_csv(comparison))
     else:
-        from ..render.compare import print_comparison
+        from ..comparison.table import print_comparison
 
         print_comparison(comparison, str(out) if out is not None else None)

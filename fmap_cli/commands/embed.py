@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from ..options import (
+from ..models.records import ModelRequest
+from .options import (
     FileType,
     json_option,
     layout_option,
@@ -17,7 +18,6 @@ from ..options import (
     report_failures,
     split_layout,
 )
-from ..records import ModelRequest
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
 _NEIGHBOURS = 3
@@ -82,10 +82,10 @@ def command(
       fmap embed sample_images -o vectors.npz
       fmap embed sample_images --similar 2
     """
-    from ..export import embeddings_document, save_embeddings
+    from ..embedding.document import embeddings_document, save_embeddings
+    from ..embedding.embed import embed
     from ..files import check_folder
-    from ..many import embed
-    from ..session import open_session
+    from ..session.opening import open_session
 
     if out is not None:
         check_folder(out)
@@ -110,7 +110,7 @@ def command(
     if as_json:
         print_document(embeddings_document(embeddings, failures, files))
     else:
-        from ..render.many import print_embeddings
+        from ..embedding.table import print_embeddings
 
         print_embeddings(embeddings, [str(file) for file in files])
     return report_failures(failures, len(embeddings.images) + len(failures))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import click
 
 from ..models import DEFAULT_MODEL
-from ..options import (
+from ..models.records import ModelRequest
+from .options import (
     csv_option,
     json_option,
     layer_options,
@@ -18,7 +19,6 @@ from ..options import (
     remark,
     split_layout,
 )
-from ..records import ModelRequest
 
 
 @click.command("layers")
@@ -64,22 +64,23 @@ def command(
         raise click.UsageError("--json and --csv exclude each other.")
     if name is not None and request.model not in (name, DEFAULT_MODEL):
         raise click.UsageError(f"the model is named twice, {name} and --model {request.model}: give one.")
-    from ..session import open_architecture, read_image, survey
+    from ..layers.survey import survey
+    from ..session.opening import open_architecture, read_image
 
     session = open_architecture(request if name is None else replace(request, model=name), remark)
     of_arrays, of_outputs = split_layout(layout)
     picture = None if image is None else read_image(session, image, remark, of_arrays)
     listing = survey(session, patterns, kinds=kinds, depth=depth, image=picture, layout=of_outputs)
     if as_json:
-        from ..export import layers_document
+        from ..layers.document import layers_document
 
         print_document(layers_document(session.model, listing))
         return
     if as_csv:
-        from ..export import layers_csv
+        from ..layers.document import layers_csv
 
         print_csv(layers_csv(listing))
         return
-    from ..render.listing import print_listing
+    from ..layers.table import print_listing
 
     print_listing(session.model, listing)

@@ -8,8 +8,12 @@ from typing import Any, get_args
 
 import click
 
+from ..memory.records import Forecast, MemoryRequest
 from ..models import DEFAULT_MODEL
-from ..options import (
+from ..models.records import ModelRequest
+from ..network.records import LayerKind
+from ..units import BYTE_UNITS
+from .options import (
     FIGURE_SUFFIXES,
     FileType,
     ShapeType,
@@ -24,8 +28,6 @@ from ..options import (
     remark,
     weights_option,
 )
-from ..records import Forecast, LayerKind, MemoryRequest, ModelRequest
-from ..units import BYTE_UNITS
 
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "amp": 2}
 
@@ -172,7 +174,7 @@ def command(
         _show_shape(shape, dtype, unit, as_json)
         return 0
     check_input_shape(size, input_shape)
-    from ..apart import run_apart
+    from ..foreign.isolated import run_apart
 
     request = MemoryRequest(
         model=ModelRequest(name or model, weights, input_shape=input_shape),
@@ -187,28 +189,28 @@ def command(
         what_if=what_if,
         measure=measure,
     )
-    forecast = run_apart("fmap_cli.forecast", "forecast", request, say=remark)
+    forecast = run_apart("fmap_cli.memory.forecast", "forecast", request, say=remark)
     if file is not None:
         _draw(forecast, unit, file)
     if as_json:
-        from ..export import memory_document
+        from ..memory.document import memory_document
 
         print_document(memory_document(forecast, file))
     elif as_csv:
-        from ..export import memory_csv
+        from ..memory.document import memory_csv
 
         print_csv(memory_csv(forecast))
     else:
-        from ..render.memory import print_forecast
+        from ..memory.table import print_forecast
 
         print_forecast(forecast, unit, every=per_layer, top=top, kinds=kinds, file=file)
     return MISFIT if check and not forecast.fits else 0
 
 
 def _draw(forecast: Forecast, unit: str, file: Path) -> None:
+    from ..drawing.files import write_scene
     from ..files import write_file
-    from ..render.course import lay_out_course
-    from ..render.files import write_scene
+    from ..memory.figure import lay_out_course
 
     scene = lay_out_course(forecast, unit)
     write_file(file, lambda stream: write_scene(scene, stream, file.suffix.lower()))
@@ -216,10 +218,10 @@ def _draw(forecast: Forecast, unit: str, file: Path) -> None:
 
 def _show_shape(shape: tuple[int, ...], dtype: str, unit: str, as_json: bool) -> None:
     if as_json:
-        from ..export import shape_document
+        from ..memory.document import shape_document
 
         print_document(shape_document(shape, dtype, _ELEMENT_BYTES[dtype]))
         return
-    from ..render.memory import print_shape
+    from ..memory.table import print_shape
 
     print_shape(shape, dtype, _ELEMENT_BYTES[dtype], unit)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..options import (
-    json_option,
-    print_document,
-)
+from .options import json_option, print_document
 
 
 @click.command("models")
@@ -26,10 +23,10 @@ def command(pattern: str | None, as_json: bool) -> None:
 
     entries = catalog(pattern)
     if as_json:
-        from ..export import models_document
+        from ..models.document import models_document
 
         print_document(models_document(entries))
         return
-    from ..render.table import print_models
+    from ..models.table import print_models
 
     print_models(entries)

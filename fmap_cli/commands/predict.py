@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..options import (
-    image_layout_option,
-    json_option,
-    model_options,
-    print_csv,
-    print_document,
-    remark,
-    report_failures,
-)
-from ..records import ModelRequest
+from ..models.records import ModelRequest
+from .options import image_layout_option, json_option, model_options, print_csv, print_document, remark, report_failures
 
 
 @click.command("predict")
@@ -47,9 +39,9 @@ def command(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude one another.")
-    from ..export import answers_csv, answers_document
-    from ..many import classify
-    from ..session import open_session
+    from ..answers.classify import classify
+    from ..answers.document import answers_csv, answers_document
+    from ..session.opening import open_session
 
     session = open_session(request, remark)
     answers, failures = classify(session, images, top, batch, remark, layout)
@@ -61,7 +53,7 @@ def command(
     elif as_json:
         print_document(answers_document(session.model, answers, failures, several))
     elif answers:
-        from ..render.many import print_answers
+        from ..answers.table import print_answers
 
         print_answers(session.model, answers, top, several=several)
     return report_failures(failures, len(answers) + len(failures))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import (
+from ..models.records import ModelRequest
+from .options import (
     FIGURE_SUFFIXES,
     FileType,
     PlaceType,
@@ -22,11 +23,10 @@ from ..options import (
     remark,
     split_layout,
 )
-from ..records import ModelRequest
 
 if TYPE_CHECKING:
-    from ..render.scene import Scene
-    from ..session import Session
+    from ..drawing.scene import Scene
+    from ..session.opening import Session
 
 _NOISE = 16
 
@@ -85,7 +85,8 @@ def command(
       fmap rf sample_images/chelsea.png --layer features.4 --effective
     """
     _check(images, patterns, kinds, options)
-    from ..session import open_architecture, open_session, read_image, receptive_fields
+    from ..receptive.survey import receptive_fields
+    from ..session.opening import open_architecture, open_session, read_image
 
     if options["place"] is not None or options["effective"]:
         session = open_session(request, remark)
@@ -100,19 +101,19 @@ def command(
     listing = receptive_fields(session, patterns, kinds=kinds, image=image, layout=of_outputs)
     model = session.model
     if options["out"] is not None:
-        from ..render.receptive import growth_figure
+        from ..receptive.figure import growth_figure
 
         _write(growth_figure(listing, model.name, model.weights), options["out"])
     if options["as_json"]:
-        from ..export import fields_document
+        from ..receptive.document import fields_document
 
         print_document(fields_document(model, listing, options["out"]))
     elif options["as_csv"]:
-        from ..export import fields_csv
+        from ..receptive.document import fields_csv
 
         print_csv(fields_csv(listing))
     else:
-        from ..render.fields import print_fields
+        from ..receptive.table import print_fields
 
         print_fields(model, listing, groups=options["groups"], file=options["out"])
 
@@ -141,9 +142,9 @@ def _check(images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str,
 
 
 def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any]) -> None:
-    from ..fields import unit_view
-    from ..render.boxes import unit_figure
-    from ..session import read_image
+    from ..receptive.unit import unit_view
+    from ..receptive.unit_figure import unit_figure
+    from ..session.opening import read_image
 
     of_arrays, of_outputs = split_layout(options["layout"])
     image = read_image(session, images[0] if images else None, remark, of_arrays)
@@ -152,11 +153,11 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
     path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
     _write(unit_figure(view, model.name, model.weights, model.fed_in_words), path)
     if options["as_json"]:
-        from ..export import unit_document
+        from ..receptive.document import unit_document
 
         print_document(unit_document(model, view, path))
     else:
-        from ..render.fields import print_unit
+        from ..receptive.table import print_unit
 
         print_unit(model, view, path)
 
@@ -164,11 +165,11 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
 def _show_effective(
     session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
 ) -> None:
-    from ..fields import effective_field
-    from ..render.effective import effective_figure
-    from ..render.progress import progress_bar
-    from ..render.table import console
-    from ..session import groups, read_image
+    from ..receptive.effective_figure import effective_figure
+    from ..receptive.unit import effective_field
+    from ..session.opening import groups, read_image
+    from ..tables.table import console
+    from .progress import progress_bar
 
     sources = groups(session, images)
     noise = options["noise"] or (0 if images else _NOISE)
@@ -193,11 +194,11 @@ def _show_effective(
     path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
     _write(effective_figure(found, model.name, model.weights, model.fed_in_words), path)
     if options["as_json"]:
-        from ..export import effective_document
+        from ..receptive.document import effective_document
 
         print_document(effective_document(model, found, path))
     else:
-        from ..render.fields import print_effective
+        from ..receptive.table import print_effective
 
         print_effective(model, found, path)
 
@@ -207,13 +208,13 @@ def _not_shown(done: int, failed: int) -> None:
 
 
 def _path(stem: str, session: Session, layer: str, what: str) -> Path:
-    from ..render.files import figure_name
+    from ..drawing.files import figure_name
 
     return Path(figure_name(stem, session.model.name, f"{layer}-{what}"))
 
 
 def _write(scene: Scene, path: Path) -> None:
+    from ..drawing.files import write_scene
     from ..files import write_file
-    from ..render.files import write_scene
 
     write_file(path, lambda file: write_scene(scene, file, path.suffix.lower()))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import FmapError, ImageError, ModelError
-from ..options import (
+from ..maps.records import Choice, Drawing
+from ..models.records import ModelRequest
+from .options import (
     FIGURE_SUFFIXES,
     ChannelsType,
     ColourMapType,
@@ -23,11 +25,11 @@ from ..options import (
     report,
     split_layout,
 )
-from ..records import Choice, Drawing, ModelRequest
 
 if TYPE_CHECKING:
-    from ..records import FeatureMap, FieldRow, Look
-    from ..session import Session
+    from ..maps.records import FeatureMap, Look
+    from ..receptive.records import FieldRow
+    from ..session.opening import Session
 
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
@@ -127,7 +129,8 @@ def command(
     choice = Choice(options["channels"], options["top"], options["by"], options["every"])
     drawing = Drawing(options["scale"], options["clip"], options["cmap"], options["tile"], options["overlay"])
 
-    from ..session import groups, look, open_session, read_image
+    from ..maps.look import look
+    from ..session.opening import groups, open_session, read_image
 
     of_arrays, of_outputs = split_layout(options["layout"])
     session = open_session(request, remark)
@@ -180,7 +183,7 @@ class _Output:
 
     def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any], several: bool) -> None:
         from ..files import make_directory
-        from ..inputs import feed_of
+        from ..inputs.feeds import feed_of
 
         self.session = session
         self.drawing = drawing
@@ -211,8 +214,9 @@ class _Output:
 
     def _write(self, look: Look, feature_map: FeatureMap) -> str | None:
         """The file written; None for an output without values, of which there is no picture."""
+        from ..drawing.files import write_scene
         from ..files import write_file
-        from ..render.files import write_raw, write_scene
+        from ..maps.raw import write_raw
 
         if not feature_map.maps.size:
             remark(f"{feature_map.layer.name} puts out nothing here, {list(feature_map.shape)}: no figure.")
@@ -228,7 +232,7 @@ class _Output:
         return str(path)
 
     def _figure(self, look: Look, feature_map: FeatureMap) -> Any:
-        from ..render.figure import Caption, layer_figure
+        from ..maps.figure import Caption, layer_figure
 
         model = self.session.model
         dtype = str(self.session.dtype).removeprefix("torch.")
@@ -238,8 +242,8 @@ class _Output:
 
     def _strongest_units(self, look: Look, feature_map: FeatureMap) -> Any:
         """Each tile's strongest unit with what it sees, of an input as large as this one."""
-        from ..fields import strongest_units
-        from ..session import receptive_fields
+        from ..receptive.survey import receptive_fields
+        from ..receptive.unit import strongest_units
 
         size = tuple(look.image.tensor.shape)
         if size not in self.fields:
@@ -249,7 +253,7 @@ class _Output:
 
     def _free_name(self, look: Look, feature_map: FeatureMap) -> Path:
         """A name that this run has not used: two images may share a stem."""
-        from ..render.files import figure_name
+        from ..drawing.files import figure_name
 
         stem, model = look.image.stem, self.session.model.name
         path = self.directory / figure_name(stem, model, feature_map.layer.name)
@@ -264,7 +268,7 @@ class _Output:
         """Save the arrays asked for, then print every look as a table or as JSON; nothing where none succeeded."""
         if not self.looks:
             return
-        from ..export import save_looks, show_document
+        from ..maps.document import save_looks, show_document
 
         model = self.session.model
         looks = [look for look, _ in self.looks]
@@ -276,14 +280,14 @@ class _Output:
             files = [files for _, files in self.looks]
             print_document(show_document(model, looks, files, several=self.several))
             return
-        from ..render.table import print_looks
+        from ..maps.table import print_looks
 
         written = [(look, [file for file in files if file is not None]) for look, files in self.looks]
         print_looks(model, written, str(self.save) if self.save else None)
 
     def _draw_inline(self, as_json: bool) -> None:
-        from ..render.inline import print_inline
-        from ..render.table import console
+        from ..maps.inline import print_inline
+        from ..tables.table import console
 
         out = console(stderr=as_json)
         for look, _ in self.looks:
@@ -292,6 +296,6 @@ class _Output:
                     print_inline(out, partial(self._pixels, look, each), each, look.image, self.drawing)
 
     def _pixels(self, look: Look, feature_map: FeatureMap) -> Any:
-        from ..render.raster import rasterise
+        from ..drawing.raster import rasterise
 
         return rasterise(self._figure(look, feature_map))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import FmapError
-from ..options import (
+from ..models.records import ModelRequest
+from ..statistics.records import CHANNEL_COLUMNS, Finding, LayerRecord, Run
+from .options import (
     FIGURE_SUFFIXES,
     FileType,
     FiniteRange,
@@ -25,12 +27,11 @@ from ..options import (
     remark,
     split_layout,
 )
-from ..records import CHANNEL_COLUMNS, Finding, LayerRecord, ModelRequest, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..shards import Team
+    from ..statistics.distributed import Team
 
 _TOP = 50
 _NAMED = 10
@@ -172,7 +173,7 @@ def _refuse_contradictions(images: Sequence[str], as_json: bool, as_csv: bool, o
 
 def _loaded(arguments: Sequence[str]) -> Run:
     """The saved runs as one."""
-    from ..runs import load_run, merge_runs, notes
+    from ..statistics.runs import load_run, merge_runs, notes
 
     runs = [(argument, load_run(Path(argument))) for argument in arguments]
     for name, run in runs:
@@ -188,10 +189,10 @@ def _gathered(
 
     The last is what to call once the run is saved: it forgets how far the run was.
     """
-    from ..gather import Gathering, origin_of, plan_run, statistics
     from ..interrupts import stoppable
-    from ..session import open_session
-    from ..shards import any_of, device_of, find_team, meeting, merged
+    from ..session.opening import open_session
+    from ..statistics.distributed import any_of, device_of, find_team, meeting, merged
+    from ..statistics.gather import Gathering, origin_of, plan_run, statistics
 
     team = find_team()
     say = remark if team.leads else _silently
@@ -330,7 +331,7 @@ class _Notebook:
 
     def read(self, digest: str, origin: Any, say: Callable[[str], None]) -> Run | None:
         """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
-        from ..runs import check_mergeable, load_run
+        from ..statistics.runs import check_mergeable, load_run
 
         if not self.path.exists():
             say(f"there is no run to go on with ({self.path} is not there): starting with the first image.")
@@ -352,7 +353,7 @@ class _Notebook:
     def write(self, run: Run) -> None:
         """Note the run down; where that fails it is said once, and the run goes on."""
         from ..files import make_directory
-        from ..runs import save_run
+        from ..statistics.runs import save_run
 
         if not self.mine:
             return
@@ -379,13 +380,13 @@ def _cache() -> Path:
 @contextmanager
 def _progress(total: int, start: int, team: Team) -> Iterator[Callable[[int, int], None]]:
     """A bar with rate and time left on stderr, where that is a terminal and there is something to wait for."""
-    from ..render.table import console
+    from ..tables.table import console
 
     out = console(stderr=True)
     if total < 2 or not out.is_terminal or not team.leads:
         yield lambda done, failed: None
         return
-    from ..render.progress import progress_bar
+    from .progress import progress_bar
 
     with progress_bar(out, total, start) as advanced:
         yield advanced
@@ -398,7 +399,7 @@ def _shown(run: Run, options: dict[str, Any]) -> list[LayerRecord]:
     """The layers to show: those asked for; else all that put out a tensor of their own."""
     if options["patterns"] and not options["load"]:
         return list(run.layers)  # no others were counted
-    from ..layers import pick_names
+    from ..network.selection import pick_names
 
     whole = [each for each in run.layers if each.same_as is None or options["patterns"]]
     names = pick_names({each.layer.name: each.layer.kind for each in whole}, options["patterns"], options["kinds"])
@@ -410,14 +411,14 @@ def _write(
 ) -> list[str]:
     files = []
     if save and options["save"] is not None:
-        from ..runs import save_run
+        from ..statistics.runs import save_run
 
         save_run(options["save"], run)
         files.append(str(options["save"]))
     if options["out"] is not None:
+        from ..drawing.files import write_scene
         from ..files import write_file
-        from ..render.depth import lay_out_depth
-        from ..render.files import write_scene
+        from ..statistics.figure import lay_out_depth
 
         out: Path = options["out"]
         scene = lay_out_depth(run, found, shown)
@@ -446,24 +447,24 @@ def _print(
         more = f" and {len(run.failures) - _NAMED} more" if len(run.failures) > _NAMED else ""
         remark(f"{len(run.failures)} of {run.images + len(run.failures)} images could not be read: {named}{more}.")
     if as_json:
-        from ..export import stats_document
+        from ..statistics.document import stats_document
 
         print_document(stats_document(only, found, channels=options["per_channel"], files=files))
     elif as_csv:
-        from ..export import stats_csv
+        from ..statistics.document import stats_csv
 
         print_csv(stats_csv(only, channels=options["per_channel"]))
     elif options["per_channel"]:
-        from ..render.stats import print_channels
+        from ..statistics.table import print_channels
 
         sort, top = options["sort"] or "layer", options["top"] or _TOP
         print_channels(run, shown, sort=sort, reverse=options["reverse"], top=top, written=files)
     elif options["by_class"]:
-        from ..render.stats import print_classes
+        from ..statistics.table import print_classes
 
         print_classes(run, shown, written=files)
     else:
-        from ..render.stats import print_run
+        from ..statistics.table import print_run
 
         print_run(run, found, shown=shown, written=files, notes=_notes(run, shown))
 

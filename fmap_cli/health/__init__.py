@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fmap_cli.moments import dead_channels
-from fmap_cli.records import Finding, LayerRecord
+from fmap_cli.statistics.moments import dead_channels
+from fmap_cli.statistics.records import Finding, LayerRecord
 
 from .answer import with_consequence
 from .channels import channels
@@ -33,8 +33,8 @@ def findings(
     as an earlier one is passed over. Layers without a histogram are not judged by shares of their values.
 
     >>> import torch
-    >>> from fmap_cli.records import Axes, LayerRef
-    >>> from fmap_cli.stats import channel_stats
+    >>> from fmap_cli.models.records import Axes, LayerRef
+    >>> from fmap_cli.statistics.reference import channel_stats
     >>> relu = LayerRef("1", "1", 0, "act", "ReLU", is_module=True)
     >>> stats = channel_stats(torch.tensor([[0.0, 0.0], [0.0, 2.0]]))
     >>> found = findings([LayerRecord(relu, (1, 2, 1, 2), Axes(("B", "C", "H", "W"), ""), "float32", 1, stats)], 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fmap_cli.records import Finding
+from fmap_cli.statistics.records import Finding
 
 from .seen import Seen, images_in_words
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmap_cli.records import Finding
+from fmap_cli.statistics.records import Finding
 from fmap_cli.units import count, number, percent
 
 from .copies import copied_finding, copies, fresh_groups, scaled_copies

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fmap_cli.records import Finding
+from fmap_cli.statistics.records import Finding
 from fmap_cli.units import number
 
 from .seen import Seen, Severity, counted

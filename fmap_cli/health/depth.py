@@ -8,7 +8,7 @@ from math import log2
 
 import numpy as np
 
-from fmap_cli.records import Finding
+from fmap_cli.statistics.records import Finding
 from fmap_cli.units import number
 
 from .seen import SIGMOID, SOFTMAX, Seen, also, counted, images_in_words

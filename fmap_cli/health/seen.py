@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from fmap_cli.moments import type_of, whole
-from fmap_cli.records import ChannelStats, Finding, LayerRecord
+from fmap_cli.statistics.moments import type_of, whole
+from fmap_cli.statistics.records import ChannelStats, Finding, LayerRecord
 from fmap_cli.units import count
 
 from .thresholds import Thresholds

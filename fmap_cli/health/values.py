@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fmap_cli.moments import BIN_EDGES
-from fmap_cli.records import Finding
+from fmap_cli.statistics.moments import BIN_EDGES
+from fmap_cli.statistics.records import Finding
 from fmap_cli.units import count, number, percent
 
 from .seen import SIGMOID, SOFTMAX, Seen, also, counted

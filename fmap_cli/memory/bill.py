@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..records import LayerMemory, MemoryBill, MemoryCourse, MemoryShare, MemoryTrace
 from .allocator import simulate
+from .records import LayerMemory, MemoryBill, MemoryCourse, MemoryShare, MemoryTrace
 from .replay import Program, program
 
 KINDS = ("parameters", "buffers", "optimizer", "input", "gradients", "activations", "temporaries")

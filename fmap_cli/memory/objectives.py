@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nested import leaves
+from ..network.nested import leaves
 from .emulation import as_on
 from .shortcuts import Shortcuts
 from .tracing import mean_square

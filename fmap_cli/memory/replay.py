@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ..records import MemoryTrace
+from .records import MemoryTrace
 
 _PERSISTENT = ("parameters", "buffers", "input", "optimizer")
 

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..capture import Sink, capture, saved_tensors
-from ..nested import leaves
-from ..records import LayerRef, MemoryTrace, TracedLayer
+from ..network.capture import Sink, capture, saved_tensors
+from ..network.nested import leaves
+from ..network.records import LayerRef
 from . import shortcuts
 from .emulation import Target, as_on, autocasting
+from .records import MemoryTrace, TracedLayer
 from .scratch import is_uneven, scratch_of
 from .worst_case import WorstCase
 

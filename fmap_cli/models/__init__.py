@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 
 from fmap_cli.errors import ModelError
-from fmap_cli.records import LoadedModel, ModelEntry
+from fmap_cli.models.records import LoadedModel, ModelEntry
 
 DEFAULT_MODEL = "efficientnet_lite0"
 

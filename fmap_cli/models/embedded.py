@@ -18,7 +18,7 @@ from fmap_cli.errors import WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.preprocessing import assumed
-from fmap_cli.records import LoadedModel, ModelEntry, Preprocessing
+from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
     import torch

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmap_cli import raised
 from fmap_cli.errors import ModelError, WeightsError
+from fmap_cli.foreign import raised
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import archive, building, endless, pickle_check, probing, program_check, sizes, tensor_files, trial
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed, usual_input
-from fmap_cli.records import LoadedModel, NetworkInput
+from fmap_cli.models.records import LoadedModel, NetworkInput
 
 if TYPE_CHECKING:
     import torch

@@ -18,13 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fmap_cli import raised
 from fmap_cli.errors import ModelError
+from fmap_cli.foreign import raised
+from fmap_cli.foreign.guests import guest_code
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.guests import guest_code
 from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_zoo
 from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
-from fmap_cli.records import LoadedModel, NetworkInput
+from fmap_cli.models.records import LoadedModel, NetworkInput
 
 if TYPE_CHECKING:
     import torch

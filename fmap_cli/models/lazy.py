@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fmap_cli.errors import ModelError
-from fmap_cli.guests import guest_code
+from fmap_cli.foreign.guests import guest_code
 from fmap_cli.models import building, probing
-from fmap_cli.records import NetworkInput
+from fmap_cli.models.records import NetworkInput
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def finish(module: torch.nn.Module, takes: NetworkInput | None, spec: str) -> No
     """
     import torch
 
-    from fmap_cli.blank import blank_arithmetic
+    from fmap_cli.network.blank import blank_arithmetic
 
     refusal = ModelError(
         f"{spec} has lazy layers, whose shapes are not known before they run, and no usual input makes them run",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fmap_cli.errors import ModelError
-from fmap_cli.records import InputKind, LoadedModel, NetworkInput, Preprocessing
+from fmap_cli.models.records import InputKind, LoadedModel, NetworkInput, Preprocessing
 
 ASSUMPTION = "preprocessing assumed: "
 """How the remark begins that a network does not say how it is to be fed."""

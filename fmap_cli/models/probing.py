@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from math import isqrt, prod
 from typing import TYPE_CHECKING, Any
 
-from fmap_cli.guests import guest_code
+from fmap_cli.foreign.guests import guest_code
 from fmap_cli.models import building
 from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, Wishes
-from fmap_cli.nested import leaves
-from fmap_cli.records import NetworkInput
+from fmap_cli.models.records import NetworkInput
+from fmap_cli.network.nested import leaves
 
 if TYPE_CHECKING:
     import torch
@@ -339,7 +339,7 @@ def _outcome_of(
 ) -> _Outcome:
     import torch
 
-    from fmap_cli.blank import blank_arithmetic
+    from fmap_cli.network.blank import blank_arithmetic
 
     silence = io.StringIO()
     with (

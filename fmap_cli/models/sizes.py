@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.nested import leaves
+from fmap_cli.network.nested import leaves
 
 if TYPE_CHECKING:
     import torch

@@ -22,12 +22,12 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from fmap_cli.errors import ModelError, WeightsError
+from fmap_cli.foreign.raised import what
 from fmap_cli.frameworks import load_timm
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.embedded import imagenet_labels
 from fmap_cli.models.preprocessing import Wishes, assumed
-from fmap_cli.raised import what
-from fmap_cli.records import LoadedModel, ModelEntry, Preprocessing
+from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
     import torch

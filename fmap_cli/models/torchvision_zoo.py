@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fmap_cli.errors import ModelError, WeightsError
+from fmap_cli.foreign.raised import what
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, tensor_files
 from fmap_cli.models.preprocessing import Wishes, assumed
-from fmap_cli.raised import what
-from fmap_cli.records import InputKind, LoadedModel, ModelEntry, Preprocessing
+from fmap_cli.models.records import InputKind, LoadedModel, ModelEntry, Preprocessing
 
 if TYPE_CHECKING:
     import torch

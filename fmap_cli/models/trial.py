@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmap_cli.apart import Apart, EndedError
 from fmap_cli.errors import ModelError
+from fmap_cli.foreign.isolated import Apart, EndedError
 
 if TYPE_CHECKING:
     import torch

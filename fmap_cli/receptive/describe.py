@@ -10,10 +10,11 @@ from math import prod
 import numpy as np
 import torch
 
-from ..axes import channel_maps
-from ..records import Axes, FieldAxis, FieldGroup, ReceptiveField, UnitBox
+from ..network.axes import channel_maps
+from ..network.records import Axes
 from . import field as fields
 from .field import Field
+from .records import FieldAxis, FieldGroup, ReceptiveField, UnitBox
 
 _PLACES = {"T": 2, "H": 3, "W": 4}
 """Where an axis stands in `[4, C, T, H, W]`."""

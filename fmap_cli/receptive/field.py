@@ -17,7 +17,7 @@ from math import gcd, lcm, prod
 
 import numpy as np
 
-from ..shapes import blocks
+from ..network.shapes import blocks
 
 EMPTY = -(1 << 30)
 """In all four numbers: sees nothing of the image."""

@@ -11,8 +11,9 @@ from memory.real_run import training_step
 from torch import nn
 
 from fmap_cli.errors import ModelError
-from fmap_cli.forecast import open_subject, trace_of
-from fmap_cli.records import MemoryRequest, ModelRequest
+from fmap_cli.memory.forecast import open_subject, trace_of
+from fmap_cli.memory.records import MemoryRequest
+from fmap_cli.models.records import ModelRequest
 
 _NETWORKS = """
 from dataclasses import dataclass

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fmap_cli.forecast import forecast
-from fmap_cli.records import Forecast, MemoryRequest, ModelRequest
+from fmap_cli.memory.forecast import forecast
+from fmap_cli.memory.records import Forecast, MemoryRequest
+from fmap_cli.models.records import ModelRequest
 
 BY_CHANCE = "forward differs from run to run"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmap_cli.forecast import open_subject, trace_of
 from fmap_cli.memory.allocator import Peaks, simulate
+from fmap_cli.memory.forecast import open_subject, trace_of
+from fmap_cli.memory.records import MemoryRequest
 from fmap_cli.memory.replay import for_any_batch, largest, program
-from fmap_cli.records import MemoryRequest, ModelRequest
+from fmap_cli.models.records import ModelRequest
 
 SMALL = [("resnet18", "train"), ("squeezenet1_1", "inference")]
 EIGHT = "resnet18 resnet50 vgg16 mobilenet_v2 densenet121 vit_b_16 swin_t efficientnet_b0".split()
@@ -103,7 +104,7 @@ def test_the_batch_of_a_budget_passes_and_the_next_one_fails(name: str, mode: st
 
 
 def budget_passes_and_one_more_fails(name: str, mode: str, size: tuple[int, int] | None, budget: int) -> None:
-    from fmap_cli.forecast import forecast
+    from fmap_cli.memory.forecast import forecast
 
     request = MemoryRequest(ModelRequest(name), batch=4, size=size, modes=(mode,), budget=budget)  # type: ignore[arg-type]
     found = forecast(request, silent)

@@ -15,11 +15,11 @@ import torchvision
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from fmap_cli.axes import meta_twin
 from fmap_cli.memory import shortcuts
 from fmap_cli.memory.bill import make_bill
 from fmap_cli.memory.replay import program
 from fmap_cli.memory.tracing import Run, mean_square, trace, with_checkpoints
+from fmap_cli.network.axes import meta_twin
 
 sys.path.insert(0, str(Path(__file__).parent))
 from real_run import Measured, training_step

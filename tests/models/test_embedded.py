@@ -16,8 +16,8 @@ from torchvision.transforms import functional as TF
 
 from fmap_cli.errors import WeightsError
 from fmap_cli.models import embedded, load_model
+from fmap_cli.models.records import LoadedModel
 from fmap_cli.models.same_padding import SamePadConv2d
-from fmap_cli.records import LoadedModel
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
 

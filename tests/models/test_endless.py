@@ -17,7 +17,7 @@ from torch import nn
 
 from fmap_cli.errors import ModelError
 from fmap_cli.models import endless, exported, load_model, sizes, trial
-from fmap_cli.records import LoadedModel
+from fmap_cli.models.records import LoadedModel
 
 
 class Plain(nn.Module):

@@ -16,12 +16,14 @@ import torchvision.models
 from click.testing import CliRunner
 from torch import nn
 
-from fmap_cli.capture import capture
+from fmap_cli.commands.group import group
 from fmap_cli.errors import FmapError, ModelError, WeightsError
-from fmap_cli.group import group
+from fmap_cli.layers.survey import survey
 from fmap_cli.models import brings_its_weights, endless, exported, load_model, trial
-from fmap_cli.records import LayerRef, LoadedModel, ModelRequest
-from fmap_cli.session import open_architecture, survey
+from fmap_cli.models.records import LoadedModel, ModelRequest
+from fmap_cli.network.capture import capture
+from fmap_cli.network.records import LayerRef
+from fmap_cli.session.opening import open_architecture
 
 FOUND = "input assumed: [1, 3, 224, 224], found by running; --input-shape says another"
 ASSUMED = (

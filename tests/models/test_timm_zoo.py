@@ -18,11 +18,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fmap_cli.errors import FmapError, ModelError, WeightsError
-from fmap_cli.images import load_image, sample_path
+from fmap_cli.inputs.images import load_image, sample_path
+from fmap_cli.layers.survey import survey
+from fmap_cli.maps.look import look
+from fmap_cli.maps.records import Look
 from fmap_cli.models import catalog, load_model, timm_zoo
 from fmap_cli.models.preprocessing import Wishes
-from fmap_cli.records import Axes, Look, ModelRequest
-from fmap_cli.session import look, open_session, read_image, survey
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.network.records import Axes
+from fmap_cli.session.opening import open_session, read_image
 
 timm = pytest.importorskip("timm")
 

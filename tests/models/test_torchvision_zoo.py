@@ -16,8 +16,8 @@ from torch import nn
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import load_model
+from fmap_cli.models.records import LoadedModel
 from fmap_cli.models.torchvision_zoo import names, preprocessing_of
-from fmap_cli.records import LoadedModel
 
 SAY_NOTHING = lambda sentence: pytest.fail(f"said {sentence!r}")  # noqa: E731
 

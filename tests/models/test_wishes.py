@@ -4,7 +4,7 @@ import pytest
 
 from fmap_cli.errors import ModelError
 from fmap_cli.models.preprocessing import Wishes, described
-from fmap_cli.records import Preprocessing
+from fmap_cli.models.records import Preprocessing
 
 CROPS = Preprocessing(resize=256, crop=(224, 224))
 KEEPS_ALL = Preprocessing(resize=520, crop=None)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmap_cli.capture import capture
+from fmap_cli.network.capture import capture
 
 
 def transparent(module: nn.Module) -> nn.Module:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import deform_conv2d
 
+from fmap_cli.network.records import Axes
 from fmap_cli.receptive import Follower
 from fmap_cli.receptive import field as fields
-from fmap_cli.records import Axes
 
 
 def _positive(module: nn.Module) -> nn.Module:

@@ -15,13 +15,15 @@ from receptive.gradient_support import outputs_of, support, transparent
 from torch import Tensor, nn
 from torchvision import models
 
-from fmap_cli.blank import blank_arithmetic
-from fmap_cli.capture import capture
 from fmap_cli.models import load_model
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.network.blank import blank_arithmetic
+from fmap_cli.network.capture import capture
 from fmap_cli.receptive import Follower
 from fmap_cli.receptive import field as fields
-from fmap_cli.records import FieldListing, ModelRequest
-from fmap_cli.session import open_architecture, receptive_fields
+from fmap_cli.receptive.records import FieldListing
+from fmap_cli.receptive.survey import receptive_fields
+from fmap_cli.session.opening import open_architecture
 
 
 def listed(model: str, *patterns: str, size: int | tuple[int, int] | None = None) -> FieldListing:

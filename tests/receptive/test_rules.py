@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from receptive.gradient_support import transparent
 from torch import Tensor, nn
 
+from fmap_cli.network.records import Axes
 from fmap_cli.receptive import Follower, describe
 from fmap_cli.receptive import field as fields
+from fmap_cli.receptive.records import ReceptiveField
 from fmap_cli.receptive.rules import rule_for
-from fmap_cli.records import Axes, ReceptiveField
 
 NCHW = Axes(("B", "C", "H", "W"), "")
 

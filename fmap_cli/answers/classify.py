@@ -1,0 +1,78 @@
+"""The likeliest classes of many images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import ModelError
+from ..session.batches import Failures, Say, batches, check_rows
+from ..session.opening import Session, groups
+from ..session.passes import run
+from .reading import class_scores, predictions, tensors
+from .records import Answers
+
+
+def classify(
+    session: Session, arguments: Sequence[str], top: int, size: int, say: Say, layout: str | None = None
+) -> tuple[list[Answers], Failures]:
+    """The `top` likeliest classes of each image, in batches of `size`; and the images that gave none.
+
+    Raises ModelError where the model is no classifier, and ImageError where the arguments name no images.
+    """
+    if session.model.input_kind in ("images", "image_pair"):
+        raise _no_classifier(session, None)
+    found: list[Answers] = []
+    failures: Failures = []
+    for batch in batches(session, groups(session, arguments), size, say, failures, layout):
+        output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
+        labels = session.model.labels
+        rows = class_scores(output, labels)
+        if rows is None:
+            raise _no_classifier(session, output)
+        check_rows(f"{session.model.name} puts out", len(rows), len(batch))
+        for image, scores in zip(batch, rows, strict=True):
+            answers = predictions(scores[None], labels, top)
+            if answers:
+                found.append(Answers(image.name, answers))
+            else:
+                reason = ModelError(f"{session.model.name} puts out scores that are not finite for {image.name}.")
+                failures.append((image.name, reason))
+    return found, failures
+
+
+def _no_classifier(session: Session, output: Any) -> ModelError:
+    """What such a model puts out instead of a score for each class, and how to see it."""
+    name = session.model.name
+    show = f"`fmap show IMAGE --model {name}"
+    if session.model.input_kind == "images":
+        return ModelError(
+            f"{name} is no classifier: it detects objects, boxes with a class and a score each.",
+            hint=f"{show}` draws them on the picture.",
+        )
+    if session.model.input_kind == "image_pair":
+        return ModelError(
+            f"{name} is no classifier: it puts out how each pixel moves from one picture to the next.",
+            hint=f"`fmap show FIRST SECOND --model {name} --layer last` draws maps of it.",
+        )
+    held = tensors(output)
+    listed = ", ".join(f"{key} {list(each.shape)}".strip() for key, each in held.items())
+    what, layer = listed or f"a {type(output).__name__} without tensors", "last"
+    if isinstance(output, Tensor):
+        if output.ndim == 2 and output.shape[1] == 1:
+            what += ", a single number an image"
+        elif class_scores(output, None) is not None:
+            what += ", which are features and no scores of classes"
+    elif held:
+        if any(each.ndim == 4 for each in held.values()):
+            what += ", a map of scores for each class"
+        elif sum(class_scores(each, None) is not None for each in held.values()) > 1:
+            what = f"several answers ({listed}), none of them called logits"
+        name_of_first = next(iter(held))
+        layer = f"output.{name_of_first}" if isinstance(output, (list, tuple)) else name_of_first
+    return ModelError(
+        f"{name} is no classifier: it puts out {what}; expected [B, K] scores of K ≥ 2 classes.",
+        hint=f"{show} --layer {layer}` draws it; `fmap layers {name}` lists its layers.",
+    )

@@ -1,0 +1,93 @@
+"""A network's answer drawn on the photo: labelled pixels with a legend, boxes with their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import units
+from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+from .records import Detection
+
+_LABEL_STRENGTH = 0.65
+_LEGEND_ROWS = 8
+_SIZE = 13
+
+
+def class_colours(count: int) -> np.ndarray:
+    """A colour for each class, `[K, 3]` uint8: Matplotlib's tab20, over again where there are more classes."""
+    from matplotlib import colormaps
+
+    table = np.rint(np.array(colormaps["tab20"].colors) * 255).astype(np.uint8)  # type: ignore[attr-defined]
+    return table[np.arange(count) % len(table)]
+
+
+def label_picture(classes: np.ndarray, photo: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """The photo `[h, w, 3]` tinted by each pixel's class `[H, W]`; class 0, the background, stays as it is."""
+    rows = np.arange(photo.shape[0]) * classes.shape[0] // photo.shape[0]
+    columns = np.arange(photo.shape[1]) * classes.shape[1] // photo.shape[1]
+    fitted = classes[rows][:, columns]
+    tinted = photo * (1 - _LABEL_STRENGTH) + colours[fitted] * _LABEL_STRENGTH
+    return np.where((fitted == 0)[..., None], photo, np.rint(tinted)).astype(np.uint8)
+
+
+def draw_label_map(
+    scene: Scene,
+    classes: np.ndarray,
+    photo: np.ndarray,
+    labels: Sequence[str],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+) -> int:
+    """The label map over the photo at `corner` (top, left), and its classes by share. Returns where it ends."""
+    top, left = corner
+    colours = class_colours(len(labels))
+    scene.add(Picture(left, top, label_picture(classes, photo, colours), size, smooth=True))
+    y = top + size[0] + 6
+    for line in wrap("the likeliest class of each pixel (the largest of the scores)", size[1], _SIZE):
+        scene.add(Text(left, y, line, _SIZE, GRAY))
+        y += 18
+    y += 6
+    counts = np.bincount(classes.ravel(), minlength=len(labels))
+    ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
+    for index in ranked[:_LEGEND_ROWS]:
+        red, green, blue = (int(value) for value in colours[index])
+        fill = WHITE if index == 0 else (red, green, blue)
+        scene.add(Box(left, y, 16, 16, fill, GRAY))
+        words = labels[index].strip("_") + (" (the photo as it is)" if index == 0 else "")
+        scene.add(Text(left + 26, y + 1, shorten(words, size[1] - 90, _SIZE), _SIZE, INK))
+        scene.add(Text(left + size[1], y + 1, units.percent(counts[index] / classes.size), _SIZE, GRAY, align="right"))
+        y += 22
+    if len(ranked) > _LEGEND_ROWS:
+        scene.add(Text(left, y, f"and {len(ranked) - _LEGEND_ROWS} more classes", _SIZE, GRAY))
+        y += 22
+    return y
+
+
+def draw_boxes(
+    scene: Scene,
+    found: Sequence[Detection],
+    photo: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+) -> None:
+    """Each object's box on a photo (height, width) drawn at `corner` (top, left) with `size`, its class above it."""
+    top, left = corner
+    scale = size[0] / photo[0], size[1] / photo[1]
+    colours = class_colours(20)
+    for detection in reversed(found):  # the surest on top
+        y, x, bottom, right = (
+            edge * factor for edge, factor in zip(detection.box, (scale[0], scale[1], scale[0], scale[1]), strict=True)
+        )
+        red, green, blue = (int(value) for value in colours[detection.index % 20])
+        colour: Colour = (red, green, blue)
+        for inset in (0, 1):
+            width, height = right - x - 2 * inset, bottom - y - 2 * inset
+            if width >= 1 and height >= 1:
+                scene.add(Box(left + x + inset, top + y + inset, width, height, None, colour))
+        name = detection.label if detection.label is not None else f"class {detection.index}"
+        words = shorten(f"{name} {detection.score:.2f}", max(size[1] - x, 40), 11)
+        tag = max(y - 15, 0)
+        scene.add(Box(left + x, top + tag, text_width(words, 11) + 6, 15, colour))
+        scene.add(Text(left + x + 3, top + tag + 1, words, 11, WHITE))

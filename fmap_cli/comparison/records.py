@@ -1,0 +1,165 @@
+"""How far two outputs, two runs and two networks are apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..models.records import NetworkInput, Preprocessing
+from ..network.records import Axes, LayerRef
+from ..statistics.records import LayerRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two outputs of one shape are apart, A being the reference; everything in float64.
+
+    `max_abs` is the largest |a - b|, `relative_l2` is ‖a - b‖ / ‖a‖: 0 where the two are the same, inf where only A is
+    zero throughout. `cosine` is that of both as vectors, None where one of them is zero. `correlation` is the mean over
+    the `correlated` channels that vary on both sides of Pearson's correlation between A's and B's values of that
+    channel; where a channel has one value, it is taken over the channels, and `correlated` is None.
+
+    Places where both have NaN, or the same infinity, are alike and count nowhere. In `unlike` places only one side is
+    finite, or they are not finite in different ways: `max_abs` and `relative_l2` are inf then, the rest is over the
+    places where both are finite. `channels` is ‖a - b‖ of each channel, float64 `[C]`, inf for those with such a place.
+    """
+
+    count: int
+    max_abs: float
+    relative_l2: float
+    cosine: float | None
+    correlation: float | None
+    correlated: int | None
+    unlike: int
+    channels: np.ndarray
+
+    @property
+    def channel(self) -> int | None:
+        """The channel in which the two differ most; None where they differ in none."""
+        return int(self.channels.argmax()) if self.channels.size and self.channels.max() > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedLayer:
+    """A layer that both sides have in one shape; `over` says that it is over the threshold, `dtypes` are A's and B's.
+
+    `same_as` names an earlier layer whose output is this very tensor on both sides. `axes` are the output's.
+    """
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    dtypes: tuple[str, str]
+    difference: Difference
+    over: bool
+    same_as: str | None = None
+    axes: Axes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDifference:
+    """How far two runs' statistics of one layer are apart, A being the reference.
+
+    `mean_shift` and `std_shift` are the largest over the channels of |Δmean| and |Δstd| as shares of the channel's
+    standard deviation pooled over both runs; `min_shift` and `max_shift` the largest |Δmin| and |Δmax|. `relative_l2`,
+    `cosine` and `correlation` compare the vectors of the channels' means. `moved` is the total variation distance of
+    the histograms: the share of the values that would have to go to another cell to make them equal; None where there
+    are none. `unlike` counts the channels in which only one run has NaN, infinity or no finite value at all; then
+    `relative_l2` is inf. `channel` is that of the largest `mean_shift`.
+    """
+
+    mean_shift: float
+    std_shift: float
+    min_shift: float
+    max_shift: float
+    relative_l2: float
+    cosine: float | None
+    correlation: float | None
+    moved: float | None
+    unlike: int
+    channel: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRecord:
+    """A layer that both runs have with as many channels, and the images each is over; `records` are A's and B's.
+
+    `same_as` names an earlier layer whose output is this very tensor in both runs.
+    """
+
+    layer: LayerRef
+    images: tuple[int, int]
+    difference: RunDifference
+    over: bool
+    records: tuple[LayerRecord, LayerRecord]
+    same_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Where one side of a comparison comes from, in words; `images` counts those of a saved run, None for a pass.
+
+    Of a pass, `size` is the height and width of what the network saw, `preprocessing` how the picture became that.
+    """
+
+    source: str
+    model: str
+    weights: str
+    dtype: str
+    device: str = ""
+    memory_format: str = ""
+    images: int | None = None
+    size: tuple[int, int] | None = None
+    preprocessing: Preprocessing | None = None
+    takes: NetworkInput | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPair:
+    """The strongest-differing channels of one layer, for the eye: both sides' maps, `[N, H, W]` float32.
+
+    `drawn` holds their indices, strongest first, out of `count`; `note` says what part of an output that has more.
+    """
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    drawn: tuple[int, ...]
+    count: int
+    a: np.ndarray
+    b: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
+
+    `only_a` and `only_b` are layers that one side alone has, `unlike_shapes` those with a shape on either side (of
+    runs: a number of channels). `pictures` are what both networks saw, `pair` the layer that is drawn. `inputs` is how
+    far apart what both are fed is, None where it has two shapes or is not known; `fed_alike` that nothing differs (of
+    runs: that both made their pictures the same way).
+    """
+
+    a: Side
+    b: Side
+    threshold: float
+    layers: tuple[ComparedLayer, ...] | tuple[ComparedRecord, ...]
+    only_a: tuple[str, ...] = ()
+    only_b: tuple[str, ...] = ()
+    unlike_shapes: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+    pictures: tuple[np.ndarray, np.ndarray] | None = None
+    pair: DrawnPair | None = None
+    inputs: Difference | RunDifference | None = None
+    fed_alike: bool = True
+
+    @property
+    def first(self) -> ComparedLayer | ComparedRecord | None:
+        """The first layer over the threshold."""
+        return next((each for each in self.layers if each.over), None)
+
+    @property
+    def parts(self) -> bool:
+        """Whether a layer is over the threshold, or has another shape on either side."""
+        return self.first is not None or bool(self.unlike_shapes)

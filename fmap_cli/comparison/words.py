@@ -1,0 +1,197 @@
+"""What a comparison says, in words: for its table and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import units
+from .records import ComparedLayer, ComparedRecord, Comparison, Difference, Side
+
+Compared = ComparedLayer | ComparedRecord
+
+_LISTED = 6
+"""How many names a line lists."""
+
+
+def sides(comparison: Comparison) -> tuple[str, str, str]:
+    """What both sides have in common, what is A's alone and what is B's; empty where there is nothing to say.
+
+    >>> a = Side("cat.png", "net", "V1", "float32", "cpu")
+    >>> sides(Comparison(a, Side("cat.png", "net", "V2", "float32", "cpu"), 0.1, ()))
+    ('net · image: cat.png · float32 · cpu', 'weights: V1', 'weights: V2')
+    """
+    both, only_a, only_b = [], [], []
+    for a, b in zip(_facts(comparison.a, comparison), _facts(comparison.b, comparison), strict=True):
+        if a == b:
+            both.append(a)
+        else:
+            only_a.append(a)
+            only_b.append(b)
+    common, first, second = (" · ".join(map(units.one_line, filter(None, each))) for each in (both, only_a, only_b))
+    return common, first, second
+
+
+def _facts(side: Side, comparison: Comparison) -> list[str]:
+    run = is_run(comparison)
+    return [
+        side.model,
+        f"weights: {side.weights}",
+        f"run: {side.source}" if run else f"image: {side.source}",
+        f"{units.count(side.images)} image{'s' * (side.images != 1)}" if side.images is not None else "",
+        side.dtype,
+        side.device,
+        "" if side.memory_format in ("", "contiguous") and not _memory_differs(comparison) else side.memory_format,
+        *_how_fed(side, comparison),
+    ]
+
+
+def _how_fed(side: Side, comparison: Comparison) -> list[str]:
+    """How the picture became what this side's network saw, as far as that is other for the other one."""
+    own, a, b = side.preprocessing, comparison.a.preprocessing, comparison.b.preprocessing
+    if own is None or a is None or b is None:
+        return []
+    facts = ["", "", "", f"input: {a.in_words}" if a == b else ""]
+    if side.size is not None and comparison.a.size != comparison.b.size:
+        facts[0] = f"{side.size[0]} × {side.size[1]} px"
+    elif a.resize != b.resize:
+        if isinstance(own.resize, int):
+            facts[0] = f"shorter side to {own.resize}"
+        else:
+            facts[0] = f"resized to {own.resize[0]} × {own.resize[1]}" if own.resize is not None else "in its own size"
+    if a.mean != b.mean:
+        facts[1] = f"mean {_numbers(own.mean)}"
+    if a.std != b.std:
+        facts[2] = f"std {_numbers(own.std)}"
+    return facts
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def _memory_differs(comparison: Comparison) -> bool:
+    return comparison.a.memory_format != comparison.b.memory_format
+
+
+def is_run(comparison: Comparison) -> bool:
+    return comparison.a.images is not None
+
+
+def verdict(comparison: Comparison) -> str:
+    """Where the two part, in a sentence."""
+    layers = comparison.layers
+    first = comparison.first
+    count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
+    if first is not None:
+        over = sum(each.over for each in layers)
+        name = units.one_line(first.layer.name)
+        return f"first over {comparison.threshold:g}: {name} ({_how_far(first)}); {over} of {count} {_are(over)} over"
+    if not layers:
+        return "no layer has the same shape on both sides"
+    worst = farthest(layers)
+    name = units.one_line(worst.layer.name)
+    if comparison.unlike_shapes:
+        unlike = len(comparison.unlike_shapes)
+        odd = f"{unlike} layer{'s have' if unlike != 1 else ' has'} another shape on either side"
+        if identical(comparison):
+            return f"{odd}; {_all(len(layers))} of a common shape differ{'s' * (len(layers) == 1)} by exactly zero"
+        of = f"of {count} of a common shape none is over {comparison.threshold:g}"
+        return f"{odd}; {of}, the farthest apart is {name} ({_how_far(worst)})"
+    if identical(comparison):
+        both = " that both have" if has_more(comparison) else ""
+        return f"identical: {_all(len(layers))}{both} differ{'s' * (len(layers) == 1)} by exactly zero"
+    return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({_how_far(worst)})"
+
+
+def _how_far(compared: Compared) -> str:
+    run = isinstance(compared, ComparedRecord)
+    unlike = compared.difference.unlike
+    if unlike:
+        what = "channel" if run else "value"
+        return f"{units.count(unlike)} {what}{'s' * (unlike != 1)} NaN or infinite on one side alone"
+    what = "relative L2 of the channels' means" if run else "relative L2"
+    return f"{what} {units.number(compared.difference.relative_l2)}"
+
+
+def identical(comparison: Comparison) -> bool:
+    """Whether no number of any layer differs."""
+
+    def same(each: Compared) -> bool:
+        if isinstance(each, ComparedLayer):
+            return each.difference.max_abs == 0
+        found = each.difference
+        apart = (found.mean_shift, found.std_shift, found.min_shift, found.max_shift, found.moved or 0, found.unlike)
+        return not any(apart)
+
+    return bool(comparison.layers) and all(map(same, comparison.layers))
+
+
+def has_more(comparison: Comparison) -> bool:
+    """Whether there are layers that one side alone has."""
+    return bool(comparison.only_a or comparison.only_b)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _all(count: int) -> str:
+    return "the one layer" if count == 1 else f"all {count} layers"
+
+
+def farthest(layers: Sequence[Compared]) -> Compared:
+    return max(layers, key=lambda each: each.difference.relative_l2)
+
+
+def inputs_in_words(comparison: Comparison) -> str:
+    """How far apart what the two are fed is; empty where it is the same."""
+    found, a, b = comparison.inputs, comparison.a, comparison.b
+    if comparison.fed_alike:
+        return ""
+    if isinstance(found, Difference):
+        return (
+            f"A and B see different input: {units.number(found.relative_l2)} apart (relative L2), "
+            f"{units.number(found.max_abs)} at most"
+        )
+    if found is not None:
+        return (
+            "A and B were fed differently: the means of the input's channels are "
+            f"{units.number(found.relative_l2)} apart (relative L2)"
+        )
+    if a.size is not None and b.size is not None and a.size != b.size:
+        return f"A and B see different input: {a.size[0]} × {a.size[1]} px and {b.size[0]} × {b.size[1]} px"
+    return "A and B were fed differently"
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    lines = []
+    for where, names in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if names:
+            many = f"{len(names)} layer{'s' * (len(names) != 1)}"
+            lines.append(f"only {where} has {many}: {_listed([units.one_line(name) for name in names])}")
+    if comparison.unlike_shapes:
+        shapes = [
+            f"{units.one_line(name)} {units.shape(a)} and {units.shape(b)}" for name, a, b in comparison.unlike_shapes
+        ]
+        lines.append(f"other shapes, not compared: {_listed(shapes)}")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def cosine(value: float | None) -> str:
+    """A cosine or a correlation: near 1 its distance from 1 is what counts, so digits go on until it shows.
+
+    >>> [cosine(v) for v in (1.0, 0.99999999999, 0.999512, 0.5, -0.25, None)]
+    ['1', '>0.999999', '0.999512', '0.5000', '-0.2500', '–']
+    """
+    if value is None:
+        return "–"
+    if abs(value) == 1:
+        return f"{value:g}"
+    if abs(value) > 0.999999:
+        return ">0.999999" if value > 0 else "<-0.999999"
+    return f"{value:.6f}" if abs(value) > 0.99 else f"{value:.4f}"

@@ -1,0 +1,38 @@
+"""Names of figures' files, and a figure as a file."""
+
+from __future__ import annotations
+
+import re
+from typing import IO
+
+from .raster import rasterise, write_image
+from .scene import Scene
+from .vector import write_vector
+
+_STEM_BYTES, _MODEL_BYTES, _LAYER_BYTES = 80, 50, 100  # file systems end at 255 a name
+
+
+def figure_name(stem: str, model: str, layer: str, number: int = 1) -> str:
+    """The name of a figure: image, model and layer, with what file systems refuse replaced.
+
+    Of a long part the end is kept, which is what layers differ in; `number` tells apart what is the same otherwise.
+
+    >>> figure_name("coffee", "nets/tiny.py:make", "layer1.0.conv1")
+    'coffee-nets_tiny.py_make-layer1.0.conv1.png'
+    >>> figure_name("coffee", "resnet18", "fc", number=2)
+    'coffee-2-resnet18-fc.png'
+    """
+    parts = (_name_part(stem, _STEM_BYTES), _name_part(model, _MODEL_BYTES), _name_part(layer, _LAYER_BYTES))
+    return "-".join((parts[0], *([str(number)] if number > 1 else []), *parts[1:])) + ".png"
+
+
+def _name_part(text: str, most: int) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text).encode()[-most:].decode(errors="ignore")
+
+
+def write_scene(scene: Scene, file: IO[bytes], suffix: str) -> None:
+    """Write a figure as the format of `suffix`."""
+    if suffix in (".pdf", ".svg"):
+        write_vector(scene, file, suffix)
+    else:
+        write_image(rasterise(scene), file, suffix)

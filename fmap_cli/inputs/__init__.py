@@ -1,0 +1,1 @@
+"""Files and arrays: what the network takes, and the picture for the eye."""

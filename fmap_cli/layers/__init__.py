@@ -1,0 +1,1 @@
+"""Names, shapes and costs of layers."""

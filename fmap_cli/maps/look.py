@@ -1,0 +1,201 @@
+"""One pass over one image: the maps of the layers that patterns pick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..answers.reading import detections, label_map, laid_out, plain, predictions, role
+from ..errors import LayerError
+from ..inputs.records import ImageInput
+from ..models.records import LoadedModel
+from ..network.axes import channel_maps, undrawn_axes
+from ..network.capture import Sink
+from ..network.kinds import module_kind
+from ..network.records import Axes, LayerRef
+from ..network.selection import Selection
+from ..session.axes import axes_for
+from ..session.opening import Session, dtype_name
+from ..session.passes import run
+from ..statistics.records import ChannelStats
+from ..statistics.reference import channel_stats, layer_stats
+from .records import Choice, FeatureMap, Look
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+SHOWN_CHANNELS = 64
+"""How many channels a figure shows unless told otherwise: an 8 × 8 grid is what a slide can hold."""
+
+
+SHOWN_CLIPS = 16
+"""The same where each channel is a row of frames."""
+
+
+def look(
+    session: Session,
+    image: ImageInput,
+    patterns: Sequence[str],
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    *,
+    keep_arrays: bool = False,
+    least_score: float = 0.5,
+    layout: str | None = None,
+) -> Look:
+    """Run the network on one image, once, and keep what the patterns pick out; with none, the first convolution.
+
+    `least_score` leaves out a detector's boxes below it. `layout` names the axes of the layers picked, `BHWC`, where
+    what was measured is not wanted.
+
+    Raises LayerError for a pattern that picks nothing, channels that are not there or a layout that does not fit, and
+    ModelError where the network fails on this input.
+    """
+    selection = Selection(patterns or default_patterns(session.model), session.model.module)
+    resolver = axes_for(session, image, layout)
+    labels = session.model.labels
+    maps: dict[str, FeatureMap] = {}
+    arrays: dict[str, Tensor] = {}
+
+    def watch(layer: LayerRef) -> Sink:
+        def sink(output: Tensor) -> None:
+            if not selection.offer(layer, output.shape):
+                return
+            classes = label_map(output, labels) if layer.kind == "output" else None
+            found = _feature_map(layer, output, resolver.of(layer, output.shape), choice)
+            maps[layer.name] = replace(found, label_map=classes)
+            if keep_arrays:
+                arrays[layer.name] = laid_out(output).detach().to("cpu", copy=True)
+            for name in maps.keys() - selection.wanted():
+                del maps[name]
+                arrays.pop(name, None)
+
+        return sink
+
+    if selection.needs_operations:
+        resolver.prepare()
+    output = run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
+    asked = selection.chosen()
+    seen, scale = _picture_seen(session, image)
+    return Look(
+        image=seen,
+        maps=tuple(
+            replace(maps[layer.name], asked=pattern, role=_role(session, output, layer)) for layer, pattern in asked
+        ),
+        predictions=predictions(output, labels),
+        arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
+        detections=detections(output, labels, least_score, scale),
+    )
+
+
+def _role(session: Session, output: Any, layer: LayerRef) -> str:
+    """What a tensor of the answer is of it, in words; empty for all other layers."""
+    if layer.kind != "output":
+        return ""
+    return role(output, layer.name.removeprefix("output."), refined=session.model.input_kind == "image_pair")
+
+
+def _picture_seen(session: Session, image: ImageInput) -> tuple[ImageInput, tuple[float, float]]:
+    """The picture that the backbone saw, and how much larger it is than the image (height, width).
+
+    torchvision's detectors resize and pad their input in a module called `transform`; running it alone is cheap.
+    Any other network saw the image as it is.
+    """
+    transform: Any = getattr(session.model.module, "transform", None)
+    if session.model.input_kind != "images" or not hasattr(transform, "image_std"):
+        return image, (1.0, 1.0)
+    with torch.no_grad():
+        batch, _ = transform([image.tensor.to(session.device, session.dtype)])
+    tensor = batch.tensors[0].float().cpu()  # [3, H, W]
+    mean = torch.tensor(transform.image_mean)[:, None, None]
+    std = torch.tensor(transform.image_std)[:, None, None]
+    unpadded = torch.zeros_like(tensor)
+    height, width = batch.image_sizes[0]
+    unpadded[:, :height, :width] = (tensor * std + mean)[:, :height, :width]
+    pixels = (unpadded.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()  # [H, W, 3]
+    scale = height / image.pixels.shape[0], width / image.pixels.shape[1]
+    return replace(image, pixels=np.ascontiguousarray(pixels)), scale
+
+
+def default_patterns(model: LoadedModel) -> tuple[str, ...]:
+    """What is shown where no layer is named: the first convolution, or the first module of a network without one."""
+    modules = dict(model.module.named_modules())
+    if any(module_kind(module) == "conv" for module in modules.values()):
+        return ("conv1",)
+    return next(((path,) for path, module in modules.items() if path and not any(module.children())), ("first",))
+
+
+_ORDINALS = {0: "the first axis", 1: "the second axis", 2: "the third axis"}
+
+
+def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) -> FeatureMap:
+    """The numbers of a layer's output, and copies of the maps to draw."""
+    values = plain(output)
+    maps = channel_maps(values, axes)  # [C, T, H, W]
+    channels = channel_stats(maps.flatten(1))
+    drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))
+    notes = []
+    undrawn = undrawn_axes(axes, values.shape)
+    if undrawn:
+        listed = ", ".join(f"{values.shape[at]} items on {_ORDINALS.get(at, f'axis {at + 1}')}" for at in undrawn)
+        notes.append(f"drawn is the first of {listed}; mean to zeros are over all")
+    if output.is_complex():
+        notes.append("complex values: their magnitudes are drawn and counted")
+    if axes.grid is not None:
+        left_out = f"; {axes.prefix} before it left out" if axes.prefix else ""
+        notes.append(f"tokens drawn as their grid of {axes.grid[0]} × {axes.grid[1]}{left_out}")
+    return FeatureMap(
+        layer=layer,
+        asked=layer.name,
+        shape=tuple(values.shape),
+        dtype=dtype_name(output.dtype),
+        axes=axes,
+        stats=layer_stats(values),
+        channels=channels,
+        drawn=drawn,
+        maps=maps[torch.from_numpy(drawn).to(maps.device)].detach().to("cpu", torch.float32, copy=True).numpy(),
+        order=order,
+        notes=tuple(notes),
+        strides=() if output.layout != torch.strided else tuple(output.stride()),
+    )
+
+
+def _most_shown(maps: Tensor) -> int:
+    """How many channels of `[C, T, H, W]` to draw unless told otherwise: values without a place are one strip."""
+    if maps.shape[2] * maps.shape[3] == 1:
+        return len(maps)
+    return SHOWN_CHANNELS if maps.shape[1] == 1 else SHOWN_CLIPS
+
+
+def choose_channels(
+    layer: LayerRef, channels: ChannelStats, choice: Choice, most: int = SHOWN_CHANNELS
+) -> tuple[np.ndarray, str]:
+    """The indices of the channels to draw, and in words which they are and in what order.
+
+    Without a choice, a layer of up to `most` channels is drawn whole, and of a larger one the `most` of the largest
+    `choice.by`. Raises LayerError where a channel is asked for that the layer does not have.
+    """
+    count = len(channels.mean)
+    if choice.channels is not None:
+        missing = [channel for channel in choice.channels if channel >= count]
+        if missing:
+            raise LayerError(
+                f"layer {layer.name!r} has {count} channels; there is no channel {missing[0]}.",
+                hint=f"--channels takes 0 to {count - 1} here.",
+            )
+        return np.array(choice.channels, np.int64), f"{len(choice.channels)} of {count} channels, as chosen"
+    top = choice.top
+    if top is None and not choice.all and count > most:
+        top = most
+    if top is None:
+        return np.arange(count), f"all {count} channels, in order" if count != 1 else "the only channel"
+    key = getattr(channels, choice.by)
+    if choice.by == "std" and np.isnan(key).all():
+        key = np.abs(channels.mean)  # one value a channel has no standard deviation
+    ranked = np.argsort(-np.where(np.isnan(key), -np.inf, key), kind="stable")[:top]
+    names = {"std": "standard deviation", "mean": "mean", "max": "maximum", "l2": "L2 norm"}
+    return ranked, f"{len(ranked)} of {count} channels, largest {names[choice.by]} first"

@@ -1,0 +1,96 @@
+"""A layer's feature maps for one image, what of them is asked for, and how they are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..answers.records import Detection, Prediction
+from ..inputs.records import ImageInput
+from ..network.records import Axes, LayerRef
+from ..statistics.records import ChannelStats, LayerStats
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """One layer's output for one image: the numbers of all channels, the maps of those that are drawn.
+
+    `maps` is `[N, T, H, W]` float32 (T is 1 but for video; a layer without spatial axes has T = H = W = 1 and all
+    its channels). `drawn` holds the N channel indices in the order drawn; `order` says which order that is.
+    `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer. `label_map` is, for an
+    answer with one map a class, the class of the largest value in each cell: `[H, W]` integers. `strides`
+    are the output's in memory, in elements. `role` says in words what a tensor of the network's answer is of it.
+    """
+
+    layer: LayerRef
+    asked: str
+    shape: tuple[int, ...]
+    dtype: str
+    axes: Axes
+    stats: LayerStats
+    channels: ChannelStats
+    drawn: np.ndarray
+    maps: np.ndarray
+    order: str
+    notes: tuple[str, ...] = ()
+    label_map: np.ndarray | None = None
+    strides: tuple[int, ...] = ()
+    role: str = ""
+
+    @property
+    def channel_count(self) -> int:
+        return len(self.channels.mean)
+
+    @property
+    def is_map(self) -> bool:
+        """Whether there is a map to draw: height and width of more than one cell."""
+        return self.axes.spatial and self.maps.shape[2] * self.maps.shape[3] > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which channels to draw: the `channels` listed, the `top` ones ranked `by` a moment, or all in order.
+
+    With neither, all of a layer of up to 64 channels, and of a larger one the 64 of the largest `by`.
+    """
+
+    channels: tuple[int, ...] | None = None
+    top: int | None = None
+    by: Literal["std", "mean", "max", "l2"] = "std"
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How maps become colours.
+
+    `scale` says whose minimum and maximum stand at the ends of the colour map: each `channel`'s own or the
+    whole `layer`'s. `clip` leaves out that percentage of values at either end. `cmap` is None for the default:
+    viridis, or a diverging map centred on zero where a shared scale reaches below zero. `tile` is the height of
+    a tile in pixels, None for one that fits. `overlay` lays each map over the photo.
+    """
+
+    scale: Literal["channel", "layer"] = "channel"
+    clip: float = 0.0
+    cmap: str | None = None
+    tile: int | None = None
+    overlay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one forward pass over one image showed: the layers asked for, and the answers of a classifier or detector.
+
+    `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
+    the whole outputs by layer name where they were asked for.
+    """
+
+    image: ImageInput
+    maps: tuple[FeatureMap, ...]
+    predictions: tuple[Prediction, ...]
+    arrays: dict[str, torch.Tensor]
+    detections: tuple[Detection, ...] = ()

@@ -1,0 +1,67 @@
+"""The result of `fmap show` in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from .. import units
+from ..answers.table import print_detections, print_predictions
+from ..models.table import print_fed
+from ..tables.table import Column, console, print_table
+
+if TYPE_CHECKING:
+    from ..models.records import LoadedModel
+    from .records import FeatureMap, Look
+
+
+def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None = None) -> None:
+    """What `fmap show` found: the layers' numbers, the files written and the model's answers, image by image."""
+    out = console()
+    for index, (look, files) in enumerate(looks):
+        if index:
+            out.print()
+        head = f"{model.name} · weights: {model.weights} · image: {look.image.name}"
+        out.print(Text(units.one_line(head)), soft_wrap=True)
+        print_fed(out, model.feeding)
+        out.print()
+        _print_statistics(out, look.maps)
+        for file in files:
+            out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
+        if look.predictions:
+            out.print()
+            print_predictions(out, look.predictions)
+        if look.detections:
+            out.print()
+            print_detections(out, look.detections)
+        elif model.input_kind == "images":
+            out.print()
+            out.print(Text("no object scored enough to be shown: see --score"))
+    if arrays:
+        out.print()
+        out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
+
+
+def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:
+    """One row a layer: shape, mean, std, min, max and zeros of its whole output."""
+    finite = all(not (m.stats.nan or m.stats.inf) for m in maps)
+    headings = ["shape", "mean", "std", "min", "max", "zeros", *([] if finite else ["NaN", "Inf"])]
+    columns = [Column("layer"), *(Column(heading, right=True) for heading in headings)]
+    rows: list[Sequence[Text | str]] = []
+    for each in maps:
+        stats = each.stats
+        name = Text(units.one_line(each.layer.name), "bold")
+        if each.asked != each.layer.name and not any(sign in each.asked for sign in "*?["):
+            name.append(f" ({units.one_line(each.asked)})", "not bold")
+        moments = [units.number(value) for value in (stats.mean, stats.std, stats.min, stats.max)]
+        row: list[str | Text] = [name, units.shape(each.shape), *moments, units.percent(stats.zero_fraction)]
+        if not finite:
+            row += [units.count(stats.nan), units.count(stats.inf)]
+        rows.append(row)
+    print_table(out, columns, rows)
+    for each in maps:
+        if each.role:
+            out.print(Text(f"{units.one_line(each.layer.name)}: {units.one_line(each.role)}"), soft_wrap=True)

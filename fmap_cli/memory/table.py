@@ -1,0 +1,290 @@
+"""`fmap memory` in the terminal: the bill, the layers that take most, the largest batch, what-ifs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from .. import units
+from ..tables.table import Column, console, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .records import Forecast, LargestBatch, LayerMemory, MemoryBill
+
+MODES = {"train": "training", "inference": "inference"}
+KINDS = {
+    "parameters": "parameters",
+    "buffers": "buffers",
+    "optimizer": "optimiser state",
+    "input": "input and labels",
+    "gradients": "gradients",
+    "activations": "saved activations",
+    "temporaries": "temporaries",
+}
+OPTIMIZERS = {
+    "sgd": "SGD",
+    "sgd-momentum": "SGD with momentum",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "none": "no optimiser",
+}
+_TOP = 8
+_WIDE = 110  # from here on a layer's output is shown as a product
+_UNKNOWN = (
+    "Not known beforehand, and not in it: cuDNN's workspaces (it picks its algorithms when it runs), the CUDA context "
+    "(outside PyTorch's memory)."
+)
+_CUBLAS, _CUBLAS_HOPPER = 8_519_680, 32 << 20  # bytes
+
+
+def print_forecast(
+    forecast: Forecast, unit: str, *, every: bool, top: int | None, kinds: Sequence[str], file: Path | None = None
+) -> None:
+    """The bill first, then a row a layer, then whatever else was asked for. All bytes are in one unit."""
+    out = console()
+    for line in _head(forecast):
+        out.print(Text(units.one_line(line)), soft_wrap=True)
+    if forecast.budget is not None:
+        for line in _verdict(forecast, forecast.budget, unit):
+            out.print(Text(line, "bold" if forecast.fits else "bold red"), soft_wrap=True)
+    out.print()
+    _print_bill(out, forecast.bills, unit)
+    out.print()
+    for bill in forecast.bills:
+        where = f"{units.one_line(bill.peak_layer)}, {_phase(bill)}" if bill.peak_layer else _phase(bill)
+        out.print(Text(f"The peak of {MODES[bill.mode]} is at {where}."), soft_wrap=True)
+    usual, hopper = (units.in_unit(each, unit) for each in (_CUBLAS, _CUBLAS_HOPPER))
+    known = f"Known, and not in it: cuBLAS's workspace, {usual} {unit} a process, {hopper} {unit} on Hopper."
+    for line in (_UNKNOWN, known):
+        out.print(Text(line, "dim"))
+    for note in forecast.notes:
+        out.print(Text(units.one_line(note), "yellow"))
+    out.print()
+    _print_layers(out, forecast, unit, every, top, kinds)
+    if forecast.largest and forecast.budget is not None:
+        out.print()
+        _print_largest(out, forecast.largest, forecast.budget, unit)
+    if forecast.what_ifs:
+        out.print()
+        _print_what_ifs(out, forecast, unit)
+    if forecast.measured:
+        out.print()
+        _print_measured(out, forecast, unit)
+    if file is not None:
+        out.print()
+        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+def _head(forecast: Forecast) -> list[str]:
+    shapes = [units.shape(each) for each in forecast.inputs]
+    fed = shapes[0] if len(shapes) == 1 else f"{len(shapes)} × {shapes[0]}"
+    label = forecast.weights
+    weights = label if label == "architecture only" else f"weights: {label}"
+    lines = [f"{forecast.model} · {weights} · input {fed} · {_dtype(forecast.dtype)}"]
+    if any(bill.mode == "train" for bill in forecast.bills):
+        lines.append(f"{OPTIMIZERS[forecast.optimizer]} · loss: {forecast.loss}")
+        if forecast.frozen:
+            lines[-1] += f" · {units.count(forecast.frozen)} of {units.count(forecast.parameters)} parameters frozen"
+        if forecast.checkpointed:
+            lines.append(f"computed again in the backward pass: {listed(forecast.checkpointed)}")
+    return lines
+
+
+def _verdict(forecast: Forecast, budget: int, unit: str) -> list[str]:
+    """Whether the batch that was asked about fits, a line a mode."""
+    limit = f"{units.in_unit(budget, unit)} {unit}"
+    lines = []
+    for bill in forecast.bills:
+        reserved, allocated = (f"{units.in_unit(each, unit)} {unit}" for each in (bill.reserved, bill.allocated))
+        what = f"{MODES[bill.mode]} at batch {units.count(forecast.batch)}"
+        if bill.reserved <= budget:
+            lines.append(f"{what} fits in {limit}: it reserves {reserved}.")
+        elif bill.allocated <= budget:
+            lines.append(f"{what} fits in {limit} only with luck: {allocated} are allocated, {reserved} reserved.")
+        else:
+            lines.append(f"{what} does not fit in {limit}: {allocated} are allocated, {reserved} reserved.")
+    return [line[0].upper() + line[1:] for line in lines]
+
+
+def _dtype(dtype: str) -> str:
+    return "mixed precision (amp, float16)" if dtype == "amp" else dtype
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names in one line, the first of them where there are many."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _phase(bill: MemoryBill) -> str:
+    names = {"forward": "in the forward pass", "backward": "in the backward pass", "step": "in the optimiser's step"}
+    return names.get(bill.peak_phase, bill.peak_phase)
+
+
+def _print_bill(out: Console, bills: Sequence[MemoryBill], unit: str) -> None:
+    columns = [Column(unit)]
+    for bill in bills:
+        if bill.mode == "train":
+            columns.append(Column("training:\nin all", right=True))
+        columns.append(Column(f"{MODES[bill.mode]}:\nat the peak", right=True))
+    rows: list[list[Text | str]] = []
+
+    def add(name: str, values: Sequence[tuple[int | None, int]], style: str = "") -> None:
+        cells: list[Text | str] = [Text(name, style)]
+        for bill, (most, at_peak) in zip(bills, values, strict=True):
+            if bill.mode == "train":
+                cells.append(Text("" if most is None else units.in_unit(most, unit), style))
+            cells.append(Text(units.in_unit(at_peak, unit), style))
+        rows.append(cells)
+
+    for at, share in enumerate(bills[0].shares):
+        found = [bill.shares[at] for bill in bills]
+        if any(each.most for each in found):
+            add(KINDS[share.kind], [(each.most, each.at_peak) for each in found])
+    add("= tensors", [(None, bill.tensors) for bill in bills])
+    add("rounding to blocks", [(None, bill.rounding) for bill in bills])
+    bound = any(bill.upper_bound for bill in bills)
+    add("peak allocated" + (", upper bound" if bound else ""), [(None, bill.allocated) for bill in bills], "bold")
+    add("reserved by the caching allocator", [(None, bill.reserved) for bill in bills], "bold")
+    print_table(out, columns, rows)
+
+
+def _print_layers(
+    out: Console, forecast: Forecast, unit: str, every: bool, top: int | None, kinds: Sequence[str]
+) -> None:
+    bill = forecast.bills[0]
+    rows = [each for each in bill.layers if each.layer.kind in kinds] if kinds else shown_layers(bill)
+    total = sum(each.kept_bytes for each in bill.layers) or None
+    count = len(rows)
+    training = bill.mode == "train"
+    if not every:
+        rows = sorted(rows, key=lambda each: -(each.kept_bytes if training else each.output_bytes))[: top or _TOP]
+        what = "keep most for the backward pass" if training else "put out most"
+        out.print(Text(f"The {len(rows)} of {count} layers that {what}; --per-layer lists all:"))
+    if not rows:
+        out.print(Text("No layer of this kind."))
+        return
+    wide = out.width >= _WIDE
+    columns = [
+        Column("layer", least=16),
+        Column("output", right=True),
+        *([Column("× bytes")] if wide else []),
+        Column(f"= {unit}" if wide else unit, right=True),
+    ]
+    if training:
+        columns += [Column("kept" if not wide else "kept for backward", right=True), Column("share", right=True)]
+    columns.append(Column("at the peak" if wide else "at peak", right=True))
+    cells: list[list[Text | str]] = []
+    for each in rows:
+        row: list[Text | str] = [Text(units.one_line(each.layer.name), "bold"), product(each)]
+        if wide:
+            row.append(f"× {each.element_bytes}" if each.shape else "")
+        row.append(units.in_unit(each.output_bytes, unit) if each.shape else "–")
+        if training:
+            row.append(units.in_unit(each.kept_bytes, unit) if each.kept_bytes else "–")
+            row.append(units.percent(each.kept_bytes / total) if total and each.kept_bytes else "–")
+        row.append(units.in_unit(each.peak_bytes, unit) if each.peak_bytes else "–")
+        cells.append(row)
+    print_table(out, columns, cells)
+
+
+def shown_layers(bill: MemoryBill) -> list[LayerMemory]:
+    """The layers that take something: blocks only hand on what the layers inside them made."""
+    return [each for each in bill.layers if each.layer.kind != "block" or each.kept_bytes or each.peak_bytes]
+
+
+def product(row: LayerMemory) -> str:
+    """A shape as the product that counts its values."""
+    return "·".join(map(str, row.shape)) if row.shape else ""
+
+
+def _print_largest(out: Console, found: Sequence[LargestBatch], budget: int, unit: str) -> None:
+    out.print(Text(f"The largest batch in {units.in_unit(budget, unit)} {unit}:"))
+    columns = [
+        Column("", least=12),
+        Column("batch", right=True),
+        Column(f"takes ({unit})", right=True),
+        Column("one more", right=True),
+    ]
+    words = {"reserved": "by what is reserved", "allocated": "by what is allocated"}
+    rows: list[list[Text | str]] = []
+    for each in found:
+        rows.append(
+            [
+                f"{MODES[each.mode]}, {words[each.bound]}",
+                Text(units.count(each.batch) if each.batch is not None else "none", "bold"),
+                units.in_unit(each.bytes, unit) if each.bytes is not None else "–",
+                units.in_unit(each.next_bytes, unit) if each.next_bytes is not None else "–",
+            ]
+        )
+    print_table(out, columns, rows)
+    out.print(Text("CUDA's context and cuDNN's workspaces come on top of either: leave room for them.", "dim"))
+    if all(each.batch is None for each in found):
+        least = min(each.next_bytes for each in found if each.next_bytes is not None)
+        out.print(Text(f"Not even a batch of 1 fits: it takes {units.in_unit(least, unit)} {unit}."))
+
+
+def _print_what_ifs(out: Console, forecast: Forecast, unit: str) -> None:
+    bill = forecast.bills[0]
+    out.print(Text(f"What if, in {MODES[bill.mode]}, one thing changed:"))
+    columns = [
+        Column("", least=12),
+        Column("", least=14),
+        Column(f"allocated\n({unit})", right=True),
+        Column("change", right=True),
+        Column(f"reserved\n({unit})", right=True),
+    ]
+    rows: list[list[Text | str]] = [
+        ["as it is", "", units.in_unit(bill.allocated, unit), "", units.in_unit(bill.reserved, unit)]
+    ]
+    for each in forecast.what_ifs:
+        name, detail = units.one_line(each.name), units.one_line(each.detail)
+        if each.allocated is None or each.reserved is None:
+            rows.append([name, f"none: {units.one_line(each.reason)}", "–", "–", "–"])
+            continue
+        change = f"{(each.allocated / bill.allocated - 1) * 100:+.1f} %"
+        rows.append([name, detail, units.in_unit(each.allocated, unit), change, units.in_unit(each.reserved, unit)])
+    print_table(out, columns, rows)
+
+
+def _print_measured(out: Console, forecast: Forecast, unit: str) -> None:
+    columns = [
+        Column("measured", least=12),
+        Column(f"estimated ({unit})", right=True),
+        Column(f"measured ({unit})", right=True),
+        Column("estimate off by", right=True),
+    ]
+    rows: list[list[Text | str]] = []
+    for each in forecast.measured:
+        pairs = [("", each.estimated, each.measured)]
+        if each.estimated_reserved is not None and each.measured_reserved is not None:
+            pairs.append((", reserved", each.estimated_reserved, each.measured_reserved))
+        for what, guess, truth in pairs:
+            off = f"{(guess / truth - 1) * 100:+.2f} %" if truth else "–"
+            name = f"{MODES[each.mode]} on {each.device}{what}"
+            rows.append([name, units.in_unit(guess, unit), units.in_unit(truth, unit), off])
+    print_table(out, columns, rows)
+    for how in dict.fromkeys(each.how for each in forecast.measured):
+        out.print(Text(units.one_line(how), "dim"))
+
+
+def print_shape(shape: Sequence[int], dtype: str, element_bytes: int, unit: str) -> None:
+    """One tensor's bytes, as a person would write the sum."""
+    out = console()
+    values = prod(shape)
+    name = "float16" if dtype == "amp" else dtype
+    out.print(Text(f"{' · '.join(map(str, shape))} = {units.count(values)} values"), soft_wrap=True)
+    total = values * element_bytes
+    out.print(
+        Text(
+            f"{units.count(values)} × {element_bytes} bytes ({name}) = {units.count(total)} bytes"
+            f" ≈ {units.in_unit(total, unit)} {unit}"
+        ),
+        soft_wrap=True,
+    )

@@ -1,0 +1,66 @@
+"""The head that every document begins with, and the list of models, for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..documents import SCHEMA_VERSION
+from .records import LoadedModel, ModelEntry, NetworkInput, Preprocessing
+
+
+def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
+    """How a picture becomes what the network sees, and where that comes from; null where it is not known.
+
+    `resize` is the shorter side or height and width, `crop` height and width; null where there is no such step.
+    `range` are the numbers in the file that become 0 and 1, where `--range` says them; else null.
+    """
+    if own is None:
+        return None
+    return {
+        "resize": own.resize,
+        "crop": own.crop,
+        "interpolation": own.interpolation,
+        "antialias": own.antialias,
+        "multiple_of": own.multiple_of,
+        "channels": own.channels,
+        "mean": list(own.mean),
+        "std": list(own.std),
+        "source": own.source or None,
+        "range": own.value_range,
+    }
+
+
+def document_head(model: LoadedModel) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "weights": model.weights,
+        "preprocessing": preprocessing_row(model.feeding),
+    }
+
+
+def assumed_input(takes: NetworkInput | None) -> dict[str, Any] | None:
+    """What a network is given that does not say what it takes: a shape for each input, the batch first; and why."""
+    return None if takes is None else {"shapes": [[1, *shape] for shape in takes.shapes], "how": takes.how}
+
+
+def models_document(entries: Sequence[ModelEntry]) -> dict[str, Any]:
+    """The result of `fmap models`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "models": [
+            {
+                "name": each.name,
+                "source": each.source,
+                "task": each.task,
+                "weights": list(each.weights),
+                "default_weights": each.default_weights,
+                "parameters": each.parameters,
+                "multiply_adds": each.multiply_adds,
+                "input_size": list(each.input_size) if each.input_size else None,
+                "accuracy": {"metric": each.accuracy[0], "value": each.accuracy[1]} if each.accuracy else None,
+            }
+            for each in entries
+        ],
+    }

@@ -1,0 +1,1 @@
+"""One pass, looked at: capture, names, selection, kinds, axes."""

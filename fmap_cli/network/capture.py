@@ -1,0 +1,688 @@
+"""One forward pass in which every layer's output is seen once. The only place with hooks.
+
+A *watcher* is asked at each layer, as it happens and in execution order, whether it wants the output; if so
+it answers with a *sink*, which is called with the output before any later operation can touch it. A sink must
+reduce or copy there and then: the next in-place ReLU rewrites the storage it was shown.
+
+Names are torchvision's own, those of `torchvision.models.feature_extraction.get_graph_node_names` in eval
+mode: modules by their path, operations that are no module by the module they happen in and torch.fx's name
+for them (`layer1.0.add`, `layer1.0.relu_1`). torch.fx gets them by running the forward with stand-ins for
+tensors; here the forward runs on real tensors, so the same names also exist where torch.fx cannot follow
+(detection models, loops over data). Two rules keep the counters (`_1`, `_2`, ...) in step with torch.fx:
+
+* arithmetic on sizes is counted (`x.shape[0] // 2` uses up `getitem` and `floordiv`), so while operations are
+  watched sizes come as `_Size` and `_Int`, a tuple and an int that report what is done with them;
+* only what descends from the input or from a parameter is recorded; a constant made on the way is not.
+
+Three differences are on purpose. Modules always keep their own path (torchvision prints a module called
+`ln_2` as `ln_1` where `ln_1` exists too, and a module `features` of a `forward(self, features)` as `features_1`; here
+that is the argument). Modules inside torchvision's own blocks (`torchvision.ops`), which
+torchvision's list leaves out, are layers as well, and so are composite modules (`layer1`: its output). And
+parameters read on the way are no layers: they do not depend on the image.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import re
+import sys
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..foreign.guests import guest_code
+from .kinds import module_kind, operation_kind
+from .nested import leaves, named_fields
+from .records import LayerRef
+
+Sink = Callable[[Tensor], None]
+Watcher = Callable[[LayerRef], Sink | None]
+CallWatcher = Callable[[str, bool], None]
+
+
+def capture(
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    watcher: Watcher,
+    *,
+    operations: bool = True,
+    paths: Collection[str] | None = None,
+    calls: CallWatcher | None = None,
+    as_it_stands: bool = False,
+) -> Any:
+    """Run `module(*inputs)` once, without gradients, and show every layer's output to `watcher`.
+
+    `operations=False` leaves out the operations that are no module, which costs less; `paths` further limits
+    the pass to these modules' calls (an empty collection adds nothing at all to the forward). Layers whose
+    output is a tuple, list or dict are seen as one layer per tensor: `NAME.0`, `NAME.1` or `NAME.KEY`, or
+    `NAME.output.KEY` where another layer has that name; so is the answer of the whole network, as `KEY` or
+    `output.0`. `calls` is told the path of each module as its call begins (True) and ends (False), the latter before
+    its outputs are shown.
+
+    The module runs in eval mode. Hooks are gone and training flags are as before when this returns or raises.
+    `as_it_stands` is for whoever wants the pass of a training step: each module runs in the mode that it is in, and
+    with gradients where they are enabled.
+
+    Returns what the module returns. Whatever the module raises passes through.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+    >>> shapes = {}
+    >>> def watch(layer):
+    ...     return lambda output: shapes.update({layer.name: list(output.shape)})
+    >>> output = capture(net, (torch.zeros(1, 3, 6, 6),), watch)
+    >>> shapes
+    {'input': [1, 3, 6, 6], '0': [1, 8, 4, 4], '1': [1, 8, 4, 4], '2': [1, 8, 4, 4]}
+    """
+    with watching(module, operations=operations, paths=paths, as_it_stands=as_it_stands) as run:
+        return run(inputs, watcher, calls)
+
+
+@contextmanager
+def watching(
+    module: nn.Module,
+    *,
+    operations: bool = True,
+    paths: Collection[str] | None = None,
+    as_it_stands: bool = False,
+) -> Iterator[Callable[..., Any]]:
+    """The same for any number of passes: yields `run(inputs, watcher, calls=None)`, each call of which is a `capture`.
+
+    Hooks stay in between, which saves a tenth of a small network's time a pass. The module is in eval mode all along.
+    """
+    hooked = _Pass(module, operations, paths) if operations or paths is None or paths else None
+
+    def run(inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None = None) -> Any:
+        with nullcontext() if as_it_stands else torch.no_grad(), guest_code():
+            return module(*inputs) if hooked is None else hooked.run(inputs, watcher, calls)
+
+    with nullcontext() if as_it_stands else _eval_mode(module):
+        try:
+            if hooked is not None:
+                hooked.hook()
+            yield run
+        finally:
+            if hooked is not None:
+                hooked.unhook()
+
+
+@contextmanager
+def saved_tensors(watch: Callable[[Tensor], None]) -> Iterator[None]:
+    """Tells `watch` of every tensor that autograd keeps for the backward pass inside, each time it does.
+
+    >>> shapes = []
+    >>> with saved_tensors(lambda tensor: shapes.append(list(tensor.shape))):
+    ...     output = torch.ones(2, 3, requires_grad=True).exp()
+    >>> shapes
+    [[2, 3]]
+    """
+
+    def pack(tensor: Tensor) -> Tensor:
+        watch(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each module has the training flag it had."""
+    flags = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
+    try:
+        if any(training for _, training in flags):
+            module.eval()
+        yield
+    finally:
+        for each, training in flags:
+            each.training = training
+
+
+class _Pass:
+    """The state of a pass: who is being called, which names are taken, what descends from the input."""
+
+    def __init__(self, module: nn.Module, operations: bool, paths: Collection[str] | None) -> None:
+        self.module = module
+        self.operations = operations
+        self.handles: list[Any] = []
+        self.known: dict[tuple[str, int], LayerRef] = {}  # (path, call) -> what an earlier pass found there
+        self._start(lambda _layer: None, None)
+        self.modules = {path: each for path, each in module.named_modules() if path and _is_callable(each)}
+        self.watched = self.modules if paths is None else {p: m for p, m in self.modules.items() if p in paths}
+
+    def _start(self, watcher: Watcher, calls: CallWatcher | None) -> None:
+        self.watcher = watcher
+        self.call_watcher = calls
+        self.scopes: list[_Scope] = []
+        self.taken: dict[str, int] = {}  # base name -> counter of the last name given out
+        self.calls: dict[str, int] = {}  # path of a module -> calls so far
+        self.seen: dict[int, weakref.ref[Tensor]] = {}  # id -> a tensor that descends from the input
+
+    def hook(self) -> None:
+        for path, module in self.watched.items():
+            self._hook(path, module)
+
+    def unhook(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def run(self, inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None) -> Any:
+        global _current
+        outer = _current
+        self._start(watcher, calls)
+        try:
+            _current = self
+            self._show_inputs(inputs)
+            if self.operations:
+                with _torch_function_on(), _wrapped_functions(self), _Operations(self):
+                    output = self.module(*inputs)
+            else:
+                output = self.module(*inputs)
+            if self.watched is self.modules:
+                self._show_outputs(output)
+            return output
+        finally:
+            _current = outer
+            while self.scopes:
+                self._leave_scope()
+
+    # -- modules ---------------------------------------------------------------------------------------------
+
+    def _hook(self, path: str, module: nn.Module) -> None:
+        leaf = _is_leaf(module)
+
+        def before(_module: nn.Module, _args: Any) -> None:
+            if _current is self:  # a sink may run the same module in a capture of its own
+                if self.call_watcher is not None:
+                    self.call_watcher(path, True)
+                self.scopes.append(_Scope(path, leaf))
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            if _current is self and self.scopes and self.scopes[-1].path == path:
+                self._leave_scope()
+                if self.call_watcher is not None:
+                    self.call_watcher(path, False)
+
+        def after(_module: nn.Module, _args: Any, output: Any) -> Any:
+            if _current is not self:
+                return output
+            name, call = self.claim(path, module=True)
+            self.mark(output)
+            layer = self.known.get((path, call))
+            if layer is None or layer.name != name:
+                # Asked now, not before: a lazy module has neither its class nor its parameters until it has run.
+                with torch._C.DisableTorchFunction():
+                    parameters = sum(p.numel() for p in module.parameters())
+                layer = LayerRef(name, path, call, module_kind(module), type(module).__name__, True, parameters)
+                self.known[path, call] = layer
+            self.show(layer, output)
+            # Indexing a leaf's tuple is an operation of its own (`getitem`), in torch.fx's names as here.
+            return self.follow(output) if leaf and self.recording else output
+
+        # The scope ends on an exception too: the model may catch it and go on.
+        # (nn.Module's own methods, because scripted modules hide theirs.)
+        self.handles.append(nn.Module.register_forward_pre_hook(module, before, prepend=True))
+        self.handles.append(nn.Module.register_forward_hook(module, leave, always_call=True))
+        self.handles.append(nn.Module.register_forward_hook(module, after))
+
+    def _leave_scope(self) -> None:
+        self.scopes.pop().close()
+
+    def _show_inputs(self, inputs: tuple[Any, ...]) -> None:
+        self.mark(inputs)
+        for name, value in zip(_argument_names(self.module, len(inputs)), inputs, strict=True):
+            name, _ = self.claim(name)  # another one where a module has it
+            self.show(LayerRef(name, "", 0, "input", "input"), value)
+
+    def _show_outputs(self, output: Any) -> None:
+        """The tensors of an answer that is no single tensor: `out` and `aux` of a segmentation model, `output.0`."""
+        if isinstance(output, Tensor):
+            return
+        for key, tensor in _named_tensors(output):
+            name, call = self.claim(key if isinstance(output, dict) else f"output.{key}")
+            self.show(LayerRef(name, "", call, "output", "output"), tensor)
+
+    # -- operations ------------------------------------------------------------------------------------------
+
+    @property
+    def recording(self) -> bool:
+        """Operations are recorded now: they are watched, and no leaf module and no capture within runs."""
+        return self.operations and _current is self and not (self.scopes and self.scopes[-1].leaf)
+
+    def operation(self, operation: str, output: Any) -> Any:
+        """Record one operation in the running module; returns its output, followed."""
+        path = self.scopes[-1].path if self.scopes else ""
+        name, call = self.claim(f"{path}.{operation}" if path else operation)
+        self.mark(output)
+        if isinstance(output, Tensor):  # the tensors in a tuple are layers when they are taken out: `getitem`
+            self.show(LayerRef(name, path, call, operation_kind(operation), operation), output)
+        return self.follow(output)
+
+    def follow(self, value: Any) -> Any:
+        """Sizes, tuples and lists as the kinds that report what is done with them; anything else as it is."""
+        kind = type(value)
+        if kind is torch.Size:
+            return _Size(value)
+        if kind is tuple:
+            return _Tuple(value)
+        if kind is list:
+            return _List(value)
+        if kind is int:
+            return _Int(value)
+        if kind.__module__ == "torch.return_types":
+            return _Fields.of(value)
+        return value
+
+    # -- names and descent -----------------------------------------------------------------------------------
+
+    def claim(self, base: str, *, module: bool = False) -> tuple[str, int]:
+        """The next free name for `base`, and its call index: `relu`, `relu_1`, `relu_2`, ...
+
+        Module paths belong to the modules: an operation passes over them, and a module's first call has its path
+        even where an operation of the same name came before it.
+        """
+        counter = self.taken.get(base, -1) + 1
+        call = counter
+        if module:
+            call = self.calls.get(base, 0)
+            self.calls[base] = call + 1
+            if call == 0:
+                self.taken.setdefault(base, 0)
+                return base, 0
+        while (name := f"{base}_{counter}" if counter else base) in self.modules:
+            counter += 1
+        self.taken[base] = counter
+        return name, call
+
+    def mark(self, value: Any) -> None:
+        """Remember that these tensors descend from the input."""
+        for each in leaves(value):
+            if isinstance(each, Tensor):
+                self.seen[id(each)] = weakref.ref(each)
+
+    def descends(self, value: Any) -> bool:
+        """Whether a tensor, size or nested argument descends from the input or from a parameter."""
+        if isinstance(value, Tensor):
+            if isinstance(value, nn.Parameter):
+                return True
+            reference = self.seen.get(id(value))
+            return reference is not None and reference() is value
+        if isinstance(value, (_Int, _Tuple, _List)):
+            return True
+        if isinstance(value, (tuple, list)):
+            return any(self.descends(each) for each in value)
+        if isinstance(value, dict):
+            return any(self.descends(each) for each in value.values())
+        if isinstance(value, slice):
+            return any(self.descends(each) for each in (value.start, value.stop, value.step))
+        return False
+
+    def show(self, layer: LayerRef, output: Any) -> None:
+        """Offer a layer's output to the watcher, one tensor at a time."""
+        if isinstance(output, Tensor):
+            sink = self.watcher(layer)
+            if sink is not None:
+                with torch._C.DisableTorchFunction():
+                    sink(output)
+            return
+        tensors = list(_named_tensors(output))
+        for suffix, tensor in tensors:
+            name = f"{layer.name}.{suffix}" if len(tensors) > 1 else layer.name
+            if len(tensors) > 1 and (name in self.modules or name in self.taken):
+                name = f"{layer.name}.output.{suffix}"
+            self.show(replace(layer, name=name), tensor)
+
+
+class SameTensors:
+    """Tells a tensor that a sink was shown before in this pass: a block's output is that of its last layer.
+
+    It keeps no tensor alive.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[weakref.ref[Tensor], int, str]] = {}
+
+    def earlier(self, output: Tensor, name: str) -> str | None:
+        """The first name under which this very tensor was shown, if nothing has been written to it since."""
+        if output.is_inference():  # does not count what is written to it
+            return None
+        reference, version, earlier = self._seen.get(id(output), (None, 0, ""))
+        if reference is not None and reference() is output and version == output._version:
+            return earlier
+        self._seen[id(output)] = (weakref.ref(output), output._version, name)
+        return None
+
+
+def _torch_function_on() -> Any:
+    """Torch functions reach modes inside, also in a capture that a sink of another one runs."""
+    return getattr(torch._C, "_EnableTorchFunction", nullcontext)()
+
+
+class _Scope:
+    """A module call under way. Inside a leaf the function mode is switched off, so a leaf runs as it always does.
+
+    (Multi-head attention takes another path when it sees a mode.)
+    """
+
+    def __init__(self, path: str, leaf: bool) -> None:
+        self.path = path
+        self.leaf = leaf
+        self._off = torch._C.DisableTorchFunction() if leaf else None
+        if self._off is not None:
+            self._off.__enter__()
+
+    def close(self) -> None:
+        if self._off is not None:
+            self._off.__exit__(None, None, None)
+
+
+class _Operations(TorchFunctionMode):
+    """Sees every torch function and tensor method called outside leaf modules."""
+
+    def __init__(self, owner: _Pass) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        owner = self.owner
+        if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
+            return func(*args, **kwargs)
+        name = _operation_name(func)
+        if name in _IN_PLACE_OPERATORS and (func is _IPOW or _called_by_operator(sys._getframe(1))):
+            name = _IN_PLACE_OPERATORS[name]
+        output = func(*args, **kwargs)
+        followed = owner.operation(name, output)
+        return output if name in _TO_PLAIN_INT else followed
+
+
+# -- names of operations -----------------------------------------------------------------------------------------
+
+# `x += y` and `x.add_(y)` reach a mode as the same function; torch.fx sees `add` and `add_`.
+_IN_PLACE_OPERATORS = {
+    "add_": "add",
+    "sub_": "sub",
+    "mul_": "mul",
+    "div_": "truediv",
+    "pow_": "pow",
+    "remainder_": "mod",
+    "floor_divide_": "floordiv",
+}
+_IPOW = torch.Tensor.__ipow__  # the one operator that comes through a Python function of torch's
+_TO_PLAIN_INT = ("int", "index", "len")  # Python wants an int of these, no subclass
+_OPERATOR_SYNONYMS = {"div": "truediv", "and": "and_", "or": "or_", "getattribute": "getattr", "get": "getattr"}
+_REFLECTED = re.compile(r"__[ir](?=(add|sub|mul|truediv|div|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift)__$)")
+_COUNTER = re.compile(r"(.+?)_[0-9]+$")
+
+
+def _operation_name(func: Any) -> str:
+    """torch.fx's name for a torch function or tensor method, without its counter.
+
+    >>> [_operation_name(f) for f in (torch.Tensor.__rsub__, torch.flatten, torch.Tensor.shape.__get__)]
+    ['sub', 'flatten', 'getattr']
+    """
+    if isinstance(func, torch._ops.OpOverload):  # of an exported program: `aten.add.Tensor` is `add`
+        func = func.overloadpacket
+    name = getattr(func, "__name__", None) or type(func).__name__
+    if name.startswith("__") and name.endswith("__"):
+        name = _REFLECTED.sub("__", name)[2:-2]
+        name = _OPERATOR_SYNONYMS.get(name, name)
+    name = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
+    name = re.sub(r"[^0-9a-z_]+", "_", name)
+    counted = _COUNTER.match(name)
+    return counted.group(1) if counted else name
+
+
+_BINARY_OPERATION = dis.opmap["BINARY_OP"]
+
+
+def _called_by_operator(frame: Any) -> bool:
+    """Whether the frame's running instruction is an operator (`+=`) rather than a call (`.add_()`)."""
+    return bool(frame.f_code.co_code[frame.f_lasti] == _BINARY_OPERATION)
+
+
+# -- sizes and tuples that report what is done with them ---------------------------------------------------------
+
+_current: _Pass | None = None
+
+
+def _count(operation: str) -> None:
+    """Use up a counter, as torch.fx does for arithmetic on sizes."""
+    if _current is not None and _current.recording:
+        path = _current.scopes[-1].path if _current.scopes else ""
+        _current.claim(f"{path}.{operation}" if path else operation)
+
+
+class _Int(int):
+    """An int out of a tensor's size."""
+
+    __slots__ = ()
+    __hash__ = int.__hash__
+
+
+def _counting(method: str, operation: str) -> Any:
+    plain = getattr(int, method)
+
+    def counted(self: _Int, *args: Any) -> Any:
+        result = plain(self, *args)
+        if result is NotImplemented:
+            return result
+        _count(operation)
+        return _Int(result) if type(result) is int else result
+
+    return counted
+
+
+for _operation in ("add", "sub", "mul", "floordiv", "mod", "truediv", "pow"):
+    setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
+    setattr(_Int, f"__r{_operation}__", _counting(f"__r{_operation}__", _operation))
+for _operation in ("eq", "ne", "lt", "le", "gt", "ge", "neg"):
+    setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
+
+
+def _taken_out(item: Any) -> Any:
+    """An item as it comes out of a tuple, recorded as the operation `getitem`."""
+    if _current is None or not _current.recording:
+        return item
+    return _current.operation("getitem", item)
+
+
+class _Tuple(tuple[Any, ...]):
+    """A tuple out of an operation or a leaf module; taking an item is the operation `getitem`."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        return _taken_out(tuple.__getitem__(self, index))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+
+class _List(list[Any]):
+    """The same for a list."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        return _taken_out(list.__getitem__(self, index))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+
+class _Fields(_Tuple):
+    """The same for what `x.max(1)` and its kin return, whose items have names too: `.values`, `.indices`."""
+
+    _original: Any
+
+    @classmethod
+    def of(cls, value: tuple[Any, ...]) -> _Fields:
+        fields = cls(value)
+        fields._original = value
+        return fields
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._original)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # `copy` and `pickle` ask before there is an original
+            raise AttributeError(name)
+        item = getattr(self._original, name)
+        if _current is None or not _current.recording or callable(item):
+            return item
+        return _current.operation("getattr", item)
+
+    def __reduce__(self) -> Any:
+        return self._original.__reduce__()
+
+    def __repr__(self) -> str:
+        return repr(self._original)
+
+
+class _Size(_Tuple):
+    """A tensor's shape. It takes the place of a `torch.Size`, which cannot be subclassed, in every other way."""
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # `isinstance(x.shape, torch.Size)`
+        return torch.Size
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        return _taken_out(torch.Size(item) if isinstance(index, slice) else item)
+
+    def __add__(self, other: Any) -> Any:
+        return _combined("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _combined("add", other, self)
+
+    def __mul__(self, times: Any) -> Any:
+        _count("mul")
+        return _Size(tuple(_plain_items(self)) * times)
+
+    __rmul__ = __mul__
+
+    def numel(self) -> int:
+        _count("numel")
+        return _Int(torch.Size(_plain_items(self)).numel())
+
+    def __reduce__(self) -> Any:
+        return torch.Size, (tuple(_plain_items(self)),)
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(repr, _plain_items(self)))}])"
+
+
+def _combined(operation: str, left: Any, right: Any) -> Any:
+    if not isinstance(left, tuple) or not isinstance(right, tuple):
+        return NotImplemented
+    _count(operation)
+    return _Size((*_plain_items(left), *_plain_items(right)))
+
+
+def _plain_items(value: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
+    """The items, without being seen to take them."""
+    return tuple.__iter__(value) if isinstance(value, tuple) else list.__iter__(value)
+
+
+# -- what is a leaf ----------------------------------------------------------------------------------------------
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether operations inside belong to the module: torch.nn's own layers, as in torch.fx."""
+    home = type(module).__module__
+    if isinstance(module, nn.Sequential):
+        return False
+    return home.startswith(("torch.nn", "torch.ao.nn", "torch.jit")) or isinstance(module, torch.jit.ScriptModule)
+
+
+def _is_callable(module: nn.Module) -> bool:
+    """Whether a module is ever called itself; containers and quantization's FloatFunctional never are."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
+    return type(module).forward is not nn.Module.forward and "Functional" not in type(module).__name__
+
+
+def _argument_names(module: nn.Module, count: int) -> list[str]:
+    """The first `count` argument names of the module's forward: what torchvision calls the inputs."""
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names += [f"input_{index}" if index else "input" for index in range(len(names), count)]
+    return names[:count]
+
+
+def _named_tensors(output: Any, prefix: str = "", within: frozenset[int] = frozenset()) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in a nested output with their keys joined by dots: `0`, `1.pool`, ...
+
+    An output that holds itself is not looked into again.
+    """
+    if isinstance(output, Tensor):
+        yield prefix, output
+        return
+    if isinstance(getattr(output, "tensors", None), Tensor):  # torchvision's ImageList: a padded batch
+        yield prefix, output.tensors
+        return
+    record = named_fields(output)
+    if isinstance(output, dict):
+        items: Any = output.items()
+    elif record is not None:
+        items = record.items()
+    elif isinstance(output, (tuple, list)) and not isinstance(output, (torch.Size, _Size)):
+        items = enumerate(_plain_items(output))
+    else:
+        return
+    if id(output) in within:
+        return
+    for key, value in items:
+        yield from _named_tensors(value, f"{prefix}.{key}" if prefix else str(key), within | {id(output)})
+
+
+@contextmanager
+def _wrapped_functions(owner: _Pass) -> Iterator[None]:
+    """Functions given to `torch.fx.wrap` are one operation each, as torch.fx has it.
+
+    torch.fx keeps their names and the globals they live in, and replaces them there while it traces; so does
+    this. Should a torch version keep them elsewhere, the operations inside show instead.
+    """
+    from torch.fx import _symbolic_trace
+
+    replaced: list[tuple[dict[str, Any], str, Any]] = []
+    try:
+        for (_, name), home in list(getattr(_symbolic_trace, "_wrapped_fns_to_patch", {}).items()):
+            if name in home and callable(home[name]):
+                replaced.append((home, name, home[name]))
+                home[name] = _as_one_operation(owner, name, home[name])
+        yield
+    finally:
+        for home, name, function in reversed(replaced):
+            home[name] = function
+
+
+def _as_one_operation(owner: _Pass, name: str, function: Any) -> Any:
+    counted = _COUNTER.match(name)
+    operation = counted.group(1) if counted else name
+
+    def whole(*args: Any, **kwargs: Any) -> Any:
+        if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
+            return function(*args, **kwargs)
+        owner.scopes.append(_Scope(owner.scopes[-1].path if owner.scopes else "", True))
+        try:
+            output = function(*args, **kwargs)
+        finally:
+            owner._leave_scope()
+        return owner.operation(operation, output)
+
+    return whole

@@ -1,0 +1,138 @@
+"""The results of `fmap rf` for JSON and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..documents import csv_cell, csv_text, finite, plain_number
+from ..models.document import assumed_input, document_head
+from ..models.records import LoadedModel
+from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitBox, UnitView
+
+
+def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None = None) -> dict[str, Any]:
+    """The table of `fmap rf`."""
+    return {
+        **document_head(model),
+        "input_shape": list(listing.input_shape),
+        "input_axes": _by_axis(listing.layers, listing.size),
+        "layer_count": listing.count,
+        "figure": None if file is None else str(file),
+        "notes": list(listing.notes),
+        "layers": [field_row(each) for each in listing.layers],
+        "assumed_input": assumed_input(model.takes),
+    }
+
+
+def _by_axis(rows: Sequence[FieldRow], sizes: Sequence[int]) -> dict[str, int]:
+    return {axis.axis: size for axis, size in zip(rows[0].field.axes, sizes, strict=True)} if rows else {}
+
+
+def field_row(row: FieldRow) -> dict[str, Any]:
+    """One layer of `fmap rf`: what its units see along each axis; `groups` where its channels see differently."""
+    seen = row.field
+    return {
+        "name": row.layer.name,
+        "kind": row.layer.kind,
+        "type": row.layer.type_name,
+        "shape": list(row.shape),
+        "output_axes": list(row.axes.names),
+        "axes_how": row.axes.how,
+        "cells": list(seen.cells),
+        "share": seen.share,
+        "field": seen.kind,
+        "axes": [_field_axis(each) for each in seen.axes],
+        "group_count": seen.group_count,
+        "groups": [
+            {"channels": [list(each) for each in group.channels], "axes": [_field_axis(each) for each in group.axes]}
+            for group in seen.groups
+        ],
+    }
+
+
+def _field_axis(axis: FieldAxis) -> dict[str, Any]:
+    return {
+        "axis": axis.axis,
+        "field": axis.kind,
+        "size": axis.size,
+        "least": axis.least,
+        "stride": plain_number(axis.stride),
+        "padding": axis.padding,
+        "start": axis.start,
+        "centre": axis.centre,
+        "by": axis.by or None,
+        "why": axis.why or None,
+    }
+
+
+def fields_csv(listing: FieldListing) -> str:
+    """A row a layer; of several axes the numbers stand in one cell, height before width (time first)."""
+    heads = ("name", "kind", "type", "shape", "cells", "share", "field", "size", "stride", "padding", "start", "centre")
+    rows = []
+    for each in listing.layers:
+        axes = each.field.axes
+        along = [
+            [axis.size for axis in axes],
+            [plain_number(axis.stride) for axis in axes],
+            [axis.padding for axis in axes],
+            [axis.start for axis in axes],
+            [axis.centre for axis in axes],
+        ]
+        head = [each.layer.name, each.layer.kind, each.layer.type_name, list(each.shape), list(each.field.cells)]
+        by = "; ".join(dict.fromkeys(axis.by for axis in axes if axis.by))
+        why = "; ".join(dict.fromkeys(axis.why for axis in axes if axis.why))
+        cells = [*head, each.field.share, each.field.kind, *along, each.field.group_count, by, why]
+        rows.append([csv_cell(cell) for cell in cells])
+    return csv_text((*heads, "groups", "by", "why"), rows).decode()
+
+
+def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, Any]:
+    """One unit of `fmap rf --at`."""
+    return {
+        **document_head(model),
+        "image": view.image.name,
+        "layer": view.row.layer.name,
+        "shape": list(view.row.shape),
+        "channel": view.channel,
+        "cell": list(_cell_of(view.row.field, view.place)),
+        "picked": view.picked,
+        "value": finite(view.value),
+        "box": _box_rows(view.row.field, view.box),
+        "receptive_field": field_row(view.row),
+        "figure": str(file),
+        "assumed_input": assumed_input(model.takes),
+    }
+
+
+def _cell_of(seen: ReceptiveField, place: tuple[int, int, int]) -> tuple[int, ...]:
+    return place[-len(seen.cells) :] if seen.cells else place
+
+
+def _box_rows(seen: ReceptiveField, box: UnitBox) -> list[dict[str, Any]]:
+    return [
+        {
+            "axis": axis.axis,
+            "seen": None if inside is None else list(inside),
+            "unclipped": None if outside is None else list(outside),
+        }
+        for axis, inside, outside in zip(seen.axes, box.seen, box.unclipped, strict=True)
+    ]
+
+
+def effective_document(model: LoadedModel, found: EffectiveField, file: Path) -> dict[str, Any]:
+    """`fmap rf --effective`."""
+    return {
+        **document_head(model),
+        "layer": found.row.layer.name,
+        "channel": found.channel,
+        "cell": list(_cell_of(found.row.field, found.place)),
+        "source": found.source,
+        "count": found.count,
+        "box": _box_rows(found.row.field, found.box),
+        "centre": list(found.centre),
+        "holds": [{"share": share, "height": high, "width": wide} for share, high, wide in found.holds],
+        "figure": str(file),
+        "assumed_input": assumed_input(model.takes),
+    }

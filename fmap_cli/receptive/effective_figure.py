@@ -1,0 +1,356 @@
+"""How much each pixel in a unit's theoretical box really counts: the effective receptive field."""
+
+from __future__ import annotations
+
+from math import floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import units
+from ..drawing.grid import NAN_RGB, colour_codes, lookup, palette
+from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, wrap
+from .unit_figure import (
+    Span,
+    View,
+    box_facts,
+    cell_in_words,
+    draw_facts,
+    draw_title,
+    field_in_words,
+    file_name,
+    fit,
+    length_of,
+    model_in_words,
+    plane,
+    size_in_words,
+    whole_of,
+)
+
+if TYPE_CHECKING:
+    from ..inputs.records import ImageInput
+    from .records import EffectiveField
+
+_MARGIN = 36
+_GAP = 44  # between columns
+_AREA = (640, 700)  # height and width of the heat map
+_CURVE_SIZE = (280, 440)
+_PHOTO = (340, 380)
+_ROOM = 0.12  # of the box's sides, drawn around it
+_TABLE = (26, 84, 246)  # where the columns of the shares' table begin
+_LEAST_FACTS = 560  # width
+_LINE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 18, 16, 13
+
+_MARK: Colour = (213, 58, 0)
+_HEAT = "magma"
+_ZERO_RGB: Colour = (205, 212, 218)
+_HOLDS: tuple[Colour, ...] = (WHITE, (86, 180, 233), (0, 190, 120))
+_EVEN: Colour = (150, 150, 158)
+_CURVE: Colour = (140, 41, 129)
+_CURVE_FILL: Colour = (236, 220, 234)
+
+
+def effective_figure(found: EffectiveField, model: str, weights: str, fed: str = "") -> Scene:
+    """How much each pixel moves one unit, inside its theoretical box, and the boxes that hold most of it.
+
+    Colours follow the square root of the mean absolute gradient, so that the faint rim shows beside the peak; pixels
+    that do not count at all have a colour of their own. The curve says how much the boxes of any size hold.
+    """
+    scene = Scene()
+    top = _MARGIN + 88
+    bottom, edge = _draw_heat(scene, found, top, _MARGIN)
+    left = edge + _GAP
+    y = _draw_holds(scene, found, top, left)
+    right = left + _CURVE_SIZE[1]
+    if found.energy.sum() > 0:
+        y = _draw_curve(scene, found, y + 16, left)
+    if found.image is not None:
+        beside = right + _GAP
+        right = beside + _PHOTO[1]
+        y = max(y, _draw_where(scene, found, found.image, top, beside))
+    right = max(right, left + _LEAST_FACTS)
+    y = draw_facts(scene, _effective_facts(found, model, weights, fed), left, y + 18, right - left)
+    scene.width = right + _MARGIN
+    scene.height = max(bottom, y) + _MARGIN
+    draw_title(scene, found.row, f"effective receptive field of {_whose(found)}")
+    return scene
+
+
+def _whose(found: EffectiveField) -> str:
+    channel = "all channels' sum" if found.channel is None else f"channel {found.channel}"
+    return f"{cell_in_words(found.row, found.place)} of {channel}"
+
+
+def _theory(found: EffectiveField) -> tuple[int, int]:
+    """Height and width of the theoretical box; of the image where it has no end of its own."""
+    unclipped = found.box.unclipped[-2:]
+    sizes = [
+        length if span is None else length_of(span) for span, length in zip(unclipped, found.energy.shape, strict=True)
+    ]
+    return sizes[0], sizes[1]
+
+
+def _around(found: EffectiveField, height: int, width: int) -> tuple[Span, Span]:
+    """Rows and columns of a box of this size around the field's middle."""
+    spans = []
+    for middle, length in zip(found.centre, (height, width), strict=True):
+        first = floor(middle - (length - 1) / 2 + 0.5)
+        spans.append((first, first + length - 1))
+    return spans[0], spans[1]
+
+
+def _effective_facts(found: EffectiveField, model: str, weights: str, fed: str) -> list[tuple[str, str]]:
+    height, width = found.energy.shape
+    inputs = f"{units.count(found.count)} input{'s' * (found.count != 1)}: {found.source}"
+    if found.source == "images":
+        inputs = f"{units.count(found.count)} image{'s' * (found.count != 1)}"
+    if found.image is not None and found.count == 1:
+        inputs = file_name(found.image)
+    summed = "channels and frames" if len(found.box.seen) == 3 else "channels"
+    over = f"mean over {inputs}" if found.count != 1 else f"for {inputs}"
+    return [
+        ("unit", _whose(found)),
+        ("measured", f"absolute gradient of the unit by each pixel, summed over the input's {summed}, {over}"),
+        *box_facts(found.box, (height, width)),
+        ("field", field_in_words(found.row)),
+        ("input", f"{height} × {width} px"),
+        ("model", model_in_words(model, weights)),
+        *([("fed", fed)] if fed else []),
+    ]
+
+
+def _draw_heat(scene: Scene, found: EffectiveField, top: int, left: int) -> tuple[int, int]:
+    """The heat map with the boxes on it and its scale. Returns bottom and right edge."""
+    shape = (found.energy.shape[0], found.energy.shape[1])
+    seen = plane(found.box.seen)
+    rows, columns = _with_room(seen, shape)
+    size = fit((length_of(rows), length_of(columns)), _AREA)
+    view = View(rows, columns, left, top, size)
+    part = found.energy[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
+    peak = float(np.nanmax(found.energy, initial=0.0))
+    scene.add(Picture(left, top, _heat_pixels(part, peak), size))
+    if seen is not None:
+        _draw_line(scene, view.place(*seen), _MARK)
+    for (_, height, width), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
+        _draw_line(scene, view.place(*_clipped(_around(found, height, width), (rows, columns))), colour)
+    y = top + size[0] + 10
+    edge = left + max(size[1], 420)
+    if peak > 0:
+        bar = np.ascontiguousarray(palette(_HEAT)[np.linspace(0, 255, size[1]).astype(int)][None])
+        scene.add(Picture(left, y, bar, (14, size[1])))
+        y += 18
+        scene.add(Text(left, y, "0", _SMALL_SIZE), Text(left + size[1], y, _share_of(peak), _SMALL_SIZE, align="right"))
+        if size[1] >= 300:
+            middle = _share_of(peak / 4)
+            scene.add(Text(left + size[1] / 2, y, middle, _SMALL_SIZE, align="middle"))
+        y += 22
+    words = (
+        "How much each pixel moves the unit, as a share of all pixels' together. Square-root scale: half-way along the "
+    )
+    words += "colours is a quarter of the peak."
+    for line in wrap(words if peak > 0 else "No pixel moves this unit.", edge - left, _SMALL_SIZE):
+        scene.add(Text(left, y, line, _SMALL_SIZE, GRAY))
+        y += 18
+    y += 4
+    for present, colour, words in (
+        (bool((part == 0).any()), _ZERO_RGB, "exactly zero: the pixel does not count"),
+        (bool(np.isnan(part).any()), NAN_RGB, "NaN"),
+    ):
+        if present:
+            scene.add(Box(left, y, 14, 14, colour), Text(left + 22, y, words, _SMALL_SIZE, GRAY))
+            y += 20
+    return y, edge
+
+
+def _share_of(value: float) -> str:
+    """A pixel's share of all, which may be tiny."""
+    return f"{units.number(value * 100, 2)} %"
+
+
+def _heat_pixels(energy: np.ndarray, peak: float) -> np.ndarray:
+    """Energies `[h, w]` as colours `[h, w, 3]` on a square-root scale; exactly zero has its own."""
+    codes = colour_codes(np.sqrt(np.maximum(energy, 0))[None], np.zeros(1), np.array([peak**0.5]))[0]
+    pixels = lookup(palette(_HEAT))[codes]
+    pixels[energy == 0] = _ZERO_RGB
+    return np.ascontiguousarray(pixels)
+
+
+def _with_room(seen: tuple[Span, Span] | None, shape: tuple[int, int]) -> tuple[Span, Span]:
+    """The rows and columns that the heat map shows: the box and a little around it, within the image."""
+    if seen is None:
+        return (0, shape[0] - 1), (0, shape[1] - 1)
+    spans = []
+    for span, length in zip(seen, shape, strict=True):
+        room = max(round(length_of(span) * _ROOM), 1)
+        spans.append((max(span[0] - room, 0), min(span[1] + room, length - 1)))
+    return spans[0], spans[1]
+
+
+def _clipped(spans: tuple[Span, Span], within: tuple[Span, Span]) -> tuple[Span, Span]:
+    rows, columns = (
+        (min(max(span[0], most[0]), most[1]), max(min(span[1], most[1]), most[0]))
+        for span, most in zip(spans, within, strict=True)
+    )
+    return rows, columns
+
+
+def _draw_line(scene: Scene, place: tuple[int, int, int, int], colour: Colour) -> None:
+    """A coloured line of two pixels just inside a place, between two dark ones: it shows on any colour."""
+    left, top, right, bottom = place
+    for inset, shade in ((-1, INK), (0, colour), (1, colour), (2, INK)):
+        width, height = right - left - 2 * inset, bottom - top - 2 * inset
+        if width >= 3 and height >= 3:
+            scene.add(Box(left + inset, top + inset, width, height, None, shade))
+
+
+def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int:
+    """The answer in words, and for each box its colour, what it holds and its size. Returns where they end."""
+    theory = _theory(found)
+    y = top
+    for line in wrap(_headline(found), _CURVE_SIZE[1], _LINE_SIZE, bold=True):
+        scene.add(Text(left, y, line, _LINE_SIZE, bold=True))
+        y += 25
+    y += 8
+    for (share, height, width), colour in zip(found.holds, _HOLDS, strict=False):
+        scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, colour))
+        scene.add(Text(left + _TABLE[0], y, units.percent(share).replace(".0 ", " "), _TEXT_SIZE, bold=True))
+        scene.add(Text(left + _TABLE[1], y, f"in {height} × {width} px", _TEXT_SIZE))
+        of = units.percent(_part_seen(found, height, width))
+        scene.add(Text(left + _TABLE[2], y, f"{of} of what it can see", _TEXT_SIZE, GRAY))
+        y += 25
+    scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, _MARK))
+    seen = plane(found.box.seen)
+    words = "it can see the theoretical box" if _is_finite(found) else "it can see the whole image"
+    words += f", {theory[0]} × {theory[1]} px"
+    if seen is not None and (length_of(seen[0]), length_of(seen[1])) != theory:
+        words += f", of which {size_in_words(seen)} are in the image"
+    for line in wrap(words, _CURVE_SIZE[1] - _TABLE[0], _TEXT_SIZE):
+        scene.add(Text(left + _TABLE[0], y, line, _TEXT_SIZE))
+        y += 22
+    return y + 3
+
+
+def _is_finite(found: EffectiveField) -> bool:
+    return None not in found.box.unclipped[-2:]
+
+
+def _part_seen(found: EffectiveField, height: int, width: int) -> float:
+    """Of the pixels that can reach the unit, the share that lies in a box of this size around the middle."""
+    seen = plane(found.box.seen)
+    if seen is None:
+        return 0.0
+    share = 1.0
+    for span, within in zip(_around(found, height, width), seen, strict=True):
+        share *= max(min(span[1], within[1]) - max(span[0], within[0]) + 1, 0) / length_of(within)
+    return share
+
+
+def _headline(found: EffectiveField) -> str:
+    """The answer; spaces inside a size do not break."""
+    holds = {share: (height, width) for share, height, width in found.holds}
+    if 0.9 not in holds:
+        return "No pixel moves this unit."
+    height, width = holds[0.9]
+    box = f"{height}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{width}\N{NO-BREAK SPACE}px"
+    of = units.percent(_part_seen(found, height, width)).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"90\N{NO-BREAK SPACE}% of what moves the unit is in {box}, {of} of what it can see"
+
+
+def held_by_size(found: EffectiveField, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What boxes around the middle hold, by their sides as shares of the theoretical box's: of the energy, and of the
+    pixels that are inside the theoretical box and the image, which is what they would hold if all pixels counted alike.
+    """
+    theory = _theory(found)
+    far = [
+        (np.abs(np.arange(length) - middle) + 0.5) / (side / 2)
+        for length, middle, side in zip(found.energy.shape, found.centre, theory, strict=True)
+    ]
+    distance = np.maximum(far[0][:, None], far[1][None])  # [H, W]
+    order = np.argsort(distance, axis=None, kind="stable")
+    ranked = distance.ravel()[order]
+    even = np.zeros(found.energy.shape)
+    seen = plane(found.box.seen)
+    if seen is not None:
+        even[seen[0][0] : seen[0][1] + 1, seen[1][0] : seen[1][1] + 1] = 1
+    counts = np.searchsorted(ranked, sizes + 1e-9, side="right")
+    shares = []
+    for values in (found.energy, even):
+        summed = np.concatenate([[0.0], np.cumsum(values.ravel()[order])])
+        shares.append(summed[counts] / (summed[-1] or 1.0))
+    return shares[0], shares[1]
+
+
+def _draw_curve(scene: Scene, found: EffectiveField, top: int, left: int) -> int:
+    """How much of the gradient a box holds, by its size. Returns where it ends."""
+    height, width = _CURVE_SIZE[0], _CURVE_SIZE[1] - 48
+    x0 = left + 48
+    scene.add(Text(left, top, "Held by a box around the middle, by its size", _TEXT_SIZE, bold=True))
+    top += 34
+    theory = _theory(found)
+    most = _most_needed(found) * 1.03
+    held, even = held_by_size(found, np.linspace(0, most, width))
+    y_of = top + height - 1 - np.rint(np.stack([held, even]) * (height - 1)).astype(int)  # [2, width]
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    rows = np.arange(top, top + height)[:, None]
+    pixels[rows >= y_of[0][None]] = _CURVE_FILL
+    for quarter in (0, 0.25, 0.5, 0.75, 1):
+        line = pixels[round((1 - quarter) * (height - 1))]
+        line[(line == 255).all(1)] = FAINT
+    for curve, colour, thick in ((y_of[1], _EVEN, 1), (y_of[0], _CURVE, 2)):
+        before = np.concatenate([curve[:1], curve[:-1]])
+        pixels[(rows >= np.minimum(curve, before) - thick) & (rows <= np.maximum(curve, before))] = colour
+    scene.add(Picture(x0, top, pixels, (height, width)))
+    for share in (0, 0.5, 1):
+        y = top + round((1 - share) * (height - 1))
+        scene.add(Text(x0 - 8, y - 8, f"{share * 100:.0f} %", _SMALL_SIZE, GRAY, align="right"))
+
+    def x_of(side: float) -> int:
+        """Where a box of this height stands."""
+        return x0 + min(round(side / theory[0] / most * (width - 1)), width - 1)
+
+    for (share, side, _), colour in zip(found.holds, _HOLDS, strict=False):
+        x, y = x_of(side), top + round((1 - share) * (height - 1))
+        scene.add(Box(x, y, 1, top + height - y, INK))
+        scene.add(Box(x - 5, y - 5, 11, 11, INK), Box(x - 4, y - 4, 9, 9, colour))
+    y = top + height + 6
+    end = most * theory[0]
+    step = next(each for power in range(6) for each in (10**power, 2 * 10**power, 5 * 10**power) if end / each <= 7)
+    for side in range(0, floor(end) + 1, step):
+        scene.add(Box(x_of(side), y - 6, 1, 4, GRAY))
+        scene.add(Text(x_of(side), y, str(side), _SMALL_SIZE, GRAY, align="middle"))
+    y += 20
+    side_words = "the box's side in pixels"
+    if theory[0] != theory[1]:
+        side_words = "the box's height in pixels, its width in proportion"
+    for text in wrap(f"{side_words}; gray: if all it can see counted alike", width, _SMALL_SIZE):
+        scene.add(Text(x0, y, text, _SMALL_SIZE, GRAY))
+        y += 18
+    return y
+
+
+def _most_needed(found: EffectiveField) -> float:
+    """The side of the box around the middle that holds all the unit can see, as a share of the theoretical one's."""
+    seen = plane(found.box.seen)
+    if seen is None:
+        return 1.0
+    return max(
+        (max(middle - span[0], span[1] - middle) + 0.5) / (side / 2)
+        for span, middle, side in zip(seen, found.centre, _theory(found), strict=True)
+    )
+
+
+def _draw_where(scene: Scene, found: EffectiveField, image: ImageInput, top: int, left: int) -> int:
+    """The photo with the theoretical box and those that hold most. Returns where it ends."""
+    height, width = image.pixels.shape[:2]
+    whole = whole_of(image)
+    size = fit((height, width), _PHOTO)
+    view = View(*whole, left, top, size)
+    scene.add(Picture(left, top, image.pixels, size, smooth=True))
+    seen = plane(found.box.seen)
+    if seen is not None:
+        _draw_line(scene, view.place(*seen), _MARK)
+    for (_, high, wide), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
+        _draw_line(scene, view.place(*_clipped(_around(found, high, wide), whole)), colour)
+    y = top + size[0] + 6
+    scene.add(Text(left, y, f"the same boxes on what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
+    return y + 20

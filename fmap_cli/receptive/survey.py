@@ -1,0 +1,113 @@
+"""What every layer sees of the input, followed in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from torch import nn
+
+from ..inputs.feeds import feed_of
+from ..inputs.records import ImageInput
+from ..network.axes import axes_by_layout
+from ..network.capture import Sink, capture
+from ..network.records import Axes, LayerRef
+from ..network.selection import OfLayer, names_picked, of_kinds
+from ..session.axes import axes_for
+from ..session.opening import Session, read_image
+from ..session.passes import run_cheaply
+from . import Follower, describe
+from .records import FieldListing, FieldRow, ReceptiveField
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Laid(TypedDict):
+    axes: Axes
+    field: ReceptiveField
+
+
+class SeenFields:
+    """Follows a pass and keeps what every layer sees of the input, along its axes `names`, which are `sizes` long."""
+
+    def __init__(self, session: Session, inputs: tuple[Any, ...]) -> None:
+        images = inputs[0] if isinstance(inputs[0], list) else inputs
+        feed = feed_of(session.model)
+        self.names = feed.axes
+        lead = images[feed.lead]
+        at = feed.places(lead.ndim)
+        self.sizes = tuple(lead.shape[each] for each in at)
+        self.follower = Follower()
+        for each in images:  # inputs of other sizes have other places
+            if session.model.input_kind == "images" or [each.shape[n] for n in at if n < each.ndim] == [*self.sizes]:
+                self.follower.start(each, at)
+        self._fields: dict[str, Any] = {}
+
+    @property
+    def by_values(self) -> list[str]:
+        """The layers before which the network may have gone one way or another by values of the image."""
+        found = self.follower.readers or self.follower.sized
+        return list(dict.fromkeys([*found, "the answer"] if self.follower.pending else found))
+
+    def note(self, layer: LayerRef, output: Tensor) -> None:
+        self.follower.name(layer.name)
+        self._fields[layer.name] = self.follower.fields_of(output)
+
+    def of(self, layer: str, axes: Axes, shape: Sequence[int]) -> ReceptiveField:
+        return describe(self._fields[layer], axes, shape, self.names, self.sizes)
+
+    def laid_out(self, row: OfLayer, layout: str) -> Laid:
+        """The axes that a user's letters give a layer, and its field by them. LayerError where they do not fit."""
+        axes = axes_by_layout(layout, row.layer.name, row.shape)
+        return {"axes": axes, "field": self.of(row.layer.name, axes, row.shape)}
+
+
+def receptive_fields(
+    session: Session,
+    patterns: Sequence[str] = (),
+    *,
+    kinds: Sequence[str] = (),
+    image: ImageInput | None = None,
+    layout: str | None = None,
+) -> FieldListing:
+    """What the layers that the patterns pick see of an input of this image's size (or the bundled sample's).
+
+    In execution order. Only shapes matter, but where a network with weights reads values on its way. Raises LayerError
+    where no layer is left.
+    """
+    if image is None:
+        image = read_image(session, None, lambda _: None)
+    resolver = axes_for(session, image).prepare()
+    found: list[tuple[LayerRef, tuple[int, ...]]] = []
+
+    def follow(module: nn.Module, inputs: tuple[Any, ...]) -> SeenFields:
+        seen = SeenFields(session, inputs)
+        found.clear()
+
+        def watch(layer: LayerRef) -> Sink:
+            def sink(output: Tensor) -> None:
+                found.append((layer, tuple(output.shape)))
+                seen.note(layer, output)
+
+            return sink
+
+        with seen.follower:
+            capture(module, inputs, watch)
+        return seen
+
+    seen, _ = run_cheaply(session, image, follow, lambda found: found.by_values)
+    rows = []
+    for layer, shape in found:
+        axes = resolver.of(layer, shape)
+        rows.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
+    names = names_picked(session.model.module, rows, patterns)
+    shown = of_kinds([each for each in rows if each.layer.name in names], kinds)
+    notes = tuple(
+        f"a value was read in Python before {layer} (item, or an if): what that decides is not followed"
+        for layer in dict.fromkeys(seen.follower.readers)
+    )
+    if layout is not None:
+        shown = [replace(each, **seen.laid_out(each, layout)) for each in shown]
+    return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes, notes)

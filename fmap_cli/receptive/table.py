@@ -1,0 +1,258 @@
+"""`fmap rf` in the terminal: a row a layer; one unit's box; the effective field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from .. import units
+from ..models.table import print_fed, weights_in_words
+from ..tables.table import Column, console, print_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..models.records import LoadedModel
+    from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitView
+
+_GROUPS_SHOWN = 3
+_TYPES_FROM = 110  # columns of the terminal
+
+
+def print_fields(model: LoadedModel, listing: FieldListing, *, groups: bool = False, file: Path | None = None) -> None:
+    """A row a layer, in execution order; what made fields infinite, bounds or unknown stands below in words.
+
+    Channels that see differently have rows of their own under their layer, all of them with `groups`.
+    """
+    out = console()
+    names = "".join(axis.axis for axis in listing.layers[0].field.axes)
+    size = " × ".join(map(str, listing.size))
+    head = f"{model.name} · {weights_in_words(model.weights)} · input {units.shape(listing.input_shape)}"
+    out.print(Text(units.one_line(head)), soft_wrap=True)
+    out.print()
+    wide = out.width >= _TYPES_FROM
+    columns = [
+        Column("layer", least=16),
+        *([Column("type", least=10)] if wide else []),
+        *(Column(each, right=True) for each in ("size", "stride", "padding", "start", "share", "cells")),
+    ]
+    rows: list[Sequence[Text | str]] = []
+    for each in listing.layers:
+        style = "dim" if each.field.kind in ("whole image", "nothing") else ""
+        cells = [
+            units.one_line(each.layer.name),
+            *([units.one_line(each.layer.type_name)] if wide else []),
+            *field_cells(each.field.axes),
+            units.percent(each.field.share),
+            " × ".join(map(str, each.field.cells)) or "–",
+        ]
+        rows.append([Text(cell, style) for cell in cells])
+        rows += [_padded(row, len(columns), wide) for row in _group_rows(each.field, groups)]
+    print_table(out, columns, rows)
+    out.print()
+    for line in _legend(listing, names, size):
+        out.print(Text(line), soft_wrap=True)
+    if file is not None:
+        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+def field_cells(axes: Sequence[FieldAxis]) -> list[str]:
+    """Size, stride, padding and start of a field, one number where all axes have the same.
+
+    >>> from fractions import Fraction
+    >>> from fmap_cli.models.records import FieldAxis
+    >>> field_cells([FieldAxis(axis, "exact", 43, Fraction(4), -21, 43) for axis in "HW"])
+    ['43', '4', '21', '-21']
+    """
+    return [
+        _one_for_all([size_of(each) for each in axes]),
+        _one_for_all([stride_of(each) for each in axes]),
+        _one_for_all(["–" if each.padding is None else str(each.padding) for each in axes]),
+        _one_for_all(["–" if each.start is None else str(each.start) for each in axes]),
+    ]
+
+
+def size_of(axis: FieldAxis) -> str:
+    """A size in pixels, or the word that stands for it."""
+    if axis.kind == "exact":
+        return str(axis.size)
+    if axis.kind == "upper bound":
+        return "≤ whole image" if axis.size is None else f"≤ {axis.size}"
+    return axis.kind
+
+
+def stride_of(axis: FieldAxis) -> str:
+    """A stride in pixels; of a map larger than the input a fraction."""
+    if axis.stride is None:
+        return "–"
+    return str(axis.stride.numerator) if axis.stride.denominator == 1 else f"{float(axis.stride):.4g}"
+
+
+def _one_for_all(words: Sequence[str]) -> str:
+    return words[0] if len(set(words)) == 1 else " × ".join(words)
+
+
+def short_field(seen: ReceptiveField) -> str:
+    """Size and stride in one word: `43 /4`.
+
+    >>> from fractions import Fraction
+    >>> import numpy as np
+    >>> from fmap_cli.models.records import FieldAxis, ReceptiveField
+    >>> axes = tuple(FieldAxis(axis, "exact", 43, Fraction(4), -21, 43) for axis in "HW")
+    >>> short_field(ReceptiveField(axes, (), 1, (56, 56), 0.04, ()))
+    '43 /4'
+    """
+    size, stride = field_cells(seen.axes)[:2]
+    if seen.kind in ("whole image", "nothing", "unknown") or stride in ("–", "1"):
+        return "–" if size == "nothing" else size.replace("whole image", "whole")
+    return f"{size} /{stride}"
+
+
+def _group_rows(seen: ReceptiveField, every: bool) -> Iterable[list[str]]:
+    """Rows for channels that see differently: each group, or how many there are and from what to what."""
+    if seen.group_count < 2:
+        if not seen.group_count:
+            yield ["  its values see different places, too many to list"]
+        return
+    if seen.groups and (every or len(seen.groups) <= _GROUPS_SHOWN):
+        for group in seen.groups:
+            yield [f"  channels {_ranges(group.channels)}", *field_cells(group.axes)]
+        return
+    if seen.cells:
+        sizes = [axis.size for group in seen.groups for axis in group.axes if axis.size is not None]
+        span = f"{min(sizes)} … {max(sizes)}" if sizes else ""
+        yield [f"  {seen.group_count} groups of channels", span]
+    else:
+        yield [f"  its values see {seen.group_count} different places"]
+
+
+def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    words = [str(first) if first == last else f"{first}–{last}" for first, last in ranges[:4]]
+    return ", ".join([*words, *(["…"] if len(ranges) > 4 else [])])
+
+
+def _padded(cells: Sequence[str], columns: int, wide: bool) -> list[Text]:
+    """A row under a layer: its first cell, then the numbers where those of the layer stand."""
+    row = [cells[0], *([""] if wide else []), *cells[1:]]
+    return [Text(cell, "cyan") for cell in [*row, *[""] * (columns - len(row))]]
+
+
+def _legend(listing: FieldListing, names: str, size: str) -> list[str]:
+    shown, count = len(listing.layers), listing.count
+    many = f"{count} layer{'s' * (count != 1)} in execution order"
+    many = many if shown == count else f"{shown} of {many}"
+    lines = [
+        many,
+        f"In pixels of the input, {names} = {size}.",
+        "Sizes count pixels beyond its border, too; share is what a field really covers.",
+    ]
+    lines += _reasons(listing.layers)
+    lines += [f"note: {note}" for note in listing.notes[:3]]
+    if any(each.field.group_count > 1 for each in listing.layers):
+        lines.append("Where channels see differently the layer's row is for all of them together.")
+    return lines
+
+
+def _reasons(rows: Sequence[FieldRow]) -> list[str]:
+    """Each reason once, with the layers it holds for."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        for axis in row.field.axes:
+            if axis.kind in ("exact", "nothing"):
+                continue
+            differ = axis.why.startswith("units see") and axis.why.endswith("px")
+            why = "sizes differ from unit to unit; the largest is shown" if differ else axis.why
+            layers = reasons.setdefault((axis.kind, axis.by, why), [])
+            if not layers or layers[-1] != row.layer.name:
+                layers.append(row.layer.name)
+    lines = []
+    for (kind, by, why), layers in list(reasons.items())[:8]:
+        where = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
+        what = {"upper bound": "≤, an upper bound"}.get(kind, kind)
+        reason = f"{why} (in {by})" if by and by != layers[0] else why
+        lines.append(units.one_line(f"{what}: {where}: {reason}" if reason else f"{what}: {where}"))
+    if len(reasons) > 8:
+        lines.append(f"… and {len(reasons) - 8} more reasons: see --json")
+    return lines
+
+
+# -- one unit ----------------------------------------------------------------------------------------------------
+
+
+def print_unit(model: LoadedModel, view: UnitView, file: Path) -> None:
+    """What one unit sees, in words."""
+    out = console()
+    head = f"{model.name} · weights: {model.weights} · image: {view.image.name}"
+    out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_fed(out, model.feeding)
+    out.print()
+    seen = view.row.field
+    place = view.place[-len(seen.cells) :]
+    facts = [
+        ("layer", units.one_line(view.row.layer.name)),
+        ("unit", f"channel {view.channel} of {view.channels}, cell {', '.join(map(str, place))}: {view.picked}"),
+        ("value", units.number(view.value, 6)),
+    ]
+    for axis, inside, outside in zip(seen.axes, view.box.seen, view.box.unclipped, strict=True):
+        facts.append((_AXES[axis.axis], _extent(axis, inside, outside)))
+    kinds = [f"{axis.kind}{': ' if axis.why else ''}{axis.why}" for axis in seen.axes]
+    if len(set(kinds)) > 1:
+        kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
+    facts.append(("field", "; ".join(dict.fromkeys(kinds)) + _from(seen.axes)))
+    _print_facts(out, facts)
+    out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+_AXES = {"T": "frames", "H": "rows", "W": "columns"}
+
+
+def _extent(axis: FieldAxis, inside: tuple[int, int] | None, outside: tuple[int, int] | None) -> str:
+    if inside is None:
+        return "none: it sees nothing of the image"
+    words = f"{inside[0]} to {inside[1]}, {inside[1] - inside[0] + 1} of them"
+    if outside is not None and outside != inside:
+        words += f"; unclipped {outside[0]} to {outside[1]}, {outside[1] - outside[0] + 1}"
+    return words
+
+
+def _from(axes: Sequence[FieldAxis]) -> str:
+    names = list(dict.fromkeys(axis.by for axis in axes if axis.by))
+    return f" (in {', '.join(names)})" if names else ""
+
+
+def print_effective(model: LoadedModel, found: EffectiveField, file: Path) -> None:
+    """The sizes that hold half and nearly all of a unit's gradient, beside the theoretical one."""
+    out = console()
+    out.print(Text(units.one_line(f"{model.name} · weights: {model.weights}")), soft_wrap=True)
+    print_fed(out, model.feeding)
+    out.print()
+    seen = found.row.field
+    place = ", ".join(map(str, found.place[-len(seen.cells) :]))
+    channel = "the sum of all channels" if found.channel is None else f"channel {found.channel}"
+    sizes = " × ".join(
+        "whole image" if ends is None else f"{ends[1] - ends[0] + 1}" for ends in found.box.unclipped[-2:]
+    )
+    facts = [
+        ("layer", units.one_line(found.row.layer.name)),
+        ("unit", f"{channel}, cell {place}"),
+        ("inputs", f"{found.count} × {found.source}" if found.image is None else found.image.name),
+        ("theoretical", sizes if "whole" in sizes else f"{sizes} px"),
+    ]
+    for share, high, wide in found.holds:
+        facts.append((f"{share:.0%} in", f"{high} × {wide} px"))
+    if not found.holds:
+        facts.append(("effective", "nothing: no pixel moves this unit (a ReLU is shut, or values are cut off)"))
+    _print_facts(out, facts)
+    out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+def _print_facts(out: object, facts: Sequence[tuple[str, str]]) -> None:
+    from rich.console import Console
+
+    assert isinstance(out, Console)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        out.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)
+    out.print()

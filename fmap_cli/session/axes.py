@@ -1,0 +1,96 @@
+"""Who says what the axes of a session's layers are, for inputs of one size."""
+
+from __future__ import annotations
+
+import io
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..inputs.feeds import feed_of
+from ..inputs.records import ImageInput
+from ..network.axes import AxesResolver, Followed, Growth, follow, measure, twin_of
+from ..network.blank import blank_arithmetic
+from .opening import Session
+from .passes import network_inputs, place_of, prefers_meta, run_cheaply
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def axes_for(session: Session, image: ImageInput, layout: str | None = None) -> AxesResolver:
+    """Who says what the axes of this network's layers are, for inputs of this image's size; one for each size.
+
+    `layout` is the user's own letters, for the layers that are picked: they overrule everything.
+    """
+    size = tuple(n for each in (image.tensor, *image.more) for n in (-1, *each.shape))
+    if size not in session.resolvers:
+        session.resolvers[size] = AxesResolver(
+            session.model.module,
+            lambda: _follow_axes(session, image),
+            lambda: _follow_axes(session, image, cheaply=False),
+            lambda: _measure_axes(session, image),
+        )
+    resolver = session.resolvers[size]
+    return resolver if layout is None else resolver.overruled(layout)
+
+
+_AXES = {"image": "BCHW", "image_pair": "BCHW", "images": "CHW", "video": "BCTHW"}
+
+
+def _input_axes(session: Session, count: int) -> list[str]:
+    """The names of the axes of each of the network's arguments."""
+    takes = session.model.takes
+    if session.model.input_kind == "arrays" and takes is not None:
+        return [f"B{each}" for each in takes.axes]
+    return [_AXES[session.model.input_kind]] * count
+
+
+def _follow_axes(session: Session, image: ImageInput, *, cheaply: bool = True) -> Followed:
+    """A pass over an image of this size, followed; not `cheaply` it is the pass over the image itself."""
+
+    def followed(module: nn.Module, inputs: tuple[Any, ...]) -> Followed:
+        images = inputs[0] if isinstance(inputs[0], list) else inputs
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            return follow(module, inputs, zip(images, _input_axes(session, len(images)), strict=True))
+
+    if cheaply and session.model.input_kind != "images":  # a detector's layers depend on what it finds
+        image = replace(image, tensor=image.tensor * 0, more=tuple(each * 0 for each in image.more))
+    twin = twin_of(session.model.module)
+    if not cheaply:
+        return followed(twin, network_inputs(session, [image]))
+    return run_cheaply(session, image, followed, lambda found: (), twin)[0]
+
+
+def _measure_axes(session: Session, image: ImageInput) -> Growth:
+    """Which axes of each layer grow with the input; not of a detector, which resizes its input by itself."""
+    model = session.model
+    if model.input_kind == "images":
+        raise ModelError("a detector resizes its input by itself")
+    failure: BaseException | None = None
+    for on_meta in (True, False) if prefers_meta(session, image.tensor.shape) else (False, True):
+        blank = partial(_blank_inputs, session, on_meta)
+        try:
+            with nullcontext() if on_meta else blank_arithmetic():
+                places = feed_of(model).size_of(image)
+                return measure(model.module, blank, places, model.frames, on_meta=on_meta, rebuild=model.rebuild)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def _blank_inputs(
+    session: Session, on_meta: bool, batch: int, height: int, width: int, frames: int
+) -> tuple[Tensor, ...]:
+    place = place_of(session)
+    if on_meta:
+        place = replace(place, device=torch.device("meta"))
+    return feed_of(session.model).blank(batch, height, width, frames, place)

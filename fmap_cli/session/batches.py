@@ -1,0 +1,52 @@
+"""Many images through one session, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ..errors import FmapError, ImageError, ModelError
+from ..inputs.feeds import source_name
+from ..inputs.records import ImageInput
+from .opening import Session, once, read_image
+
+Say = Callable[[str], None]
+
+
+Failures = list[tuple[str, FmapError]]
+"""The images that gave no result, by name, each with the reason."""
+
+
+def batches(
+    session: Session,
+    sources: Sequence[str | Sequence[str] | None],
+    size: int,
+    say: Say,
+    failures: Failures,
+    layout: str | None = None,
+) -> Iterator[list[ImageInput]]:
+    """The images in their order, in batches of up to `size` that have the same height and width.
+
+    `sources` are `session.groups`' own. An image that cannot be read goes to `failures`. What is said is said once.
+    """
+    say = once(say)
+    batch: list[ImageInput] = []
+    for source in sources:
+        try:
+            image = read_image(session, source, say, layout)
+        except ImageError as error:
+            failures.append((source_name(source), error.bare()))
+            continue
+        if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
+            yield batch
+            batch = []
+        batch.append(image)
+    if batch:
+        yield batch
+
+
+def check_rows(what: str, rows: int, images: int) -> None:
+    if rows != images:
+        raise ModelError(
+            f"{what} {rows} row{'s' * (rows != 1)} for {images} image{'s' * (images != 1)}: expected one each.",
+            hint="If the network takes one image at a time, give --batch 1." if images > 1 else None,
+        )

@@ -1,0 +1,177 @@
+"""One forward pass of a session's network, with sinks; failures of the network in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from ..errors import FmapError, ModelError
+from ..foreign import raised
+from ..inputs.feeds import Place, feed_of
+from ..inputs.records import ImageInput
+from ..models.building import ARCHITECTURE_ONLY
+from ..models.preprocessing import NOT_FOUND
+from ..models.records import LoadedModel
+from ..network.axes import meta_twin
+from ..network.blank import blank_arithmetic
+from ..network.capture import Sink, capture
+from ..network.records import LayerRef
+from .opening import Session, dtype_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+
+_Result = TypeVar("_Result")
+
+
+def run_cheaply(
+    session: Session,
+    image: ImageInput,
+    run: Callable[[nn.Module, tuple[Any, ...]], _Result],
+    by_values: Callable[[_Result], Sequence[str]],
+    module: nn.Module | None = None,
+) -> tuple[_Result, bool]:
+    """`run(module, inputs)` of a pass over an image of this size, in the cheapest way that works; and whether for real.
+
+    What a network decides by values it decides for real where it has weights: `by_values` are the layers before which
+    it did. The module is the model's own, or a copy of it.
+    """
+    model = session.model
+    module = model.module if module is None else module
+    size = tuple(image.tensor.shape)
+    has_weights = model.weights != ARCHITECTURE_ONLY
+    attempts: tuple[str, ...] = ("meta", "blank") if prefers_meta(session, size) else ("blank", "meta")
+    if model.input_kind == "images":  # reads values; what a detector with weights finds is to be counted
+        attempts = () if has_weights else ("blank",)
+    for attempt in attempts:
+        try:
+            if attempt == "meta":
+                twin = meta_twin(module)
+                with torch.device("meta"):
+                    blank = (torch.empty_like(each, device="meta") for each in network_inputs(session, [image]))
+                    found = run(twin, tuple(blank))
+            else:
+                with blank_arithmetic():
+                    found = run(module, network_inputs(session, [image]))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            continue  # the pass over the image itself will say what is wrong
+        if has_weights and by_values(found):
+            break
+        return found, False
+    inputs = network_inputs(session, [image])
+    with _model_errors(session, inputs, 1, []):
+        return run(module, inputs), True
+
+
+_META_VALUES = 3 * 400 * 400
+"""From an input of this size on, the meta device pays for what its kernels take to import (about a second).
+
+Below, a pass without its arithmetic takes hundredths of a second, whatever the number of parameters.
+"""
+
+
+def prefers_meta(session: Session, size: Sequence[int]) -> bool:
+    return prod(size) * session.model.frames >= _META_VALUES
+
+
+def place_of(session: Session) -> Place:
+    return Place(session.device, session.dtype, session.memory_format)
+
+
+def run(
+    session: Session,
+    images: ImageInput | Sequence[ImageInput],
+    watch: Callable[[LayerRef], Sink | None],
+    *,
+    operations: bool = True,
+    paths: frozenset[str] | None = None,
+    through: Callable[..., Any] | None = None,
+    inputs: tuple[Any, ...] | None = None,
+    gradients: bool = False,
+) -> Any:
+    """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError.
+
+    `inputs` are what `network_inputs` makes of the images, where they are needed before; with `gradients` torch notes
+    down how outputs come about, so that a sink can differentiate. `through` is what `capture.watching` yields, where
+    its hooks serve more passes than this.
+    """
+    module = session.model.module
+    batch = [images] if isinstance(images, ImageInput) else images
+    own_fault: list[Exception] = []
+
+    def guarded(layer: LayerRef) -> Sink | None:
+        sink = watch(layer)
+        if sink is None:
+            return None
+
+        def call(output: Tensor) -> None:
+            try:
+                sink(output)
+            except Exception as error:
+                own_fault.append(error)
+                raise
+
+        return call
+
+    if inputs is None:
+        inputs = network_inputs(session, batch)
+    with _model_errors(session, inputs, len(batch), own_fault):
+        if through is not None:
+            return through(inputs, guarded)
+        with torch.set_grad_enabled(gradients):
+            return capture(module, inputs, guarded, operations=operations, paths=paths, as_it_stands=gradients)
+
+
+@contextmanager
+def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fault: list[Exception]) -> Iterator[None]:
+    """Turn what the network raises into a ModelError; what fmap's own sinks raise stays what it is."""
+    try:
+        yield
+    except FmapError:
+        raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if own_fault:
+            raise
+        first = inputs[0][0] if isinstance(inputs[0], list) else inputs[0]
+        raise ModelError(
+            f"{session.model.name} fails on an input of shape {list(first.shape)} as {dtype_name(session.dtype)}"
+            f" on {session.device}: {raised.told(error)}",
+            hint=_failure_hint(session.model, error, images),
+        ) from error
+
+
+def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str | None:
+    if isinstance(error, TypeError) and "argument" in raised.text(error):
+        return (
+            "fmap gives a network tensors alone, as --input-shape says, once for each; wrap one that takes more in a"
+            " factory whose module supplies the rest."
+        )
+    if "not implemented for" in raised.text(error):
+        return "This device has no such operation in this number format: --dtype float32 casts the network."
+    about_shapes = isinstance(error, (RuntimeError, ValueError, AssertionError, IndexError, TypeError))
+    if about_shapes and model.takes is not None and model.takes.how == NOT_FOUND:
+        return (
+            "No usual input makes it run: try another --size, or say what it takes with --input-shape C,H,W (C,W or L"
+            " for what is no picture), once for each input."
+        )
+    if isinstance(error, (RuntimeError, ValueError, AssertionError)):
+        fewer = " Or --batch 1, where it takes no more." if images > 1 else ""
+        return f"Try another --size (networks have a smallest input), --dtype float32 or --device cpu.{fewer}"
+    return None
+
+
+def network_inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:
+    """The images as the network takes them."""
+    return feed_of(session.model).batch(images, place_of(session))

@@ -1,0 +1,1 @@
+"""Numbers over one image or a million."""

@@ -1,0 +1,588 @@
+"""Any number of images through one session, into records that merge: what `fmap stats` counts.
+
+A run is a list of images in a fixed order, cut into batches at fixed places. So what has been done is one number, and
+a run that goes on from there gives the same result, to the last bit, as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import FmapError, ImageError, LayerError, ModelError
+from ..foreign import raised
+from ..inputs.feeds import source_name
+from ..inputs.images import load_image
+from ..inputs.records import ImageInput
+from ..interrupts import end_with_parent
+from ..models.records import Preprocessing
+from ..network.capture import SameTensors, Sink, watching
+from ..network.kinds import module_kind
+from ..network.records import Axes, LayerRef
+from ..network.selection import Selection
+from ..session.axes import axes_for
+from ..session.opening import Session, dtype_name, groups, read_image
+from ..session.passes import run
+from .moments import merge, whole
+from .records import ChannelStats, ClassRun, LayerRecord, Progress, Run, RunOrigin
+from .reduce import Histogram, reduce
+
+Say = Callable[[str], None]
+Entry = str | Sequence[str] | None
+"""What one item of a run is read from: a path, several that belong together, or None for the bundled sample."""
+
+_PATIENCE = 16
+"""After so many images that the network fails on, and none that it does not, it is the network's fault."""
+_REMARKS = 20
+"""How many remarks on images a run prints at most."""
+_WORTH_WORKERS = 32
+"""From so many images on, starting processes that read them takes less time than it saves."""
+
+
+# -- which images ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The images of a run in their order, and the class of each where classes are told apart.
+
+    With several processes this is the `rank`-th of `ranks` parts of the list. `digest` is of the part.
+    """
+
+    sources: tuple[str, ...]
+    entries: Sequence[Entry]
+    classes: Sequence[str] | None
+    digest: str
+    rank: int = 0
+    ranks: int = 1
+
+
+def plan_run(
+    session: Session,
+    arguments: Sequence[str],
+    *,
+    limit: int | None = None,
+    shuffle_seed: int | None = None,
+    by_class: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Plan:
+    """The images that the arguments name, shuffled and cut as asked for; of those every `ranks`-th from `rank` on.
+
+    A class is the first folder below the folder named (`val/cat/1.jpg` of `val` is a `cat`); images directly in it are
+    of the class of its name. Raises ImageError where there are none, or no folder to tell classes by.
+    """
+    entries: list[Entry]
+    classes: list[str] | None = None
+    if by_class:
+        if session.model.input_kind not in ("image", "images"):
+            raise ImageError(f"--by-class is for single images, and {session.model.name} takes more than one at once.")
+        folders = [argument for argument in arguments if Path(argument).is_dir()]
+        if not folders or len(folders) < len(arguments):
+            raise ImageError(
+                "--by-class tells classes by folder: give a folder with a folder for each class.",
+                hint="For example: fmap stats photos --by-class, with photos/cat/1.jpg and photos/dog/7.jpg.",
+            )
+        entries, classes = [], []
+        for folder in folders:
+            found = [str(each) for each in groups(session, [folder])]
+            entries += found
+            classes += [_class_of(path, folder) for path in found]
+    else:
+        entries = groups(session, arguments)
+    order = range(len(entries))
+    if shuffle_seed is not None:
+        order = random.Random(shuffle_seed).sample(order, len(order))  # type: ignore[assignment]
+    order = order[:limit][rank::ranks]
+    entries = [entries[at] for at in order]
+    classes = None if classes is None else [classes[at] for at in order]
+    digest = hashlib.sha256("\0".join(map(repr, entries)).encode("utf-8", "backslashreplace")).hexdigest()
+    return Plan(tuple(arguments), entries, classes, digest, rank, ranks)
+
+
+def _class_of(path: str, folder: str) -> str:
+    parts = Path(path).relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else Path(folder).resolve().name
+
+
+def origin_of(session: Session, *, digest: bool) -> RunOrigin:
+    """Which network this is; `digest` also reads all its weights, about a second for each GB."""
+    model = session.model
+    hashed = hashlib.blake2b(digest_size=16)
+    for name, value in model.module.state_dict().items() if digest else ():
+        if isinstance(value, Tensor) and not is_lazy(value):
+            hashed.update(name.encode())
+            hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return RunOrigin(
+        model=model.name,
+        weights=model.weights,
+        digest=hashed.hexdigest() if digest else "",
+        dtype=dtype_name(session.dtype),
+        input=model.takes.words if model.takes and model.input_kind == "arrays" else model.preprocessing.steps,
+        preprocessing=model.feeding,
+    )
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What became of one batch of the list: the images read, each with its place in the list, and those that failed."""
+
+    stop: int
+    images: list[tuple[int, ImageInput]]
+    failures: list[tuple[str, FmapError]]
+
+
+class _Decoder(Dataset[Any]):
+    """Reads batches of images in a process of its own.
+
+    Pixels travel as NumPy arrays through a pipe: torch's way through shared memory fails where there is little of it,
+    as in most containers.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, layout: str | None) -> None:
+        self.preprocessing = preprocessing
+        self.layout = layout
+
+    def __getitem__(self, batch: tuple[int, list[str]]) -> Any:
+        first, paths = batch
+        read: list[tuple[int, str, Any, tuple[str, ...], Any]] = []
+        for at, path in enumerate(paths, start=first):
+            try:
+                image = load_image(path, self.preprocessing, layout=self.layout)
+                read.append((at, path, image.tensor.numpy(), image.notes, None))
+            except ImageError as error:
+                read.append((at, path, None, (), (error.message, error.hint)))
+        return first + len(paths), read
+
+
+def _begin_reading(_worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the first one decides what it means, and its end is that of all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
+
+
+def _read(
+    session: Session, plan: Plan, first: int, size: int, workers: int | None, layout: str | None, say: Say
+) -> Iterator[_Read]:
+    """The images from place `first` on, batch by batch."""
+    edges = [*range(first, len(plan.entries), size), len(plan.entries)]
+    by_path = session.model.input_kind in ("image", "images") and all(_is_path(each) for each in plan.entries)
+    if workers is None:
+        workers = _default_workers() if len(plan.entries) - first >= _WORTH_WORKERS else 0
+    if workers and by_path:
+        yield from _read_by_workers(session, plan, edges, workers, layout, say)
+        return
+    for start, stop in pairwise(edges):
+        images: list[tuple[int, ImageInput]] = []
+        failures: list[tuple[str, FmapError]] = []
+        for at in range(start, stop):
+            entry = plan.entries[at]
+            try:
+                images.append((at, read_image(session, entry, say, layout)))
+            except ImageError as error:
+                failures.append((source_name(entry), error.bare()))
+        yield _Read(stop, images, failures)
+
+
+def _is_path(entry: Entry) -> bool:
+    return isinstance(entry, str) and entry != "-"
+
+
+def _default_workers() -> int:
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def _read_by_workers(
+    session: Session, plan: Plan, edges: Sequence[int], workers: int, layout: str | None, say: Say
+) -> Iterator[_Read]:
+    batches = ((start, list(plan.entries[start:stop])) for start, stop in pairwise(edges))
+    loader = DataLoader(
+        _Decoder(session.model.preprocessing, layout),
+        sampler=batches,
+        batch_size=None,
+        num_workers=min(workers, len(edges) - 1),
+        worker_init_fn=_begin_reading,
+        collate_fn=_as_it_is,
+    )
+    try:
+        for stop, read in loader:
+            images: list[tuple[int, ImageInput]] = []
+            failures: list[tuple[str, FmapError]] = []
+            for at, path, array, notes, error in read:
+                if error is not None:
+                    failures.append((path, ImageError(error[0], hint=error[1])))
+                    continue
+                for note in notes:
+                    say(f"{path}: {note}")
+                images.append((at, ImageInput(path, "", _NO_PIXELS, torch.from_numpy(array), notes)))
+            yield _Read(stop, images, failures)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise FmapError(
+            f"a process that reads images ended: {raised.first_line(error)}",
+            hint="It may have run out of memory: try --workers 1, or 0 to read without processes.",
+        ) from error
+
+
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+# -- counting ----------------------------------------------------------------------------------------------------
+
+
+class _Total:
+    """What is known of the images of one class: each layer's record, and all their channels in one row of numbers.
+
+    Merging hundreds of layers one by one takes as long as a small network's convolutions; end to end they are merged
+    at once, by the same arithmetic.
+    """
+
+    def __init__(self, images: int, records: Iterable[LayerRecord]) -> None:
+        self.images = images
+        self._records = {each.layer.name: each for each in records}
+        self._row: ChannelStats | None = None  # the channels of all layers that are not `same_as` another one
+        self._added = 0  # images counted in the row and not yet in the records
+
+    def add(self, images: int, found: list[LayerRecord]) -> None:
+        """Count these records of so many more images."""
+        self.images += images
+        if self._row is not None and self._fits(found):
+            self._row = merge(self._row, _end_to_end(found))
+            self._added += images
+            return
+        records = self.records()
+        for each in found:
+            name = each.layer.name
+            records[name] = _joined(records[name], each) if name in records else each
+        self._records, self._row, self._added = records, None, 0
+        if self._fits(found):
+            self._row = _end_to_end(list(records.values()))
+
+    def records(self) -> dict[str, LayerRecord]:
+        """The layers' records by name, in the order in which they were first seen."""
+        if self._row is None or not self._added:
+            return dict(self._records)
+        records: dict[str, LayerRecord] = {}
+        channel = histogram = 0
+        for name, record in self._records.items():
+            if record.same_as is not None:
+                channels = records[record.same_as].channels
+            else:
+                channels = _cut_out(self._row, record.channels, channel, histogram)
+                channel += len(channels.mean)
+                histogram += 0 if channels.histogram is None else len(channels.histogram)
+            records[name] = replace(record, images=record.images + self._added, channels=channels)
+        return records
+
+    def _fits(self, found: list[LayerRecord]) -> bool:
+        """Whether these are the same layers with outputs of the same shapes, the same of them twins."""
+        return len(found) == len(self._records) and all(
+            one.layer.name == other.layer.name
+            and one.shape == other.shape
+            and one.same_as == other.same_as
+            and len(one.channels.mean) == len(other.channels.mean)
+            for one, other in zip(self._records.values(), found, strict=True)
+        )
+
+
+def _end_to_end(records: list[LayerRecord]) -> ChannelStats:
+    own = [each.channels for each in records if each.same_as is None]
+
+    def row(name: str) -> np.ndarray:
+        return np.concatenate([getattr(each, name) for each in own])
+
+    counts = np.repeat([each.count for each in own], [len(each.mean) for each in own])
+    histograms = [each.histogram for each in own if each.histogram is not None]
+    return ChannelStats(
+        count=counts,  # type: ignore[arg-type]  # each layer's own
+        **{name: row(name) for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf")},
+        histogram=np.concatenate(histograms),
+    )
+
+
+def _cut_out(row: ChannelStats, layer: ChannelStats, channel: int, histogram: int) -> ChannelStats:
+    """The part of a row that is this layer's, from these places on."""
+    channels = slice(channel, channel + len(layer.mean))
+    rows = slice(histogram, histogram + (0 if layer.histogram is None else len(layer.histogram)))
+    assert row.histogram is not None
+    return ChannelStats(
+        count=int(row.count[channel]) if len(layer.mean) else layer.count,  # type: ignore[index]
+        **{name: getattr(row, name)[channels] for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf")},
+        histogram=None if layer.histogram is None else row.histogram[rows],
+    )
+
+
+class Gathering:
+    """Adds up what the layers put out, batch after batch.
+
+    With `patterns` or `kinds` only the layers that they pick; `histogram` as in `reduce`. `earlier` is a run to go on
+    from. Nothing is kept of a batch whose pass fails. Its hooks stay in the network until it is left as a context.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        patterns: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        histogram: Histogram = "layer",
+        earlier: Run | None = None,
+        layout: str | None = None,
+    ) -> None:
+        self.session = session
+        self.selection = Selection(patterns or ("*",), session.model.module)
+        self.kinds = kinds
+        self.histogram = histogram
+        self.modules = dict(session.model.module.named_modules())
+        self.layout = layout
+        self.axes: dict[str, tuple[Axes, tuple[int, ...]]] = {}
+        self.chosen: set[str] | None = None
+        self.others: set[str] = set()
+        self.lean: frozenset[str] | None = None
+        self.hooks = ExitStack()
+        self.through: Callable[..., Any] | None = None
+        self.known: dict[str | None, _Total] = {}
+        if earlier is not None:
+            for part in earlier.classes or (ClassRun("", earlier.images, earlier.layers),):
+                self.known[part.name if earlier.classes else None] = _Total(part.images, part.layers)
+
+    def __enter__(self) -> Gathering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hooks.close()
+
+    @property
+    def images(self) -> int:
+        return sum(each.images for each in self.known.values())
+
+    def add(self, images: Sequence[ImageInput], group: str | None = None) -> None:
+        """Count these images, which are of one class, in one pass for each size that they have.
+
+        Raises ModelError where the network fails, and in the first pass LayerError where nothing is picked.
+        """
+        batches = [list(alike) for _, alike in groupby(images, key=lambda image: image.tensor.shape)]
+        passes = [(len(batch), self._pass(batch)) for batch in batches]
+        for count, found in passes:  # none is counted unless all are through
+            self.known.setdefault(group, _Total(0, ())).add(count, found)
+
+    def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
+        found: dict[str, LayerRecord] = {}
+        tensors = SameTensors()
+        if self.chosen is None and self.selection.needs_operations:
+            axes_for(self.session, batch[0], self.layout).prepare()
+
+        def watch(layer: LayerRef) -> Sink | None:
+            if layer.name in self.others:
+                return None
+
+            def sink(output: Tensor) -> None:
+                if self.chosen is None or layer.name not in self.chosen:
+                    picked = self.selection.offer(layer, output.shape)
+                    if not picked or (self.kinds and layer.kind not in self.kinds):
+                        if self.chosen is not None:
+                            self.others.add(layer.name)
+                        return
+                    if self.chosen is not None:  # one that did not run before: behind an `if`
+                        self.chosen.add(layer.name)
+                earlier = found.get(tensors.earlier(output, layer.name) or "")
+                if earlier is not None:
+                    found[layer.name] = replace(earlier, layer=layer, same_as=earlier.layer.name)
+                else:
+                    found[layer.name] = self._record(layer, output, batch)
+
+            return sink
+
+        if self.chosen is not None and self.through is None:
+            lean = self.lean is not None
+            self.through = self.hooks.enter_context(
+                watching(self.session.model.module, operations=not lean, paths=self.lean)
+            )
+        run(
+            self.session,
+            batch,
+            watch,
+            operations=self.selection.needs_operations,
+            paths=self.selection.paths,
+            through=self.through,
+        )
+        if self.chosen is None:
+            self._choose(found)
+        assert self.chosen is not None
+        return [record for name, record in found.items() if name in self.chosen]
+
+    def _choose(self, found: dict[str, LayerRecord]) -> None:
+        """After the first pass it is known which layers there are: where all are modules, only those need hooks."""
+        picked = [layer for layer, _ in self.selection.chosen()]
+        chosen = [layer for layer in picked if layer.name in found]
+        if not chosen:
+            raise LayerError(
+                f"no layer of kind {' or '.join(self.kinds)} among these.",
+                hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
+            )
+        self.chosen = {layer.name for layer in chosen}
+        self.others = {layer.name for layer in self.selection.seen} - self.chosen
+        simple = all(layer.is_module and layer.call == 0 and layer.name == layer.path for layer in chosen)
+        open_ended = not self.kinds and self.selection.paths is None  # a glob may pick what has not run yet
+        if simple and not open_ended and self.session.model.input_kind != "images":
+            # Those of the kind that have not run yet may: hooks on them cost nothing until then.
+            alike = {path for path, module in self.modules.items() if path and module_kind(module) in self.kinds}
+            self.lean = frozenset(self.chosen | alike)
+
+    def _record(self, layer: LayerRef, output: Tensor, batch: Sequence[ImageInput]) -> LayerRecord:
+        axes, images = self._axes(layer, output.shape, batch[0]), len(batch)
+        return LayerRecord(
+            layer=layer,
+            shape=tuple(_of_one(name, size, images) for name, size in zip(axes.names, output.shape, strict=True)),
+            axes=axes,
+            dtype=dtype_name(output.dtype),
+            images=images,
+            channels=reduce(output, axes, self.histogram, images),
+        )
+
+    def _axes(self, layer: LayerRef, shape: Sequence[int], image: ImageInput) -> Axes:
+        """The layer's axes, as they were for the first image; an image of another size has another grid of tokens."""
+        size = tuple(image.tensor.shape)
+        axes, found_at = self.axes.get(layer.name, (None, ()))
+        if axes is None or len(axes.names) != len(shape) or (axes.grid is not None and size != found_at):
+            axes = axes_for(self.session, image, self.layout).of(layer, shape)
+            self.axes[layer.name] = axes, size
+        return axes
+
+    def run(self, origin: RunOrigin, plan: Plan, failures: Sequence[tuple[str, str]], done: int) -> Run:
+        """All that is known after `done` entries of the list."""
+        classes = tuple(
+            ClassRun(name, self.known[name].images, tuple(self.known[name].records().values()))
+            for name in sorted(name for name in self.known if name is not None)
+        )
+        layers: dict[str, LayerRecord] = {}
+        for known in self.known.values():
+            for name, record in known.records().items():
+                layers[name] = _joined(layers[name], record) if name in layers else record
+        total = len(plan.entries)
+        unfinished = Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None
+        found = tuple(layers.values())
+        takes = self.session.model.takes
+        return Run(origin, plan.sources, self.images, found, tuple(failures), classes, unfinished, takes)
+
+
+def _of_one(name: str, size: int, images: int) -> int:
+    return size // images if name.startswith("B") and size % images == 0 else size
+
+
+def _joined(first: LayerRecord, second: LayerRecord) -> LayerRecord:
+    one, other = first.channels, second.channels
+    if len(one.mean) != len(other.mean):  # of unknown meaning and another length each time: not to be told apart
+        one, other = whole(one), whole(other)
+    return replace(
+        first,
+        images=first.images + second.images,
+        channels=merge(one, other),
+        same_as=first.same_as if first.same_as == second.same_as else None,
+        varies=first.varies or second.varies or first.shape != second.shape,
+    )
+
+
+# -- a run -------------------------------------------------------------------------------------------------------
+
+
+def statistics(
+    session: Session,
+    plan: Plan,
+    gathering: Gathering,
+    origin: RunOrigin,
+    *,
+    batch: int,
+    say: Say,
+    workers: int | None = None,
+    layout: str | None = None,
+    earlier: Run | None = None,
+    advanced: Callable[[int, int], None] = lambda done, failed: None,
+    stop: Callable[[], bool] = lambda: False,
+    checkpoint: Callable[[Run], None] | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> Run:
+    """Go through the plan's images, from where `earlier` stopped on; returns the run, unfinished where `stop` said so.
+
+    An image that cannot be read, or that the network fails on, counts as a failure. `advanced` is told after each batch
+    how many entries are done and how many of them failed; `checkpoint` gets the run so far now and then.
+
+    Raises ModelError where the network fails on all of the first images, and what `Gathering.add` raises.
+    """
+    size = 1 if session.model.input_kind == "images" else batch  # a detector pads a batch to its largest image
+    done = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
+    failures = list(earlier.failures) if earlier is not None else []
+    saved = time.monotonic()
+    first_refusal: FmapError | None = None
+    in_vain = 0
+    for read in _read(session, plan, done, size, workers, layout, _sparingly(say)):
+        failures += [(name, error.message) for name, error in read.failures]
+        by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
+        for group, images in by_class:
+            refused = _counted(gathering, [image for _, image in images], group)
+            failures += [(name, error.message) for name, error in refused]
+            first_refusal = first_refusal or (refused[0][1] if refused else None)
+            in_vain += len(refused)
+            if first_refusal is not None and not gathering.images and in_vain >= min(_PATIENCE, len(plan.entries)):
+                raise first_refusal
+        done = read.stop
+        advanced(done, len(failures))
+        if stop():
+            break
+        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds and done < len(plan.entries):
+            checkpoint(gathering.run(origin, plan, failures, done))
+            saved = time.monotonic()
+    return gathering.run(origin, plan, failures, done)
+
+
+def _sparingly(say: Say) -> Say:
+    """Say what there is to say of each image, but not of a million: each sentence once, and the first of them only."""
+    said: set[str] = set()
+
+    def say_it(sentence: str) -> None:
+        if sentence in said or len(said) > _REMARKS:
+            return
+        said.add(sentence)
+        say(sentence if len(said) <= _REMARKS else "there is more like this to say of further images; it is left out.")
+
+    return say_it
+
+
+def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> list[tuple[str, FmapError]]:
+    """Count these images; where the network fails on them, one by one. Returns the failures.
+
+    Raises ModelError where memory runs out, which no other image would mend.
+    """
+    try:
+        gathering.add(images, group)
+        return []
+    except ModelError as error:
+        if isinstance(error.__cause__, torch.OutOfMemoryError):
+            raise
+        if len(images) == 1:
+            return [(images[0].name, error.bare())]
+    return [failure for image in images for failure in _counted(gathering, [image], group)]
