@@ -28,7 +28,7 @@ from fmap_cli.statistics import reference as stats
 from fmap_cli.statistics.records import ChannelStats, ClassRun, LayerRecord, Progress, Run, RunOrigin
 from fmap_cli.statistics.runs import check_mergeable, load_run, merge_runs, notes, save_run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ORIGIN = RunOrigin("resnet18", "IMAGENET1K_V1", "ab" * 32, "float32", "resize 256, crop 224")
 
 

@@ -26,7 +26,7 @@ from fmap_cli.inputs.images import load_image, sample_path
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import Preprocessing
 
-SAMPLES = Path(__file__).parent.parent / "sample_images"
+SAMPLES = Path(__file__).parents[2] / "sample_images"
 
 # Nothing but 0..1: the tensor is pixels / 255.
 PLAIN = Preprocessing(resize=None, crop=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

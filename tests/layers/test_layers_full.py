@@ -295,7 +295,7 @@ def test_all_of_torchvision_is_listed_in_three_minutes(fmap: Run) -> None:
 
 
 def test_the_pages_example_is_what_the_command_prints(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "layers.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "layers.md").read_text("utf-8")
     command = page.split("<!-- layers-example -->\n```sh\n")[1].split("\n```")[0]
     shown = page.split("<!-- layers-output -->\n```\n")[1].split("```")[0]
     monkeypatch.setenv("COLUMNS", "80")
@@ -304,7 +304,7 @@ def test_the_pages_example_is_what_the_command_prints(fmap: Run, monkeypatch: py
 
 
 def test_the_page_names_every_field() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "layers.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "layers.md").read_text("utf-8")
     assert [field for field in FIELDS if f"`{field}`" not in page] == []
 
 

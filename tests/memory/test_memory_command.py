@@ -307,7 +307,7 @@ def test_every_model_of_torchvision_has_an_answer(fmap: Run, name: str) -> None:
 
 
 def test_the_example_in_the_docs(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "memory.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
     line = page.split("<!-- memory-example -->\n```sh\n")[1].split("\n```")[0]
     shown = page.split("<!-- memory-output -->\n```\n")[1].split("```")[0]
     monkeypatch.setenv("COLUMNS", "80")

@@ -32,7 +32,7 @@ from fmap_cli.network.records import Axes
 from fmap_cli.session.opening import Session, open_session, read_image
 
 Run = Callable[..., Any]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 NETS = '''
 import torch

@@ -1061,7 +1061,7 @@ def test_records_of_runs_carry_what_a_figure_draws() -> None:
 
 # -- the page ----------------------------------------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parent.parent / "docs" / "compare.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text(encoding="utf-8")
 
 
 def test_the_pages_example_is_what_the_command_prints(

@@ -118,7 +118,7 @@ class Wave(nn.Module):
 def show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Runs `fmap show` on a network of NETS: exit code, standard output and standard error."""
     (tmp_path / "nets.py").write_text(NETS)
-    sample = Path(__file__).parent.parent / "sample_images" / "coffee.png"
+    sample = Path(__file__).parents[2] / "sample_images" / "coffee.png"
     monkeypatch.chdir(tmp_path)
 
     def call(name: str, *options: str) -> tuple[int, str, str]:
