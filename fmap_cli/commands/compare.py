@@ -172,7 +172,7 @@ def _compare_images(
     from ..comparison.pairs import compare, open_sides, read_sides
 
     a, b = open_sides(request, other, remark)
-    if other.seed != request.seed and f"(seed {other.seed})" not in b.model.weights:
+    if other.seed != request.seed and other.seed != b.model.weights.seed:
         remark(f"--vs-seed {other.seed} changes nothing: B's weights are not random, but {b.model.weights}.")
     as_asked = any(getattr(other, name) != getattr(request, name) for name in ("size", "mean", "std"))
     of_arrays, of_outputs = split_layout(options["layout"])

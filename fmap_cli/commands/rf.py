@@ -103,7 +103,7 @@ def command(
     if options["out"] is not None:
         from ..receptive.figure import growth_figure
 
-        _write(growth_figure(listing, model.name, model.weights), options["out"])
+        _write(growth_figure(listing, model.name, str(model.weights)), options["out"])
     if options["as_json"]:
         from ..receptive.document import fields_document
 
@@ -151,7 +151,7 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
     view = unit_view(session, image, patterns, options["place"], options["channel"], layout=of_outputs)
     model = session.model
     path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
-    _write(unit_figure(view, model.name, model.weights, model.fed_in_words), path)
+    _write(unit_figure(view, model.name, str(model.weights), model.fed_in_words), path)
     if options["as_json"]:
         from ..receptive.document import unit_document
 
@@ -192,7 +192,7 @@ def _show_effective(
     model = session.model
     stem = "noise" if noise else inputs[0].stem
     path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
-    _write(effective_figure(found, model.name, model.weights, model.fed_in_words), path)
+    _write(effective_figure(found, model.name, str(model.weights), model.fed_in_words), path)
     if options["as_json"]:
         from ..receptive.document import effective_document
 

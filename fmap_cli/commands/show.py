@@ -236,7 +236,9 @@ class _Output:
 
         model = self.session.model
         dtype = str(self.session.dtype).removeprefix("torch.")
-        caption = Caption(model.name, model.weights, str(self.session.device), dtype, model.labels, model.fed_in_words)
+        caption = Caption(
+            model.name, str(model.weights), str(self.session.device), dtype, model.labels, model.fed_in_words
+        )
         units = self._strongest_units(look, feature_map) if self.with_fields and feature_map.is_map else ()
         return layer_figure(feature_map, look.image, caption, self.drawing, look.detections, units=units)
 
@@ -273,7 +275,7 @@ class _Output:
         model = self.session.model
         looks = [look for look, _ in self.looks]
         if self.save is not None:
-            save_looks(self.save, looks, model.name, model.weights)
+            save_looks(self.save, looks, model.name, str(model.weights))
         if inline:
             self._draw_inline(as_json)
         if as_json:

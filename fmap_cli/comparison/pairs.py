@@ -141,7 +141,7 @@ def _side(session: Session, image: ImageInput) -> Side:
     return Side(
         source=image.name,
         model=session.model.name,
-        weights=session.model.weights,
+        weights=str(session.model.weights),
         dtype=dtype_name(session.dtype),
         device=str(session.device),
         memory_format="channels_last" if session.memory_format is not None else "contiguous",

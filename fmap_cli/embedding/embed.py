@@ -112,7 +112,7 @@ def embed(
     return (
         Embeddings(
             model=session.model.name,
-            weights=session.model.weights,
+            weights=str(session.model.weights),
             layer=place.name,
             enters=place.entered,
             shape=(1, vectors.shape[1]) if place.more else place.shape,

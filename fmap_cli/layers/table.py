@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..models.table import weights_in_words
 from ..receptive.table import short_field
 from ..tables.table import Column, console, print_table
 
@@ -38,7 +37,7 @@ def print_listing(model: LoadedModel, listing: Listing) -> None:
     """A row a layer, in execution order. Layers with others inside show sums, marked Σ."""
     out = console()
     shape = units.shape(listing.input_shape)
-    out.print(Text(units.one_line(f"{model.name} · {weights_in_words(model.weights)} · input {shape}")), soft_wrap=True)
+    out.print(Text(units.one_line(f"{model.name} · {model.weights.in_words} · input {shape}")), soft_wrap=True)
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()

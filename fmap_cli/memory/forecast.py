@@ -23,7 +23,6 @@ from ..errors import DeviceError, FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
 from ..models import torchvision_zoo
-from ..models.building import ARCHITECTURE_ONLY
 from ..models.preprocessing import FOUND, NOT_FOUND
 from ..models.probing import formats_of
 from ..models.records import LoadedModel
@@ -100,7 +99,7 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         measured = tuple(_measured(subject, request, mode, checkpointed) for mode in request.modes)
     return Forecast(
         model=subject.model.name,
-        weights=subject.model.weights,
+        weights=str(subject.model.weights),
         batch=request.batch,
         inputs=_shapes(subject.inputs(request.batch)),
         dtype=request.dtype,
@@ -134,7 +133,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
             f"{model.name} has lazy layers, whose shapes are not known before they have run.",
             hint="Let the factory run the network once, on zeros of the input's shape, before it returns it.",
         )
-    trained = torchvision_zoo.as_trained(model.name) if model.weights == ARCHITECTURE_ONLY else None
+    trained = torchvision_zoo.as_trained(model.name) if model.weights.kind == "none" else None
     if trained is not None:
         model = replace(model, module=trained)
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
@@ -142,7 +141,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
         say(f"what {model.name} is made in is cast: all of it is counted in float32; --dtype says another format.")
     module = cast_floats(meta_twin(model.module), dtype)
     heads = getattr(module, "roi_heads", None)
-    if heads is not None and model.weights == ARCHITECTURE_ONLY and getattr(heads, "detections_per_img", None) == 1:
+    if heads is not None and model.weights.kind == "none" and getattr(heads, "detections_per_img", None) == 1:
         heads.detections_per_img = _MOST_DETECTIONS  # here the bound counts, and not a single object
     learning = any(parameter.requires_grad for parameter in module.parameters())
     for parameter in module.parameters():  # a program's are not marked: then all learn
@@ -187,7 +186,7 @@ def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
 
 def _notes_on(subject: Subject, request: MemoryRequest) -> list[str]:
     """What of this network the estimate is known to miss."""
-    if subject.model.name == "googlenet" and subject.model.weights != ARCHITECTURE_ONLY and "train" in request.modes:
+    if subject.model.name == "googlenet" and subject.model.weights.kind != "none" and "train" in request.modes:
         return ["these weights come without GoogLeNet's auxiliary heads; without --weights it is trained with both"]
     if not any(isinstance(each, nn.RNNBase) for each in subject.module.modules()):
         return []

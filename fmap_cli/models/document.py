@@ -35,7 +35,7 @@ def document_head(model: LoadedModel) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "model": model.name,
-        "weights": model.weights,
+        "weights": str(model.weights),
         "preprocessing": preprocessing_row(model.feeding),
     }
 

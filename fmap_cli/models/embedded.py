@@ -18,7 +18,7 @@ from fmap_cli.errors import WeightsError
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.preprocessing import assumed
-from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing
+from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -77,15 +77,15 @@ def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = T
     known = "default" if weights is None else weights.lower()
     if known in ("default", WEIGHTS_NAME.lower()):
         module = _with_own_weights()
-        label = f"{WEIGHTS_NAME} ({DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)})"
+        version = importlib.metadata.version(DISTRIBUTION)
+        values = Weights("pretrained", f"{WEIGHTS_NAME} ({DISTRIBUTION} {version})")
     elif known == "random":
         own = assumed(own)
         with building.fresh(seed, initialise=initialise):
             module = build()
-        label = f"random (seed {seed})"
+        values = building.drawn(seed, initialise=initialise)
         if not initialise:
             building.settle(module)
-            label = building.ARCHITECTURE_ONLY
     else:
         assert weights is not None
         if not checkpoint.looks_like_a_file(weights):
@@ -94,13 +94,13 @@ def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = T
                 hint=f"It has {WEIGHTS_NAME} (the default); `--weights random` and `--weights FILE` work too.",
             )
         found = checkpoint.module_from_file(weights, NAME, _build_for, CLASSES)
-        module, label, notes = found.module, found.label, found.notes
+        module, values, notes = found.module, found.weights, found.notes
         own = assumed(own)
         labels = labels if found.classes == CLASSES else None
     return LoadedModel(
         module=module.eval(),
         name=NAME,
-        weights=label,
+        weights=values,
         preprocessing=wishes.over(own),
         labels=labels,
         notes=notes,

@@ -26,7 +26,7 @@ from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import archive, building, endless, pickle_check, probing, program_check, sizes, tensor_files, trial
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed, usual_input
-from fmap_cli.models.records import LoadedModel, NetworkInput
+from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ def _loaded(
     return LoadedModel(
         module=module.eval(),
         name=spec,
-        weights=f"as in {Path(spec).name}",
+        weights=Weights("program", Path(spec).name),
         preprocessing=preprocessing,
         input_kind=input_kind,
         frames=frames,

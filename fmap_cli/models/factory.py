@@ -24,7 +24,7 @@ from fmap_cli.foreign.guests import guest_code
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_zoo
 from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
-from fmap_cli.models.records import LoadedModel, NetworkInput
+from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +50,9 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> Loaded
     module, takes = _made(spec, seed, settle)
     notes: tuple[str, ...] = ()
     if saved is None:
-        label = f"as made by {spec} (seed {seed})"
+        values = Weights("made", spec, seed)
     else:
-        label, notes = _filled(module, saved, spec)
+        values, notes = _filled(module, saved, spec)
     like = torchvision_zoo.name_by_class(module)
     if like is not None:
         own, input_kind, frames = torchvision_zoo.fed_by_class(like)
@@ -64,7 +64,7 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> Loaded
     model = LoadedModel(
         module=module.eval(),
         name=spec,
-        weights=label,
+        weights=values,
         preprocessing=preprocessing,
         input_kind=input_kind,
         frames=frames,
@@ -254,9 +254,9 @@ def _kind_of(value: object) -> str:
 # --- Weights -------------------------------------------------------------------------------------------
 
 
-def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) -> tuple[str, tuple[str, ...]]:
-    """Loads a checkpoint into the network; its label, and notes."""
+def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) -> tuple[Weights, tuple[str, ...]]:
+    """Loads a checkpoint into the network; what to call it, and notes."""
     saved = checkpoint.matched(saved, module)
     rebuilt = checkpoint.resize_heads(module, saved)
     checkpoint.fill(module, saved, spec)
-    return saved.name, saved.notes + rebuilt + checkpoint.finite_notes(module)
+    return Weights("file", saved.name), saved.notes + rebuilt + checkpoint.finite_notes(module)

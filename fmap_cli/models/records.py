@@ -114,21 +114,99 @@ class NetworkInput:
         return " and ".join(str([1, *shape]) for shape in self.shapes)
 
 
+WeightsKind = Literal["pretrained", "file", "program", "made", "given", "random", "none", "unknown"]
+"""Where a network's numbers come from.
+
+`pretrained`: a set that is published under a name. `file`: a checkpoint. `program`: a file that holds the network as
+well. `made`: a factory, which was called with a seed. `given`: a network that the caller made. `random`: drawn from a
+seed. `none`: the architecture alone, with numbers of no meaning. `unknown`: whatever the name says, for a run saved to
+a file has no more.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a network's numbers come from; as text it is the label that stands on every output.
+
+    `name` is the pretrained set's, the file's or the factory's, `seed` what was drawn from, None where nothing was.
+
+    >>> [str(each) for each in (Weights("pretrained", "IMAGENET1K_V1"), Weights("random", seed=3), Weights("none"))]
+    ['IMAGENET1K_V1', 'random (seed 3)', 'architecture only']
+    >>> str(Weights("made", "net.py:make", 0))
+    'as made by net.py:make (seed 0)'
+    """
+
+    kind: WeightsKind
+    name: str = ""
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "random":
+                return f"random (seed {self.seed})"
+            case "made":
+                return f"as made by {self.name} (seed {self.seed})"
+            case "program":
+                return f"as in {self.name}"
+            case "given":
+                return "as given"
+            case "none":
+                return "architecture only"
+            case _:
+                return self.name
+
+    @property
+    def in_words(self) -> str:
+        """The label as a line of facts says it; of an architecture alone there are no weights to name."""
+        return str(self) if self.kind == "none" else f"weights: {self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The releases that computed something: fmap's own, PyTorch's and torchvision's."""
+
+    fmap: str
+    torch: str
+    torchvision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a result comes from: which network, with which numbers, fed how, run on what; every result carries one.
+
+    `preprocessing` is None for a network that takes no picture, and where it is not known. `device` is empty and
+    `versions` None where they are not known: a run saved to a file may be of many machines. `takes` is what a network
+    was given that does not say so itself.
+    """
+
+    model: str
+    weights: Weights
+    preprocessing: Preprocessing | None = None
+    device: str = ""
+    dtype: str = "float32"
+    versions: Versions | None = None
+    takes: NetworkInput | None = None
+
+    @property
+    def fed_in_words(self) -> str:
+        """How a picture became what the network saw; empty where that is not known."""
+        return "" if self.preprocessing is None else self.preprocessing.in_words
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A network ready to run, in eval mode, with what is needed to feed it and to read its answers.
 
-    `name` is the spec as shown to the user, `weights` says where the numbers come from on every output
-    (`IMAGENET1K_V1`, a file's name, `random (seed 0)`). `labels` are the classes of the answer in order,
-    None where they are not known, empty where the answer is no list of classes. `frames` is the length of the
-    clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild` makes the same
+    `name` is the spec as shown to the user, `weights` says where the numbers come from. `labels` are the classes of the
+    answer in order, None where they are not known, empty where the answer is no list of classes. `frames` is the length
+    of the clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild` makes the same
     network, with weights of no meaning, for another square input, where it is built for one size. `takes` is what a
     network takes that does not say so itself, None for those that do.
     """
 
     module: torch.nn.Module
     name: str
-    weights: str
+    weights: Weights
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
     input_kind: InputKind = "image"

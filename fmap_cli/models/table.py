@@ -57,11 +57,6 @@ def print_models(entries: Sequence[ModelEntry]) -> None:
     out.print(Text(f"{len(entries)} model{plural}; * marks the weights that `default` means."))
 
 
-def weights_in_words(label: str) -> str:
-    """The weights' name as tables say it; of an architecture alone there are none."""
-    return label if label == "architecture only" else f"weights: {label}"
-
-
 def _weights_names(entry: ModelEntry) -> str:
     names = [f"{name}*" if name == entry.default_weights else name for name in entry.weights]
     return ", ".join(names) or "–"

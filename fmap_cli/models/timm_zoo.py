@@ -27,7 +27,7 @@ from fmap_cli.frameworks import load_timm
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.embedded import imagenet_labels
 from fmap_cli.models.preprocessing import Wishes, assumed
-from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing
+from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -95,12 +95,11 @@ def load(
         return _load_from_source(spec, asked, weights, seed, wishes, say)
     which = _architecture(spec, asked)
     if weights.lower() == "random":
-        label = f"random (seed {seed})" if initialise else building.ARCHITECTURE_ONLY
         with building.fresh(seed, initialise=initialise):
             module = _build(which, **_sized(which, wishes))
         if not initialise:
             building.settle(module)
-        return _loaded(which, module, label, wishes, own_weights=False)
+        return _loaded(which, module, building.drawn(seed, initialise=initialise), wishes, own_weights=False)
     tag = _tag_named(which, weights)
     if tag is not None:
         return _load_pretrained(_architecture(spec, f"{which.name}.{tag}" if tag else which.name), wishes, say)
@@ -239,7 +238,7 @@ def _load_pretrained(which: _Architecture, wishes: Wishes, say: Callable[[str], 
     if arguments:
         trained, wished = which.cfg.input_size[1:], arguments["img_size"]
         notes = (f"built for {_by(wished)}: timm resampled positions that were trained at {_by(trained)}",)
-    return _loaded(which, module, which.tag or "timm's default", wishes, notes)
+    return _loaded(which, module, Weights("pretrained", which.tag or "timm's default"), wishes, notes)
 
 
 def _load_from_source(
@@ -257,8 +256,8 @@ def _load_from_source(
     found: Mapping[str, Any] = getattr(module, "pretrained_cfg", {})
     cfg = _timm().models.PretrainedCfg(**{**found, "custom_load": False, "state_dict": None})
     which = _Architecture(spec, str(found.get("architecture", asked)), "", cfg)
-    label = asked if known == "default" else f"random (seed {seed})"
-    return _loaded(which, module, label, wishes, own_weights=known == "default")
+    values = Weights("pretrained", asked) if known == "default" else Weights("random", seed=seed)
+    return _loaded(which, module, values, wishes, own_weights=known == "default")
 
 
 def _with_timms_weights(
@@ -347,7 +346,7 @@ def _load_file(which: _Architecture, path: str, wishes: Wishes) -> LoadedModel:
         return _build(which, **arguments)
 
     found = checkpoint.module_from_file(path, f"timm's {which.name}", build, classes)
-    return _loaded(which, found.module, found.label, wishes, found.notes, found.classes != classes, own_weights=False)
+    return _loaded(which, found.module, found.weights, wishes, found.notes, found.classes != classes, own_weights=False)
 
 
 # --- Metadata ------------------------------------------------------------------------------------------
@@ -356,7 +355,7 @@ def _load_file(which: _Architecture, path: str, wishes: Wishes) -> LoadedModel:
 def _loaded(
     which: _Architecture,
     module: torch.nn.Module,
-    weights: str,
+    weights: Weights,
     wishes: Wishes,
     notes: tuple[str, ...] = (),
     other_classes: bool = False,

@@ -23,7 +23,7 @@ from fmap_cli.foreign.raised import what
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, tensor_files
 from fmap_cli.models.preprocessing import Wishes, assumed
-from fmap_cli.models.records import InputKind, LoadedModel, ModelEntry, Preprocessing
+from fmap_cli.models.records import InputKind, LoadedModel, ModelEntry, Preprocessing, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ def load(
     entry = _entry_named(name, weights)
     if entry is not None:
         _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
-        return _load_pretrained(name, entry, _fetched(name, entry, say), entry.name, wishes)
+        return _load_pretrained(name, entry, _fetched(name, entry, say), Weights("pretrained", entry.name), wishes)
     if not checkpoint.looks_like_a_file(weights):
         raise WeightsError(
             f"{name} has no weights named {weights!r}, and there is no such file",
@@ -80,7 +80,8 @@ def load(
     entry = _entry_of_file(name, weights)
     if entry is not None:
         _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
-        return _load_pretrained(name, entry, Path(weights), f"{Path(weights).name} ({entry.name})", wishes)
+        own = Weights("file", f"{Path(weights).name} ({entry.name})")
+        return _load_pretrained(name, entry, Path(weights), own, wishes)
     return _load_file(name, weights, wishes)
 
 
@@ -175,7 +176,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 # --- Three ways to load --------------------------------------------------------------------------------
 
 
-def _load_pretrained(name: str, entry: Any, file: Path, label: str, wishes: Wishes) -> LoadedModel:
+def _load_pretrained(name: str, entry: Any, file: Path, weights: Weights, wishes: Wishes) -> LoadedModel:
     quantized = name.startswith("quantized_")
     state = tensor_files.load_tensors_only(file)
     arguments: dict[str, Any] = {"weights": entry, "progress": False}
@@ -196,7 +197,7 @@ def _load_pretrained(name: str, entry: Any, file: Path, label: str, wishes: Wish
     return _loaded(
         name,
         module,
-        label,
+        weights,
         entry,
         wishes.over(preprocessing_of(entry)),
         _labels(entry),
@@ -220,7 +221,6 @@ def _answering(entry: Any, state: object) -> Iterator[None]:
 
 def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> LoadedModel:
     entry = _all_weights(name).DEFAULT
-    label = f"random (seed {seed})" if initialise else building.ARCHITECTURE_ONLY
     with building.fresh(seed, initialise=initialise):
         if not initialise and _task(name) == "detection":
             module = _detector_unfilled(name, entry)
@@ -235,8 +235,9 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
         notes = (f"what {name} computes grows with the objects it finds: listed is the computation for one",)
     elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
+    weights = building.drawn(seed, initialise=initialise)
     preprocessing = wishes.over(assumed(preprocessing_of(entry)))
-    return _loaded(name, module, label, entry, preprocessing, _labels(entry), notes)
+    return _loaded(name, module, weights, entry, preprocessing, _labels(entry), notes)
 
 
 _WITH_HEADS_FOR_OBJECTS = ("maskrcnn_", "keypointrcnn_")
@@ -275,7 +276,7 @@ def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
     trained = (side, side) if isinstance(side, int) else entry.meta.get("min_size", (1, 1))
     _check_size(name, wishes, trained)
     preprocessing = _preprocessing_for(name, side) if isinstance(side, int) else preprocessing_of(entry)
-    return _loaded(name, found.module, found.label, entry, wishes.over(assumed(preprocessing)), labels, notes)
+    return _loaded(name, found.module, found.weights, entry, wishes.over(assumed(preprocessing)), labels, notes)
 
 
 def _preprocessing_for(name: str, side: int) -> Preprocessing:
@@ -449,7 +450,7 @@ def fed_by_class(name: str) -> tuple[Preprocessing, InputKind, int]:
 def _loaded(
     name: str,
     module: torch.nn.Module,
-    weights: str,
+    weights: Weights,
     entry: Any,
     preprocessing: Preprocessing,
     labels: tuple[str, ...] | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..models.table import print_fed, weights_in_words
+from ..models.table import print_fed
 from ..tables.table import Column, console, print_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def print_fields(model: LoadedModel, listing: FieldListing, *, groups: bool = Fa
     out = console()
     names = "".join(axis.axis for axis in listing.layers[0].field.axes)
     size = " × ".join(map(str, listing.size))
-    head = f"{model.name} · {weights_in_words(model.weights)} · input {units.shape(listing.input_shape)}"
+    head = f"{model.name} · {model.weights.in_words} · input {units.shape(listing.input_shape)}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
     out.print()
     wide = out.width >= _TYPES_FROM

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..models import brings_its_weights, load_model
 from ..models.probing import formats_of
-from ..models.records import LoadedModel, ModelRequest
+from ..models.records import LoadedModel, ModelRequest, Origin, Versions
 from ..network.axes import AxesResolver
 
 
@@ -27,6 +29,26 @@ class Session:
     dtype: torch.dtype
     memory_format: torch.memory_format | None = None
     resolvers: dict[tuple[int, ...], AxesResolver] = field(default_factory=dict, repr=False)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the results of this session come from."""
+        model = self.model
+        device, dtype = str(self.device), dtype_name(self.dtype)
+        return Origin(model.name, model.weights, model.feeding, device, dtype, versions(), model.takes)
+
+
+@cache
+def versions() -> Versions:
+    """The releases of fmap, PyTorch and torchvision that are at work here; empty for one that is not installed."""
+    return Versions(_release("fmap-cli"), str(torch.__version__), _release("torchvision"))
+
+
+def _release(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def open_session(request: ModelRequest, say: Callable[[str], None], *, initialise: bool = True) -> Session:

@@ -14,7 +14,6 @@ from ..errors import FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
 from ..inputs.records import ImageInput
-from ..models.building import ARCHITECTURE_ONLY
 from ..models.preprocessing import NOT_FOUND
 from ..models.records import LoadedModel
 from ..network.axes import meta_twin
@@ -47,7 +46,7 @@ def run_cheaply(
     model = session.model
     module = model.module if module is None else module
     size = tuple(image.tensor.shape)
-    has_weights = model.weights != ARCHITECTURE_ONLY
+    has_weights = model.weights.kind != "none"
     attempts: tuple[str, ...] = ("meta", "blank") if prefers_meta(session, size) else ("blank", "meta")
     if model.input_kind == "images":  # reads values; what a detector with weights finds is to be counted
         attempts = () if has_weights else ("blank",)

@@ -130,7 +130,7 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
             hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return RunOrigin(
         model=model.name,
-        weights=model.weights,
+        weights=str(model.weights),
         digest=hashed.hexdigest() if digest else "",
         dtype=dtype_name(session.dtype),
         input=model.takes.words if model.takes and model.input_kind == "arrays" else model.preprocessing.steps,

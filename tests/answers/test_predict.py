@@ -18,7 +18,7 @@ from torch import nn
 from fmap_cli.errors import FmapError
 from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
-from fmap_cli.models.records import LoadedModel, Preprocessing
+from fmap_cli.models.records import LoadedModel, Preprocessing, Weights
 from fmap_cli.session.batches import batches
 from fmap_cli.session.opening import Session
 
@@ -183,7 +183,7 @@ def test_batches_are_as_large_as_they_may_be_and_of_one_size(tmp_path: Path) -> 
         names.append(str(tmp_path / f"{number}.png"))
         Image.new("RGB", (side, 8)).save(names[-1])
     names.insert(3, str(tmp_path / "missing.png"))
-    model = LoadedModel(nn.Identity(), "net", "none", Preprocessing(None, None))
+    model = LoadedModel(nn.Identity(), "net", Weights("given"), Preprocessing(None, None))
     session = Session(model, torch.device("cpu"), torch.float32)
     failures: list[tuple[str, FmapError]] = []
     sizes = [len(batch) for batch in batches(session, names, 3, lambda _: None, failures)]

@@ -25,7 +25,7 @@ from fmap_cli.comparison.records import ComparedLayer, ComparedRecord, Compariso
 from fmap_cli.comparison.words import verdict
 from fmap_cli.errors import LayerError
 from fmap_cli.inputs.records import ImageInput
-from fmap_cli.models.records import LoadedModel, Preprocessing
+from fmap_cli.models.records import LoadedModel, Preprocessing, Weights
 from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.session.opening import Session
 from fmap_cli.statistics.records import LayerRecord, Run, RunOrigin
@@ -719,7 +719,7 @@ def test_of_several_layers_to_draw_it_is_the_first_that_can_be(pattern: str, dra
 
     net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     session = Session(
-        LoadedModel(net.eval(), "net", "w", Preprocessing(None, None)), torch.device("cpu"), torch.float32
+        LoadedModel(net.eval(), "net", Weights("given"), Preprocessing(None, None)), torch.device("cpu"), torch.float32
     )
     images = [ImageInput(str(at), "x", np.zeros((4, 4, 3), np.uint8), torch.rand(3, 4, 4)) for at in range(2)]
     if drawn is None:
@@ -760,7 +760,7 @@ def test_an_output_of_a_is_let_go_once_it_is_compared() -> None:
     from torch import nn
 
     net = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(4))).eval()
-    model = LoadedModel(net, "net", "w", Preprocessing(None, None))
+    model = LoadedModel(net, "net", Weights("given"), Preprocessing(None, None))
     session = Session(model, torch.device("cpu"), torch.float32)
     image = ImageInput("x", "x", np.zeros((4, 4, 3), np.uint8), torch.rand(3, 4, 4))
     kept: list[weakref.ref[torch.Tensor]] = []

@@ -13,7 +13,7 @@ from fmap_cli.errors import FmapError
 from fmap_cli.health import Thresholds, findings, reaches
 from fmap_cli.inputs.images import sample_path
 from fmap_cli.inputs.records import ImageInput
-from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing
+from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing, Weights
 from fmap_cli.network.records import Axes, LayerKind, LayerRef
 from fmap_cli.session.opening import Session, open_session, read_image
 from fmap_cli.session.passes import run
@@ -831,7 +831,9 @@ def plain_tower(gain: float) -> Session:
         layers += [conv, nn.ReLU(inplace=True)]
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)).eval()
     preprocessing = Preprocessing(resize=64, crop=(64, 64))
-    return Session(LoadedModel(net, "tower", "random", preprocessing), torch.device("cpu"), torch.float32)
+    return Session(
+        LoadedModel(net, "tower", Weights("random", seed=0), preprocessing), torch.device("cpu"), torch.float32
+    )
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(3.0, {"exploding"}), (1.0, set()), (0.3, {"vanishing"})])

@@ -18,7 +18,7 @@ from fmap_cli.layers import inventory
 from fmap_cli.layers.records import CountedLayer
 from fmap_cli.layers.survey import survey
 from fmap_cli.models import load_model
-from fmap_cli.models.records import ModelRequest
+from fmap_cli.models.records import ModelRequest, Weights
 from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.session.opening import Session, open_architecture
 
@@ -100,7 +100,7 @@ def test_nothing_is_drawn_for_an_architecture(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Tensor, "normal_", drawn)
     monkeypatch.setattr(Tensor, "uniform_", drawn)
     for name in ("efficientnet_lite0", "resnet18", "swin_t"):
-        assert load_model(name, "random", initialise=False).weights == "architecture only"
+        assert load_model(name, "random", initialise=False).weights == Weights("none")
 
 
 def test_a_detectors_architecture_is_the_one_with_weights() -> None:
@@ -200,7 +200,7 @@ class Squeezed(nn.Module):
 def session_of(module: nn.Module, size: int = 16) -> Session:
     from fmap_cli.models.records import LoadedModel, Preprocessing
 
-    model = LoadedModel(module.eval(), "own", "none", Preprocessing(resize=size, crop=(size, size)))
+    model = LoadedModel(module.eval(), "own", Weights("given"), Preprocessing(resize=size, crop=(size, size)))
     return Session(model, torch.device("cpu"), torch.float32)
 
 

@@ -18,7 +18,7 @@ from fmap_cli.inputs.records import ImageInput
 from fmap_cli.layers.survey import survey
 from fmap_cli.maps.look import choose_channels, look
 from fmap_cli.maps.records import Choice
-from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing
+from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing, Weights
 from fmap_cli.network.records import LayerRef
 from fmap_cli.session.opening import Session, open_architecture, open_session
 from fmap_cli.session.passes import run
@@ -27,7 +27,7 @@ from fmap_cli.statistics.reference import channel_stats
 
 def session_of(module: nn.Module, **options: object) -> Session:
     plain = Preprocessing(resize=None, crop=None, mean=(0.0,), std=(1.0,), channels=1)
-    model = LoadedModel(module.eval(), "tiny", "random (seed 0)", plain, **options)
+    model = LoadedModel(module.eval(), "tiny", Weights("random", seed=0), plain, **options)
     return Session(model, torch.device("cpu"), torch.float32)
 
 
@@ -301,7 +301,7 @@ def test_a_network_that_fails_on_its_input_is_a_model_error_that_says_where() ->
     message, hint = caught.value.message, caught.value.hint
     assert message.startswith("tiny fails on an input of shape [1, 1, 2, 3] as float32 on cpu: RuntimeError: Given")
     line = of_three_channels.__code__.co_firstlineno + 1  # in the network's own code, not in torch below it
-    assert message.endswith(f"test_session.py:{line})")
+    assert message.endswith(f"test_look.py:{line})")
     assert "\n" not in message
     assert hint is not None
     assert "--size" in hint
@@ -318,7 +318,7 @@ def test_an_error_without_a_message_is_still_one_line() -> None:
     def silent(x):
         raise ValueError
 
-    with pytest.raises(ModelError, match=r"^.*: ValueError \(\S*test_session\.py:\d+\)\n"):
+    with pytest.raises(ModelError, match=r"^.*: ValueError \(\S*test_look\.py:\d+\)\n"):
         look(session_of(nn.Sequential(Applied(silent))), PICTURE, ["input"])
 
 

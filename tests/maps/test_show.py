@@ -496,7 +496,7 @@ def test_saved_arrays_are_the_layers_outputs_bit_by_bit(
         assert arrays[layer].dtype == np.float32
         assert np.array_equal(arrays[layer], expected[layer].numpy()), layer
     assert about["model"] == "efficientnet_lite0"
-    assert about["weights"] == embedded.weights
+    assert about["weights"] == str(embedded.weights)
     assert about["image"] == str(photo)
 
 

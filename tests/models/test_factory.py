@@ -16,6 +16,7 @@ from torch import nn
 from fmap_cli.cli import run
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import load_model
+from fmap_cli.models.records import Weights
 
 NET = """
 from torch import nn
@@ -75,7 +76,7 @@ def refusal(spec: str, weights: str | None = None) -> str:
 def test_a_class_a_function_or_a_module_in_a_file(spec: str) -> None:
     model = load_model(spec)
     assert model.name == spec
-    assert model.weights == f"as made by {spec} (seed 0)"
+    assert str(model.weights) == f"as made by {spec} (seed 0)"
     assert not model.module.training
     assert type(model.module).__name__ == "Net"
     assert model.labels is None
@@ -122,7 +123,7 @@ def test_the_seed_decides_and_the_generator_is_left_alone() -> None:
 
 @pytest.mark.parametrize("weights", ["random", "default"])
 def test_random_and_default_are_as_made(weights: str) -> None:
-    assert load_model("net.py:Net", weights, seed=7).weights == "as made by net.py:Net (seed 7)"
+    assert load_model("net.py:Net", weights, seed=7).weights == Weights("made", "net.py:Net", 7)
 
 
 def test_what_the_code_prints_is_no_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +181,7 @@ def test_a_checkpoint_fills_it(folder: Path) -> None:
     saved = net().state_dict()
     torch.save(saved, folder / "best.pth")
     model = load_model("net.py:Net", "best.pth")
-    assert model.weights == "best.pth"
+    assert str(model.weights) == "best.pth"
     assert all(torch.equal(value, saved[key]) for key, value in model.module.state_dict().items())
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import load_model
-from fmap_cli.models.records import LoadedModel
+from fmap_cli.models.records import LoadedModel, Weights
 from fmap_cli.models.torchvision_zoo import names, preprocessing_of
 
 SAY_NOTHING = lambda sentence: pytest.fail(f"said {sentence!r}")  # noqa: E731
@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     values = [model.module.state_dict()["classifier.1.weight"] for model in (first, again, other)]
     assert torch.equal(values[0], values[1])
     assert not torch.equal(values[0], values[2])
-    assert first.weights == "random (seed 5)"
+    assert str(first.weights) == "random (seed 5)"
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3", "mnasnet0_5", "fcn_resnet50", "vit_b_32"])
@@ -168,7 +168,7 @@ def test_a_set_in_the_cache_is_loaded_without_a_word(
 ) -> None:
     saved = plant(cache, "squeezenet1_1", torchvision.models.squeezenet1_1())
     model = load_model("squeezenet1_1", weights, say=SAY_NOTHING)
-    assert model.weights == "IMAGENET1K_V1"
+    assert str(model.weights) == "IMAGENET1K_V1"
     assert all(torch.equal(value, saved[key]) for key, value in model.module.state_dict().items())
     assert model.labels is not None
     assert model.labels[967] == "espresso"
@@ -296,7 +296,7 @@ def test_a_download_fills_the_cache_and_says_nothing_on_stdout(
     monkeypatch.setattr(entry.value, "url", f"https://example.org/squeezenet1_1-{digest}.pth")
     monkeypatch.setattr(torch.hub, "urlopen", lambda *args, **kwargs: Answer(content))
     said: list[str] = []
-    assert load_model("squeezenet1_1", say=said.append).weights == "IMAGENET1K_V1"
+    assert load_model("squeezenet1_1", say=said.append).weights == Weights("pretrained", "IMAGENET1K_V1")
     assert said == [f"Downloading squeezenet1_1's weights IMAGENET1K_V1 (5 MiB) into {cache}"]
     assert capsys.readouterr().out == ""
     assert [file.name for file in cache.iterdir()] == [f"squeezenet1_1-{digest}.pth"]
@@ -334,7 +334,7 @@ def test_a_fine_tuned_classifier_just_works(name: str, arguments: dict[str, Any]
         warnings.simplefilter("ignore")
         source = torchvision.models.get_model(name, weights=None, num_classes=7, **arguments)
     model = load_model(name, saved_by(source, tmp_path / "mine.pth"), say=SAY_NOTHING)
-    assert model.weights == "mine.pth"
+    assert str(model.weights) == "mine.pth"
     assert model.labels is None
     assert model.notes == ("classifier rebuilt for 7 classes, as in the checkpoint",)
     saved = source.state_dict()
@@ -371,7 +371,7 @@ def test_torchvisions_own_file_fetched_by_hand_is_known_by_its_name(tmp_path: Pa
     entry = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
     source = torchvision.models.resnet50()
     model = load_model("resnet50", saved_by(source, tmp_path / entry.url.rpartition("/")[2]), say=SAY_NOTHING)
-    assert model.weights == "resnet50-0676ba61.pth (IMAGENET1K_V1)"
+    assert str(model.weights) == "resnet50-0676ba61.pth (IMAGENET1K_V1)"
     assert model.preprocessing.resize == 256  # the default set's is 232
 
 

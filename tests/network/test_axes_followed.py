@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fmap_cli.inputs.records import ImageInput
-from fmap_cli.models.records import LoadedModel, Preprocessing
+from fmap_cli.models.records import LoadedModel, Preprocessing, Weights
 from fmap_cli.network.axes import AxesResolver, follow
 from fmap_cli.network.records import Axes
 from fmap_cli.session.axes import axes_for
@@ -170,7 +170,7 @@ class Windows(nn.Module):
 
 
 def test_sizes_are_tried_until_windows_fit() -> None:
-    model = LoadedModel(Windows().eval(), "windows", "random", Preprocessing(None, (112, 112)))
+    model = LoadedModel(Windows().eval(), "windows", Weights("random", seed=0), Preprocessing(None, (112, 112)))
     session = Session(model, torch.device("cpu"), torch.float32)
     picture = ImageInput("picture", "picture", np.zeros((112, 112, 3), np.uint8), torch.zeros(3, 112, 112))
     resolver = axes_for(session, picture)
@@ -184,7 +184,7 @@ def test_a_network_in_the_middle_of_its_pass_is_left_alone() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + torch.rand(1) + float(np.random.rand())
 
-    model = LoadedModel(Drawing().eval(), "drawing", "random", Preprocessing(None, (4, 4)))
+    model = LoadedModel(Drawing().eval(), "drawing", Weights("random", seed=0), Preprocessing(None, (4, 4)))
     session = Session(model, torch.device("cpu"), torch.float32)
     picture = ImageInput("picture", "picture", np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4))
     torch.manual_seed(0)
