@@ -43,14 +43,18 @@ ALLOWED: dict[str, str] = {
     "maps": "answers documents drawing errors inputs models network receptive session statistics tables units",
     "comparison": "documents drawing errors inputs models network session statistics tables units",
     "embedding": "answers documents errors files inputs models network session tables units",
-    # The command line.
+    # The front door: what notebooks, scripts and the commands call; and the command line.
+    "api": (
+        "answers comparison embedding errors foreign frameworks health inputs layers maps memory models network"
+        " receptive session statistics"
+    ),
     "commands": (
         "answers comparison documents drawing embedding errors files foreign health inputs interrupts layers"
         " legible maps memory models network receptive session statistics tables units"
     ),
     "cli": "commands errors foreign interrupts legible",
     "__main__": "cli",
-    "__init__": "",
+    "__init__": "api errors",
 }
 FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
@@ -73,7 +77,7 @@ LIGHT_ROOMS = {
 LIGHT_NAMES = {"__init__", "document", "figure", "records", "table", "words"}
 # and these.
 LIGHT_FILES = {
-    *("inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
+    *("inputs/held.py", "inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
     *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),
     *("statistics/distributed.py", "statistics/moments.py", "statistics/runs.py"),
     *("maps/inline.py", "maps/raw.py", "maps/tiles.py"),

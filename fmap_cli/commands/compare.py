@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from ..comparison.records import Comparison
 from ..models import brings_its_weights
 from ..models.records import ModelRequest
+from ..network.shapes import split_layout
 from .options import (
     DTYPES,
     FIGURE_SUFFIXES,
@@ -28,7 +29,6 @@ from .options import (
     print_csv,
     print_document,
     remark,
-    split_layout,
 )
 
 RUN_SUFFIX = ".fmap"

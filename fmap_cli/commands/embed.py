@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..models.records import ModelRequest
+from ..network.shapes import split_layout
 from .options import (
     FileType,
     json_option,
@@ -16,7 +17,6 @@ from .options import (
     print_document,
     remark,
     report_failures,
-    split_layout,
 )
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")

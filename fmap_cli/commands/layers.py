@@ -8,6 +8,7 @@ import click
 
 from ..models import DEFAULT_MODEL
 from ..models.records import ModelRequest
+from ..network.shapes import split_layout
 from .options import (
     csv_option,
     json_option,
@@ -17,7 +18,6 @@ from .options import (
     print_csv,
     print_document,
     remark,
-    split_layout,
 )
 
 

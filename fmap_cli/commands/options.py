@@ -250,7 +250,8 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def collected(*args: Any, **kwargs: Any) -> Any:
-        request = ModelRequest(**{field.name: kwargs.pop(field.name) for field in fields(ModelRequest)})
+        given = [field.name for field in fields(ModelRequest) if field.name in kwargs]
+        request = ModelRequest(**{name: kwargs.pop(name) for name in given})
         check_input_shape(request.size, request.input_shape)
         return function(*args, request=request, **kwargs)
 
@@ -326,15 +327,6 @@ layout_option = click.option(
     help="Axes of an .npy array (HWC, CHW, NHWC, NCHW, HW), or, beginning with B, of the outputs of the layers picked"
     " (BHWC, BNC) where what was found is not wanted.",
 )
-
-
-def split_layout(layout: str | None) -> tuple[str | None, str | None]:
-    """What `--layout` says of arrays, and what of layers' outputs, which begins with the batch.
-
-    >>> split_layout("HWC"), split_layout("BHWC")
-    (('HWC', None), (None, 'BHWC'))
-    """
-    return (None, layout) if layout is not None and layout[:1].upper() == "B" else (layout, None)
 
 
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")

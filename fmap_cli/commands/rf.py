@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..models.records import ModelRequest
+from ..network.shapes import split_layout
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
@@ -21,7 +22,6 @@ from .options import (
     print_csv,
     print_document,
     remark,
-    split_layout,
 )
 
 if TYPE_CHECKING:

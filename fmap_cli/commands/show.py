@@ -11,6 +11,7 @@ import click
 from ..errors import FmapError, ImageError, ModelError
 from ..maps.records import Choice, Drawing
 from ..models.records import ModelRequest
+from ..network.shapes import split_layout
 from .options import (
     FIGURE_SUFFIXES,
     ChannelsType,
@@ -23,7 +24,6 @@ from .options import (
     print_document,
     remark,
     report,
-    split_layout,
 )
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import click
 
 from ..errors import FmapError
 from ..models.records import ModelRequest
+from ..network.shapes import split_layout
 from ..statistics.records import CHANNEL_COLUMNS, Finding, LayerRecord, Run
 from .options import (
     FIGURE_SUFFIXES,
@@ -25,7 +26,6 @@ from .options import (
     print_csv,
     print_document,
     remark,
-    split_layout,
 )
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def _fed_as(
         if getattr(request, name) != getattr(from_request, name)
     }
     fed = Wishes(**wishes).over(replace(other, source=f"as {name}: {other.source}"))
-    any_size = mine.known == 0 and not request.model.endswith(".pt2") and not request.input_shape
+    any_size = mine.known == 0 and not str(request.model).endswith(".pt2") and not request.input_shape
     if fed.crop != mine.crop and not any_size:
         if mine.known:
             return own

@@ -191,7 +191,7 @@ class Pairs(Feed):
                 f"{self.model.name} takes images in pairs, and there are {len(found)}.",
                 hint=f"Give two images a look: `fmap show first.png second.png --model {self.model.name}`.",
             )
-        return [[str(each) for each in found[at : at + 2]] for at in range(0, len(found), 2)]
+        return [[each for each in found[at : at + 2] if isinstance(each, str)] for at in range(0, len(found), 2)]
 
     def read(self, source: Source, say: Say, layout: str | None) -> ImageInput:
         image = super().read(source, say, layout)
@@ -238,7 +238,9 @@ class Arrays(Feed):
                 f"{self.model.name} takes {count} inputs, and {len(found)} were given.",
                 hint=f"Give {count} a pass, in the order of the forward's arguments: {self.takes.words}.",
             )
-        return [[str(each) for each in found[at : at + count]] for at in range(0, len(found), count)]
+        return [
+            [each for each in found[at : at + count] if isinstance(each, str)] for at in range(0, len(found), count)
+        ]
 
     def read(self, source: Source, say: Say, layout: str | None) -> ImageInput:
         paths: list[str | None] = [source] if source is None or isinstance(source, str) else list(source)

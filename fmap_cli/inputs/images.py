@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fmap_cli.errors import ImageError
+from fmap_cli.inputs.held import HeldImage
 from fmap_cli.inputs.ranges import alpha_to_unit, check_finite, of_stored_bits, to_unit
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import Preprocessing
@@ -123,6 +124,9 @@ def _opened(source: str, label: str, stdin: BinaryIO | None) -> Iterator[BinaryI
     """A seekable stream at its start: a file as it is, a pipe or device read into memory."""
     if source == "-":
         yield _read_stdin(stdin)
+        return
+    if isinstance(source, HeldImage):
+        yield source.open()
         return
     path = Path(source)
     try:

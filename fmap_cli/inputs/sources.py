@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import ImageError
+from .held import HeldImage
 
 _NO_PHOTOS = frozenset(["BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"])
 """Formats that Pillow knows by name and cannot read without another program, or that hold no picture."""
@@ -38,14 +39,14 @@ def image_sources(arguments: Sequence[str]) -> list[str]:
         raise ImageError("- is given twice: standard input can be read once.")
     sources: list[str] = []
     for argument in arguments:
-        if Path(argument).is_dir():
+        found = [argument]
+        held = isinstance(argument, HeldImage)
+        if not held and Path(argument).is_dir():
             found = _in_folder(argument)
             if not found:
                 raise _no_images(argument)
-        elif glob.has_magic(argument) and not os.path.lexists(argument):
+        elif not held and glob.has_magic(argument) and not os.path.lexists(argument):
             found = _by_pattern(argument)
-        else:
-            found = [argument]
         sources += found
     return sources
 

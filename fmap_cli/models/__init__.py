@@ -16,9 +16,13 @@ import difflib
 import fnmatch
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fmap_cli.errors import ModelError
 from fmap_cli.models.records import LoadedModel, ModelEntry
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
@@ -30,7 +34,7 @@ def _say_on_stderr(sentence: str) -> None:
 
 
 def load_model(
-    spec: str,
+    spec: str | nn.Module,
     weights: str | None = None,
     *,
     seed: int = 0,
@@ -40,8 +44,11 @@ def load_model(
     std: tuple[float, ...] | None = None,
     say: Say = _say_on_stderr,
     initialise: bool = True,
+    labels: tuple[str, ...] | None = None,
 ) -> LoadedModel:
     """The network that `spec` names, in eval mode on the CPU, and what is needed to feed it.
+
+    Or a module in hand, which is left where it is and as it is.
 
     `weights` is `default` (also None), the name of one of the model's pretrained sets, `random`, or a
     checkpoint's path; `seed` is what random weights are drawn from. `size`, `mean` and `std` replace the
@@ -61,6 +68,10 @@ def load_model(
     from fmap_cli.models.preprocessing import Wishes, fed_as_said
 
     wishes = Wishes(size=size, mean=mean, std=std, shapes=shapes)
+    if not isinstance(spec, str):
+        from fmap_cli.models import live
+
+        return live.load(spec, wishes=wishes, labels=labels)
     if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     if brings_its_weights(spec):
@@ -91,14 +102,16 @@ def load_model(
     return fed_as_said(model, shapes) if shapes else model
 
 
-def brings_its_weights(spec: str) -> bool:
-    """Whether `spec` names a program in a file, which is run with the weights in it.
+def brings_its_weights(spec: str | nn.Module) -> bool:
+    """Whether `spec` names a program in a file, which is run with the weights in it, or is a module in hand.
 
     >>> brings_its_weights("net.pt2"), brings_its_weights("net.py:make"), brings_its_weights("resnet18")
     (True, False, False)
     """
     from fmap_cli.models import exported
 
+    if not isinstance(spec, str):
+        return True
     return not spec.startswith("timm:") and exported.is_program(spec)
 
 

@@ -53,19 +53,34 @@ def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> Loaded
         values = Weights("made", spec, seed)
     else:
         values, notes = _filled(module, saved, spec)
+    return fed_network(module.eval(), spec, values, takes, wishes, notes=notes)
+
+
+def fed_network(
+    module: torch.nn.Module,
+    name: str,
+    weights: Weights,
+    takes: NetworkInput | None,
+    wishes: Wishes,
+    *,
+    notes: tuple[str, ...] = (),
+    labels: tuple[str, ...] | None = None,
+) -> LoadedModel:
+    """A network that says nothing of itself, and how it is fed: as its class wants it, or what was found it `takes`."""
     like = torchvision_zoo.name_by_class(module)
     if like is not None:
         own, input_kind, frames = torchvision_zoo.fed_by_class(like)
-        preprocessing = wishes.with_size_of_shapes(spec).over(own)
+        preprocessing = wishes.with_size_of_shapes(name).over(own)
         said: tuple[str, ...] = (f"fed as torchvision's {like} is, by its class: {described(preprocessing)}",)
     else:
         takes = takes or usual_input(wishes)
         preprocessing, input_kind, frames, said = fed(takes, wishes)
     model = LoadedModel(
-        module=module.eval(),
-        name=spec,
-        weights=values,
+        module=module,
+        name=name,
+        weights=weights,
         preprocessing=preprocessing,
+        labels=labels,
         input_kind=input_kind,
         frames=frames,
         notes=notes + said,

@@ -229,10 +229,11 @@ class LoadedModel:
 class ModelRequest:
     """The model a user asks for and how to run it, as `models.load_model` and `session.open_session` take it.
 
-    `dtype` None leaves every part of the network as it was made.
+    `model` is a spec, or a module in hand, which is then copied if it has to go elsewhere or be cast. `dtype` None
+    leaves every part of the network as it was made. `labels` are the classes of a module in hand.
     """
 
-    model: str
+    model: str | torch.nn.Module
     weights: str | None = None
     seed: int = 0
     size: int | tuple[int, int] | None = None
@@ -243,6 +244,7 @@ class ModelRequest:
     device: str = "cpu"
     dtype: str | None = None
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

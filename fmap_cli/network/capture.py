@@ -102,7 +102,7 @@ def watching(
         with nullcontext() if as_it_stands else torch.no_grad(), guest_code():
             return module(*inputs) if hooked is None else hooked.run(inputs, watcher, calls)
 
-    with nullcontext() if as_it_stands else _eval_mode(module):
+    with nullcontext() if as_it_stands else eval_mode(module):
         try:
             if hooked is not None:
                 hooked.hook()
@@ -132,7 +132,7 @@ def saved_tensors(watch: Callable[[Tensor], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
+def eval_mode(module: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards each module has the training flag it had."""
     flags = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
     try:

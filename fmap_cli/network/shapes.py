@@ -31,3 +31,12 @@ def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list
                 j += 1
         found.append((left, right))
     return found
+
+
+def split_layout(layout: str | None) -> tuple[str | None, str | None]:
+    """What `--layout` says of arrays, and what of layers' outputs, which begins with the batch.
+
+    >>> split_layout("HWC"), split_layout("BHWC")
+    (('HWC', None), (None, 'BHWC'))
+    """
+    return (None, layout) if layout is not None and layout[:1].upper() == "B" else (layout, None)

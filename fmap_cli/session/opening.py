@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -70,7 +71,10 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         std=request.std,
         say=say,
         initialise=initialise,
+        labels=request.labels,
     )
+    if not isinstance(request.model, str) and _is_moved(model.module, device, request):
+        model = replace(model, module=copy.deepcopy(model.module))
     if request.value_range is not None:
         model = replace(model, preprocessing=replace(model.preprocessing, value_range=request.value_range))
     formats = formats_of(model.module)
@@ -96,6 +100,17 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
     for note in model.notes:
         say(note)
     return Session(model, device, dtype, memory_format)
+
+
+def _is_moved(module: nn.Module, device: torch.device, request: ModelRequest) -> bool:
+    """Whether the network has to go to another device, number format or memory format."""
+    tensors = [*module.parameters(), *module.buffers()]
+    dtype = None if request.dtype is None else getattr(torch, request.dtype)
+    return (
+        request.memory_format != "contiguous"
+        or any(each.device != device for each in tensors)
+        or any(dtype not in (None, each.dtype) for each in tensors if each.is_floating_point())
+    )
 
 
 def cast_floats(module: nn.Module, dtype: torch.dtype) -> nn.Module:

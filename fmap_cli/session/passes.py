@@ -18,7 +18,7 @@ from ..models.preprocessing import NOT_FOUND
 from ..models.records import LoadedModel
 from ..network.axes import meta_twin
 from ..network.blank import blank_arithmetic
-from ..network.capture import Sink, capture
+from ..network.capture import Sink, capture, eval_mode
 from ..network.records import LayerRef
 from .opening import Session, dtype_name
 
@@ -127,7 +127,7 @@ def run(
     with _model_errors(session, inputs, len(batch), own_fault):
         if through is not None:
             return through(inputs, guarded)
-        with torch.set_grad_enabled(gradients):
+        with torch.set_grad_enabled(gradients), eval_mode(module):
             return capture(module, inputs, guarded, operations=operations, paths=paths, as_it_stands=gradients)
 
 
