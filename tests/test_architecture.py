@@ -25,6 +25,7 @@ ALLOWED: dict[str, str] = {
     "files": "errors",
     "foreign": "errors",
     "documents": "errors files",
+    "results": "documents drawing errors files tables",
     # From a spec and files to a pass.
     "network": "errors foreign",
     "models": "documents errors foreign frameworks network tables units",
@@ -71,7 +72,7 @@ BUILD_ON = {  # ... but for these.
 # Importing these brings in no torch: `--help` is quick, and tables and files need none. Whole rooms,
 LIGHT_ROOMS = {
     *("__init__", "__main__", "cli", "commands", "documents", "drawing", "errors", "files", "foreign", "frameworks"),
-    *("health", "interrupts", "legible", "models", "tables", "units"),
+    *("health", "interrupts", "legible", "models", "results", "tables", "units"),
 }
 # the files that say and show what a subject found, in every room,
 LIGHT_NAMES = {"__init__", "document", "figure", "records", "table", "words"}

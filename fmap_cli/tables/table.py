@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from rich import box
@@ -31,8 +34,27 @@ class _Console(Console):
 
 def console(*, stderr: bool = False) -> Console:
     """Standard output. Where it is no terminal there is no edge to keep to, so tables get room for all columns."""
+    held = _HELD.get()
+    if held is not None and not stderr:
+        return held
     wide = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
     return _Console(markup=False, highlight=False, emoji=False, stderr=stderr, width=_PIPE_WIDTH if wide else None)
+
+
+_HELD: ContextVar[Console | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def held_console(width: int) -> Iterator[Console]:
+    """A console of so many columns that keeps what is printed on it, in place of standard output while this lasts."""
+    held = Console(
+        file=io.StringIO(), record=True, markup=False, highlight=False, emoji=False, width=width, color_system=None
+    )
+    token = _HELD.set(held)
+    try:
+        yield held
+    finally:
+        _HELD.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
