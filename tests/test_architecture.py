@@ -33,7 +33,7 @@ ALLOWED: dict[str, str] = {
     "session": "errors foreign inputs models network",
     # How results are shown, whatever they are about.
     "tables": "legible",
-    "drawing": "errors",
+    "drawing": "errors units",
     # The subjects.
     "answers": "documents drawing errors models network session tables units",
     "receptive": "documents drawing errors foreign inputs models network session tables units",

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Ran
+from pages import drawn, labels
 
-from fmap_cli.drawing.scene import Picture, Scene, Text
+from fmap_cli.drawing.scene import Picture, Plot, Scene, Text
 
 GOLDEN = Path(__file__).parent / "golden"
 _WRITING = os.environ.get("FMAP_GOLDEN") == "write"
@@ -118,8 +119,11 @@ def test_output_is_as_pinned(
 
 
 def _told(scene: Scene) -> list[str]:
-    """A figure in words: each text, picture and box with its place; of pictures the mean colour."""
+    """A figure in words: each text, picture, box and chart with its place; of pictures the mean colour, of charts
+    their ends, labels and words.
+    """
     lines = [f"page {scene.width} {scene.height}"]
+    axes = drawn(scene) if any(isinstance(each, Plot) for each in scene.items) else {}
     for each in scene.items:
         place = f"{each.x:.0f}.0 {each.y:.0f}.0"
         if isinstance(each, Text):
@@ -127,6 +131,12 @@ def _told(scene: Scene) -> list[str]:
         elif isinstance(each, Picture):
             colour = " ".join(f"{mean:.0f}.0" for mean in each.pixels.reshape(-1, 3).mean(0))
             lines.append(f"picture {place} {each.size[0]} {each.size[1]} {colour}")
+        elif isinstance(each, Plot):
+            lines.append(f"plot {each.name} {place} {each.size[0]} {each.size[1]}")
+            lines += [f"  {which} {' '.join(labels(axes[each.name], which).values())}" for which in "xy"]
+            lines += [f"  says {word.get_text()}" for word in axes[each.name].texts]
+            ends = axes[each.name].dataLim
+            lines.append(f"  data {ends.x0:.3g} {ends.x1:.3g} {ends.y0:.3g} {ends.y1:.3g}")
         else:
             lines.append(f"box {place} {each.width:.0f}.0 {each.height:.0f}.0")
     return lines

@@ -1,12 +1,15 @@
-"""A scene as pixels, with Pillow."""
+"""A scene as pixels: with Pillow, and its charts with Matplotlib."""
 
 from __future__ import annotations
 
 from math import ceil
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import OutputError
-from .scene import Box, Picture, Scene, Text, font
+from .charts import charts, style
+from .scene import Box, Picture, Plot, Scene, Text, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,7 +42,21 @@ def rasterise(scene: Scene) -> Image:
             corners = (item.x, item.y, item.x + item.width - 1, item.y + item.height - 1)
             if corners[2] >= corners[0] and corners[3] >= corners[1]:
                 draw.rectangle(corners, item.fill, item.outline)
+    if any(isinstance(item, Plot) for item in scene.items):
+        layer = _draw_charts(scene)
+        page.paste(layer, (0, 0), layer)
     return page
+
+
+def _draw_charts(scene: Scene) -> Image:
+    """The page's charts, on nothing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    with style():
+        canvas = FigureCanvasAgg(charts(scene))
+        canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba()))
 
 
 def _draw_turned(page: Image, text: Text) -> None:

@@ -1,12 +1,13 @@
-"""A picture as a list of texts, pixel images and boxes, before it is known whether it becomes PNG or PDF.
+"""A page as a list of texts, pixel images, boxes and charts, before it is known whether it becomes PNG or PDF.
 
-Positions are in pixels from the top left. Laying a picture out once and drawing it twice (`raster` with Pillow,
-`vector` with Matplotlib) keeps the common case, a PNG, free of the half second that Matplotlib's figure takes
+Positions are in pixels from the top left. Laying a page out once and drawing it twice (`raster` with Pillow,
+`vector` with Matplotlib) keeps a PNG without charts free of the half second that Matplotlib's figure takes
 to import, and makes both look alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from PIL.ImageFont import FreeTypeFont
 
 Colour = tuple[int, int, int]
@@ -64,15 +66,32 @@ class Box:
     outline: Colour | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart: `draw` fills Matplotlib's Axes of `size` (height, width); their ticks and labels stand outside it.
+
+    Charts lie over everything else on a page, the later ones over the earlier; what they leave free shows through.
+    """
+
+    name: str
+    x: int
+    y: int
+    size: tuple[int, int]
+    draw: Callable[[Axes], None]
+
+
+Item = Text | Picture | Box | Plot
+
+
 @dataclass(slots=True)
 class Scene:
     """What to draw, in order, on a white page `width` × `height` pixels."""
 
     width: int = 0
     height: int = 0
-    items: list[Text | Picture | Box] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
 
-    def add(self, *items: Text | Picture | Box) -> None:
+    def add(self, *items: Item) -> None:
         self.items.extend(items)
 
 
@@ -116,6 +135,14 @@ def shorten(text: str, width: float, size: int, bold: bool = False) -> str:
         return text
     ellipsis = text_width("…", size, bold)
     return text[: _longest_fit(text, width - ellipsis, size, bold)].rstrip() + "…"
+
+
+def end_of(text: str, width: float, size: int) -> str:
+    """As much of the end of a text as fits: layers' names differ in the end."""
+    if text_width(text, size) <= width:
+        return text
+    start = next((at for at in range(1, len(text)) if text_width("…" + text[at:], size) <= width), len(text))
+    return "…" + text[start:]
 
 
 def _longest_fit(text: str, width: float, size: int, bold: bool) -> int:

@@ -1,0 +1,208 @@
+"""What has axes, ticks and scales: charts that Matplotlib draws in one style, and the axis of a network's layers.
+
+Importing Matplotlib's figure takes half a second, so it happens where a chart is drawn, and nowhere before.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from .scene import FAINT, GRAY, INK, Colour, Plot, Scene, end_of, text_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 100  # so that a figure's pixels are the page's
+
+# Okabe and Ito's colours, which people with any kind of colour vision tell apart.
+BLUE: Colour = (0, 114, 178)
+SKY: Colour = (86, 180, 233)
+ORANGE: Colour = (230, 159, 0)
+GREEN: Colour = (0, 158, 115)
+PINK: Colour = (204, 121, 167)
+RED: Colour = (213, 94, 0)
+OTHER: Colour = (125, 125, 134)
+LINE: Colour = (150, 150, 158)
+BAND: Colour = (246, 246, 249)
+KINDS: dict[str, tuple[str, Colour]] = {
+    "conv": ("convolution, linear", BLUE),
+    "linear": ("convolution, linear", BLUE),
+    "norm": ("normalisation", ORANGE),
+    "act": ("activation", GREEN),
+}
+ELSE = ("other", OTHER)
+
+# Names of layers hold whatever a person wrote: no formula is looked for in them.
+PLAIN: dict[str, Any] = {"parse_math": False}
+
+_NAME_STEP, _NAME_ROOM, _NAME_SIZE = 15, 200, 12
+_LEAST_STAGE = 30  # pixels that a stage takes to be named
+
+
+def points(pixels: float) -> float:
+    """Pixels of the page in the unit of Matplotlib's text and lines."""
+    return pixels * 72 / DPI
+
+
+def rgb(colour: Colour) -> tuple[float, float, float]:
+    """A colour as Matplotlib takes it.
+
+    >>> rgb((255, 0, 51))
+    (1.0, 0.0, 0.2)
+    """
+    return colour[0] / 255, colour[1] / 255, colour[2] / 255
+
+
+def mixed(colour: Colour, share: float) -> Colour:
+    """A colour of which `share` is left over white."""
+    red, green, blue = (round(255 + (each - 255) * share) for each in colour)
+    return red, green, blue
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Let Matplotlib draw as fmap does, whatever the user's own settings are."""
+    import matplotlib
+
+    defaults: Any = matplotlib.rcParamsDefault
+    ours: Any = {
+        "font.family": "DejaVu Sans",
+        "font.size": points(13),
+        "axes.titlesize": points(13),
+        "axes.labelsize": points(13),
+        "axes.labelcolor": rgb(GRAY),
+        "axes.edgecolor": rgb(LINE),
+        "axes.linewidth": points(1),
+        "axes.facecolor": "none",
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.spines.left": False,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.spines.bottom": False,
+        "axes.unicode_minus": False,
+        "axes.formatter.min_exponent": 4,
+        "grid.color": rgb(FAINT),
+        "grid.linewidth": points(1),
+        "xtick.color": rgb(GRAY),
+        "ytick.color": rgb(GRAY),
+        "xtick.labelsize": points(13),
+        "ytick.labelsize": points(13),
+        "ytick.major.size": 0,
+        "ytick.major.pad": points(10),
+        "ytick.minor.size": 0,
+        "xtick.major.size": points(4),
+        "xtick.major.pad": points(4),
+        "xtick.minor.size": 0,
+        "lines.solid_capstyle": "butt",
+        "lines.solid_joinstyle": "miter",
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "fmap",
+    }
+    settings: Any = {name: value for name, value in defaults.items() if not name.startswith("backend")}
+    with matplotlib.rc_context({**settings, **ours}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it is drawn as a box, as Pillow does
+        yield
+
+
+def charts(scene: Scene) -> Figure:
+    """A figure of the page's size with Axes for each of its plots, filled; to be called and drawn in our `style`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(scene.width / DPI, scene.height / DPI), dpi=DPI, facecolor="none")
+    for item in scene.items:
+        if isinstance(item, Plot):
+            height, width = item.size
+            item.draw(figure.add_axes(place(scene, item.x, item.y, width, height), label=item.name, zorder=2))
+    return figure
+
+
+def place(scene: Scene, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+    """A box in pixels from the top left as Matplotlib's fractions from the bottom left."""
+    return x / scene.width, 1 - (y + height) / scene.height, width / scene.width, height / scene.height
+
+
+# -- layers along an axis ----------------------------------------------------------------------------------------
+
+
+def add_layers(scene: Scene, names: Sequence[str], slot: int, left: int, top: int, bottom: int) -> int:
+    """What stands behind charts of a network's layers, each `slot` pixels wide: a band at every other stage, the
+    stages' names on top, and below the layers' names, as many as there is room for. Returns where these end.
+
+    A chart over it has the layers at 0, 1, 2, … of its own axis: `along` sets that.
+    """
+    draw = partial(_draw_layers, names=names, slot=slot)
+    scene.add(Plot("layers", left, top, (bottom - top, slot * len(names)), draw))
+    return bottom + 8 + ceil(max(text_width(name, _NAME_SIZE) for name in shown_names(names, slot).values()))
+
+
+def along(axes: Axes, count: int) -> None:
+    """Give the layers the places 0, 1, 2, … on the horizontal axis, and leave their names to `add_layers`."""
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_xticks([])
+
+
+def shown_names(names: Sequence[str], slot: int) -> dict[int, str]:
+    """The names under their layers, and at which layers: each, or every second, third, … where they would touch."""
+    return {at: end_of(names[at], _NAME_ROOM, _NAME_SIZE) for at in range(0, len(names), ceil(_NAME_STEP / slot))}
+
+
+def _draw_layers(axes: Axes, names: Sequence[str], slot: int) -> None:
+    along(axes, len(names))
+    axes.set_yticks([])
+    shown = shown_names(names, slot)
+    axes.set_xticks([*shown], [*shown.values()], rotation=90, fontsize=points(_NAME_SIZE), color=rgb(INK), **PLAIN)
+    axes.tick_params("x", length=points(4) if len(shown) < len(names) else 0)
+    start, shaded = 0, False
+    for name, count in stages(names):
+        end = start + count
+        if count > 1:
+            shaded = not shaded
+            if shaded:
+                axes.axvspan(start - 0.5, end - 0.5, facecolor=rgb(BAND), edgecolor="none")
+            if count * slot >= _LEAST_STAGE:
+                words = end_of(name, count * slot - 4, _NAME_SIZE)
+                middle = (start + end - 1) / 2
+                axes.annotate(
+                    words,
+                    (middle, 1),
+                    (0, points(3)),
+                    "data",
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom",
+                    fontsize=points(_NAME_SIZE),
+                    color=rgb(GRAY),
+                    **PLAIN,
+                )
+        start = end
+
+
+def stages(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Layers in a row whose names begin alike, and how many each: as coarse as leaves none with over half of all.
+
+    Empty where names do not say.
+
+    >>> stages(["conv1", "layer1.0.conv1", "layer1.0.relu", "layer2.0.conv1", "layer2.0.relu"])
+    [('conv1', 1), ('layer1', 2), ('layer2', 2)]
+    >>> stages(["a.0.x", "a.0.y", "a.0.z", "a.1.x", "a.1.y", "a.1.z"])
+    [('a.0', 3), ('a.1', 3)]
+    """
+    for depth in range(1, 5):
+        runs: list[tuple[str, int]] = []
+        for name in names:
+            stage = ".".join(name.split(".")[:depth])
+            if runs and runs[-1][0] == stage:
+                runs[-1] = (stage, runs[-1][1] + 1)
+            else:
+                runs.append((stage, 1))
+        if max((count for _, count in runs), default=0) * 2 <= len(names):
+            return runs if len(runs) <= 0.6 * len(names) else []
+    return []

@@ -1,0 +1,129 @@
+"""The parts that every page is made of: title, paragraphs, facts, legends and colour bars, each in one look.
+
+Each is added to a scene at a place, and returns where it ends: the vertical position from which the next may go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+
+from .. import units
+from .grid import palette
+from .scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+
+MARGIN = 36
+TITLE_SIZE, LINE_SIZE, TEXT_SIZE, SMALL_SIZE, TINY_SIZE = 30, 18, 16, 13, 12
+TOP = MARGIN + 82  # where pages with a title and one line under it go on
+
+_KIND_SIZE = 22
+_SWATCH = 14
+
+
+def draw_title(scene: Scene, title: str, lines: Iterable[str] = (), kind: str = "") -> int:
+    """The title over the page's whole width with `kind` in gray after it, and a line each of `lines` under it.
+
+    What is too long is cut off. The scene's width has to be known.
+    """
+    room = scene.width - 2 * MARGIN
+    title = shorten(units.one_line(title), room, TITLE_SIZE, bold=True)
+    scene.add(Text(MARGIN, MARGIN - 6, title, TITLE_SIZE, bold=True))
+    after = text_width(title, TITLE_SIZE, bold=True) + 16
+    if kind and after + 60 < room:
+        words = shorten(units.one_line(kind), room - after, _KIND_SIZE)
+        scene.add(Text(MARGIN + after, MARGIN + 4, words, _KIND_SIZE, GRAY))
+    y = MARGIN + 36
+    for line in lines:
+        scene.add(Text(MARGIN, y, shorten(units.one_line(line), room, LINE_SIZE), LINE_SIZE, GRAY))
+        y += 26
+    return y + 8
+
+
+def draw_heading(scene: Scene, heading: str, words: str, left: int, y: int, width: int) -> int:
+    """A part's heading, and in gray after it, on the same line, what there is to say about it."""
+    heading = shorten(units.one_line(heading), width if not words else 0.4 * width, TEXT_SIZE, bold=True)
+    scene.add(Text(left, y, heading, TEXT_SIZE, bold=True))
+    after = text_width(heading, TEXT_SIZE, bold=True) + 14
+    size = TEXT_SIZE - 1
+    scene.add(Text(left + after, y + 1, shorten(units.one_line(words), width - after, size), size, GRAY))
+    return y + 28
+
+
+def draw_paragraph(
+    scene: Scene, words: str, left: float, y: int, width: float, size: int = SMALL_SIZE, colour: Colour = GRAY
+) -> int:
+    """Words in as many lines as they need."""
+    for line in wrap(units.one_line(words), width, size) if words else ():
+        scene.add(Text(left, y, line, size, colour))
+        y += round(size * 1.4)
+    return y
+
+
+def draw_facts(scene: Scene, facts: Sequence[tuple[str, str]], left: int, y: int, width: int, names: int = 96) -> int:
+    """Names and values in two columns, the values from `names` pixels on and in as many lines as they need."""
+    for name, value in facts:
+        scene.add(Text(left, y, name, TEXT_SIZE, GRAY))
+        y = draw_paragraph(scene, value, left + names, y, width - names, TEXT_SIZE, INK) + 3
+    return y
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one sign of a chart or picture means; `sign` is how it is drawn."""
+
+    words: str
+    colour: Colour
+    sign: Literal["box", "hollow", "line", "bar"] = "box"
+
+
+def draw_legend(scene: Scene, keys: Iterable[Key], left: float, y: int, right: float) -> int:
+    """Signs with their meaning, side by side from `left` to `right` and on in further rows; nothing where none is."""
+    x, last = float(left), y
+    for key in keys:
+        needed = 22 + text_width(key.words, SMALL_SIZE)
+        if x > left and x + needed > right:
+            x, y = float(left), y + 22
+        _draw_sign(scene, key, x, y)
+        scene.add(Text(x + 22, y + 1, shorten(key.words, right - x - 22, SMALL_SIZE), SMALL_SIZE, GRAY))
+        x, last = x + needed + 20, y + 22
+    return last
+
+
+def _draw_sign(scene: Scene, key: Key, x: float, y: int) -> None:
+    colour = key.colour
+    if key.sign == "line":
+        scene.add(Box(x, y + 8, 15, 3, colour))
+    elif key.sign == "bar":
+        scene.add(Box(x + 4, y + 2, 7, 3, colour), Box(x + 6, y + 2, 3, 15, colour), Box(x + 4, y + 14, 7, 3, colour))
+    else:
+        scene.add(Box(x, y + 2, _SWATCH, _SWATCH, colour))
+        if key.sign == "hollow":
+            scene.add(Box(x + 2, y + 4, _SWATCH - 4, _SWATCH - 4, WHITE))
+
+
+def draw_colour_bar(
+    scene: Scene,
+    cmap: str,
+    ends: tuple[str, str],
+    left: int,
+    y: int,
+    width: int,
+    *,
+    middle: str = "",
+    at: float | None = None,
+) -> int:
+    """A colour map's colours from its lowest to its highest, with what stands there; a tick at a share `at` of it."""
+    colours = palette(cmap)[np.linspace(0, 255, width).astype(int)]
+    scene.add(Picture(left, y, np.ascontiguousarray(colours[None]), (_SWATCH, width)))
+    if at is not None and isfinite(at):
+        x = left + round(at * (width - 1))
+        scene.add(Box(x - 2, y - 5, 5, 23, WHITE), Box(x - 1, y - 4, 3, 21, INK))
+    y += 20
+    scene.add(Text(left, y, ends[0], SMALL_SIZE), Text(left + width, y, ends[1], SMALL_SIZE, align="right"))
+    if middle:
+        scene.add(Text(left + width / 2, y, middle, SMALL_SIZE, align="middle"))
+    return y + 24
