@@ -12,12 +12,12 @@ from ..session.batches import Failures, Say, batches, check_rows
 from ..session.opening import Session, groups
 from ..session.passes import run
 from .reading import class_scores, predictions, tensors
-from .records import Answers
+from .records import Answers, Predictions
 
 
 def classify(
     session: Session, arguments: Sequence[str], top: int, size: int, say: Say, layout: str | None = None
-) -> tuple[list[Answers], Failures]:
+) -> Predictions:
     """The `top` likeliest classes of each image, in batches of `size`; and the images that gave none.
 
     Raises ModelError where the model is no classifier, and ImageError where the arguments name no images.
@@ -40,7 +40,7 @@ def classify(
             else:
                 reason = ModelError(f"{session.model.name} puts out scores that are not finite for {image.name}.")
                 failures.append((image.name, reason))
-    return found, failures
+    return Predictions(session.origin, tuple(found), top, tuple(failures))
 
 
 def _no_classifier(session: Session, output: Any) -> ModelError:

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..documents import csv_text, failed_rows
-from ..errors import FmapError
 from ..models.document import assumed_input, document_head
-from ..models.records import LoadedModel
-from .records import Answers, Detection, Prediction
+from .records import Detection, Prediction, Predictions
 
 
-def answers_document(
-    model: LoadedModel, answers: Sequence[Answers], failures: Sequence[tuple[str, FmapError]], several: bool
-) -> dict[str, Any]:
+def predictions_document(found: Predictions) -> dict[str, Any]:
     """The result of `fmap predict`; with one image its name and predictions stand at the top, too."""
     entries = [
         {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
-        for each in answers
+        for each in found.images
     ]
-    document = document_head(model)
-    if not several and len(entries) == 1:
+    document = document_head(found.origin)
+    if not found.several and len(entries) == 1:
         document |= entries[0]
     else:
         document["image"] = None
-    failed = failed_rows(failures)
-    return {**document, "images": entries, "failed": failed, "assumed_input": assumed_input(model.takes)}
+    failed = failed_rows(found.failures)
+    return {**document, "images": entries, "failed": failed, "assumed_input": assumed_input(found.origin.takes)}
 
 
-def answers_csv(answers: Sequence[Answers]) -> bytes:
-    """The same as CSV: a row for each image and rank."""
+def predictions_csv(found: Predictions) -> bytes:
+    """The result of `fmap predict` as CSV: a row for each image and rank."""
     return csv_text(
         ["image", "rank", "index", "label", "probability"],
         (
             (each.image, rank, answer.index, answer.label, answer.probability)
-            for each in answers
+            for each in found.images
             for rank, answer in enumerate(each.predictions, start=1)
         ),
     )

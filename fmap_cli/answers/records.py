@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import FmapError
+from ..models.records import Origin
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -30,3 +33,18 @@ class Answers:
 
     image: str
     predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What `fmap predict` says: the `top` answers for each image, in order, and the images that gave none, with why."""
+
+    origin: Origin
+    images: tuple[Answers, ...]
+    top: int
+    failures: tuple[tuple[str, FmapError], ...] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one image was asked about."""
+        return len(self.images) + len(self.failures) > 1

@@ -15,8 +15,8 @@ from ..tables.table import Column, console, print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..models.records import LoadedModel, Preprocessing
-    from .records import Answers, Detection, Prediction
+    from ..models.records import Preprocessing
+    from .records import Answers, Detection, Prediction, Predictions
 
 
 def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
@@ -44,16 +44,16 @@ def print_detections(out: Console, found: Sequence[Detection]) -> None:
 NAME_WIDTH = 16  # names of images are folded where there is no room, down to this
 
 
-def print_answers(model: LoadedModel, answers: Sequence[Answers], top: int, *, several: bool) -> None:
+def print_predicted(found: Predictions) -> None:
     """`fmap predict`: one image's answers with bars, or a row an image."""
-    out = console()
-    head = f"{model.name} · weights: {model.weights}"
-    if several:
-        print_head(out, head, model.feeding)
-        _print_rows(out, answers, top)
+    out, origin = console(), found.origin
+    head = f"{origin.model} · weights: {origin.weights}"
+    if found.several:
+        print_head(out, head, origin.preprocessing)
+        _print_rows(out, found.images, found.top)
         return
-    for each in answers:
-        print_head(out, f"{head} · image: {each.image}", model.feeding)
+    for each in found.images:
+        print_head(out, f"{head} · image: {each.image}", origin.preprocessing)
         print_predictions(out, each.predictions)
 
 

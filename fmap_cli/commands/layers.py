@@ -74,7 +74,7 @@ def command(
     if as_json:
         from ..layers.document import layers_document
 
-        print_document(layers_document(session.model, listing))
+        print_document(layers_document(listing))
         return
     if as_csv:
         from ..layers.document import layers_csv
@@ -83,4 +83,4 @@ def command(
         return
     from ..layers.table import print_listing
 
-    print_listing(session.model, listing)
+    print_listing(listing)

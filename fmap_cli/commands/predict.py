@@ -40,20 +40,19 @@ def command(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude one another.")
     from ..answers.classify import classify
-    from ..answers.document import answers_csv, answers_document
+    from ..answers.document import predictions_csv, predictions_document
     from ..session.opening import open_session
 
     session = open_session(request, remark)
-    answers, failures = classify(session, images, top, batch, remark, layout)
-    several = len(answers) + len(failures) > 1
-    if failures and not several:
-        raise failures[0][1]
+    found = classify(session, images, top, batch, remark, layout)
+    if found.failures and not found.several:
+        raise found.failures[0][1]
     if as_csv:
-        print_csv(answers_csv(answers))
+        print_csv(predictions_csv(found))
     elif as_json:
-        print_document(answers_document(session.model, answers, failures, several))
-    elif answers:
-        from ..answers.table import print_answers
+        print_document(predictions_document(found))
+    elif found.images:
+        from ..answers.table import print_predicted
 
-        print_answers(session.model, answers, top, several=several)
-    return report_failures(failures, len(answers) + len(failures))
+        print_predicted(found)
+    return report_failures(found.failures, len(found.images) + len(found.failures))

@@ -99,15 +99,14 @@ def command(
     of_arrays, of_outputs = split_layout(options["layout"])
     image = read_image(session, images[0], remark, of_arrays) if images else None
     listing = receptive_fields(session, patterns, kinds=kinds, image=image, layout=of_outputs)
-    model = session.model
     if options["out"] is not None:
         from ..receptive.figure import growth_figure
 
-        _write(growth_figure(listing, model.name, str(model.weights)), options["out"])
+        _write(growth_figure(listing), options["out"])
     if options["as_json"]:
         from ..receptive.document import fields_document
 
-        print_document(fields_document(model, listing, options["out"]))
+        print_document(fields_document(listing, options["out"]))
     elif options["as_csv"]:
         from ..receptive.document import fields_csv
 
@@ -115,7 +114,7 @@ def command(
     else:
         from ..receptive.table import print_fields
 
-        print_fields(model, listing, groups=options["groups"], file=options["out"])
+        print_fields(listing, groups=options["groups"], file=options["out"])
 
 
 def _check(images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -149,17 +148,16 @@ def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, .
     of_arrays, of_outputs = split_layout(options["layout"])
     image = read_image(session, images[0] if images else None, remark, of_arrays)
     view = unit_view(session, image, patterns, options["place"], options["channel"], layout=of_outputs)
-    model = session.model
     path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
-    _write(unit_figure(view, model.name, str(model.weights), model.fed_in_words), path)
+    _write(unit_figure(view), path)
     if options["as_json"]:
         from ..receptive.document import unit_document
 
-        print_document(unit_document(model, view, path))
+        print_document(unit_document(view, path))
     else:
         from ..receptive.table import print_unit
 
-        print_unit(model, view, path)
+        print_unit(view, path)
 
 
 def _show_effective(
@@ -189,18 +187,17 @@ def _show_effective(
             layout=of_outputs,
             say=lambda done: advance(done, 0),
         )
-    model = session.model
     stem = "noise" if noise else inputs[0].stem
     path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
-    _write(effective_figure(found, model.name, str(model.weights), model.fed_in_words), path)
+    _write(effective_figure(found), path)
     if options["as_json"]:
         from ..receptive.document import effective_document
 
-        print_document(effective_document(model, found, path))
+        print_document(effective_document(found, path))
     else:
         from ..receptive.table import print_effective
 
-        print_effective(model, found, path)
+        print_effective(found, path)
 
 
 def _not_shown(done: int, failed: int) -> None:

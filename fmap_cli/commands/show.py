@@ -232,15 +232,10 @@ class _Output:
         return str(path)
 
     def _figure(self, look: Look, feature_map: FeatureMap) -> Any:
-        from ..maps.figure import Caption, layer_figure
+        from ..maps.figure import layer_figure
 
-        model = self.session.model
-        dtype = str(self.session.dtype).removeprefix("torch.")
-        caption = Caption(
-            model.name, str(model.weights), str(self.session.device), dtype, model.labels, model.fed_in_words
-        )
         units = self._strongest_units(look, feature_map) if self.with_fields and feature_map.is_map else ()
-        return layer_figure(feature_map, look.image, caption, self.drawing, look.detections, units=units)
+        return layer_figure(look, feature_map, self.drawing, units=units)
 
     def _strongest_units(self, look: Look, feature_map: FeatureMap) -> Any:
         """Each tile's strongest unit with what it sees, of an input as large as this one."""
@@ -272,20 +267,19 @@ class _Output:
             return
         from ..maps.document import save_looks, show_document
 
-        model = self.session.model
         looks = [look for look, _ in self.looks]
         if self.save is not None:
-            save_looks(self.save, looks, model.name, str(model.weights))
+            save_looks(self.save, looks)
         if inline:
             self._draw_inline(as_json)
         if as_json:
             files = [files for _, files in self.looks]
-            print_document(show_document(model, looks, files, several=self.several))
+            print_document(show_document(looks, files, several=self.several))
             return
         from ..maps.table import print_looks
 
         written = [(look, [file for file in files if file is not None]) for look, files in self.looks]
-        print_looks(model, written, str(self.save) if self.save else None)
+        print_looks(written, str(self.save) if self.save else None)
 
     def _draw_inline(self, as_json: bool) -> None:
         from ..maps.inline import print_inline

@@ -8,14 +8,13 @@ from typing import Any
 
 from ..documents import csv_cell, plain_number
 from ..models.document import assumed_input, document_head
-from ..models.records import LoadedModel
 from .records import CountedLayer, Listing
 
 
-def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
+def layers_document(listing: Listing) -> dict[str, Any]:
     """The result of `fmap layers`."""
     return {
-        **document_head(model),
+        **document_head(listing.origin),
         "input_shape": list(listing.input_shape),
         "parameters": listing.parameters,
         "idle_parameters": listing.idle_parameters,
@@ -31,7 +30,7 @@ def layers_document(model: LoadedModel, listing: Listing) -> dict[str, Any]:
         },
         "stages": [list(stage) for stage in listing.stages],
         "layers": [listed_layer(each) for each in listing.layers],
-        "assumed_input": assumed_input(model.takes),
+        "assumed_input": assumed_input(listing.origin.takes),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..receptive.records import ReceptiveField
 
@@ -64,6 +65,7 @@ class Listing:
     of the batch of one (or of the one image, for networks that take lists).
     """
 
+    origin: Origin
     layers: tuple[CountedLayer, ...]
     count: int
     input_shape: tuple[int, ...]

@@ -57,6 +57,7 @@ def survey(
         shown = [replace(each, **seen.laid_out(each, layout)) for each in shown]
     convolutions = inventory.convolutions(layers)
     return Listing(
+        origin=session.origin,
         layers=tuple(shown),
         count=len(layers),
         input_shape=layers[0].shape,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ..models.records import LoadedModel
     from .records import CountedLayer, Geometry, Listing
 
     _Writer = Callable[[int], str]
@@ -33,11 +32,12 @@ _HOW_FROM = 160
 _BAR = 8
 
 
-def print_listing(model: LoadedModel, listing: Listing) -> None:
+def print_listing(listing: Listing) -> None:
     """A row a layer, in execution order. Layers with others inside show sums, marked Σ."""
     out = console()
     shape = units.shape(listing.input_shape)
-    out.print(Text(units.one_line(f"{model.name} · {model.weights.in_words} · input {shape}")), soft_wrap=True)
+    origin = listing.origin
+    out.print(Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · input {shape}")), soft_wrap=True)
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..answers.document import detection_row, prediction_row
 from ..documents import finite, save_arrays
 from ..models.document import assumed_input, document_head
-from ..models.records import LoadedModel
 from .records import FeatureMap, Look
 
 if TYPE_CHECKING:
     import torch
 
 
-def save_looks(path: Path, looks: Sequence[Look], model: str, weights: str) -> None:
+def save_looks(path: Path, looks: Sequence[Look]) -> None:
     """Write the looks' whole layer outputs by layer name; with several images, as `IMAGE/LAYER`."""
     arrays: dict[str, torch.Tensor] = {}
     for look in looks:
@@ -24,7 +23,8 @@ def save_looks(path: Path, looks: Sequence[Look], model: str, weights: str) -> N
             key = name if len(looks) == 1 else f"{look.image.name}/{name}"
             arrays[key] = tensor
     images = ", ".join(look.image.name for look in looks)
-    save_arrays(path, arrays, {"model": model, "weights": weights, "image": images})
+    origin = looks[0].origin
+    save_arrays(path, arrays, {"model": origin.model, "weights": str(origin.weights), "image": images})
 
 
 def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
@@ -52,9 +52,7 @@ def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
     }
 
 
-def show_document(
-    model: LoadedModel, looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool
-) -> dict[str, Any]:
+def show_document(looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool) -> dict[str, Any]:
     """The result of `fmap show`, with the figure's file for each layer; null where there is nothing to draw.
 
     Where one image was asked for `image`, `layers` and `predictions` stand at the top; where several were, they stand
@@ -70,4 +68,5 @@ def show_document(
         for look, names in zip(looks, files, strict=True)
     ]
     found = entries[0] if not several else {"image": None, "images": entries}
-    return {**document_head(model), **found, "assumed_input": assumed_input(model.takes)}
+    origin = looks[0].origin
+    return {**document_head(origin), **found, "assumed_input": assumed_input(origin.takes)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from .. import units
 from ..answers.figure import draw_boxes, draw_label_map
-from ..answers.records import Detection
 from ..drawing.grid import (
     BACKGROUND,
     CONSTANT_RGB,
@@ -30,7 +28,7 @@ from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene
 from ..inputs.records import ImageInput
 from ..receptive.marks import draw_unit_boxes, mark_units
 from ..receptive.records import UnitBox
-from .records import Drawing, FeatureMap
+from .records import Drawing, FeatureMap, Look
 from .tiles import Scale, check_page, overlay_colours, scale_of, tile_colours
 
 _MARGIN = 36
@@ -48,31 +46,14 @@ _BAR: Colour = (59, 82, 139)
 _BAR_BELOW: Colour = (178, 76, 56)
 
 
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """What the figure says about where it comes from, and the classes' names for an output that has one each.
-
-    `preprocessing` says in words how the picture became what the network saw.
-    """
-
-    model: str
-    weights: str
-    device: str = "cpu"
-    dtype: str = "float32"
-    labels: tuple[str, ...] | None = None
-    preprocessing: str = ""
-
-
 def layer_figure(
+    look: Look,
     feature_map: FeatureMap,
-    image: ImageInput,
-    caption: Caption,
     drawing: Drawing,
-    detections: Sequence[Detection] = (),
     *,
     units: Sequence[tuple[tuple[int, int], UnitBox]] = (),
 ) -> Scene:
-    """The figure of one layer for one image; a detector's boxes are drawn on the image.
+    """The figure of one of the look's layers; a detector's boxes are drawn on the image.
 
     `units` holds for each tile, in order, the cell (row, column) of its strongest unit and what that sees: both are
     marked in one colour, the cell on the tile and the box on the image.
@@ -82,20 +63,20 @@ def layer_figure(
     right = _MARGIN * 2 + _SIDE
     top = _MARGIN + 82
     if feature_map.is_map:
-        bottom, edge = _draw_tiles(scene, feature_map, image, caption, scale, drawing, top, right, units)
+        bottom, edge = _draw_tiles(scene, look, feature_map, scale, drawing, top, right, units)
     else:
-        bottom, edge = _draw_values(scene, feature_map, caption, scale, top, right)
-    bottom = max(bottom, _draw_side(scene, feature_map, image, caption, scale, drawing, top, detections, units))
+        bottom, edge = _draw_values(scene, look, feature_map, scale, top, right)
+    bottom = max(bottom, _draw_side(scene, look, feature_map, scale, drawing, top, units))
     scene.width = max(edge, right + 560) + _MARGIN
     scene.height = bottom + _MARGIN
-    _draw_title(scene, feature_map, image, caption)
+    _draw_title(scene, look, feature_map)
     return scene
 
 
 # -- words -------------------------------------------------------------------------------------------------------
 
 
-def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, caption: Caption) -> None:
+def _draw_title(scene: Scene, look: Look, feature_map: FeatureMap) -> None:
     """Two lines over the page's whole width; what is too long for it stands in full in the left column."""
     room = scene.width - 2 * _MARGIN
     name = shorten(units.one_line(feature_map.layer.name), room, _TITLE_SIZE, bold=True)
@@ -104,8 +85,8 @@ def _draw_title(scene: Scene, feature_map: FeatureMap, image: ImageInput, captio
     if after + 60 < room:
         what = shorten(units.one_line(_what(feature_map)), room - after, 22)
         scene.add(Text(_MARGIN + after, _MARGIN + 4, what, 22, GRAY))
-    model = units.one_line(caption.model)
-    line = f"{_extent(feature_map)} from {_file_name(image)}, as {model} computes them"
+    model = units.one_line(look.origin.model)
+    line = f"{_extent(feature_map)} from {_file_name(look.image)}, as {model} computes them"
     scene.add(Text(_MARGIN, _MARGIN + 36, shorten(line, room, 18), 18, GRAY))
 
 
@@ -135,23 +116,22 @@ def _extent(feature_map: FeatureMap) -> str:
 
 def _draw_side(
     scene: Scene,
+    look: Look,
     feature_map: FeatureMap,
-    image: ImageInput,
-    caption: Caption,
     scale: Scale,
     drawing: Drawing,
     top: int,
-    detections: Sequence[Detection],
     strongest: Sequence[tuple[tuple[int, int], UnitBox]],
 ) -> int:
     """The left column: the crop, the facts, the scale. Returns where it ends."""
+    image = look.image
     height, width = image.pixels.shape[:2]
     shown = _fit((height, width), (_SIDE, _SIDE))
     scene.add(Picture(_MARGIN, top, image.pixels, shown, smooth=True))
     y = top + shown[0] + 6
     scene.add(Text(_MARGIN, y, f"what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
     y += 18
-    draw_boxes(scene, detections, (height, width), (top, _MARGIN), shown)
+    draw_boxes(scene, look.detections, (height, width), (top, _MARGIN), shown)
     names = [str(channel) for channel in feature_map.drawn]
     said = draw_unit_boxes(
         scene, strongest if feature_map.is_map else (), names, (height, width), (top, _MARGIN), shown
@@ -160,9 +140,9 @@ def _draw_side(
         scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
         y += 18
     y += 16
-    if feature_map.label_map is not None and caption.labels is not None:
-        y = draw_label_map(scene, feature_map.label_map, image.pixels, caption.labels, (y, _MARGIN), shown) + 16
-    for name, value in _facts(feature_map, image, caption):
+    if feature_map.label_map is not None and look.labels is not None:
+        y = draw_label_map(scene, feature_map.label_map, image.pixels, look.labels, (y, _MARGIN), shown) + 16
+    for name, value in _facts(look, feature_map):
         lines = wrap(units.one_line(value), _SIDE - 96, _TEXT_SIZE)
         scene.add(Text(_MARGIN, y, name, _TEXT_SIZE, GRAY))
         for line in lines:
@@ -174,16 +154,16 @@ def _draw_side(
     return y
 
 
-def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list[tuple[str, str]]:
-    stats = feature_map.stats
+def _facts(look: Look, feature_map: FeatureMap) -> list[tuple[str, str]]:
+    origin, stats = look.origin, feature_map.stats
     axes = ", ".join(feature_map.axes.names)
     sizes = ", ".join(str(size) for size in feature_map.shape)
     asked = f" (asked for as {feature_map.asked})" if _is_other_name(feature_map) else ""
     facts = [
-        ("model", caption.model),
-        ("weights", caption.weights),
-        ("image", _file_name(image)),
-        *([("fed", caption.preprocessing)] if caption.preprocessing else []),
+        ("model", origin.model),
+        ("weights", str(origin.weights)),
+        ("image", _file_name(look.image)),
+        *([("fed", origin.fed_in_words)] if origin.fed_in_words else []),
         ("layer", feature_map.layer.name + asked),
         ("kind", f"{_what(feature_map)} ({feature_map.layer.kind})"),
         ("shape", f"[{axes}] = [{sizes}], axes {feature_map.axes.how}"),
@@ -196,8 +176,8 @@ def _facts(feature_map: FeatureMap, image: ImageInput, caption: Caption) -> list
         facts.append(("strides", f"[{', '.join(str(stride) for stride in feature_map.strides)}] in memory"))
     if stats.nan or stats.inf:
         facts.append(("not finite", f"{units.count(stats.nan)} NaN, {units.count(stats.inf)} Inf"))
-    if (caption.device, caption.dtype) != ("cpu", "float32"):
-        facts.append(("run on", f"{caption.device}, {caption.dtype}"))
+    if (origin.device, origin.dtype) != ("cpu", "float32"):
+        facts.append(("run on", f"{origin.device}, {origin.dtype}"))
     facts.append(("drawn", feature_map.order))
     facts += [("note", note) for note in feature_map.notes]
     return facts
@@ -286,9 +266,8 @@ def _draw_special_colours(scene: Scene, feature_map: FeatureMap, scale: Scale, y
 
 def _draw_tiles(
     scene: Scene,
+    look: Look,
     feature_map: FeatureMap,
-    image: ImageInput,
-    caption: Caption,
     scale: Scale,
     drawing: Drawing,
     top: int,
@@ -296,6 +275,7 @@ def _draw_tiles(
     strongest: Sequence[tuple[tuple[int, int], UnitBox]],
 ) -> tuple[int, int]:
     """The grid of tiles with their captions. Returns the bottom and right edge."""
+    image = look.image
     count, frames = feature_map.maps.shape[:2]
     name_width = max((text_width(str(channel), _SMALL_SIZE, bold=True) for channel in feature_map.drawn), default=0)
     placement = _layout(count, frames, _drawn_shape(feature_map, image, drawing), drawing.tile, ceil(name_width))
@@ -309,7 +289,7 @@ def _draw_tiles(
         first = placement.corner(index * frames)
         last = placement.corner(index * frames + frames - 1)
         width = last[1] - first[1] + tile[1] - (0 if frames == 1 else _GAP)
-        _draw_caption(scene, feature_map, caption, index, left + first[1], top + first[0] + tile[0] + 3, width)
+        _draw_caption(scene, look, feature_map, index, left + first[1], top + first[0] + tile[0] + 3, width)
     mark_units(
         scene, strongest, feature_map.maps, (image.pixels.shape[0], image.pixels.shape[1]), placement, (top, left)
     )
@@ -372,15 +352,13 @@ def _near_multiple(size: float, units_across: int) -> int:
     return max(round(size), 1)
 
 
-def _draw_caption(
-    scene: Scene, feature_map: FeatureMap, caption: Caption, index: int, x: int, y: int, width: int
-) -> None:
+def _draw_caption(scene: Scene, look: Look, feature_map: FeatureMap, index: int, x: int, y: int, width: int) -> None:
     """A tile's channel on the left under it, its range on the right, as precisely as there is room."""
     channel = int(feature_map.drawn[index])
     low, high = float(feature_map.channels.min[channel]), float(feature_map.channels.max[channel])
     name = str(channel)
-    if feature_map.label_map is not None and caption.labels is not None:
-        name = shorten(f"{channel} {caption.labels[channel].strip('_')}", width - 60, _SMALL_SIZE, bold=True)
+    if feature_map.label_map is not None and look.labels is not None:
+        name = shorten(f"{channel} {look.labels[channel].strip('_')}", width - 60, _SMALL_SIZE, bold=True)
     scene.add(Text(x, y, name, _SMALL_SIZE, INK, bold=True))
     room = width - text_width(name, _SMALL_SIZE, bold=True) - 8
     colour = _FAINT_INK if is_faint(feature_map, channel) else GRAY
@@ -410,13 +388,13 @@ def _fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
 
 
 def _draw_values(
-    scene: Scene, feature_map: FeatureMap, caption: Caption, scale: Scale, top: int, left: int
+    scene: Scene, look: Look, feature_map: FeatureMap, scale: Scale, top: int, left: int
 ) -> tuple[int, int]:
     """A layer without height and width: all values as one strip, the largest as labelled bars."""
     values = feature_map.maps.reshape(len(feature_map.maps), -1)  # [N, T]
     y = _draw_strip(scene, feature_map, values, top, left)
     if values.shape[1] == 1 and len(values):
-        y = _draw_bars(scene, feature_map, values[:, 0], caption.labels, y + 24, left)
+        y = _draw_bars(scene, feature_map, values[:, 0], look.labels, y + 24, left)
     return y, left + _AREA[1]
 
 

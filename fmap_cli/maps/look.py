@@ -82,6 +82,7 @@ def look(
     asked = selection.chosen()
     seen, scale = _picture_seen(session, image)
     return Look(
+        origin=session.origin,
         image=seen,
         maps=tuple(
             replace(maps[layer.name], asked=pattern, role=_role(session, output, layer)) for layer, pattern in asked
@@ -89,6 +90,8 @@ def look(
         predictions=predictions(output, labels),
         arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
         detections=detections(output, labels, least_score, scale),
+        detects=session.model.input_kind == "images",
+        labels=labels,
     )
 
 

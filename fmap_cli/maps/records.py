@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..answers.records import Detection, Prediction
 from ..inputs.records import ImageInput
+from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..statistics.records import ChannelStats, LayerStats
 
@@ -86,11 +87,15 @@ class Look:
     """What one forward pass over one image showed: the layers asked for, and the answers of a classifier or detector.
 
     `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
-    the whole outputs by layer name where they were asked for.
+    the whole outputs by layer name where they were asked for. `detects` says that the network finds objects, whether it
+    found any or not. `labels` are the names of the answer's classes, None where they are not known.
     """
 
+    origin: Origin
     image: ImageInput
     maps: tuple[FeatureMap, ...]
     predictions: tuple[Prediction, ...]
     arrays: dict[str, torch.Tensor]
     detections: tuple[Detection, ...] = ()
+    detects: bool = False
+    labels: tuple[str, ...] | None = None

@@ -14,19 +14,18 @@ from ..models.table import print_fed
 from ..tables.table import Column, console, print_table
 
 if TYPE_CHECKING:
-    from ..models.records import LoadedModel
     from .records import FeatureMap, Look
 
 
-def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None = None) -> None:
+def print_looks(looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None = None) -> None:
     """What `fmap show` found: the layers' numbers, the files written and the model's answers, image by image."""
     out = console()
     for index, (look, files) in enumerate(looks):
         if index:
             out.print()
-        head = f"{model.name} · weights: {model.weights} · image: {look.image.name}"
+        head = f"{look.origin.model} · weights: {look.origin.weights} · image: {look.image.name}"
         out.print(Text(units.one_line(head)), soft_wrap=True)
-        print_fed(out, model.feeding)
+        print_fed(out, look.origin.preprocessing)
         out.print()
         _print_statistics(out, look.maps)
         for file in files:
@@ -37,7 +36,7 @@ def print_looks(model: LoadedModel, looks: Sequence[tuple[Look, Sequence[str]]],
         if look.detections:
             out.print()
             print_detections(out, look.detections)
-        elif model.input_kind == "images":
+        elif look.detects:
             out.print()
             out.print(Text("no object scored enough to be shown: see --score"))
     if arrays:

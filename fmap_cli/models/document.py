@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..documents import SCHEMA_VERSION
-from .records import LoadedModel, ModelEntry, NetworkInput, Preprocessing
+from .records import ModelEntry, NetworkInput, Origin, Preprocessing
 
 
 def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
@@ -31,12 +31,12 @@ def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
     }
 
 
-def document_head(model: LoadedModel) -> dict[str, Any]:
+def document_head(origin: Origin) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
-        "model": model.name,
-        "weights": str(model.weights),
-        "preprocessing": preprocessing_row(model.feeding),
+        "model": origin.model,
+        "weights": str(origin.weights),
+        "preprocessing": preprocessing_row(origin.preprocessing),
     }
 
 

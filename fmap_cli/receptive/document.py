@@ -8,21 +8,20 @@ from typing import Any
 
 from ..documents import csv_cell, csv_text, finite, plain_number
 from ..models.document import assumed_input, document_head
-from ..models.records import LoadedModel
 from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitBox, UnitView
 
 
-def fields_document(model: LoadedModel, listing: FieldListing, file: Path | None = None) -> dict[str, Any]:
+def fields_document(listing: FieldListing, file: Path | None = None) -> dict[str, Any]:
     """The table of `fmap rf`."""
     return {
-        **document_head(model),
+        **document_head(listing.origin),
         "input_shape": list(listing.input_shape),
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
         "figure": None if file is None else str(file),
         "notes": list(listing.notes),
         "layers": [field_row(each) for each in listing.layers],
-        "assumed_input": assumed_input(model.takes),
+        "assumed_input": assumed_input(listing.origin.takes),
     }
 
 
@@ -88,10 +87,10 @@ def fields_csv(listing: FieldListing) -> str:
     return csv_text((*heads, "groups", "by", "why"), rows).decode()
 
 
-def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, Any]:
+def unit_document(view: UnitView, file: Path) -> dict[str, Any]:
     """One unit of `fmap rf --at`."""
     return {
-        **document_head(model),
+        **document_head(view.origin),
         "image": view.image.name,
         "layer": view.row.layer.name,
         "shape": list(view.row.shape),
@@ -102,7 +101,7 @@ def unit_document(model: LoadedModel, view: UnitView, file: Path) -> dict[str, A
         "box": _box_rows(view.row.field, view.box),
         "receptive_field": field_row(view.row),
         "figure": str(file),
-        "assumed_input": assumed_input(model.takes),
+        "assumed_input": assumed_input(view.origin.takes),
     }
 
 
@@ -121,10 +120,10 @@ def _box_rows(seen: ReceptiveField, box: UnitBox) -> list[dict[str, Any]]:
     ]
 
 
-def effective_document(model: LoadedModel, found: EffectiveField, file: Path) -> dict[str, Any]:
+def effective_document(found: EffectiveField, file: Path) -> dict[str, Any]:
     """`fmap rf --effective`."""
     return {
-        **document_head(model),
+        **document_head(found.origin),
         "layer": found.row.layer.name,
         "channel": found.channel,
         "cell": list(_cell_of(found.row.field, found.place)),
@@ -134,5 +133,5 @@ def effective_document(model: LoadedModel, found: EffectiveField, file: Path) ->
         "centre": list(found.centre),
         "holds": [{"share": share, "height": high, "width": wide} for share, high, wide in found.holds],
         "figure": str(file),
-        "assumed_input": assumed_input(model.takes),
+        "assumed_input": assumed_input(found.origin.takes),
     }

@@ -50,7 +50,7 @@ _CURVE: Colour = (140, 41, 129)
 _CURVE_FILL: Colour = (236, 220, 234)
 
 
-def effective_figure(found: EffectiveField, model: str, weights: str, fed: str = "") -> Scene:
+def effective_figure(found: EffectiveField) -> Scene:
     """How much each pixel moves one unit, inside its theoretical box, and the boxes that hold most of it.
 
     Colours follow the square root of the mean absolute gradient, so that the faint rim shows beside the peak; pixels
@@ -69,7 +69,7 @@ def effective_figure(found: EffectiveField, model: str, weights: str, fed: str =
         right = beside + _PHOTO[1]
         y = max(y, _draw_where(scene, found, found.image, top, beside))
     right = max(right, left + _LEAST_FACTS)
-    y = draw_facts(scene, _effective_facts(found, model, weights, fed), left, y + 18, right - left)
+    y = draw_facts(scene, _effective_facts(found), left, y + 18, right - left)
     scene.width = right + _MARGIN
     scene.height = max(bottom, y) + _MARGIN
     draw_title(scene, found.row, f"effective receptive field of {_whose(found)}")
@@ -99,7 +99,7 @@ def _around(found: EffectiveField, height: int, width: int) -> tuple[Span, Span]
     return spans[0], spans[1]
 
 
-def _effective_facts(found: EffectiveField, model: str, weights: str, fed: str) -> list[tuple[str, str]]:
+def _effective_facts(found: EffectiveField) -> list[tuple[str, str]]:
     height, width = found.energy.shape
     inputs = f"{units.count(found.count)} input{'s' * (found.count != 1)}: {found.source}"
     if found.source == "images":
@@ -114,8 +114,8 @@ def _effective_facts(found: EffectiveField, model: str, weights: str, fed: str) 
         *box_facts(found.box, (height, width)),
         ("field", field_in_words(found.row)),
         ("input", f"{height} × {width} px"),
-        ("model", model_in_words(model, weights)),
-        *([("fed", fed)] if fed else []),
+        ("model", model_in_words(found.origin)),
+        *([("fed", fed)] if (fed := found.origin.fed_in_words) else []),
     ]
 
 

@@ -101,7 +101,7 @@ class _Layer:
         return self.has("upper bound")
 
 
-def growth_figure(listing: FieldListing, model: str, weights: str) -> Scene:
+def growth_figure(listing: FieldListing) -> Scene:
     """The figure of these layers: sizes and strides in pixels, layer by layer in execution order.
 
     A mark is a layer's size, hollow where it is only an upper bound, and a bar goes from the fewest to the most pixels
@@ -113,7 +113,7 @@ def growth_figure(listing: FieldListing, model: str, weights: str) -> Scene:
     slot = min(max(_PLOT[1] // max(len(layers), 1), _SLOT[0]), _SLOT[1])
     width = slot * len(layers)
     scene.width = max(_LEFT + width + _RIGHT, _LEAST_PAGE)
-    y = _draw_head(scene, listing, layers, model, weights)
+    y = _draw_head(scene, listing, layers)
     if not layers:
         scene.add(Text(_MARGIN, y, "No layer to draw.", _TEXT_SIZE, GRAY))
         scene.height = y + 40 + _MARGIN
@@ -167,13 +167,15 @@ def _ends(layers: Sequence[_Layer], listing: FieldListing) -> tuple[float, float
 # -- what stands around the plot ---------------------------------------------------------------------------------
 
 
-def _draw_head(scene: Scene, listing: FieldListing, layers: Sequence[_Layer], model: str, weights: str) -> int:
+def _draw_head(scene: Scene, listing: FieldListing, layers: Sequence[_Layer]) -> int:
     """Title, where this comes from, the answer in words, what the marks mean. Returns where the plot begins."""
     room = scene.width - 2 * _MARGIN
-    title = shorten(units.one_line(f"{model}: receptive fields through depth"), room, _TITLE_SIZE, bold=True)
+    title = shorten(
+        units.one_line(f"{listing.origin.model}: receptive fields through depth"), room, _TITLE_SIZE, bold=True
+    )
     count = len(layers)
     of = f" of {listing.count}" if count != listing.count else ""
-    line = weights if weights == "architecture only" else f"weights: {weights}"
+    line = listing.origin.weights.in_words
     line += f" · input of {size_in_words(listing.size)}"
     line += f" · {count}{of} layer{'s' * (listing.count != 1)} in execution order"
     scene.add(Text(_MARGIN, _MARGIN - 6, title, _TITLE_SIZE, bold=True))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..inputs.records import ImageInput
+from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class FieldListing:
     `notes` say what could not be followed.
     """
 
+    origin: Origin
     layers: tuple[FieldRow, ...]
     count: int
     input_shape: tuple[int, ...]
@@ -130,6 +132,7 @@ class UnitView:
     how the unit was chosen. `image` is the picture the box is in.
     """
 
+    origin: Origin
     row: FieldRow
     channel: int
     channels: int
@@ -151,6 +154,7 @@ class EffectiveField:
     `source` says what the inputs were.
     """
 
+    origin: Origin
     row: FieldRow
     channel: int | None
     place: tuple[int, int, int]

@@ -110,4 +110,4 @@ def receptive_fields(
     )
     if layout is not None:
         shown = [replace(each, **seen.laid_out(each, layout)) for each in shown]
-    return FieldListing(tuple(shown), len(rows), found[0][1], seen.sizes, notes)
+    return FieldListing(session.origin, tuple(shown), len(rows), found[0][1], seen.sizes, notes)

@@ -14,22 +14,21 @@ from ..tables.table import Column, console, print_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..models.records import LoadedModel
     from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitView
 
 _GROUPS_SHOWN = 3
 _TYPES_FROM = 110  # columns of the terminal
 
 
-def print_fields(model: LoadedModel, listing: FieldListing, *, groups: bool = False, file: Path | None = None) -> None:
+def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | None = None) -> None:
     """A row a layer, in execution order; what made fields infinite, bounds or unknown stands below in words.
 
     Channels that see differently have rows of their own under their layer, all of them with `groups`.
     """
-    out = console()
+    out, origin = console(), listing.origin
     names = "".join(axis.axis for axis in listing.layers[0].field.axes)
     size = " × ".join(map(str, listing.size))
-    head = f"{model.name} · {model.weights.in_words} · input {units.shape(listing.input_shape)}"
+    head = f"{origin.model} · {origin.weights.in_words} · input {units.shape(listing.input_shape)}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
     out.print()
     wide = out.width >= _TYPES_FROM
@@ -181,12 +180,12 @@ def _reasons(rows: Sequence[FieldRow]) -> list[str]:
 # -- one unit ----------------------------------------------------------------------------------------------------
 
 
-def print_unit(model: LoadedModel, view: UnitView, file: Path) -> None:
+def print_unit(view: UnitView, file: Path) -> None:
     """What one unit sees, in words."""
-    out = console()
-    head = f"{model.name} · weights: {model.weights} · image: {view.image.name}"
+    out, origin = console(), view.origin
+    head = f"{origin.model} · weights: {origin.weights} · image: {view.image.name}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
-    print_fed(out, model.feeding)
+    print_fed(out, origin.preprocessing)
     out.print()
     seen = view.row.field
     place = view.place[-len(seen.cells) :]
@@ -222,11 +221,11 @@ def _from(axes: Sequence[FieldAxis]) -> str:
     return f" (in {', '.join(names)})" if names else ""
 
 
-def print_effective(model: LoadedModel, found: EffectiveField, file: Path) -> None:
+def print_effective(found: EffectiveField, file: Path) -> None:
     """The sizes that hold half and nearly all of a unit's gradient, beside the theoretical one."""
-    out = console()
-    out.print(Text(units.one_line(f"{model.name} · weights: {model.weights}")), soft_wrap=True)
-    print_fed(out, model.feeding)
+    out, origin = console(), found.origin
+    out.print(Text(units.one_line(f"{origin.model} · weights: {origin.weights}")), soft_wrap=True)
+    print_fed(out, origin.preprocessing)
     out.print()
     seen = found.row.field
     place = ", ".join(map(str, found.place[-len(seen.cells) :]))

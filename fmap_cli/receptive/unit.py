@@ -61,6 +61,7 @@ def unit_view(
     channel = at[0] if channel is None else channel
     cell = (at[1], at[2], at[3])
     return UnitView(
+        origin=session.origin,
         row=row,
         channel=channel,
         channels=len(maps),
@@ -164,6 +165,7 @@ def effective_field(
     box = box_of(row.field, channel, cell)
     centre, proportions = _frame_of(box, cell, cells, total.shape)
     return EffectiveField(
+        origin=session.origin,
         row=row,
         channel=channel,
         place=cell,

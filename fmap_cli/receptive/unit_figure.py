@@ -16,6 +16,7 @@ from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text,
 
 if TYPE_CHECKING:
     from ..inputs.records import ImageInput
+    from ..models.records import Origin
     from .records import FieldAxis, FieldRow, UnitBox, UnitView
 
 _MARGIN = 36
@@ -65,7 +66,7 @@ class View:
         )
 
 
-def unit_figure(view: UnitView, model: str, weights: str, fed: str = "") -> Scene:
+def unit_figure(view: UnitView) -> Scene:
     """The box of one unit on the photo that the network saw, and the unit's place and value in its channel's map.
 
     The photo is paler where the unit does not see it. A solid line goes round what really reaches the unit, a dashed
@@ -82,7 +83,7 @@ def unit_figure(view: UnitView, model: str, weights: str, fed: str = "") -> Scen
     right = max(beside + _CROP[1], left + _LEAST_FACTS)
     if seen is not None and enlarges:
         y = max(y, _draw_crop(scene, view.image, seen, top, left) + 18)
-    y = draw_facts(scene, _unit_facts(view, model, weights, fed), left, y, right - left)
+    y = draw_facts(scene, _unit_facts(view), left, y, right - left)
     scene.width = right + _MARGIN
     scene.height = max(bottom, y) + _MARGIN
     place = cell_in_words(view.row, view.place)
@@ -183,7 +184,7 @@ def _kind_in_words(axis: FieldAxis) -> str:
     return f"{words}: {axis.why}" if axis.why else words
 
 
-def _unit_facts(view: UnitView, model: str, weights: str, fed: str) -> list[tuple[str, str]]:
+def _unit_facts(view: UnitView) -> list[tuple[str, str]]:
     row = view.row
     sizes = ", ".join(str(size) for size in row.shape)
     return [
@@ -194,13 +195,13 @@ def _unit_facts(view: UnitView, model: str, weights: str, fed: str) -> list[tupl
         ("field", field_in_words(row)),
         ("shape", f"[{', '.join(row.axes.names)}] = [{sizes}], axes {row.axes.how}"),
         ("image", file_name(view.image)),
-        ("model", model_in_words(model, weights)),
-        *([("fed", fed)] if fed else []),
+        ("model", model_in_words(view.origin)),
+        *([("fed", fed)] if (fed := view.origin.fed_in_words) else []),
     ]
 
 
-def model_in_words(model: str, weights: str) -> str:
-    return f"{model}, {weights if weights == 'architecture only' else f'weights: {weights}'}"
+def model_in_words(origin: Origin) -> str:
+    return f"{origin.model}, {origin.weights.in_words}"
 
 
 def draw_facts(scene: Scene, facts: Sequence[tuple[str, str]], left: int, y: int, width: int) -> int:

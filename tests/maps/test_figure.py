@@ -18,16 +18,35 @@ from fmap_cli.drawing.scene import INK, WHITE, Box, Picture, Scene, Text, font, 
 from fmap_cli.drawing.vector import write_vector
 from fmap_cli.errors import OutputError
 from fmap_cli.inputs.records import ImageInput
-from fmap_cli.maps.figure import Caption, layer_figure
+from fmap_cli.maps.figure import layer_figure
 from fmap_cli.maps.raw import raw_canvas
-from fmap_cli.maps.records import Drawing, FeatureMap
+from fmap_cli.maps.records import Drawing, FeatureMap, Look
+from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.axes import axes_by_rank, channel_maps
 from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.receptive.marks import unit_colour
 from fmap_cli.receptive.records import UnitBox
 from fmap_cli.statistics.reference import channel_stats, layer_stats
 
-CAPTION = Caption("efficientnet_lite0", "ImageNet")
+
+def origin_of(model: str, weights: str, device: str = "cpu", dtype: str = "float32") -> Origin:
+    return Origin(model, Weights("unknown", weights), None, device, dtype)
+
+
+ORIGIN = origin_of("efficientnet_lite0", "ImageNet")
+
+
+def figure_of(
+    feature_map: FeatureMap,
+    image: ImageInput,
+    origin: Origin,
+    drawing: Drawing,
+    *,
+    labels: tuple[str, ...] | None = None,
+    units: Sequence[tuple[tuple[int, int], UnitBox]] = (),
+) -> Scene:
+    look = Look(origin, image, (feature_map,), (), {}, labels=labels)
+    return layer_figure(look, feature_map, drawing, units=units)
 
 
 def image(height: int = 64, width: int = 64, name: str = "photo.png") -> ImageInput:
@@ -194,7 +213,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_cut_and_nothing_lies_over_anything_else(case: str) -> None:
     feature_map, drawing = CASES[case]
-    scene = layer_figure(feature_map, image(), CAPTION, drawing)
+    scene = figure_of(feature_map, image(), ORIGIN, drawing)
     assert faults_of(scene) == []
     assert max(scene.width, scene.height) < 20_000
     page = rasterise(scene)
@@ -202,17 +221,19 @@ def test_nothing_is_cut_and_nothing_lies_over_anything_else(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "caption",
+    "origin",
     [
-        Caption("m" * 300, "w" * 300),
-        Caption("mymodels.networks:make " * 9, "as made by mymodels.networks:make (seed 0) " * 5, "cuda:1", "bfloat16"),
-        Caption("[bold]x[/]", "naïve 😀 \x1b[31m \udcff\n", "mps", "float16"),
+        origin_of("m" * 300, "w" * 300),
+        origin_of(
+            "mymodels.networks:make " * 9, "as made by mymodels.networks:make (seed 0) " * 5, "cuda:1", "bfloat16"
+        ),
+        origin_of("[bold]x[/]", "naïve 😀 \x1b[31m \udcff\n", "mps", "float16"),
     ],
     ids=["one word", "many words", "strange signs"],
 )
 @pytest.mark.parametrize("name", ["p" * 250 + ".png", "a\nb.png", "[bold]x[/].png", "日本語 😀.png", "\udcff.png"])
-def test_names_of_any_kind_stay_on_the_page(caption: Caption, name: str) -> None:
-    scene = layer_figure(layer((1, 6, 14, 14)), image(name=name), caption, Drawing())
+def test_names_of_any_kind_stay_on_the_page(origin: Origin, name: str) -> None:
+    scene = figure_of(layer((1, 6, 14, 14)), image(name=name), origin, Drawing())
     assert faults_of(scene) == []
     for text in (item.text for item in scene.items if isinstance(item, Text)):
         assert text.isprintable()
@@ -220,12 +241,12 @@ def test_names_of_any_kind_stay_on_the_page(caption: Caption, name: str) -> None
 
 @pytest.mark.parametrize("size", [(10, 1000), (1000, 10), (1, 1), (2000, 1500)])
 def test_photos_of_any_shape_stay_in_their_column(size: tuple[int, int]) -> None:
-    scene = layer_figure(layer((1, 6, 14, 14)), image(*size), CAPTION, Drawing())
+    scene = figure_of(layer((1, 6, 14, 14)), image(*size), ORIGIN, Drawing())
     assert faults_of(scene) == []
 
 
 def test_that_guard_can_fail() -> None:
-    scene = layer_figure(layer((1, 6, 14, 14)), image(), CAPTION, Drawing())
+    scene = figure_of(layer((1, 6, 14, 14)), image(), ORIGIN, Drawing())
     canvas = scene.items[0]
     assert isinstance(canvas, Picture)
     assert len(gaps_free_tiles(scene)) == 6
@@ -237,7 +258,7 @@ def test_that_guard_can_fail() -> None:
 def test_a_page_that_no_program_opens_is_refused() -> None:
     huge = layer((1, 1280, 7, 7))
     with pytest.raises(OutputError, match=r"pixels across and [\d,]+ down") as refused:
-        layer_figure(huge, image(), CAPTION, Drawing(tile=2048))
+        figure_of(huge, image(), ORIGIN, Drawing(tile=2048))
     assert "--tile" in (refused.value.hint or "")
     with pytest.raises(OutputError, match="pixels across"):
         raw_canvas(huge, Drawing(tile=2048))
@@ -266,7 +287,7 @@ def captions(scene: Scene) -> dict[str, Text]:
 )
 def test_the_tile_over_a_channels_name_is_that_channels_map(shape: tuple[int, ...], drawn: list[int] | None) -> None:
     feature_map = layer(shape, drawn=drawn)
-    scene = layer_figure(feature_map, image(), CAPTION, Drawing())
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing())
     page = np.asarray(rasterise(scene))
     tiles = {
         (round(left), round(bottom)): (left, top, right, bottom) for left, top, right, bottom in gaps_free_tiles(scene)
@@ -289,7 +310,7 @@ def test_the_tile_over_a_channels_name_is_that_channels_map(shape: tuple[int, ..
 
 def test_a_tile_smaller_than_its_map_shows_means() -> None:
     values = np.kron(np.arange(16).reshape(4, 4), np.ones((2, 2)))[None]  # every 2 × 2 block is one value
-    scene = layer_figure(changed(layer((1, 1, 8, 8)), values), image(), CAPTION, Drawing(tile=4))
+    scene = figure_of(changed(layer((1, 1, 8, 8)), values), image(), ORIGIN, Drawing(tile=4))
     canvas = scene.items[0]
     assert isinstance(canvas, Picture)
     expected = palette("viridis")[np.rint(np.arange(16) / 15 * 255).astype(int)].reshape(4, 4, 3)
@@ -297,20 +318,18 @@ def test_a_tile_smaller_than_its_map_shows_means() -> None:
 
 
 def test_a_whole_multiple_of_the_map_is_taken_where_one_is_near() -> None:
-    scene = layer_figure(layer((1, 64, 56, 56)), image(), CAPTION, Drawing())
+    scene = figure_of(layer((1, 64, 56, 56)), image(), ORIGIN, Drawing())
     left, top, right, bottom = gaps_free_tiles(scene)[0]
     assert (right - left, bottom - top) == (112, 112)
 
 
 def test_ranges_are_those_of_the_channels_and_name_the_scale() -> None:
     feature_map = changed(layer((1, 2, 2, 2)), np.array([[[-1.5, 0], [0, 2.25]], [[3, 3], [3, 3]]]))
-    texts = [
-        item.text for item in layer_figure(feature_map, image(), CAPTION, Drawing()).items if isinstance(item, Text)
-    ]
+    texts = [item.text for item in figure_of(feature_map, image(), ORIGIN, Drawing()).items if isinstance(item, Text)]
     assert "-1.5 … 2.25" in texts and "= 3" in texts
     assert "channel's lowest" in texts and any("own scale" in text for text in texts)
     assert "constant over the whole map (1 of the tiles)" in texts
-    scene = layer_figure(feature_map, image(), CAPTION, Drawing(scale="layer"))
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing(scale="layer"))
     texts = [item.text for item in scene.items if isinstance(item, Text)]
     assert "-3" in texts and "3" in texts and "0" in texts, "both ends of the shared scale, and its middle"
     assert "channel's lowest" not in texts
@@ -320,7 +339,7 @@ def test_a_channel_without_a_number_is_not_called_constant() -> None:
     values = np.stack([np.full((4, 4), np.nan), np.full((4, 4), 1.0), np.eye(4)])
     texts = [
         item.text
-        for item in layer_figure(changed(layer((1, 3, 4, 4)), values), image(), CAPTION, Drawing()).items
+        for item in figure_of(changed(layer((1, 3, 4, 4)), values), image(), ORIGIN, Drawing()).items
         if isinstance(item, Text)
     ]
     assert "constant over the whole map (1 of the tiles)" in texts
@@ -328,7 +347,7 @@ def test_a_channel_without_a_number_is_not_called_constant() -> None:
 
 
 def test_a_constant_tile_has_its_own_gray() -> None:
-    scene = layer_figure(changed(layer((1, 1, 4, 4)), np.full((1, 4, 4), 7.0)), image(), CAPTION, Drawing())
+    scene = figure_of(changed(layer((1, 1, 4, 4)), np.full((1, 4, 4), 7.0)), image(), ORIGIN, Drawing())
     canvas = scene.items[0]
     assert isinstance(canvas, Picture)
     assert {tuple(pixel) for pixel in canvas.pixels.reshape(-1, 3).tolist()} == {CONSTANT_RGB}
@@ -336,14 +355,14 @@ def test_a_constant_tile_has_its_own_gray() -> None:
 
 def test_a_stretched_tile_says_so_and_others_do_not() -> None:
     for shape, stretched in (((1, 8, 1, 300), True), ((1, 8, 7, 7), False), ((1, 8, 20, 60), False)):
-        scene = layer_figure(layer(shape), image(), CAPTION, Drawing())
+        scene = figure_of(layer(shape), image(), ORIGIN, Drawing())
         words = " ".join(item.text for item in scene.items if isinstance(item, Text))
         assert ("stretched" in words) == stretched, shape
 
 
 def test_every_fact_of_the_layer_is_on_the_page() -> None:
     feature_map = replace(layer((1, 6, 14, 14)), asked="conv2", order="6 of 99 channels, largest maximum first")
-    scene = layer_figure(feature_map, image(name="some/where/cat.png"), Caption("net", "random (seed 3)"), Drawing())
+    scene = figure_of(feature_map, image(name="some/where/cat.png"), origin_of("net", "random (seed 3)"), Drawing())
     words = " ".join(item.text for item in scene.items if isinstance(item, Text))
     for fact in (
         "layer1.0.conv1",
@@ -362,12 +381,12 @@ def test_every_fact_of_the_layer_is_on_the_page() -> None:
 
 
 def test_device_and_dtype_are_named_where_they_are_not_the_usual() -> None:
-    def words(caption: Caption) -> str:
-        scene = layer_figure(layer((1, 6, 14, 14)), image(), caption, Drawing())
+    def words(origin: Origin) -> str:
+        scene = figure_of(layer((1, 6, 14, 14)), image(), origin, Drawing())
         return " ".join(item.text for item in scene.items if isinstance(item, Text))
 
-    assert "run on" not in words(CAPTION)
-    assert "cuda:0, float16" in words(Caption("net", "random", "cuda:0", "float16"))
+    assert "run on" not in words(ORIGIN)
+    assert "cuda:0, float16" in words(origin_of("net", "random", "cuda:0", "float16"))
 
 
 # -- values without a place ----------------------------------------------------------------------------------------
@@ -377,7 +396,7 @@ def test_the_strip_shows_every_value_and_the_bars_the_largest_with_their_names()
     values = np.linspace(-1, 2, 100)
     feature_map = replace(layer((1, 100)), maps=values.astype(np.float32).reshape(100, 1, 1, 1))
     labels = tuple(f"class {at:02}" for at in range(100))
-    scene = layer_figure(feature_map, image(), Caption("net", "random", labels=labels), Drawing())
+    scene = figure_of(feature_map, image(), origin_of("net", "random"), Drawing(), labels=labels)
     strip = next(item for item in scene.items if isinstance(item, Picture) and not item.smooth)
     cells = strip.pixels.reshape(-1, 3)[:100]
     ends = np.rint((values + 2) / 4 * 255).astype(int)  # diverging: from -2 to 2
@@ -388,7 +407,7 @@ def test_the_strip_shows_every_value_and_the_bars_the_largest_with_their_names()
 
 def test_bars_are_as_long_as_their_values() -> None:
     feature_map = replace(layer((4,)), maps=np.array([3.0, -1.0, 1.5, 0.0], np.float32).reshape(4, 1, 1, 1))
-    boxes = [item for item in layer_figure(feature_map, image(), CAPTION, Drawing()).items if isinstance(item, Box)]
+    boxes = [item for item in figure_of(feature_map, image(), ORIGIN, Drawing()).items if isinstance(item, Box)]
     three, half, nothing, below = boxes[:4]
     assert three.width == pytest.approx(2 * half.width)
     assert below.width == pytest.approx(three.width / 3)
@@ -397,7 +416,7 @@ def test_bars_are_as_long_as_their_values() -> None:
 
 
 def test_thousands_of_values_are_averaged_and_that_is_said() -> None:
-    scene = layer_figure(CASES["a million values"][0], image(), CAPTION, Drawing())
+    scene = figure_of(CASES["a million values"][0], image(), ORIGIN, Drawing())
     words = " ".join(item.text for item in scene.items if isinstance(item, Text))
     assert "All 1,003,520 values" in words and "Each cell is the mean of 4" in words
 
@@ -406,7 +425,7 @@ def test_thousands_of_values_are_averaged_and_that_is_said() -> None:
 
 
 def test_a_pdf_and_an_svg_hold_every_word(tmp_path) -> None:
-    scene = layer_figure(layer((1, 4, 14, 14), name="a$b_c^d$.e%f"), image(name="x$y$.png"), CAPTION, Drawing())
+    scene = figure_of(layer((1, 4, 14, 14), name="a$b_c^d$.e%f"), image(name="x$y$.png"), ORIGIN, Drawing())
     for suffix in (".svg", ".pdf"):
         with (tmp_path / f"a{suffix}").open("wb") as file:
             write_vector(scene, file, suffix)
@@ -453,7 +472,7 @@ def test_names_of_files_are_whole_where_they_can_be_and_never_too_long() -> None
 
 def test_channels_of_a_grid_stand_in_rows_of_one_length() -> None:
     for count in (8, 16, 24, 32, 40, 48, 64):
-        scene = layer_figure(layer((1, count, 28, 28)), image(), CAPTION, Drawing())
+        scene = figure_of(layer((1, count, 28, 28)), image(), ORIGIN, Drawing())
         rows = sorted({text.y for text in captions(scene).values()})
         lengths = [sum(text.y == row for text in captions(scene).values()) for row in rows]
         assert len(set(lengths)) == 1, (count, lengths)
@@ -479,7 +498,7 @@ def marked(scene: Scene, colour: tuple[int, int, int]) -> list[Box]:
 def test_a_units_box_on_the_photo_and_its_cell_on_the_tile_have_one_colour() -> None:
     feature_map = layer((1, 2, 8, 8))
     found = [((2, 5), seen((10, 19), (30, 49))), ((7, 0), seen((40, 63), (0, 9)))]
-    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=found)
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing(), units=found)
     photo = next(item for item in scene.items[1:] if isinstance(item, Picture))
     tiles = gaps_free_tiles(scene)
     for index, ((row, column), box) in enumerate(found):
@@ -519,7 +538,7 @@ def test_names_at_boxes_stay_on_the_photo_and_apart(count: int, size: int) -> No
         ((int(y) // 5, int(x) // 5), seen((int(y), int(y) + size), (int(x), int(x) + size)))
         for y, x in corners.tolist()
     ]
-    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=found)
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing(), units=found)
     photo = next(item for item in scene.items[1:] if isinstance(item, Picture))
     tags = [item for item in scene.items if isinstance(item, Box) and item.fill and item.height == 14]
     inside = place_of(photo)
@@ -539,7 +558,7 @@ def test_names_at_boxes_stay_on_the_photo_and_apart(count: int, size: int) -> No
 def test_where_all_units_see_the_whole_image_that_is_said_and_nothing_is_framed() -> None:
     whole = UnitBox(((0, 63), (0, 63)), (None, None))
     feature_map = layer((1, 20, 7, 7))
-    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=[((3, 3), whole)] * 20)
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing(), units=[((3, 3), whole)] * 20)
     assert faults_of(scene) == []
     words = " ".join(item.text for item in scene.items if isinstance(item, Text))
     assert "Each tile's strongest unit, marked on it, sees the whole image." in words
@@ -548,7 +567,7 @@ def test_where_all_units_see_the_whole_image_that_is_said_and_nothing_is_framed(
     some = [((3, 3), whole)] * 2 + [((0, 0), seen((0, 9), (0, 9)))] * 17 + [((1, 1), seen(None, None))]
     words = " ".join(
         item.text
-        for item in layer_figure(feature_map, image(), CAPTION, Drawing(), units=some).items
+        for item in figure_of(feature_map, image(), ORIGIN, Drawing(), units=some).items
         if isinstance(item, Text)
     )
     assert "12 colours, over again. Of 2 tiles it sees the whole image: no box." in words
@@ -559,7 +578,7 @@ def test_units_of_a_clip_are_marked_on_the_frame_with_the_largest_value() -> Non
     feature_map = layer((1, 2, 4, 8, 8))
     feature_map.maps[:, 2, 3, 5] = 99.0
     box = UnitBox(((0, 3), (10, 19), (30, 49)), ((0, 3), (10, 19), (30, 49)))
-    scene = layer_figure(feature_map, image(), CAPTION, Drawing(), units=[((3, 5), box)] * 2)
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing(), units=[((3, 5), box)] * 2)
     tiles = gaps_free_tiles(scene)
     for index in range(2):
         left, top, right, bottom = tiles[index * 4 + 2]

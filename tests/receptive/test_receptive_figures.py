@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 
@@ -16,6 +17,7 @@ from fmap_cli.drawing.grid import palette
 from fmap_cli.drawing.raster import rasterise
 from fmap_cli.drawing.scene import Box, Picture, Scene, Text, text_width
 from fmap_cli.inputs.records import ImageInput
+from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.records import Axes, LayerKind, LayerRef
 from fmap_cli.receptive.effective_figure import held_by_size
 from fmap_cli.receptive.figure import effective_figure, growth_figure, unit_figure
@@ -29,6 +31,8 @@ from fmap_cli.receptive.records import (
     UnitBox,
     UnitView,
 )
+
+ORIGIN = Origin("net", Weights("unknown", "V1"))
 
 BLUE = (0, 114, 178)
 LIMIT, STRIDE, TIME, WHOLE = (190, 60, 30), (150, 175, 205), (204, 121, 167), (240, 228, 66)
@@ -67,11 +71,11 @@ def square(name: str, size: int, stride: int = 1) -> FieldRow:
 
 
 def listing(*rows: FieldRow, size: tuple[int, ...] = (64, 64)) -> FieldListing:
-    return FieldListing(rows, len(rows), (1, 3, *size), size)
+    return FieldListing(ORIGIN, rows, len(rows), (1, 3, *size), size)
 
 
 def growth(*rows: FieldRow, size: tuple[int, ...] = (64, 64)) -> Scene:
-    return growth_figure(listing(*rows, size=size), "net", "V1")
+    return growth_figure(listing(*rows, size=size))
 
 
 def photo(height: int = 60, width: int = 80, name: str = "photo.png") -> ImageInput:
@@ -90,6 +94,7 @@ def unit(
 ) -> UnitView:
     values = np.arange(64, dtype=np.float32).reshape(8, 8) if values is None else values
     return UnitView(
+        origin=ORIGIN,
         row=of or square("layer1.conv", 9, 4),
         channel=3,
         channels=32,
@@ -116,6 +121,7 @@ def field(
     )
     total = energy.sum()
     return EffectiveField(
+        origin=ORIGIN,
         row=square("layer1.conv", 9, 4),
         channel=None,
         place=(0, 4, 4),
@@ -312,14 +318,14 @@ def test_nothing_is_cut_and_no_words_lie_over_others(count: int) -> None:
     scene = growth(*many(count), size=(224, 224))
     assert faults(scene) == []
     assert scene.height < 1300
-    odd = growth_figure(listing(*many(count)), "m" * 300, "w" * 300)
+    odd = growth_figure(replace(listing(*many(count)), origin=Origin("m" * 300, Weights("unknown", "w" * 300))))
     assert [each for each in faults(odd) if "off the page" in each] == []
 
 
 def test_a_thousand_layers_take_a_few_pixels_each() -> None:
     scene = growth(*many(1500), size=(224, 224))
     assert 7500 <= scene.width <= 8000
-    assert growth_figure(listing(), "net", "V1").height < 300
+    assert growth_figure(listing()).height < 300
 
 
 # -- one unit --------------------------------------------------------------------------------------------------------
@@ -335,7 +341,7 @@ def the_photo(scene: Scene, image: ImageInput) -> Picture:
 
 def test_the_line_goes_round_the_pixels_that_the_unit_sees() -> None:
     view = unit(((10, 19), (30, 49)))
-    scene = unit_figure(view, "net", "V1")
+    scene = unit_figure(view)
     drawn = the_photo(scene, view.image)
     scale = drawn.size[0] / 60
     outer = max(boxes(scene, MARK, outlined=True), key=lambda box: box.width)
@@ -373,7 +379,7 @@ def test_hatching_is_where_the_box_leaves_the_image_and_nowhere_else(
     rows, columns = unclipped
     seen = (max(rows[0], 0), min(rows[1], 59)), (max(columns[0], 0), min(columns[1], 79))
     view = unit(seen, unclipped)
-    scene = unit_figure(view, "net", "V1")
+    scene = unit_figure(view)
     lines = hatched(scene)
     left, top, right, bottom = (round(each) for each in extent(the_photo(scene, view.image)))
     sides = {"top": lines[:top], "left": lines[:, :left], "bottom": lines[bottom:], "right": lines[:, right:]}
@@ -390,7 +396,7 @@ def test_hatching_is_where_the_box_leaves_the_image_and_nowhere_else(
 
 def test_a_box_that_goes_on_far_beyond_the_image_is_cut_and_says_how_far() -> None:
     view = unit(((0, 59), (0, 79)), ((-135, 59), (0, 279)))
-    scene = unit_figure(view, "net", "V1")
+    scene = unit_figure(view)
     drawn = the_photo(scene, view.image)
     assert {"↑ goes on 105 px further", "↓ goes on 160 px further"} <= {*texts(scene)}
     paper = pictures(scene)[0]
@@ -402,7 +408,7 @@ def test_a_box_that_goes_on_far_beyond_the_image_is_cut_and_says_how_far() -> No
 
 def test_the_unclipped_box_is_dashed_where_it_is_larger_than_what_is_seen() -> None:
     view = unit(((10, 19), (30, 49)), ((8, 21), (28, 51)))
-    scene = unit_figure(view, "net", "V1")
+    scene = unit_figure(view)
     drawn = the_photo(scene, view.image)
     left, top = drawn.x, drawn.y
     scale = drawn.size[0] / 60
@@ -411,13 +417,13 @@ def test_the_unclipped_box_is_dashed_where_it_is_larger_than_what_is_seen() -> N
     assert min(box.x for box in dashes) == pytest.approx(left + 28 * scale, abs=1)
     assert max(box.x + box.width for box in dashes) == pytest.approx(left + 52 * scale, abs=9)
     assert not hatched(scene).any() and "Dashed" in said(scene) and "Hatched" not in said(scene)
-    assert "Dashed" not in said(unit_figure(unit(((10, 19), (30, 49))), "net", "V1"))
+    assert "Dashed" not in said(unit_figure(unit(((10, 19), (30, 49)))))
 
 
 def test_the_whole_image_is_outlined_and_the_layer_that_made_it_so_is_named() -> None:
     of = row("fc", [whole("H"), whole("W")], cells=())
     view = unit(((0, 59), (0, 79)), (None, None), of=of, values=np.full((1, 1), 2.5, np.float32), place=(0, 0, 0))
-    scene = unit_figure(view, "net", "V1")
+    scene = unit_figure(view)
     drawn = the_photo(scene, view.image)
     assert (drawn.pixels == view.image.pixels).all()
     outer = max(boxes(scene, MARK, outlined=True), key=lambda box: box.width)
@@ -427,7 +433,7 @@ def test_the_whole_image_is_outlined_and_the_layer_that_made_it_so_is_named() ->
 
 
 def test_a_unit_that_sees_nothing_says_so() -> None:
-    scene = unit_figure(unit((None, None)), "net", "V1")
+    scene = unit_figure(unit((None, None)))
     assert "would be the same for any image" in said(scene)
     assert boxes(scene, MARK, outlined=True) == [] and not hatched(scene).any()
     assert faults(scene) == []
@@ -435,7 +441,7 @@ def test_a_unit_that_sees_nothing_says_so() -> None:
 
 def test_the_cell_is_marked_on_the_map_and_the_scale_has_its_ends() -> None:
     values = np.arange(64, dtype=np.float32).reshape(8, 8) / 4
-    scene = unit_figure(unit(((10, 19), (30, 49)), values=values), "net", "V1")
+    scene = unit_figure(unit(((10, 19), (30, 49)), values=values))
     tile = max(pictures(scene), key=lambda item: item.x)
     outline = max(boxes(scene, (26, 26, 30), outlined=True), key=lambda box: box.width)
     cell = tile.size[0] / 8
@@ -443,9 +449,9 @@ def test_the_cell_is_marked_on_the_map_and_the_scale_has_its_ends() -> None:
     assert outline.y + 2 == pytest.approx(next(p.y for p in pictures(scene) if p.x == tile.x) + 2 * cell, abs=1)
     assert {"0", "15.75"} <= {*texts(scene)}
     assert {"5.25", "row 2, column 5 of channel 3 (32 in all)", "the strongest unit of channel 3"} <= {*texts(scene)}
-    signed = unit_figure(unit(((10, 19), (30, 49)), values=values - 4), "net", "V1")
+    signed = unit_figure(unit(((10, 19), (30, 49)), values=values - 4))
     assert {"-11.75", "0", "11.75"} <= {*texts(signed)} and "about zero" in said(signed)
-    constant = unit_figure(unit(((10, 19), (30, 49)), values=values * 0), "net", "V1")
+    constant = unit_figure(unit(((10, 19), (30, 49)), values=values * 0))
     assert "constant: every cell is 0" in texts(constant)
 
 
@@ -454,7 +460,7 @@ def test_the_cell_is_marked_on_the_map_and_the_scale_has_its_ends() -> None:
 def test_images_and_names_of_any_kind_stay_on_the_page(size: tuple[int, int], name: str) -> None:
     height, width = size
     view = unit(((0, height - 1), (0, width // 2)), ((-height, height + 3), (-9, width // 2)), image=photo(*size, name))
-    scene = unit_figure(view, "m" * 200, "w" * 200)
+    scene = unit_figure(replace(view, origin=Origin("m" * 200, Weights("unknown", "w" * 200))))
     assert faults(scene) == []
     assert all(words.isprintable() for words in texts(scene))
 
@@ -475,7 +481,7 @@ HOLDS = ((0.5, 9, 9), (0.9, 15, 15), (0.99, 21, 21))
 
 def test_boxes_that_hold_shares_lie_around_the_middle_and_are_told_in_pixels_and_shares() -> None:
     found = field(bump(), ((10, 40), (20, 50)), holds=HOLDS)
-    scene = effective_figure(found, "net", "V1")
+    scene = effective_figure(found)
     heat = pictures(scene)[0]
     scale = heat.size[0] / heat.pixels.shape[0]
     for colour, side in (((86, 180, 233), 15), ((0, 190, 120), 21), (MARK, 31)):
@@ -500,7 +506,7 @@ def test_colours_follow_the_root_and_zero_has_its_own() -> None:
     energy = np.zeros((20, 20))
     energy[5:15, 5:15] = 1.0
     energy[5, 5] = 9.0
-    scene = effective_figure(field(energy, ((5, 14), (5, 14))), "net", "V1")
+    scene = effective_figure(field(energy, ((5, 14), (5, 14))))
     colours = palette("magma")
     heat = pictures(scene)[0].pixels
     inset = 1  # the heat map shows a pixel more than the box
@@ -511,7 +517,7 @@ def test_colours_follow_the_root_and_zero_has_its_own() -> None:
 
 def test_a_clipped_box_is_compared_with_the_part_inside_the_image() -> None:
     found = field(bump()[10:, :], ((0, 30), (20, 50)), ((-30, 30), (5, 65)), holds=((0.9, 61, 61),))
-    scene = effective_figure(found, "net", "V1")
+    scene = effective_figure(found)
     assert "100 % of what it can see" in texts(scene)
     assert "61 × 61 px, of which 31 × 31 px are in the image" in said(scene)
 
@@ -538,13 +544,14 @@ def test_the_curve_rises_from_nothing_to_all_and_even_pixels_hold_their_area() -
 def test_effective_fields_of_any_kind_stay_on_the_page(
     image: ImageInput | None, seen: tuple[Span, Span], unclipped: tuple[Span, Span] | None
 ) -> None:
-    scene = effective_figure(field(bump(), seen, unclipped, holds=HOLDS, image=image), "m" * 200, "V1")
+    found = field(bump(), seen, unclipped, holds=HOLDS, image=image)
+    scene = effective_figure(replace(found, origin=Origin("m" * 200, Weights("unknown", "V1"))))
     assert faults(scene) == []
     assert len(pictures(scene)) == (4 if image else 3)
 
 
 def test_no_energy_is_said() -> None:
-    scene = effective_figure(field(np.zeros((20, 20)), ((5, 14), (5, 14))), "net", "V1")
+    scene = effective_figure(field(np.zeros((20, 20)), ((5, 14), (5, 14))))
     assert "No pixel moves this unit." in texts(scene)
 
 
@@ -554,8 +561,8 @@ def test_no_energy_is_said() -> None:
 def test_figures_are_written_in_pixels_and_in_vectors() -> None:
     scenes = [
         growth(*many(12)),
-        unit_figure(unit(((0, 19), (30, 49)), ((-9, 19), (30, 49))), "net", "V1"),
-        effective_figure(field(bump(), ((10, 40), (20, 50)), holds=HOLDS, image=photo()), "net", "V1"),
+        unit_figure(unit(((0, 19), (30, 49)), ((-9, 19), (30, 49)))),
+        effective_figure(field(bump(), ((10, 40), (20, 50)), holds=HOLDS, image=photo())),
     ]
     for scene in scenes:
         assert rasterise(scene).size == (scene.width, scene.height)
@@ -566,7 +573,7 @@ def test_figures_are_written_in_pixels_and_in_vectors() -> None:
 
 
 def test_these_guards_can_fail() -> None:
-    scene = unit_figure(unit(((10, 19), (30, 49))), "net", "V1")
+    scene = unit_figure(unit(((10, 19), (30, 49))))
     drawn = pictures(scene)[0]
     scene.add(Text(drawn.x + 9, drawn.y + 9, "over it", 13), Text(scene.width - 20, 300, "off the page", 13))
     scene.add(Text(drawn.x + 12, drawn.y + 9, "over that", 13))
