@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from .answers.records import Answers
+    from .answers.records import Predictions
     from .comparison.records import Comparison
     from .embedding.records import Embeddings
     from .layers.records import Listing
@@ -428,20 +428,20 @@ def predict(
     batch: int = 16,
     layout: str | None = None,
     say: Say = _note,
-) -> list[Answers]:
+) -> Predictions:
     """The likeliest classes of each image with their probabilities, most likely first.
 
-    Images that cannot be read are said and left out. Raises ModelError for a network that is no classifier, and the
-    reason where there is one image and it gave none.
+    `images` has an entry an image. Those that cannot be read are said and left out. Raises ModelError for a network
+    that is no classifier, and the reason where there is one image and it gave none.
 
-    >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None)]
+    >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]
     """
     from .answers.classify import classify
 
-    answers, failures = classify(_opened(model, say), _sources(images), top, batch, say, layout)
-    _say_failures(failures, bool(answers), say)
-    return answers
+    found = classify(_opened(model, say), _sources(images), top, batch, say, layout)
+    _say_failures(found.failures, bool(found.images), say)
+    return found
 
 
 def embed(

@@ -33,7 +33,7 @@ def findings(
     as an earlier one is passed over. Layers without a histogram are not judged by shares of their values.
 
     >>> import torch
-    >>> from fmap_cli.models.records import Axes, LayerRef
+    >>> from fmap_cli.network.records import Axes, LayerRef
     >>> from fmap_cli.statistics.reference import channel_stats
     >>> relu = LayerRef("1", "1", 0, "act", "ReLU", is_module=True)
     >>> stats = channel_stats(torch.tensor([[0.0, 0.0], [0.0, 2.0]]))

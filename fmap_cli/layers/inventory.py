@@ -69,7 +69,7 @@ def stages(layers: Sequence[CountedLayer]) -> tuple[Shape, ...]:
 def map_shape(layer: CountedLayer) -> Shape | None:
     """A layer's output as `(C, H, W)`, or `(C, T, H, W)` of a clip; None where it is no map.
 
-    >>> from fmap_cli.models.records import Axes, LayerRef
+    >>> from fmap_cli.network.records import Axes, LayerRef
     >>> row = CountedLayer(LayerRef("x", "x", 0, "op", "x"), 0, (1, 197, 768), "float32", "contiguous", None, 1, False,
     ...     0, 0, axes=Axes(("B", "N", "C"), "measured", (14, 14), 1))
     >>> map_shape(row)

@@ -153,7 +153,7 @@ def detail(row: CountedLayer) -> str:
 def geometry(how: Geometry) -> str:
     """Kernel, stride after a slash, `dw` for depthwise, `g` groups, `d` dilation, `T` transposed; ones are left out.
 
-    >>> from fmap_cli.models.records import Geometry
+    >>> from fmap_cli.layers.records import Geometry
     >>> geometry(Geometry((3, 3), (2, 2), (1, 1), (1, 1), groups=64, per_channel=True))
     '3×3 dw /2'
     >>> geometry(Geometry((1, 3, 3), (1, 2, 2), None, (1, 2, 2), groups=32))

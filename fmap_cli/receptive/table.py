@@ -61,7 +61,7 @@ def field_cells(axes: Sequence[FieldAxis]) -> list[str]:
     """Size, stride, padding and start of a field, one number where all axes have the same.
 
     >>> from fractions import Fraction
-    >>> from fmap_cli.models.records import FieldAxis
+    >>> from fmap_cli.receptive.records import FieldAxis
     >>> field_cells([FieldAxis(axis, "exact", 43, Fraction(4), -21, 43) for axis in "HW"])
     ['43', '4', '21', '-21']
     """
@@ -98,7 +98,7 @@ def short_field(seen: ReceptiveField) -> str:
 
     >>> from fractions import Fraction
     >>> import numpy as np
-    >>> from fmap_cli.models.records import FieldAxis, ReceptiveField
+    >>> from fmap_cli.receptive.records import FieldAxis, ReceptiveField
     >>> axes = tuple(FieldAxis(axis, "exact", 43, Fraction(4), -21, 43) for axis in "HW")
     >>> short_field(ReceptiveField(axes, (), 1, (56, 56), 0.04, ()))
     '43 /4'
