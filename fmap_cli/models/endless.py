@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fmap_cli.errors import ModelError
+from fmap_cli.models import trial
 
-_MOST_TURNS = 1_000
+_TIMES_AS_MANY = 20
+"""So many times as many turns as in a pass while the program was tried are nothing strange; over larger input, more."""
 _MOST_SECONDS = 6.0
-"""A pass is stopped that has made more turns than this, and has taken longer than this."""
+"""A pass that has made more turns than that is stopped after so long, or where it has taken too much memory."""
 _SECONDS_AGAIN = 1.0
 """So long once one was stopped."""
-_TIMES_AS_MANY = 20
-"""So many times as many turns as in the first pass are no sign of anything: the input may be larger."""
+_GLANCE_SECONDS = 0.02
+"""So often is looked at how much memory there is."""
 _MOST_STEPS = 1_000_000
 """Operations in a program whose functions are written out where they are called. ResNet-152 has some thousands."""
 
@@ -31,46 +36,86 @@ _WAY_OUT = (
 )
 
 
-class _Passes:
-    """The pass that is under way, what it has taken, and what passes before it did."""
+@dataclass(eq=False, slots=True)
+class Program:
+    """A program whose loops are counted; `turns` are those of one pass, at most.
 
-    def __init__(self) -> None:
-        self.depth = 0
-        self.name = ""
+    No pass is stopped before `may_run` has said what is usual. `begins` is told of each pass how many values its input
+    has, `lacks_memory` that one has failed for lack of memory.
+    """
+
+    name: str
+    turns: int = 0
+    most_turns: float = float("inf")
+    most_seconds: float = float("inf")
+    begins: Callable[[int], None] = lambda values: None
+    lacks_memory: Callable[[], None] = lambda: None
+
+    def may_run(self, turns: int) -> None:
+        """From now on passes are stopped that make far more turns than these, and take long or much memory."""
+        self.most_turns, self.most_seconds = _TIMES_AS_MANY * max(turns, 1), _MOST_SECONDS
+
+
+class _Pass:
+    """The pass that is under way: all that runs until the program has answered, whatever else watches it."""
+
+    def __init__(self, program: Program, values: int) -> None:
+        self.program = program
         self.turns = 0
-        self.most_turns = 0
-        self.seconds = _MOST_SECONDS
-        self.since = 0.0
+        self.most_turns = program.most_turns * trial.larger(values)
+        self.most_bytes = trial.MOST_BYTES * trial.larger(values)
+        self.since = time.monotonic()
+        self.looks = self.since
+        self.before = _resident_bytes()
         self.stopped: ModelError | None = None
-        self.begins: Callable[[int], None] = lambda values: None
-        self.lacks_memory: Callable[[], None] = lambda: None
+
+    def turn(self) -> None:
+        """Counts a turn. Raises ModelError where it is one too many, and so are all that follow."""
+        self.turns += 1
+        if self.turns <= self.most_turns or (now := time.monotonic()) < self.looks:
+            return
+        seconds, taken = now - self.since, _resident_bytes() - self.before
+        if seconds <= self.program.most_seconds and taken <= self.most_bytes:
+            self.looks = now + _GLANCE_SECONDS
+            return
+        self.program.most_seconds = _SECONDS_AGAIN
+        memory = f" and taken {taken >> 20:,} MiB of memory" if taken > self.most_bytes else ""
+        self.stopped = ModelError(
+            f"{self.program.name} was stopped: its loops have made {self.turns:,} turns"
+            f" in {seconds:.0f} seconds{memory}",
+            hint=f"A loop in it may have no end. {_WAY_OUT}",
+        )
+        raise self.stopped
 
 
-passes = _Passes()
+_current: _Pass | None = None
 
 
 @contextlib.contextmanager
-def one_pass(name: str, arguments: Any) -> Iterator[None]:
-    """Loops inside are counted as those of one pass of the program `name`, unless this is part of another pass.
+def one_pass(program: Program, arguments: Any) -> Iterator[None]:
+    """Loops inside are counted as those of one pass of the program, unless this is part of another pass.
 
     Raises ModelError where a loop does not end.
     """
-    if passes.depth == 0:
-        passes.name, passes.turns, passes.since, passes.stopped = name, 0, time.monotonic(), None
-        passes.begins(sum(each.numel() for each in arguments if hasattr(each, "numel")))
-    passes.depth += 1
+    global _current
+    if _current is not None:
+        yield
+        return
+    values = sum(each.numel() for each in arguments if hasattr(each, "numel"))
+    program.begins(values)
+    run = _current = _Pass(program, values)
     try:
         yield
     except Exception as error:
-        if passes.stopped is not None and error is not passes.stopped:
-            raise passes.stopped from None  # torch's interpreter makes a RuntimeError of it
-        if passes.depth == 1 and is_about_memory(error):
-            passes.lacks_memory()
+        if run.stopped is not None:
+            raise run.stopped from None  # torch's interpreter makes a RuntimeError of it
+        if is_about_memory(error):
+            program.lacks_memory()
         raise
     else:
-        passes.most_turns = max(passes.most_turns, passes.turns)
+        program.turns = max(program.turns, run.turns)
     finally:
-        passes.depth -= 1
+        _current = None
 
 
 def is_about_memory(error: BaseException) -> bool:
@@ -81,18 +126,21 @@ def is_about_memory(error: BaseException) -> bool:
 
 
 def turn(number: int, go_on: bool) -> bool:
-    """`go_on`, while the loops of this pass may go on. Raises ModelError."""
-    passes.turns += 1
-    if passes.turns > max(_MOST_TURNS, _TIMES_AS_MANY * passes.most_turns):
-        seconds = time.monotonic() - passes.since
-        if seconds > passes.seconds:
-            passes.seconds = _SECONDS_AGAIN
-            passes.stopped = ModelError(
-                f"{passes.name} was stopped: its loops have made {passes.turns:,} turns in {seconds:.0f} seconds",
-                hint=f"A loop in it may have no end. {_WAY_OUT}",
-            )
-            raise passes.stopped
+    """`go_on`, while the loops of the pass under way may go on. Raises ModelError."""
+    if _current is not None:
+        _current.turn()
     return go_on
+
+
+def _resident_bytes() -> int:
+    """How much memory this process has, where the system says it (Linux); else 0."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 
 
 def watch_loops(unit: Any) -> bool:

@@ -377,12 +377,13 @@ def _load_script(spec: str, wishes: Wishes) -> LoadedModel:
         found: _Findings = tried()
     script, unit = _read_script(spec)
     endless.watch_loops(unit)
-    endless.passes.most_turns = max(endless.passes.most_turns, found.turns)
+    program = endless.Program(spec)
+    program.may_run(found.turns)
     notes: tuple[str, ...] = ()
     if found.reason is None:
-        module = _mirror(script, unit, spec).eval()
+        module = _mirror(script, unit, program).eval()
     else:
-        module = _whole(script, spec)
+        module = _whole(script, program)
         notes = (f"only the answer of {Path(spec).name} can be seen, not what is inside: {found.reason}. {_INSTEAD}",)
     return _loaded(spec, module, found.takes, wishes, notes)
 
@@ -395,9 +396,8 @@ def try_script(spec: str, wishes: Wishes, say: Callable[[float], None]) -> _Find
     script, unit = _read_script(spec)
     endless.check_length(spec, unit)
     loops = endless.watch_loops(unit)
-    endless.passes.seconds = float("inf")  # here the other process says when it is over; a search would go on
-    endless.passes.begins, endless.passes.lacks_memory = limits.run(loops=loops), limits.lack
-    return _findings(spec, script, unit, wishes)
+    program = endless.Program(spec, begins=limits.run(loops=loops), lacks_memory=limits.lack)
+    return _findings(program, script, unit, wishes)
 
 
 def _read_script(spec: str) -> tuple[Any, Any]:
@@ -421,7 +421,8 @@ def _read_script(spec: str) -> tuple[Any, Any]:
     return script, unit
 
 
-def _findings(spec: str, script: Any, unit: Any, wishes: Wishes) -> _Findings:
+def _findings(program: endless.Program, script: Any, unit: Any, wishes: Wishes) -> _Findings:
+    spec = program.name
     arguments = _arguments(script)
     if not arguments or any(kind != "Tensor" for _, kind in arguments):
         told = ", ".join(f"{name}: {kind}" for name, kind in arguments) or "no input"
@@ -429,15 +430,15 @@ def _findings(spec: str, script: Any, unit: Any, wishes: Wishes) -> _Findings:
             f"{spec} takes {told}; fmap gives a program pictures or arrays, each a Tensor",
             hint="Wrap the network so that its forward takes Tensors: `--model path/to/file.py:factory`.",
         )
-    mirror, reason = _mirrored(script, unit, spec)
-    whole = _whole(script, spec)
+    mirror, reason = _mirrored(script, unit, program)
+    whole = _whole(script, program)
     # What cannot be walked can be run as a whole.
     tried = (each for each in (mirror, whole) if each is not None)
     found = (probing.find_input(each, wishes, len(arguments)) for each in tried)
     takes = next((each for each in found if each is not None), None) or usual_input(wishes)
     if mirror is not None:
         reason = _why_not_walked(spec, whole, mirror, takes)
-    return _Findings(takes, reason, endless.passes.most_turns)
+    return _Findings(takes, reason, program.turns)
 
 
 def _arguments(script: Any) -> list[tuple[str, str]]:
@@ -446,10 +447,10 @@ def _arguments(script: Any) -> list[tuple[str, str]]:
     return [(each.name, str(each.type)) for each in schema.arguments[1:] if not each.has_default_value()]
 
 
-def _mirrored(script: Any, unit: Any, spec: str) -> tuple[Any, str | None]:
+def _mirrored(script: Any, unit: Any, program: endless.Program) -> tuple[Any, str | None]:
     """The program as modules that are walked; None, and why, where they cannot be told apart."""
     try:
-        return _mirror(script, unit, spec).eval(), None
+        return _mirror(script, unit, program).eval(), None
     except Exception as error:
         return None, f"its modules cannot be told apart ({raised.what(error)})"
 
@@ -502,7 +503,7 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _whole(script: Any, spec: str) -> torch.nn.Module:
+def _whole(script: Any, program: endless.Program) -> torch.nn.Module:
     """A module with the program as its only layer, `program`."""
     from torch import nn
 
@@ -512,7 +513,7 @@ def _whole(script: Any, spec: str) -> torch.nn.Module:
             self.program = script
 
         def forward(self, input: torch.Tensor, *others: torch.Tensor) -> Any:
-            with endless.one_pass(spec, (input, *others)):
+            with endless.one_pass(program, (input, *others)):
                 return self.program(input, *others)
 
     return Whole()
@@ -522,7 +523,7 @@ class _UnknownError(Exception):
     """What a program does that the walk does not know."""
 
 
-def _mirror(script: Any, unit: Any, spec: str) -> torch.nn.Module:
+def _mirror(script: Any, unit: Any, program: endless.Program) -> torch.nn.Module:
     """The program's tree of modules, each of which walks its own graph when it is called."""
     from torch import nn
 
@@ -531,7 +532,7 @@ def _mirror(script: Any, unit: Any, spec: str) -> torch.nn.Module:
 
         def __init__(self, own: Any) -> None:
             nn.Module.__init__(self)  # not the torch.nn class's, whose arguments nobody knows
-            self.__dict__["_walk"] = _Walk(own, unit, spec)
+            self.__dict__["_walk"] = _Walk(own, unit, program)
             self.__dict__["_method"] = "forward"
             for name, value in own._parameters.items():
                 self.register_parameter(name, None if value is None else nn.Parameter(value, requires_grad=False))
@@ -560,8 +561,8 @@ def _mirror(script: Any, unit: Any, spec: str) -> torch.nn.Module:
 class _Walk:
     """A module's methods, ready to be walked; shared by copies of the module."""
 
-    def __init__(self, script: Any, unit: Any, spec: str) -> None:
-        self.spec = spec
+    def __init__(self, script: Any, unit: Any, program: endless.Program) -> None:
+        self.program = program
         self.script = script
         self.unit = unit
         self.plans: dict[str, _Plan] = {}
@@ -573,7 +574,7 @@ class _Walk:
         if method not in self.plans:
             graph = self.script._c._get_method(method).graph
             self.plans[method] = _Plan(graph, self.unit)
-        with endless.one_pass(self.spec, arguments):
+        with endless.one_pass(self.program, arguments):
             return self.plans[method].run([module, *arguments])
 
     def attribute(self, name: str) -> Any:

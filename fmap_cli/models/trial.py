@@ -81,10 +81,10 @@ def refusal_for_memory(spec: str) -> ModelError:
 
 def bytes_for(inputs: Sequence[torch.Tensor]) -> int:
     """How much memory a program may take over these inputs."""
-    return int(MOST_BYTES * _larger(sum(each.numel() for each in inputs)))
+    return int(MOST_BYTES * larger(sum(each.numel() for each in inputs)))
 
 
-def _larger(values: int) -> float:
+def larger(values: int) -> float:
     """How many times larger an input of so many values is than the usual one; 1 for smaller ones."""
     return max(1.0, values / _USUAL_VALUES)
 
@@ -113,9 +113,9 @@ class Limits:
         _bound_processor_time(None)
 
         def begins(values: int) -> None:
-            larger = _larger(values)
-            self._bound(larger)
-            self._say(SECONDS if loops else SECONDS * larger)
+            times = larger(values)
+            self._bound(times)
+            self._say(SECONDS if loops else SECONDS * times)
 
         return begins
 
@@ -125,11 +125,11 @@ class Limits:
         if self._lacks == _MOST_LACKS:
             os._exit(_LACKS_MEMORY)
 
-    def _bound(self, larger: float) -> None:
+    def _bound(self, times: float) -> None:
         if self._before is not None:
             import resource
 
-            most = self._before + 3 * self._weights + int(MOST_BYTES * larger)
+            most = self._before + 3 * self._weights + int(MOST_BYTES * times)
             resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 

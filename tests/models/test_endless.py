@@ -6,7 +6,7 @@ import io
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import nn
 from fmap_cli.errors import ModelError
 from fmap_cli.models import endless, exported, load_model, sizes, trial
 from fmap_cli.models.records import LoadedModel
+from fmap_cli.network.capture import capture
 
 
 class Plain(nn.Module):
@@ -47,8 +48,28 @@ class Bright(Plain):
         return self.conv(x) + turns
 
 
+class Calling(Plain):
+    """As `Bright`, with a call of a module in each turn."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        while bool(x.max() > 2):
+            y = y + self.conv(x)
+        return y
+
+
+class Keeping(Plain):
+    """As `Bright`, and it keeps a megabyte in each turn."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = [self.conv(x)]
+        while bool(x.max() > 2):
+            kept.append(torch.zeros([1 << 18]) + len(kept))
+        return kept[0]
+
+
 class Counted(Plain):
-    """`turns` turns, where the image is bright."""
+    """200 turns where the image is bright, else 3."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv(x)
@@ -93,10 +114,8 @@ class Loading(Plain):
 
 
 @pytest.fixture(autouse=True)
-def short_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(endless, "passes", endless._Passes())
-    yield
 
 
 def scripted(net: nn.Module) -> None:
@@ -166,27 +185,65 @@ def test_a_script_that_asks_for_too_much_is_not_opened(make: Callable[[], None],
     assert words in refused()
 
 
+BRIGHT = torch.full((1, 3, 8, 8), 3.0)
+STOPPED = r"^net\.pt was stopped: its loops have made [\d,]+ turns in \d+ seconds"
+
+
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_loop_without_end_over_one_image_is_stopped(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+@pytest.mark.parametrize("net", [Bright(), Calling()], ids=["bright", "calling"])
+def test_a_loop_without_end_over_one_image_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, net: nn.Module, whole: bool
+) -> None:
     """Walked, and as torch runs it."""
-    monkeypatch.setattr(endless.passes, "seconds", 0.2)
-    model = opened(Bright(), whole)
-    assert model.module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+    monkeypatch.setattr(endless, "_MOST_SECONDS", 0.2)
+    monkeypatch.setattr(endless, "_SECONDS_AGAIN", 0.1)
+    module = opened(net, whole).module
+    assert module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
     for _ in range(2):
-        with pytest.raises(ModelError, match=r"^net\.pt was stopped: its loops have made [\d,]+ turns in \d+ seconds"):
-            model.module(torch.full((1, 3, 8, 8), 3.0))
-    assert model.module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+        with pytest.raises(ModelError, match=STOPPED):
+            module(BRIGHT)
+    assert module(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_pass_within_a_pass_gives_it_no_more_time(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """What watches a layer may run the program again, and go on where that is stopped."""
+    monkeypatch.setattr(endless, "_MOST_SECONDS", 0.2)
+    monkeypatch.setattr(endless, "_SECONDS_AGAIN", 0.1)
+    module = opened(Calling(), whole).module
+    within: list[BaseException | None] = []
+
+    def again(output: torch.Tensor) -> None:
+        if not within:
+            within.append(None)
+            try:
+                module(BRIGHT)
+            except ModelError as error:
+                within[0] = error
+
+    with pytest.raises(ModelError, match=STOPPED):
+        capture(module, (BRIGHT,), lambda layer: again)
+    assert isinstance(within[0], ModelError) or whole  # as a whole it has one layer, and that is never reached
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not say how much memory there is")
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_loop_that_takes_memory_is_stopped_before_its_time(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    monkeypatch.setattr(endless, "_MOST_SECONDS", 60.0)
+    monkeypatch.setattr(trial, "MOST_BYTES", 100 << 20)
+    module = opened(Keeping(), whole).module
+    with pytest.raises(ModelError, match=rf"{STOPPED} and taken [\d,]+ MiB of memory\n"):
+        module(BRIGHT)
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_loop_with_an_end_is_torchs_own(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    """0 + 1 + … + 199 = 19,900 is added over the bright image, after 3 turns in the first pass."""
-    monkeypatch.setattr(endless.passes, "seconds", 0.0)
+    """0 + 1 + … + 199 = 19,900 is added over the bright image, after 3 turns when it was tried."""
+    monkeypatch.setattr(endless, "_MOST_SECONDS", 6.0)
     net = Counted()
     model = opened(net, whole)
-    image = torch.full((1, 3, 8, 8), 3.0)
     with torch.no_grad():
-        torch.testing.assert_close(model.module(image), net.conv(image) + 19_900)
+        torch.testing.assert_close(model.module(BRIGHT), net.conv(BRIGHT) + 19_900)
 
 
 def opened(net: nn.Module, whole: bool) -> LoadedModel:
@@ -194,19 +251,28 @@ def opened(net: nn.Module, whole: bool) -> LoadedModel:
     scripted(net)
     script, unit = exported._read_script("net.pt")
     assert endless.watch_loops(unit)
-    module = exported._whole(script, "net.pt") if whole else exported._mirror(script, unit, "net.pt")
+    program = endless.Program("net.pt")
+    program.may_run(3)
+    module = exported._whole(script, program) if whole else exported._mirror(script, unit, program)
     found: Any = type("Loaded", (), {"module": module.eval()})
     return found
 
 
-def test_turns_of_the_first_pass_allow_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 1,000 turns in a first pass twenty thousand are nothing strange, however long they take."""
-    monkeypatch.setattr(endless.passes, "seconds", 0.0)
-    monkeypatch.setattr(endless.passes, "most_turns", 1_000)
-    monkeypatch.setattr(endless.passes, "name", "net.pt")
-    assert all(endless.turn(at, True) for at in range(20_000))
-    with pytest.raises(ModelError, match="20,001 turns"):
-        endless.turn(20_000, True)
+def test_turns_while_it_was_tried_allow_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 1,000 turns twenty thousand are nothing strange, however long they take; five times as many of ten images,
+    since two are the usual size.
+    """
+    monkeypatch.setattr(endless, "_MOST_SECONDS", 0.0)
+    monkeypatch.setattr(endless, "_SECONDS_AGAIN", 0.0)
+    program = endless.Program("net.pt")
+    program.may_run(1_000)
+    for images, turns in ((1, 20_000), (10, 100_000)):
+        with (
+            pytest.raises(ModelError, match=f"{turns + 1:,} turns"),
+            endless.one_pass(program, [torch.empty(images, 3, 224, 224)]),
+        ):
+            for at in range(turns + 1):
+                assert endless.turn(at, True)
 
 
 def program(net: nn.Module) -> None:

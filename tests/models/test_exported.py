@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import re
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import pytest
 import torch
 import torchvision.models
 from click.testing import CliRunner
+from PIL import Image
 from torch import nn
 
 from fmap_cli.commands.group import group
@@ -50,7 +53,6 @@ def tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(trial, "tried", tried)
     monkeypatch.setattr(trial, "Limits", NoLimits)
-    monkeypatch.setattr(endless, "passes", endless._Passes())
 
 
 class Block(nn.Module):
@@ -423,3 +425,48 @@ def test_commands_take_programs(folder: Path, tmp_path: Path, file: str) -> None
     assert done.exit_code == 0, done.stderr
     assert "Warning" not in done.stderr
     assert (tmp_path / "maps.png").exists()
+
+
+class Bright(nn.Module):
+    """Its loop has no end over an image with a value above 2; it calls a module in each turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        while bool(x.max() > 2):
+            y = y + self.conv(x)
+        return y
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stats", "white.png"],
+        ["show", "white.png", "--layer", "*"],
+        ["layers", "--image", "white.png"],
+        ["rf", "white.png", "--layer", "conv", "--effective"],
+        ["predict", "white.png"],
+        ["embed", "white.png"],
+        ["compare", "white.png", "white.png"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_loop_that_one_picture_sets_off_ends_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """White is 2.6 and 2.4 as networks of ImageNet see it. What a command has watched by then has made no room."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(endless, "_MOST_SECONDS", 0.1)
+    monkeypatch.setattr(endless, "_SECONDS_AGAIN", 0.0)
+    Image.new("RGB", (32, 32), "white").save("white.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Bright().eval()).save("net.pt")
+    started = time.monotonic()
+    done = CliRunner().invoke(group, [*arguments, "--model", "net.pt", "--size", "32"], catch_exceptions=True)
+    assert time.monotonic() - started < 20  # half a second on an idle machine
+    assert isinstance(done.exception, ModelError)
+    assert re.match(r"net\.pt was stopped: its loops have made [\d,]+ turns in \d+ seconds", done.exception.message)
