@@ -80,7 +80,7 @@ LIGHT_NAMES = {"__init__", "document", "figure", "records", "table", "words"}
 LIGHT_FILES = {
     *("inputs/held.py", "inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
     *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),
-    *("statistics/distributed.py", "statistics/moments.py", "statistics/runs.py"),
+    *("statistics/channels.py", "statistics/distributed.py", "statistics/moments.py", "statistics/runs.py"),
     *("maps/inline.py", "maps/raw.py", "maps/tiles.py"),
     *("receptive/effective_figure.py", "receptive/marks.py", "receptive/unit_figure.py"),
 }

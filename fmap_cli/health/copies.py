@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fmap_cli.statistics.channels import FIELDS
 from fmap_cli.statistics.records import Finding
 from fmap_cli.units import number
 
@@ -24,8 +25,7 @@ def copies(layer: Seen, thresholds: Thresholds) -> np.ndarray:
     """For each channel the first with the very same numbers, its own index where there is none; int `[C]`."""
     groups = np.arange(layer.width)
     channels = layer.channels
-    rows = [channels.mean, channels.m2, channels.min, channels.max, channels.zeros, channels.nan, channels.inf]
-    table = np.stack([np.asarray(row, np.float64) for row in rows], 1)  # [C, 7]
+    table = np.stack([np.asarray(getattr(channels, name), np.float64) for name in FIELDS], 1)  # [C, fields]
     by_channel = (
         channels.histogram if channels.histogram is not None and len(channels.histogram) == layer.width else None
     )

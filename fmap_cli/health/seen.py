@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from fmap_cli.statistics.moments import type_of, whole
-from fmap_cli.statistics.records import ChannelStats, Finding, LayerRecord
+from fmap_cli.statistics.channels import ChannelStats, whole
+from fmap_cli.statistics.moments import type_of
+from fmap_cli.statistics.records import Finding, LayerRecord
 from fmap_cli.units import count
 
 from .thresholds import Thresholds
@@ -56,7 +57,7 @@ class Seen:
         one = whole(record.channels)
         self.values = int(one.count)
         self.finite = int(one.finite[0])
-        self.rms = float(one.l2[0]) / self.finite**0.5 if self.finite else float("nan")
+        self.rms = float(one.rms[0])
         self.min, self.max = float(one.min[0]), float(one.max[0])
         self.sampled = None if one.histogram is None else one.histogram[0]
         self.histogram = None if one.histogram is None else _for_all(one.histogram[0], self.finite)

@@ -21,7 +21,7 @@ from ..network.selection import Selection
 from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name
 from ..session.passes import run
-from ..statistics.records import ChannelStats
+from ..statistics.channels import ChannelStats
 from ..statistics.reference import channel_stats, layer_stats
 from .records import Choice, FeatureMap, Look
 

@@ -9,11 +9,13 @@ from ..answers.records import Detection, Prediction
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
-from ..statistics.records import ChannelStats, LayerStats
+from ..statistics.records import LayerStats
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from ..statistics.channels import ChannelStats
 
 
 @dataclass(frozen=True, slots=True)

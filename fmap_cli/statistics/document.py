@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..documents import SCHEMA_VERSION, csv_cell, csv_text, finite
 from ..models.document import assumed_input, preprocessing_row
+from .channels import EXPORTED, ChannelStats, whole
+from .moments import BIN_EDGES, as_numbers, dead_channels
 from .records import Finding, LayerRecord, Run
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ def stats_document(
     first edge, the last of those above the last. A value on an edge is in the cell further from zero. What does not
     exist is null; a class has the same `layers` as the whole run.
     """
-    from .moments import BIN_EDGES
-
     return {
         "schema_version": SCHEMA_VERSION,
         "model": run.origin.model,
@@ -65,16 +65,12 @@ def finding_row(finding: Finding) -> dict[str, Any]:
 
 
 def _record_entries(records: Sequence[LayerRecord], *, channels: bool) -> list[dict[str, Any]]:
-    from .moments import dead_channels
-
     dead = dead_channels(records)
     return [_record_entry(each, dead.get(each.layer.name), channels=channels) for each in records]
 
 
 def _record_entry(record: LayerRecord, dead: np.ndarray | None, *, channels: bool) -> dict[str, Any]:
     """One layer for JSON: its row, its histogram and, if asked for, lists with a number a channel."""
-    from .moments import whole
-
     found = record.channels
     one = whole(found).histogram
     entry = {
@@ -83,17 +79,16 @@ def _record_entry(record: LayerRecord, dead: np.ndarray | None, *, channels: boo
     entry["histogram"] = None if one is None else one[0].tolist()
     entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
     if channels:
-        lists: dict[str, Any] = {
-            name: [finite(value) for value in getattr(found, name).tolist()] for name in ("mean", "std", "min", "max")
-        }
-        lists |= {f"{name}_count": getattr(found, names).tolist() for name, names in _CHANNEL_COUNTS.items()}
+        lists: dict[str, Any] = {key: [finite(value) for value in values] for key, values in _numbers(found).items()}
         own = found.histogram is not None and len(found.histogram) == len(found.mean)
         lists["histogram"] = found.histogram.tolist() if own and found.histogram is not None else None
         entry["channels"] = lists
     return entry
 
 
-_CHANNEL_COUNTS = {"zero": "zeros", "nan": "nan", "inf": "inf"}
+def _numbers(channels: ChannelStats) -> dict[str, list[float]]:
+    """What is said of each channel, under the names of JSON and CSV: a list a number."""
+    return {key: getattr(channels, name).tolist() for key, name in EXPORTED.items()}
 
 
 def record_row(record: LayerRecord, dead: np.ndarray | None) -> dict[str, Any]:
@@ -101,8 +96,6 @@ def record_row(record: LayerRecord, dead: np.ndarray | None) -> dict[str, Any]:
 
     `dead` is which of its channels are dead, None for what is no activation.
     """
-    from .moments import as_numbers
-
     layer, stats = record.layer, as_numbers(record.channels)
     return {
         "name": layer.name,
@@ -135,8 +128,6 @@ def stats_csv(run: Run, *, channels: bool = False) -> str:
 
     The first column is the class, empty for all images together: those come first, then each class's.
     """
-    from .moments import dead_channels
-
     groups = [("", run.layers), *((each.name, each.layers) for each in run.classes)]
     records = [(name, record) for name, layers in groups for record in layers]
     if channels:
@@ -150,15 +141,12 @@ def stats_csv(run: Run, *, channels: bool = False) -> str:
     )
 
 
-_CHANNEL_HEAD = "class name kind type channel images count mean std min max zero_count nan_count inf_count".split()
+_CHANNEL_HEAD = ["class", "name", "kind", "type", "channel", "images", "count", *EXPORTED]
 
 
 def _channel_rows(name: str, record: LayerRecord) -> Iterable[list[Any]]:
-    found, layer = record.channels, record.layer
-    moments = [getattr(found, each).tolist() for each in ("mean", "std", "min", "max")]
-    counts = [getattr(found, each).tolist() for each in _CHANNEL_COUNTS.values()]
+    layer = record.layer
     head = [name, layer.name, layer.kind, layer.type_name]
-    for channel in range(len(found.mean)):
-        numbers = [each[channel] for each in moments]
-        numbers = [value if value == value else None for value in numbers]
-        yield [*head, channel, record.images, found.count, *numbers, *(each[channel] for each in counts)]
+    for channel, numbers in enumerate(zip(*_numbers(record.channels).values(), strict=True)):
+        known = [value if value == value else None for value in numbers]
+        yield [*head, channel, record.images, record.channels.count, *known]

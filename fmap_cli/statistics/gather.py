@@ -38,8 +38,8 @@ from ..network.selection import Selection
 from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name, groups, read_image
 from ..session.passes import run
-from .moments import merge, whole
-from .records import ChannelStats, ClassRun, LayerRecord, Progress, Run, RunOrigin
+from .channels import ChannelStats, cut_apart, end_to_end, merge, whole
+from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 from .reduce import Histogram, reduce
 
 Say = Callable[[str], None]
@@ -280,21 +280,17 @@ class _Total:
             records[name] = _joined(records[name], each) if name in records else each
         self._records, self._row, self._added = records, None, 0
         if self._fits(found):
-            self._row = _end_to_end(list(records.values()))
+            self._row = _end_to_end(records.values())
 
     def records(self) -> dict[str, LayerRecord]:
         """The layers' records by name, in the order in which they were first seen."""
         if self._row is None or not self._added:
             return dict(self._records)
+        own = (each.channels.extent for each in self._records.values() if each.same_as is None)
+        parts = cut_apart(self._row, own)
         records: dict[str, LayerRecord] = {}
-        channel = histogram = 0
         for name, record in self._records.items():
-            if record.same_as is not None:
-                channels = records[record.same_as].channels
-            else:
-                channels = _cut_out(self._row, record.channels, channel, histogram)
-                channel += len(channels.mean)
-                histogram += 0 if channels.histogram is None else len(channels.histogram)
+            channels = next(parts) if record.same_as is None else records[record.same_as].channels
             records[name] = replace(record, images=record.images + self._added, channels=channels)
         return records
 
@@ -309,31 +305,8 @@ class _Total:
         )
 
 
-def _end_to_end(records: list[LayerRecord]) -> ChannelStats:
-    own = [each.channels for each in records if each.same_as is None]
-
-    def row(name: str) -> np.ndarray:
-        return np.concatenate([getattr(each, name) for each in own])
-
-    counts = np.repeat([each.count for each in own], [len(each.mean) for each in own])
-    histograms = [each.histogram for each in own if each.histogram is not None]
-    return ChannelStats(
-        count=counts,  # type: ignore[arg-type]  # each layer's own
-        **{name: row(name) for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf")},
-        histogram=np.concatenate(histograms),
-    )
-
-
-def _cut_out(row: ChannelStats, layer: ChannelStats, channel: int, histogram: int) -> ChannelStats:
-    """The part of a row that is this layer's, from these places on."""
-    channels = slice(channel, channel + len(layer.mean))
-    rows = slice(histogram, histogram + (0 if layer.histogram is None else len(layer.histogram)))
-    assert row.histogram is not None
-    return ChannelStats(
-        count=int(row.count[channel]) if len(layer.mean) else layer.count,  # type: ignore[index]
-        **{name: getattr(row, name)[channels] for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf")},
-        histogram=None if layer.histogram is None else row.histogram[rows],
-    )
+def _end_to_end(records: Iterable[LayerRecord]) -> ChannelStats:
+    return end_to_end([each.channels for each in records if each.same_as is None])
 
 
 class Gathering:

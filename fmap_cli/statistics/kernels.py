@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from llvmlite import ir
@@ -25,15 +26,19 @@ from numba import carray, cfunc, njit, types
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
+from .channels import MOMENTS, TALLIES
 from .moments import SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE
 
 # Rows of the two arrays that a kernel fills, a column a channel.
-MEAN, M2, MIN, MAX = range(4)
-ZEROS, NAN, INF = range(3)
+MEAN, M2, MIN, MAX = map(MOMENTS.index, ("mean", "m2", "min", "max"))
+ZEROS, NAN, INF = map(TALLIES.index, ("zeros", "nan", "inf"))
+_MOMENTS, _TALLIES = len(MOMENTS), len(TALLIES)
 
 _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
-_, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS  # compiled in, and kept by the time of this file: touch it if they change
+_, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS
+_COMPILED_IN = crc32(repr((MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
+_HEAD = 8  # int64 in front of what is filled in: the sizes that `_work` takes
 _LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
 _BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
 _SMALL = 100  # planes of fewer values than this are brought together
@@ -302,8 +307,8 @@ def _work(
     start = channels * part // parts
     stop = channels * (part + 1) // parts
     kind = carray(bins, (_CODES,), np.uint16)
-    sums = carray(moments, (4, channels), np.float64)
-    tallies = carray(counts, (3, channels), np.int64)
+    sums = carray(moments, (_MOMENTS, channels), np.float64)
+    tallies = carray(counts, (_TALLIES, channels), np.int64)
     own = carray(histogram, (parts if rows == 1 else 1, rows, width), np.int64)[part if rows == 1 else 0]
     if inner == 1:
         _columns(
@@ -331,39 +336,48 @@ def _work(
         )
 
 
-def _task(addresses: Any) -> None:
-    """Do parts of a task as long as there are any; every thread of a team runs this."""
-    sizes = carray(addresses[0], (8,), np.int64)
-    while True:
-        part = _claim(addresses[0])
-        if part >= sizes[1]:
-            return
-        _work(
-            (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7]),
-            addresses[1],
-            addresses[2],
-            addresses[3],
-            addresses[4],
-            addresses[5],
-            addresses[6],
-            part,
-        )
+def _task(compiled_in: int) -> Callable[[Any], None]:
+    """What every thread of a team runs: parts of a task as long as there are any.
+
+    Numba keeps machine code by the time of this file and the values that the function encloses: `compiled_in` stands
+    for what comes from other files, so that no code is used whose rows lie otherwise.
+    """
+
+    def task(addresses: Any) -> None:
+        sizes = carray(addresses[0], (_HEAD,), np.int64)
+        while compiled_in >= 0:
+            part = _claim(addresses[0])
+            if part >= sizes[1]:
+                return
+            _work(
+                (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7]),
+                addresses[1],
+                addresses[2],
+                addresses[3],
+                addresses[4],
+                addresses[5],
+                addresses[6],
+                part,
+            )
+
+    return task
 
 
 @cache
 def _compiled() -> Callable[[int, int], None]:
     """The task as machine code, kept on disk where there is a place for it."""
     signature = types.void(types.CPointer(types.voidptr))
+    task = _task(_COMPILED_IN)
     try:
         try:
-            made: Any = cfunc(signature, cache=True)(_task)
+            made: Any = cfunc(signature, cache=True)(task)
         except (OSError, RuntimeError):
             raise
         except Exception:  # what is kept is damaged, and reading that raises anything: it is made anew
-            FunctionCache(_task).flush()
-            made = cfunc(signature, cache=True)(_task)
+            FunctionCache(task).flush()
+            made = cfunc(signature, cache=True)(task)
     except Exception:  # nowhere to write to: compiled in each run
-        made = cfunc(signature)(_task)
+        made = cfunc(signature)(task)
     team = _torch_team()
     call: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
 
@@ -425,16 +439,16 @@ def reduce_values(
     share: bool = False,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The moments `[4, C]`, counts `[3, C]` and histogram of float32 values `[outer, C, inner]` in memory at `address`.
+    """Moments `[M, C]`, tallies `[T, C]` and histogram of float32 values `[outer, C, inner]` in memory at `address`.
 
-    The rows are those named above; mean, min and max are NaN where no value is finite. `shape` has no zero and the
-    values no gaps. `bins`, the bytes of uint16 `[4096]`, says each code's cell, `cells` for what is not finite. The
-    histogram is int64 `[1, cells]` for all channels together, over all values or a `share` of them, or, `per_channel`,
-    `[C, cells]` over all.
+    Their rows are those of `MOMENTS` and `TALLIES`; mean, min and max are NaN where no value is finite. `shape` has no
+    zero and the values no gaps. `bins`, the bytes of uint16 `[4096]`, says each code's cell, `cells` for what is not
+    finite. The histogram is int64 `[1, cells]` for all channels together, over all values or a `share` of them, or,
+    `per_channel`, `[C, cells]` over all.
 
     >>> values = np.array([[[0, 1, 2, 3], [5, 5, 5, np.nan]]], np.float32)  # [1, 2, 4]
-    >>> moments, counts, histogram = reduce_values(values.ctypes.data, values.shape, bytes(8192), 1)
-    >>> moments[MEAN].tolist(), moments[M2].tolist(), counts[ZEROS].tolist(), counts[NAN].tolist()
+    >>> moments, tallies, histogram = reduce_values(values.ctypes.data, values.shape, bytes(8192), 1)
+    >>> moments[MEAN].tolist(), moments[M2].tolist(), tallies[ZEROS].tolist(), tallies[NAN].tolist()
     ([1.5, 5.0], [5.0, 0.0], [1, 0], [0, 1])
     """
     outer, channels, inner = shape
@@ -445,16 +459,18 @@ def reduce_values(
     copies = 1 if per_channel else parts
     tail = parts * _BLOCK // 2  # room for small planes to be copied to; two int32 each
     # One piece of memory for all that is filled in: allocating each by itself takes longer than a small layer.
-    filled = 8 + 7 * channels + copies * rows * width
+    first_tally = _HEAD + _MOMENTS * channels
+    first_cell = first_tally + _TALLIES * channels
+    filled = first_cell + copies * rows * width
     space = np.zeros(filled + tail, np.int64)
-    space[:8] = (0, parts, outer, channels, inner, int(share), rows, width)
+    space[:_HEAD] = (0, parts, outer, channels, inner, int(share), rows, width)
     base = space.ctypes.data
-    moments, counts, histogram = base + 64, base + 64 + 32 * channels, base + 64 + 56 * channels
-    addresses = np.array((base, address, _address(bins), moments, counts, histogram, base + 8 * filled), np.int64)
+    moments, tallies, histogram, scratch = (base + 8 * at for at in (_HEAD, first_tally, first_cell, filled))
+    addresses = np.array((base, address, _address(bins), moments, tallies, histogram, scratch), np.int64)
     _compiled()(addresses.ctypes.data, min(threads, parts))
-    found = space[8 + 7 * channels : filled].reshape(copies, rows, width)[:, :, :cells]
+    found = space[first_cell:filled].reshape(copies, rows, width)[:, :, :cells]
     return (
-        space[8 : 8 + 4 * channels].view(np.float64).reshape(4, channels),
-        space[8 + 4 * channels : 8 + 7 * channels].reshape(3, channels),
+        space[_HEAD:first_tally].view(np.float64).reshape(_MOMENTS, channels),
+        space[first_tally:first_cell].reshape(_TALLIES, channels),
         found.sum(0) if copies > 1 else found[0],
     )

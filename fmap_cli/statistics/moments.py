@@ -1,7 +1,4 @@
-"""Records of channels: merging two, taking all channels together, the cells of histograms. All of it by NumPy alone.
-
-What merges or shows records needs no torch for it.
-"""
+"""What records of channels say: a layer in numbers, which channels are dead, a histogram read back. By NumPy alone."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ from statistics import NormalDist
 import numpy as np
 
 from ..network.records import LayerRef
-from .records import ChannelStats, LayerRecord, LayerStats
+from .channels import ChannelStats, whole
+from .records import LayerRecord, LayerStats
 
 # -- cells of a histogram ----------------------------------------------------------------------------------------
 #
@@ -57,71 +55,8 @@ SHARE_STRIDE = 5
 # -- records -----------------------------------------------------------------------------------------------------
 
 
-def merge(first: ChannelStats, second: ChannelStats) -> ChannelStats:
-    """The record of both runs' values: the same as one run over all of them, to the rounding of float64.
-
-    Means and sums of squares go by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
-    sample variances" (1979), equations 2.1. A histogram that only one has, or that one has by channel and the other for
-    all together, is the coarser of the two.
-
-    >>> none = np.array([0])
-    >>> zero_and_one = ChannelStats(2, *np.array([[0.5], [0.5], [0.0], [1.0]]), np.array([1]), none, none)
-    >>> two_and_six = ChannelStats(2, *np.array([[4.0], [8.0], [2.0], [6.0]]), none, none, none)
-    >>> both = merge(zero_and_one, two_and_six)
-    >>> both.count, both.mean.tolist(), both.m2.tolist(), both.max.tolist(), both.zeros.tolist()
-    (4, [2.25], [20.75], [6.0], [1])
-    """
-    counted, added = first.finite, second.finite
-    total = counted + added
-    with np.errstate(invalid="ignore", over="ignore"):
-        share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
-        delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
-        mean = np.where(counted > 0, first.mean + delta * share, second.mean)
-        m2 = first.m2 + second.m2 + delta * delta * counted * share
-    return ChannelStats(
-        count=first.count + second.count,
-        mean=mean,
-        m2=m2,
-        min=np.fmin(first.min, second.min),
-        max=np.fmax(first.max, second.max),
-        zeros=first.zeros + second.zeros,
-        nan=first.nan + second.nan,
-        inf=first.inf + second.inf,
-        histogram=_added(first.histogram, second.histogram),
-    )
-
-
-def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    if first is None or second is None:
-        return None
-    if len(first) != len(second):
-        first, second = first.sum(0, keepdims=True), second.sum(0, keepdims=True)
-    return first + second
-
-
-def whole(channels: ChannelStats) -> ChannelStats:
-    """All channels as one: the record of the whole layer, with C = 1."""
-    finite = channels.finite
-    known = finite > 0
-    total = finite.sum()
-    mean = np.sum(np.where(known, channels.mean, 0.0) * finite) / total if total else np.nan
-    apart = np.where(known, channels.mean - mean, 0.0) if total else 0.0
-    histogram = channels.histogram
-    return ChannelStats(
-        count=channels.count * len(finite),
-        mean=np.array([mean]),
-        m2=np.array([np.sum(channels.m2) + np.sum(apart * apart * finite)]),
-        min=np.array([np.min(channels.min[known]) if total else np.nan]),
-        max=np.array([np.max(channels.max[known]) if total else np.nan]),
-        zeros=np.array([channels.zeros.sum()]),
-        nan=np.array([channels.nan.sum()]),
-        inf=np.array([channels.inf.sum()]),
-        histogram=None if histogram is None else histogram.sum(0, keepdims=True),
-    )
-
-
 def as_numbers(channels: ChannelStats) -> LayerStats:
-    """The same of all channels together, as Python numbers; what does not exist is None."""
+    """All channels together as Python numbers; what does not exist is None."""
     one = whole(channels)
 
     def known(value: float) -> float | None:

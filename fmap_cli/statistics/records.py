@@ -1,4 +1,4 @@
-"""Statistics of channels, layers and runs over any number of images, and findings about them."""
+"""Statistics of layers and runs over any number of images, and findings about them."""
 
 from __future__ import annotations
 
@@ -9,49 +9,7 @@ from ..models.records import NetworkInput, Preprocessing
 from ..network.records import Axes, LayerRef
 
 if TYPE_CHECKING:
-    import numpy as np
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelStats:
-    """What is known of each of C channels after any number of images; `stats.merge` joins two of them.
-
-    Over the finite values, float64 `[C]`: `mean`, `m2` (sum of squared distances from the mean), `min` and `max`, NaN
-    where no value is finite. int64 `[C]` among the channel's `count` values: `zeros`, `nan` and `inf` (both signs).
-    `histogram` counts the finite values in the cells of `stats.BIN_EDGES`: int64 `[C, K]`, or `[1, K]` for all channels
-    together; None where it was not asked for.
-    """
-
-    count: int
-    mean: np.ndarray
-    m2: np.ndarray
-    min: np.ndarray
-    max: np.ndarray
-    zeros: np.ndarray
-    nan: np.ndarray
-    inf: np.ndarray
-    histogram: np.ndarray | None = None
-
-    @property
-    def finite(self) -> np.ndarray:
-        """How many of each channel's values are finite, int64 `[C]`."""
-        finite: np.ndarray = self.count - self.nan - self.inf
-        return finite
-
-    @property
-    def std(self) -> np.ndarray:
-        """The standard deviation, divided by n - 1 as `torch.std` does; NaN where fewer than two values are finite."""
-        import numpy as np
-
-        finite = self.finite
-        return np.sqrt(np.divide(self.m2, finite - 1, where=finite > 1, out=np.full(len(finite), np.nan)))
-
-    @property
-    def l2(self) -> np.ndarray:
-        """The root of the sum of squares of the finite values."""
-        import numpy as np
-
-        return np.sqrt(self.m2 + self.finite * np.where(self.finite > 0, self.mean, 0.0) ** 2)
+    from .channels import ChannelStats
 
 
 CHANNEL_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
@@ -60,7 +18,7 @@ CHANNEL_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "na
 
 @dataclass(frozen=True, slots=True)
 class LayerStats:
-    """The same over a whole output, as Python numbers; a moment that does not exist is None."""
+    """Statistics of a whole output as Python numbers; a moment that does not exist is None."""
 
     count: int
     mean: float | None

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..network.axes import channel_axes
 from ..network.records import Axes
-from .moments import BIN_OF_CODE, BINS, merge
-from .records import ChannelStats
+from .channels import ChannelStats, merge
+from .moments import BIN_OF_CODE, BINS
 from .reference import channel_stats, nothing
 
 Histogram = Literal["layer", "channel"]
@@ -135,10 +135,10 @@ def _by_kernel(values: Tensor, histogram: Histogram, share: bool) -> ChannelStat
 
 
 def _kernel(values: Tensor, histogram: Histogram, share: bool) -> ChannelStats:
-    from .kernels import INF, M2, MAX, MEAN, MIN, NAN, ZEROS, reduce_values
+    from .kernels import reduce_values
 
     outer, channels, inner = values.shape
-    moments, counts, cells = reduce_values(
+    moments, tallies, cells = reduce_values(
         values.data_ptr(),
         (outer, channels, inner),
         _BINS_OF_CODES,
@@ -147,14 +147,4 @@ def _kernel(values: Tensor, histogram: Histogram, share: bool) -> ChannelStats:
         share=share,
         threads=min(torch.get_num_threads(), max(1, values.numel() // _WORTH_A_THREAD)),
     )
-    return ChannelStats(
-        count=outer * inner,
-        mean=moments[MEAN],
-        m2=moments[M2],
-        min=moments[MIN],
-        max=moments[MAX],
-        zeros=counts[ZEROS],
-        nan=counts[NAN],
-        inf=counts[INF],
-        histogram=cells,
-    )
+    return ChannelStats.of_rows(outer * inner, moments, tallies, cells)

@@ -1,6 +1,6 @@
 """Tensors to records: moments, extremes, counts and histograms of their channels, in float64.
 
-`channel_stats` takes tensors of any kind on any device, a piece at a time. `reduce` does the same for float32 on the
+`channel_stats` takes tensors of any kind on any device, a piece at a time. `reduce` makes the records of float32 on the
 CPU at the speed of memory.
 """
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .moments import BIN_OF_CODE, BINS, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE, as_numbers, merge
-from .records import ChannelStats, LayerStats
+from .channels import MOMENTS, TALLIES, ChannelStats, merge
+from .moments import BIN_OF_CODE, BINS, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE, as_numbers
+from .records import LayerStats
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,18 +63,24 @@ def _piece(values: Tensor, histogram: str | None, share: bool) -> ChannelStats:
     none = known == 0
     low = torch.where(finite, wide, torch.inf).amin(1)
     high = torch.where(finite, wide, -torch.inf).amax(1)
-    # One transfer for all moments and one for all counts: from a GPU each would wait for what runs there.
-    moments = (
-        torch.stack([mean, m2, torch.where(none, torch.nan, low), torch.where(none, torch.nan, high)]).cpu().numpy()
-    )
-    counts = torch.stack([(wide == 0).sum(1), nan.sum(1), inf.sum(1)]).cpu().numpy()
+    found = {
+        "mean": mean,
+        "m2": m2,
+        "min": torch.where(none, torch.nan, low),
+        "max": torch.where(none, torch.nan, high),
+        "zeros": (wide == 0).sum(1),
+        "nan": nan.sum(1),
+        "inf": inf.sum(1),
+    }
+    # One transfer for all moments and one for all tallies: from a GPU each would wait for what runs there.
+    moments, tallies = (torch.stack([found[name] for name in names]).cpu().numpy() for names in (MOMENTS, TALLIES))
     by_row = histogram == "channel"
     if share:  # each row begins elsewhere, so that what is counted does not stand in columns of a map
         rows, places = (torch.arange(size, device=wide.device) for size in wide.shape)
         place = (places - SHARE_STRIDE * rows[:, None]) % SHARE_PERIOD
         finite = finite & torch.isin(place, torch.tensor(SHARE_OFFSETS, device=wide.device))
     cells = None if histogram is None else _histogram(wide, finite, per_row=by_row)
-    return ChannelStats(values.shape[1], *moments, *counts, histogram=cells)  # type: ignore[misc]
+    return ChannelStats.of_rows(values.shape[1], moments, tallies, cells)
 
 
 def _histogram(wide: Tensor, finite: Tensor, per_row: bool) -> np.ndarray:
@@ -90,9 +97,8 @@ def _histogram(wide: Tensor, finite: Tensor, per_row: bool) -> np.ndarray:
 
 def nothing(rows: int, histogram: str | None = None) -> ChannelStats:
     """The record of `rows` channels of which no value has been seen."""
-    absent, none = np.full(rows, np.nan), np.zeros(rows, np.int64)
     cells = None if histogram is None else np.zeros((rows if histogram == "channel" else 1, BINS), np.int64)
-    return ChannelStats(0, absent, np.zeros(rows), absent, absent, none, none, none, cells)
+    return ChannelStats.of_nothing(rows, cells)
 
 
 def layer_stats(output: Tensor) -> LayerStats:

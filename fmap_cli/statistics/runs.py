@@ -21,7 +21,8 @@ from ..models.document import preprocessing_row
 from ..models.records import Interpolation, Preprocessing
 from ..network.records import Axes, LayerKind, LayerRef
 from . import moments
-from .records import ChannelStats, ClassRun, LayerRecord, Progress, Run, RunOrigin
+from .channels import FIELDS, ChannelStats, Extent, cut_apart, merge
+from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 FORMAT = "fmap-run"
 VERSION = 1
 
-_FLOATS = ("mean", "m2", "min", "max")
-_COUNTS = ("zeros", "nan", "inf")
 _WIDTHS: dict[str, type[np.integer[Any]]] = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "I64": np.int64}
 _LARGEST = 2**53
 """Counts stay below: far from where sums of them leave int64, and exact in readers whose numbers are all float64."""
@@ -89,10 +88,8 @@ def _tensors(run: Run) -> dict[str, np.ndarray]:
         "count": _narrow(np.array([record.channels.count for record in records], np.int64)),
         "histogram_edges": moments.BIN_EDGES,
     }
-    for name in _FLOATS:
-        tensors[name] = _narrow(_joined([getattr(record.channels, name) for record in records], np.float64))
-    for name in _COUNTS:
-        tensors[name] = _narrow(_joined([getattr(record.channels, name) for record in records], np.int64))
+    for name, each in FIELDS.items():
+        tensors[name] = _narrow(_joined([getattr(record.channels, name) for record in records], each.dtype))
     cells, counts = [], []
     for record in records:
         if record.channels.histogram is not None:
@@ -153,7 +150,7 @@ def _layer_row(
     }
 
 
-def _joined(pieces: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+def _joined(pieces: Sequence[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
     return np.concatenate(pieces, dtype=dtype) if pieces else np.zeros(0, dtype)
 
 
@@ -260,26 +257,22 @@ def _read(path: Path, file: Any) -> Run:
     if places and max(places) >= len(rows):
         raise _DamagedError(f"'layer' names layer {max(places)} of {len(rows)}")
     # Summed up as Python's integers: the numbers may be anything until the arrays' lengths have proved them.
-    channels = [rows[place].channels for place in places]
-    numbers = {name: _floats(file, name, sum(channels)) for name in _FLOATS}
-    numbers |= {name: _integers(file, name, sum(channels)) for name in _COUNTS}
-    seen = np.repeat(counts, np.array(channels, np.int64)) - numbers["nan"] - numbers["inf"]
-    if (numbers["zeros"] > seen).any():
+    described = [rows[place] for place in places]
+    channels = [row.channels for row in described]
+    numbers = {name: _numbers_of(file, name, sum(channels)) for name in FIELDS}
+    histograms = _histograms(path, file, sum(row.histograms or 0 for row in described))
+    end_to_end = ChannelStats(
+        np.repeat(counts, np.array(channels, np.int64)),  # type: ignore[arg-type]
+        **numbers,
+        histogram=histograms,
+    )
+    if (end_to_end.zeros > end_to_end.finite).any():
         raise _DamagedError("a channel has more zeros, NaN and Inf than values")
-    histograms = _histograms(path, file, sum(rows[place].histograms or 0 for place in places))
-
-    records: list[LayerRecord] = []
-    channel = line = 0
-    for place, count, ran in zip(places, counts.tolist(), images, strict=True):
-        row = rows[place]
-        part = slice(channel, channel + row.channels)
-        lines = slice(line, line + (row.histograms or 0))
-        channel, line = part.stop, lines.stop
-        cells = None if row.histograms is None else histograms[lines]
-        moments = ChannelStats(count, **{name: values[part] for name, values in numbers.items()}, histogram=cells)
-        records.append(
-            LayerRecord(row.layer, row.shape, row.axes, row.dtype, ran, moments, row.same_as, varies=row.varies)
-        )
+    extents = map(Extent, counts.tolist(), channels, (row.histograms for row in described))
+    records = [
+        LayerRecord(row.layer, row.shape, row.axes, row.dtype, ran, part, row.same_as, varies=row.varies)
+        for row, ran, part in zip(described, images, cut_apart(end_to_end, extents), strict=True)
+    ]
     parts = _split(records, lengths)
     return Run(
         origin=_origin(_Fields(text.get("origin"), "origin")),
@@ -319,8 +312,13 @@ def _array(file: Any, name: str, types: Iterable[str], shape: tuple[int | None, 
     return values
 
 
-def _floats(file: Any, name: str, length: int) -> np.ndarray:
-    return _array(file, name, ("F32", "F64"), (length,)).astype(np.float64, copy=False)
+def _numbers_of(file: Any, name: str, channels: int) -> np.ndarray:
+    """A field's numbers of all records' channels; NaN where this file is older than the field."""
+    if not FIELDS[name].is_moment:
+        return _integers(file, name, channels)
+    if FIELDS[name].new and name not in set(file.keys()):
+        return np.full(channels, np.nan)
+    return _array(file, name, ("F32", "F64"), (channels,)).astype(np.float64, copy=False)
 
 
 def _integers(file: Any, name: str, length: int | None) -> np.ndarray:
@@ -665,7 +663,7 @@ def _content(run: Run) -> str:
     digest = hashlib.sha256(repr((run.origin, run.sources, run.images, run.failures, run.progress)).encode("utf-8"))
     for record in run.layers:
         digest.update(repr((record.layer.name, record.images, record.channels.count)).encode("utf-8"))
-        for name in (*_FLOATS, *_COUNTS):
+        for name in FIELDS:
             digest.update(getattr(record.channels, name).tobytes())
     return digest.hexdigest()
 
@@ -701,7 +699,7 @@ def _merged_layers(
 
 
 def _merged_records(first: LayerRecord, second: LayerRecord) -> LayerRecord:
-    channels = moments.merge(first.channels, second.channels)
+    channels = merge(first.channels, second.channels)
     if not (first.images and second.images):  # one has seen nothing and knows nothing of shapes
         known = first if first.images else second
         return replace(known, channels=channels)

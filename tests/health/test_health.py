@@ -17,7 +17,7 @@ from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing, We
 from fmap_cli.network.records import Axes, LayerKind, LayerRef
 from fmap_cli.session.opening import Session, open_session, read_image
 from fmap_cli.session.passes import run
-from fmap_cli.statistics.moments import merge
+from fmap_cli.statistics.channels import merge
 from fmap_cli.statistics.records import Finding, LayerRecord
 from fmap_cli.statistics.reference import channel_stats
 

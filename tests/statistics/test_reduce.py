@@ -16,8 +16,8 @@ from torch import Tensor
 from fmap_cli.network.records import Axes
 from fmap_cli.statistics import kernels
 from fmap_cli.statistics import reduce as reduce_room
+from fmap_cli.statistics.channels import ChannelStats
 from fmap_cli.statistics.moments import BIN_EDGES, BINS
-from fmap_cli.statistics.records import ChannelStats
 from fmap_cli.statistics.reduce import channel_axes, reduce
 from fmap_cli.statistics.reference import channel_stats
 

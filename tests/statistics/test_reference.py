@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
-from fmap_cli.statistics.records import ChannelStats
+from fmap_cli.statistics.channels import ChannelStats
 from fmap_cli.statistics.reference import channel_stats, layer_stats
 
 MOMENTS = ("mean", "std", "min", "max", "l2")

@@ -25,7 +25,8 @@ from fmap_cli.errors import FmapError, OutputError
 from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.statistics import moments, runs
 from fmap_cli.statistics import reference as stats
-from fmap_cli.statistics.records import ChannelStats, ClassRun, LayerRecord, Progress, Run, RunOrigin
+from fmap_cli.statistics.channels import MOMENTS, TALLIES, ChannelStats
+from fmap_cli.statistics.records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 from fmap_cli.statistics.runs import check_mergeable, load_run, merge_runs, notes, save_run
 
 ROOT = Path(__file__).parents[2]
@@ -123,11 +124,8 @@ def channel_records(draw: st.DrawFn) -> ChannelStats:
                 histogram[row, cell] = value
     return ChannelStats(
         count,
-        **{name: draw(arrays(np.float64, channels, elements=a_moment)) for name in ("mean", "m2", "min", "max")},
-        **{
-            name: draw(arrays(np.int64, channels, elements=st.integers(0, count // 3)))
-            for name in ("zeros", "nan", "inf")
-        },
+        **{name: draw(arrays(np.float64, channels, elements=a_moment)) for name in MOMENTS},
+        **{name: draw(arrays(np.int64, channels, elements=st.integers(0, count // 3))) for name in TALLIES},
         histogram=histogram,
     )
 
