@@ -32,7 +32,7 @@ ALLOWED: dict[str, str] = {
     "inputs": "errors frameworks models",
     "session": "errors foreign inputs models network",
     # How results are shown, whatever they are about.
-    "tables": "legible",
+    "tables": "documents legible",
     "drawing": "errors units",
     # The subjects.
     "answers": "documents drawing errors models network session tables units",
@@ -75,12 +75,13 @@ LIGHT_ROOMS = {
     *("health", "interrupts", "legible", "models", "results", "tables", "units"),
 }
 # the files that say and show what a subject found, in every room,
-LIGHT_NAMES = {"__init__", "document", "figure", "records", "table", "words"}
+LIGHT_NAMES = {"__init__", "columns", "document", "figure", "records", "table", "words"}
 # and these.
 LIGHT_FILES = {
     *("inputs/held.py", "inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
     *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),
     *("statistics/channels.py", "statistics/distributed.py", "statistics/moments.py", "statistics/runs.py"),
+    "statistics/spark.py",
     *("maps/inline.py", "maps/raw.py", "maps/tiles.py"),
     *("receptive/effective_figure.py", "receptive/marks.py", "receptive/unit_figure.py"),
 }

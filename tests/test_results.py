@@ -14,7 +14,8 @@ from PIL import Image
 from fmap_cli.drawing.scene import Picture, Scene
 from fmap_cli.errors import OutputError
 from fmap_cli.results import Drawn, Figure, Result
-from fmap_cli.tables.table import Column, console, print_table
+from fmap_cli.tables.columns import Column
+from fmap_cli.tables.table import console, print_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Rows(Result):
         return "".join(f"{name},{count}\n" for name, count in self.rows)
 
     def print(self) -> None:
-        print_table(console(), [Column("name"), Column("count", right=True)], [(n, str(c)) for n, c in self.rows])
+        columns = [Column("name", "name", lambda row: row[0]), Column("count", "count", lambda row: row[1], right=True)]
+        print_rows(console(), columns, self.rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import click
 from ..errors import FmapError
 from ..models.records import ModelRequest
 from ..network.shapes import split_layout
-from ..statistics.records import CHANNEL_COLUMNS, Finding, LayerRecord, Run
+from ..statistics.columns import SORTS
+from ..statistics.records import Finding, LayerRecord, Run
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
@@ -47,7 +48,7 @@ FOUND = 3
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR|RUN.fmap...]")
 @layer_options
 @click.option("--per-channel", is_flag=True, help="A row a channel instead of a row a layer.")
-@click.option("--sort", type=click.Choice(CHANNEL_COLUMNS), help="Sort the channels by this.  [default: layer]")
+@click.option("--sort", type=click.Choice(SORTS), help="Sort the channels by this.  [default: layer]")
 @click.option("--reverse", is_flag=True, help="Sort the other way round: numbers from the smallest on.")
 @click.option(
     "--top",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text as RichText
 
 from .. import units
-from ..tables.table import Column, console, print_table
+from ..tables.old import Column, print_table
+from ..tables.table import console
 from .records import ComparedLayer, ComparedRecord, Comparison
 from .words import cosine, inputs_in_words, is_run, remarks, sides, verdict
 

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from .. import units
 from ..answers.table import NAME_WIDTH, print_head
-from ..tables.table import Column, console, print_table
+from ..tables.old import Column, print_table
+from ..tables.table import console
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import Column, console, print_table
+from ..tables.old import Column, print_table
+from ..tables.table import console
 
 if TYPE_CHECKING:
     from rich.console import Console

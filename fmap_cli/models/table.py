@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import units
-from ..tables.table import Column, console, print_table
+from ..tables.old import Column, print_table
+from ..tables.table import console
 
 if TYPE_CHECKING:
     from .records import ModelEntry, Preprocessing

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import Column, console, print_table
+from ..tables.old import Column, print_table
+from ..tables.table import console
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,9 +1,9 @@
 """What is counted of each channel, declared once: what it is, how two records of it join, what is derived from it.
 
 Whoever makes, keeps or shows these numbers goes by `FIELDS`: machine code (`kernels`) and torch (`reference`) fill a
-row each, a run's layers stand end to end in them (`gather`), run files hold them (`runs`), JSON and CSV name them
-(`document`). A further field is an entry of `ChannelStats`, and its arithmetic in `kernels` and in `reference`; what
-follows from the fields is a property.
+row each, a run's layers stand end to end in them (`gather`), run files hold them (`runs`). A further field is an entry
+of `ChannelStats`, and its arithmetic in `kernels` and in `reference`; what follows from the fields is a property. What
+people are told of them, and under which names, says `columns`.
 """
 
 from __future__ import annotations
@@ -157,17 +157,6 @@ FIELDS: dict[str, Field] = {
 MOMENTS = tuple(name for name, each in FIELDS.items() if each.is_moment)
 TALLIES = tuple(name for name, each in FIELDS.items() if not each.is_moment)
 """Names of fields in the order of the rows that kernels fill."""
-
-EXPORTED = {
-    "mean": "mean",
-    "std": "std",
-    "min": "min",
-    "max": "max",
-    "zero_count": "zeros",
-    "nan_count": "nan",
-    "inf_count": "inf",
-}
-"""What JSON and CSV say of a channel, in this order: their name for it, and which field or property it is."""
 
 
 # -- joining -----------------------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..documents import SCHEMA_VERSION, csv_cell, csv_text, finite
+from ..documents import SCHEMA_VERSION, finite
 from ..models.document import assumed_input, preprocessing_row
-from .channels import EXPORTED, ChannelStats, whole
-from .moments import BIN_EDGES, as_numbers, dead_channels
+from ..tables.columns import csv_table, json_row
+from .channels import whole
+from .columns import CHANNELS, LAYERS, LAYERS_OF_CLASSES, channel_rows, layer_row, numbers
+from .moments import BIN_EDGES, dead_channels
 from .records import Finding, LayerRecord, Run
 
 if TYPE_CHECKING:
@@ -66,61 +68,24 @@ def finding_row(finding: Finding) -> dict[str, Any]:
 
 def _record_entries(records: Sequence[LayerRecord], *, channels: bool) -> list[dict[str, Any]]:
     dead = dead_channels(records)
-    return [_record_entry(each, dead.get(each.layer.name), channels=channels) for each in records]
+    return [_record_entry(each, dead, channels=channels) for each in records]
 
 
-def _record_entry(record: LayerRecord, dead: np.ndarray | None, *, channels: bool) -> dict[str, Any]:
+def _record_entry(record: LayerRecord, dead: Mapping[str, np.ndarray], *, channels: bool) -> dict[str, Any]:
     """One layer for JSON: its row, its histogram and, if asked for, lists with a number a channel."""
     found = record.channels
     one = whole(found).histogram
-    entry = {
-        key: finite(value) if isinstance(value, float) else value for key, value in record_row(record, dead).items()
-    }
+    entry = json_row(LAYERS, layer_row(record, dead))
     entry["histogram"] = None if one is None else one[0].tolist()
     entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
     if channels:
-        lists: dict[str, Any] = {key: [finite(value) for value in values] for key, values in _numbers(found).items()}
+        lists = {key: [finite(value) for value in values] for key, values in numbers(found).items()}
         own = found.histogram is not None and len(found.histogram) == len(found.mean)
-        lists["histogram"] = found.histogram.tolist() if own and found.histogram is not None else None
-        entry["channels"] = lists
+        entry["channels"] = {
+            **{each.key: lists[each.key] for each in CHANNELS if each.key in lists},
+            "histogram": found.histogram.tolist() if own and found.histogram is not None else None,
+        }
     return entry
-
-
-def _numbers(channels: ChannelStats) -> dict[str, list[float]]:
-    """What is said of each channel, under the names of JSON and CSV: a list a number."""
-    return {key: getattr(channels, name).tolist() for key, name in EXPORTED.items()}
-
-
-def record_row(record: LayerRecord, dead: np.ndarray | None) -> dict[str, Any]:
-    """One layer of `fmap stats` for JSON and CSV: all channels of all images taken together.
-
-    `dead` is which of its channels are dead, None for what is no activation.
-    """
-    layer, stats = record.layer, as_numbers(record.channels)
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "type": layer.type_name,
-        "call": layer.call,
-        "same_as": record.same_as,
-        "shape": list(record.shape),
-        "shape_varies": record.varies,
-        "axes": list(record.axes.names),
-        "dtype": record.dtype,
-        "images": record.images,
-        "count": stats.count,
-        "mean": stats.mean,
-        "std": stats.std,
-        "min": stats.min,
-        "max": stats.max,
-        "zero_count": int(record.channels.zeros.sum()),
-        "zero_fraction": stats.zero_fraction,
-        "nan_count": stats.nan,
-        "inf_count": stats.inf,
-        "channel_count": len(record.channels.mean),
-        "dead_channels": None if dead is None else int(dead.sum()),
-        "axes_how": record.axes.how,
-    }
 
 
 def stats_csv(run: Run, *, channels: bool = False) -> str:
@@ -129,24 +94,11 @@ def stats_csv(run: Run, *, channels: bool = False) -> str:
     The first column is the class, empty for all images together: those come first, then each class's.
     """
     groups = [("", run.layers), *((each.name, each.layers) for each in run.classes)]
-    records = [(name, record) for name, layers in groups for record in layers]
     if channels:
-        rows = (row for name, record in records for row in _channel_rows(name, record))
-        return csv_text(_CHANNEL_HEAD, rows).decode(errors="surrogateescape")
-    dead = {name: dead_channels(layers) for name, layers in groups}
-    layers = [{"class": name, **record_row(record, dead[name].get(record.layer.name))} for name, record in records]
-    head = list(layers[0]) if layers else ["class", "name"]
-    return csv_text(head, ([csv_cell(value) for value in row.values()] for row in layers)).decode(
-        errors="surrogateescape"
+        records = ((name, record) for name, layers in groups for record in layers)
+        return csv_table(CHANNELS, (row for name, each in records for row in channel_rows(each, class_name=name)))
+    with_dead = ((name, layers, dead_channels(layers)) for name, layers in groups)
+    return csv_table(
+        LAYERS_OF_CLASSES,
+        (layer_row(each, dead, class_name=name) for name, layers, dead in with_dead for each in layers),
     )
-
-
-_CHANNEL_HEAD = ["class", "name", "kind", "type", "channel", "images", "count", *EXPORTED]
-
-
-def _channel_rows(name: str, record: LayerRecord) -> Iterable[list[Any]]:
-    layer = record.layer
-    head = [name, layer.name, layer.kind, layer.type_name]
-    for channel, numbers in enumerate(zip(*_numbers(record.channels).values(), strict=True)):
-        known = [value if value == value else None for value in numbers]
-        yield [*head, channel, record.images, record.channels.count, *known]

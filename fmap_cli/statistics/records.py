@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from .channels import ChannelStats
 
 
-CHANNEL_COLUMNS = ("layer", "channel", "mean", "std", "min", "max", "zeros", "nan", "inf")
-"""What the channels of a run can be sorted by."""
-
-
 @dataclass(frozen=True, slots=True)
 class LayerStats:
     """Statistics of a whole output as Python numbers; a moment that does not exist is None."""

@@ -1,28 +1,30 @@
-"""Tables for the terminal, with Rich."""
+"""Tables for the terminal: what fits of the columns, and a line that says what does not."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ..legible import encoding_of, substitute, unreadable
+from .columns import KEPT, Column, Row, in_table
+from .folding import cut, folded, legible, widest
+
+if TYPE_CHECKING:
+    from .columns import Cell
 
 _PIPE_WIDTH = 160
-
-
 _GAPS = (3, 2)  # between columns: where there is room, and where there is little
+_CLOSE = 1  # where columns would have to go that matter,
+_TIGHT = 4  # those of this priority and above
 
 
 class _Console(Console):
@@ -58,103 +60,209 @@ def held_console(width: int) -> Iterator[Console]:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table. Where the terminal is too narrow it is folded, down to `least` characters; None: never."""
+class Shown:
+    """What a table came to: the cells of the columns that it has, by their titles; whether names lost their start."""
 
-    heading: str
-    right: bool = False
-    least: int | None = None
+    cells: Mapping[str, Sequence[Text]]
+    cut: bool
 
 
-def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence[Text | str]]) -> None:
-    """Print a table of which nothing is lost, however narrow the terminal is.
+def print_rows(
+    out: Console,
+    columns: Sequence[Column[Row]],
+    rows: Sequence[Row],
+    *,
+    style: Callable[[Row], str] = lambda _row: "",
+    under: Callable[[Row], Sequence[Mapping[str, str]]] = lambda _row: (),
+    tell: bool = True,
+) -> Shown:
+    """Print the rows with the columns that there is room for; a dim line below says which ones there is none for.
 
-    Numbers and names stay on one line, to be read and copied; only columns that say so are folded. Where that leaves
-    too little room, each row's first cell gets a line of its own.
+    Numbers are never cut. `style` is that of a row's cells that have none of their own; `under` a row there may be
+    further lines, which have their cells by the columns' keys. Where not even the columns that are always kept fit,
+    each row's first cell gets a line of its own.
     """
-    cells = [[_line(out, cell) for cell in row] for row in rows]
-    columns = [replace(column, heading=_line(out, column.heading).plain) for column in columns]
-    for gap in _GAPS:
-        widths = _widths(columns, cells, out.width - gap * (len(columns) - 1), fold=gap == _GAPS[-1])
-        if widths is not None:
-            break
+    lines = [(row, own) for row in rows for own in (None, *under(row))]
+    forms = [_form(out, column, lines, style) for column in in_table(columns)]
+    forms = [each for each in forms if not (each.column.optional and each.says_nothing)]
+    fitted = _fit(forms, out.width)
+    if fitted.widths is None:
+        _print_stacked(out, fitted.forms)
     else:
-        _print_stacked(out, columns, cells)
-        return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(Text(column.heading), justify="right" if column.right else "left", width=width, no_wrap=True)
-    for row in cells:
-        table.add_row(*(folded(cell, width) for cell, width in zip(row, widths, strict=True)))
-    out.print(table)
+        _print_columns(out, fitted.forms, fitted.widths, fitted.gap)
+    here = [id(each.column) for each in fitted.forms]
+    left = [each.column for each in forms if each.column.title and id(each.column) not in here]
+    if left and tell:
+        print_wrapped(out, Text(_left_out(left), "dim"))
+    widths = fitted.widths or ()
+    return Shown(
+        {each.column.title or "": each.cells for each in fitted.forms},
+        cut=any(each.column.cut and width < each.width for each, width in zip(fitted.forms, widths, strict=False)),
+    )
 
 
-def _line(out: Console, cell: Text | str) -> Text:
-    """The cell in signs that `out` can show, replaced before columns are measured: some become two."""
-    line = cell if isinstance(cell, Text) else Text(cell)
-    for sign in unreadable(line.plain, encoding_of(out.file)):
-        line = Text(substitute(sign)).join(line.split(sign, allow_blank=True))
-    return line
+def _left_out(columns: Sequence[Column[Any]]) -> str:
+    names = ", ".join((each.title or "").replace("\n", " ") for each in columns)
+    where = "--json has" if all(each.key for each in columns) else "a wider terminal has"
+    return f"left out for want of room: {names}; {where} {'them' if len(columns) > 1 else 'it'}"
 
 
-def _widest(texts: Sequence[str]) -> int:
-    return max((cell_len(line) for text in texts for line in text.split("\n")), default=0)
+def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0) -> None:
+    """Text in lines of the terminal's width, all but the first further in by `hanging`."""
+    first, rest = " " * indent, " " * (indent + hanging)
+    lines = list(text.wrap(out, max(out.width - len(rest), 1), overflow="fold"))
+    for at, line in enumerate(lines):
+        line.rstrip()
+        out.print(Text(rest if at else first) + line, soft_wrap=True)
 
 
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Text]], room: int, *, fold: bool) -> list[int] | None:
-    """How wide each column is, the widest folded first; None where they do not fit in `room`."""
-    widths = [_widest([column.heading, *(row[at].plain for row in rows)]) for at, column in enumerate(columns)]
-    least = [
-        width if column.least is None or not fold else min(width, max(column.least, _widest([column.heading])))
-        for column, width in zip(columns, widths, strict=True)
+# -- what fits ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A column as it would be printed, in signs that the terminal can show; `short`: where there is little room."""
+
+    column: Column[Any]
+    title: str
+    cells: Sequence[Text]
+    width: int
+    short: _Form | None = None
+
+    @property
+    def says_nothing(self) -> bool:
+        return all(each.plain in ("", "–", "0") for each in self.cells)
+
+    def least(self, level: int, last: bool) -> int:
+        """How narrow it may be made where the columns of priority `level` have gone, the `last` that do."""
+        least = self.column.least
+        if least is None:
+            return self.width
+        if isinstance(least, tuple):
+            least = least[level >= _TIGHT or last]
+        return min(self.width, max(1 if last and self.column.cut else least, widest([self.title])))
+
+
+def _form(
+    out: Console,
+    column: Column[Row],
+    lines: Sequence[tuple[Row, Mapping[str, str] | None]],
+    style: Callable[[Row], str],
+) -> _Form:
+    def form(title: str, write: Callable[[Row], Cell], short: _Form | None = None) -> _Form:
+        title = legible(out, Text(title)).plain
+        cells = [
+            legible(out, _text(write(row), style(row)) if own is None else Text(own.get(column.key, ""), "cyan"))
+            for row, own in lines
+        ]
+        return _Form(column, title, cells, widest([title, *(each.plain for each in cells)]), short)
+
+    title, short = column.title or "", None
+    if column.short is not None:
+        short = form(title if column.short.title is None else column.short.title, column.write_short)
+    return form(title, column.write, short)
+
+
+def _text(cell: Cell, style: str) -> Text:
+    return Text(cell, style) if isinstance(cell, str) else cell
+
+
+def _last_level(forms: Sequence[_Form]) -> int:
+    goes = [each.column.priority for each in forms if each.column.priority < KEPT]
+    return max([0, *goes, *(each.column.short.at for each in forms if each.column.short is not None)])
+
+
+def _at_level(forms: Sequence[_Form], level: int) -> list[_Form]:
+    """The columns left where those of priority `level` and below have gone."""
+    return [
+        each if each.short is None or each.column.short is None or each.column.short.at > level else each.short
+        for each in forms
+        if each.column.priority > level
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """The columns that fit, how wide each is (None: not even those kept fit), and the space between them."""
+
+    forms: list[_Form]
+    widths: list[int] | None
+    gap: int
+
+
+def _fit(forms: Sequence[_Form], room: int) -> _Fitted:
+    """Names are folded before anything goes, what matters least goes first, and columns come close before more goes."""
+    last = _last_level(forms)
+    for level in range(last + 1):
+        left = _at_level(forms, level)
+        gaps = _GAPS if level < _TIGHT else (*_GAPS, _CLOSE)
+        for gap in gaps:
+            least = [each.least(level, level == last) if gap == gaps[-1] else each.width for each in left]
+            widths = _widths([each.width for each in left], least, room - gap * (len(left) - 1))
+            if widths is not None:
+                return _Fitted(left, widths, gap)
+    return _Fitted(left, None, 0)
+
+
+def _widths(widths: list[int], least: Sequence[int], room: int) -> list[int] | None:
+    """The widths made to fit in `room`, the widest first; None where that does not do."""
     while sum(widths) > room:
-        spare = [width - limit for width, limit in zip(widths, least, strict=True)]
-        if max(spare) <= 0:
+        spare = [at for at, width in enumerate(widths) if width > least[at]]
+        if not spare:
             return None
-        at = max((at for at in range(len(widths)) if spare[at] > 0), key=lambda at: widths[at])
-        widths[at] -= 1
+        widths[max(spare, key=lambda at: widths[at])] -= 1
     return widths
 
 
-def _print_stacked(out: Console, columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> None:
-    """Each row's first cell on a line of its own, the others under it."""
-    others = columns[1:]
-    headings = [column.heading.replace("\n", "") for column in others]
-    texts = [[cell.plain for cell in row[1:]] for row in rows]
-    widths = [_widest(column) for column in zip(headings, *texts, strict=True)]
+# -- lines -------------------------------------------------------------------------------------------------------
 
-    def under(cells: Sequence[str]) -> Text:
-        padded = []
-        for cell, column, width in zip(cells, others, widths, strict=True):
-            space = " " * (width - cell_len(cell))
-            padded.append(space + cell if column.right else cell + space)
-        return Text("  " + "  ".join(padded).rstrip())
 
-    lines = [Text(columns[0].heading), under(headings)]
-    lines.append(Text("─" * min(max(cell_len(line.plain) for line in lines), out.width)))
-    for row, cells in zip(rows, texts, strict=True):
-        lines += [Text(" ").join(row[0].split("\n")), under(cells)]
+def _print_columns(out: Console, forms: Sequence[_Form], widths: Sequence[int], gap: int) -> None:
+    heads = [each.title.split("\n") for each in forms]
+    height = max((len(each) for each in heads), default=0)
+    lines = _side_by_side(
+        [Text("\n".join([*[""] * (height - len(each)), *each])) for each in heads], forms, widths, gap
+    )
     for line in lines:
-        out.print(line, soft_wrap=True)
+        line.stylize("bold")
+    lines.append(Text("─" * (sum(widths) + gap * (len(widths) - 1))))
+    for row in zip(*(each.cells for each in forms), strict=True):
+        cells = [
+            (cut(cell, width) if form.column.cut else folded(cell, width))
+            for cell, form, width in zip(row, forms, widths, strict=True)
+        ]
+        lines += _side_by_side(cells, forms, widths, gap)
+    out.print(Text("\n").join(lines), soft_wrap=True)
 
 
-def folded(text: Text, width: int) -> Text:
-    """Text in lines of at most `width` characters, cut after a dot, underscore or space or before a capital.
-
-    >>> folded(Text("features.1.0.attn.shifted_window_attention"), 20).plain.split("\\n")
-    ['features.1.0.attn.', 'shifted_window_', 'attention']
-    """
+def _side_by_side(cells: Sequence[Text], forms: Sequence[_Form], widths: Sequence[int], gap: int) -> list[Text]:
+    """A row's lines: the cells' lines beside one another, each in its column's width."""
+    parts = [list(cell.split("\n", allow_blank=True)) for cell in cells]
     lines = []
-    for line in text.split("\n", allow_blank=True):
-        while cell_len(line.plain) > width:
-            end = next(at for at in range(len(line), 0, -1) if cell_len(line.plain[:at]) <= width or at == 1)
-            places = [match.end() for match in _FOLDS.finditer(line.plain) if match.end() <= end]
-            first, line = line.divide([places[-1] if places and places[-1] > width // 4 else end])
-            first.rstrip()
-            lines.append(first)
+    for at in range(max(map(len, parts), default=0)):
+        line, before = Text(), 0
+        for part, form, width in zip(parts, forms, widths, strict=True):
+            cell = part[at] if at < len(part) else Text()
+            space = width - cell_len(cell.plain)
+            line.append(" " * (before + space if form.column.right else before))
+            line.append_text(cell)
+            before = gap + (0 if form.column.right else space)
+        line.rstrip()
         lines.append(line)
-    return Text("\n").join(lines)
+    return lines
 
 
-_FOLDS = re.compile(r"[ ._/,:-]|(?<=[a-z])(?=[A-Z])")
+def _print_stacked(out: Console, forms: Sequence[_Form]) -> None:
+    """Each row's first cell on a line of its own, the others under it."""
+    first, others = forms[0], forms[1:]
+    heads = [each.title.replace("\n", "") for each in others]
+    widths = [widest([head, *(cell.plain for cell in each.cells)]) for head, each in zip(heads, others, strict=True)]
+
+    def under(cells: Sequence[Text]) -> list[Text]:
+        return [Text("  ") + line for line in _side_by_side(cells, others, widths, 2)]
+
+    lines = [Text(first.title.replace("\n", "")), *under([Text(each) for each in heads])]
+    lines.append(Text("─" * min(max(cell_len(line.plain) for line in lines), out.width)))
+    for at, cell in enumerate(first.cells):
+        lines += [Text(" ").join(cell.split("\n")), *under([each.cells[at] for each in others])]
+    out.print(Text("\n").join(lines), soft_wrap=True)

@@ -178,6 +178,15 @@ def test_classes_follow_the_whole_run_in_both() -> None:
         assert names == ["", "cats", "dogs, and more"]
 
 
+def test_numbers_too_large_for_json_are_null_in_it_and_infinite_in_csv() -> None:
+    found = record("wide", [[-1.0, 1.0], [2.0, 2.0]])
+    found.channels.m2[0] = INF  # squares of values beyond 1e154
+    (layer,) = read_back(stats_document(run_of(found), (), channels=True))["layers"]
+    assert layer["std"] is None and layer["channels"]["std"] == [None, 0.0]
+    assert [row["std"] for row in rows_of(stats_csv(run_of(found), channels=True))] == ["inf", "0.0"]
+
+
 def test_a_run_without_layers_has_a_heading_alone() -> None:
-    assert stats_csv(run_of()) == "class,name\n"
+    heading = stats_csv(odd_run()).partition("\n")[0]
+    assert stats_csv(run_of()) == f"{heading}\n"
     assert stats_csv(run_of(), channels=True).count("\n") == 1

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from rich.cells import cell_len
 from small_runs import FINDINGS, INF, NAN, normal, odd_run, record, run_of
 
 from fmap_cli import units
-from fmap_cli.statistics import table as stats
+from fmap_cli.statistics import columns
+from fmap_cli.statistics.columns import SORTS
 from fmap_cli.statistics.moments import as_numbers
-from fmap_cli.statistics.records import CHANNEL_COLUMNS, ClassRun, Finding, Progress
+from fmap_cli.statistics.records import ClassRun, Finding, Progress
 from fmap_cli.statistics.reference import channel_stats
-from fmap_cli.statistics.table import print_channels, print_classes, print_run, spark
+from fmap_cli.statistics.spark import spark
+from fmap_cli.statistics.table import print_channels, print_classes, print_run
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 Printed = Callable[..., list[str]]
@@ -99,6 +100,26 @@ def test_narrow_drops_type_and_shape_and_wide_has_them(printed: Printed) -> None
     ):
         lines = printed(width, print_run, run, FINDINGS, shown=run.layers[:3])
         assert lines[rule_of(lines) - 1].split() == expected.split()
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 72, 80, 100, 120])
+def test_what_there_is_no_room_for_is_said(printed: Printed, width: int) -> None:
+    run = odd_run()
+    short = {"distrib.": "distribution"}
+
+    def titles(width: int) -> tuple[list[str], list[str]]:
+        lines = printed(width, print_run, run, FINDINGS, shown=run.layers)
+        rule = rule_of(lines)
+        rest = " ".join(lines[rule:])
+        said = re.search(r"left out for want of room: ([\w, ]+); (--json|a wider)", rest)
+        return [short.get(each, each) for each in lines[rule - 1].split()], said[1].split(", ") if said else []
+
+    every, nothing = titles(160)
+    assert nothing == []
+    here, left_out = titles(width)
+    assert left_out, "this terminal is too narrow for all"
+    assert sorted([*here, *left_out]) == sorted(every)
+    assert {"layer", "mean", "std"} <= set(here)
 
 
 def test_what_does_not_apply_or_is_not_there_is_a_dash(printed: Printed) -> None:
@@ -329,7 +350,7 @@ def test_channels_are_sorted_by_any_column_either_way(
 
 def test_every_sort_column_is_known_and_no_other(printed: Printed) -> None:
     run = run_of(CHANNELS, OTHERS)
-    for sort in CHANNEL_COLUMNS:
+    for sort in SORTS:
         printed(80, print_channels, run, run.layers, sort=sort)
     with pytest.raises(ValueError, match="sorted by one of"):
         print_channels(run, run.layers, sort="colour")
@@ -382,6 +403,7 @@ def test_a_layer_that_a_class_never_ran_has_no_row_of_it(printed: Printed) -> No
 
 
 def test_a_number_too_wide_would_be_noticed(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats.units, "number", lambda value, digits=3: f"{np.float64(value or 0):+.40e}")
+    wide = [replace(each, format=lambda _: "9" * 80) if each.key == "mean" else each for each in columns.LAYERS]
+    monkeypatch.setattr(columns, "LAYERS", wide)
     run = odd_run()
     assert max(map(cell_len, printed(80, print_run, run, (), shown=run.layers))) > 80

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,19 +15,27 @@ from rich.text import Text
 
 from fmap_cli.models import catalog
 from fmap_cli.models.table import print_models
-from fmap_cli.tables.table import Column, console, folded, print_table
+from fmap_cli.tables.columns import Column, Short, csv_table, in_table, json_row
+from fmap_cli.tables.folding import folded
+from fmap_cli.tables.table import console, print_rows
 
 Run = Callable[..., Any]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def printed(width: int, columns: list[Column], rows: list[list[str | Text]], **options: Any) -> list[str]:
+def printed(width: int, columns: list[Column[Any]], rows: list[list[str | Text]], **options: Any) -> list[str]:
+    """The lines of a table of which the n-th column is each row's n-th entry."""
     out = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False, **options)
-    print_table(out, columns, rows)
+    numbered = [replace(column, cell=lambda row, at=at: row[at]) for at, column in enumerate(columns)]
+    print_rows(out, numbered, rows)
     return [line.rstrip() for line in out.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
-COLUMNS = [Column("layer"), Column("type", least=6), Column("shape", right=True), Column("mean", right=True)]
+def titled(title: str, **options: Any) -> Column[Any]:
+    return Column(title, title, **options)
+
+
+COLUMNS = [titled("layer"), titled("type", least=6), titled("shape", right=True), titled("mean", right=True)]
 ROWS: list[list[str | Text]] = [
     ["features.1.0.conv", "Conv2dNormActivation", "[1, 64, 112, 112]", "-1.05e+30"],
     ["x", "add", "[1]", "0"],
@@ -42,7 +51,7 @@ def test_whatever_the_width_names_and_numbers_are_whole_and_on_one_line(width: i
     assert any("[1, 64, 112, 112]" in line and "-1.05e+30" in line for line in lines), "a layer's numbers on one line"
     assert re.search(r"Conv2d.*Norm.*Activa.*tion", text, re.DOTALL)
     if width >= 55:  # narrower than a row of numbers, lines may be longer
-        assert max(cell_len(line) for line in lines) <= width
+        assert max(cell_len(line) for line in lines[:3]) <= width
 
 
 def test_columns_share_a_line_where_there_is_room() -> None:
@@ -58,7 +67,7 @@ def test_numbers_stand_under_one_another_in_the_narrow_table_too() -> None:
 
 
 def test_wide_signs_count_as_two() -> None:
-    lines = printed(30, [Column("層"), Column("mean", right=True)], [["日本語", "1.5"], ["x", "22.5"]])
+    lines = printed(30, [titled("層"), titled("mean", right=True)], [["日本語", "1.5"], ["x", "22.5"]])
     assert len({cell_len(line) for line in lines[2:]}) == 1
 
 
@@ -75,6 +84,69 @@ def test_markup_in_names_is_text(width: int) -> None:
     rows: list[list[str | Text]] = [["[bold]x[/]", ":smile:", "[/red]", "1"]]
     text = "\n".join(printed(width, COLUMNS, rows))
     assert "[bold]x[/]" in text and "[/red]" in text and ":smile:" in text
+
+
+# -- what there is no room for ------------------------------------------------------------------------------------
+
+SEVEN = ["features.0", "a note", "words", "12,345,678", "0.5", "", "–"]
+NAMES = [
+    titled("layer", least=8, cut=True),
+    titled("note", priority=1),
+    titled("word", priority=2),
+    titled("count", right=True, short=Short(3, "n", lambda row: "12.3 M")),
+    titled("mean", right=True, priority=5),
+    titled("NaN", right=True, optional=True),
+    titled("Inf", right=True, optional=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "gap", "columns", "left_out"),
+    [
+        (47, 3, {"layer": 10, "note": 6, "word": 5, "count": 10, "mean": 4}, ""),
+        (46, 2, {"layer": 10, "note": 6, "word": 5, "count": 10, "mean": 4}, ""),
+        (41, 2, {"layer": 8, "note": 6, "word": 5, "count": 10, "mean": 4}, ""),  # a name has 8 at least
+        (40, 3, {"layer": 10, "word": 5, "count": 10, "mean": 4}, "note; --json has it"),
+        (37, 2, {"layer": 10, "word": 5, "count": 10, "mean": 4}, "note; --json has it"),
+        (33, 2, {"layer": 8, "word": 5, "count": 10, "mean": 4}, "note; --json has it"),
+        (32, 3, {"layer": 10, "count": 10, "mean": 4}, "note, word; --json has them"),
+        (26, 2, {"layer": 8, "count": 10, "mean": 4}, "note, word; --json has them"),
+        (25, 2, {"layer": 10, "n": 6, "mean": 4}, "note, word; --json has them"),  # in millions
+        (22, 2, {"layer": 8, "n": 6, "mean": 4}, "note, word; --json has them"),
+        (21, 1, {"layer": 9, "n": 6, "mean": 4}, "note, word; --json has them"),
+        (19, 3, {"layer": 10, "n": 6}, "note, word, mean; --json has them"),
+        (12, 1, {"layer": 5, "n": 6}, "note, word, mean; --json has them"),
+    ],
+)
+def test_what_matters_least_goes_first_and_is_named(
+    width: int, gap: int, columns: dict[str, int], left_out: str
+) -> None:
+    lines = printed(width, NAMES, [list(SEVEN)])
+    right = ("count", "mean", "n")
+    heads = [name.rjust(room) if name in right else name.ljust(room) for name, room in columns.items()]
+    assert lines[0] == (" " * gap).join(heads)
+    assert " ".join(lines[3:]) == (f"left out for want of room: {left_out}" if left_out else "")
+    assert max(cell_len(line) for line in lines[:3]) <= width
+
+
+def test_a_column_that_json_has_not_is_not_promised_there() -> None:
+    columns = [titled("layer"), Column(title="share", priority=1)]
+    assert printed(9, columns, [["conv1", "12.5 %"]])[-1].endswith("room: share; a wider terminal has it".split()[-1])
+    assert "json" not in " ".join(printed(9, columns, [["conv1", "12.5 %"]]))
+
+
+def test_one_list_makes_the_table_json_and_csv() -> None:
+    columns = [
+        Column("name", "layer", lambda row: row[0]),
+        Column("shape", None, lambda row: row[1]),
+        Column("mean", "mean", lambda row: row[2], "{:.1f}".format),
+        Column("axes", "axes", lambda row: None, after="name"),
+        Column(title="bar", cell=lambda row: "█"),
+    ]
+    row = ("conv1", [1, 64], float("inf"))
+    assert json_row(columns, row) == {"name": "conv1", "shape": [1, 64], "mean": None, "axes": None}
+    assert csv_table(columns, [row]) == "name,shape,mean,axes\nconv1,1 64,inf,\n"
+    assert [each.write(row) for each in in_table(columns)] == ["conv1", "–", "inf", "█"]
 
 
 # -- the commands --------------------------------------------------------------------------------------------------

@@ -1,0 +1,106 @@
+"""Columns as data: what a row says, under which name, how it is written, and how much it matters.
+
+One list of columns makes the table in the terminal (`tables.table`), the rows of JSON and those of CSV. A further
+column is one more entry in its subject's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..documents import csv_cell, csv_text, finite
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from rich.text import Text
+
+    Cell: TypeAlias = "str | Text"
+
+Row = TypeVar("Row")
+
+KEPT = 10
+"""The priority of a column that every table has, however narrow the terminal is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short(Generic[Row]):
+    """What stands for a column where there is little room: once the columns of priority `at` have gone."""
+
+    at: int
+    title: str | None = None
+    cell: Callable[[Row], Cell] | None = None
+
+
+def _nothing(_row: object) -> None:
+    return None
+
+
+def _written(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """One thing that is said of every row.
+
+    `key` names it in JSON and CSV, where it is `value`; empty: it is in the table alone. `title` is its heading in the
+    table, None: it is in JSON and CSV alone. The table's cell is `format` of the value, or `cell` of the row.
+
+    Where the terminal is too narrow the columns of `priority` 1 go first, KEPT ones never; `short` says what a column
+    becomes before. Only a column with `least` may be narrower than its cells, down to so many characters (of two
+    numbers the second holds where much has gone already): its cells are folded, or lose their start if `cut`. One that
+    is `optional` is left out where its cells say nothing (are empty, `–` or 0).
+
+    The table has the columns in the list's order, but for one that stands `after` the column of that key.
+    """
+
+    key: str = ""
+    title: str | None = None
+    value: Callable[[Row], Any] = _nothing
+    format: Callable[[Any], Cell] = _written
+    cell: Callable[[Row], Cell] | None = None
+    right: bool = False
+    priority: int = KEPT
+    short: Short[Row] | None = None
+    least: int | tuple[int, int] | None = None
+    cut: bool = False
+    optional: bool = False
+    after: str = ""
+
+    def write(self, row: Row) -> Cell:
+        """The row's cell in the table."""
+        return self.format(self.value(row)) if self.cell is None else self.cell(row)
+
+    def write_short(self, row: Row) -> Cell:
+        return self.write(row) if self.short is None or self.short.cell is None else self.short.cell(row)
+
+
+def in_table(columns: Sequence[Column[Row]]) -> list[Column[Row]]:
+    """The columns that the table has, in its order.
+
+    >>> [each.key for each in in_table([Column("name", "layer"), Column("dtype"), Column("std", "std")])]
+    ['name', 'std']
+    >>> [each.key for each in in_table([Column("a", "A"), Column("b", "B"), Column("c", "C", after="a")])]
+    ['a', 'c', 'b']
+    """
+    shown = [each for each in columns if each.title is not None and not each.after]
+    for each in reversed([each for each in columns if each.title is not None and each.after]):
+        at = next(at for at, before in enumerate(shown) if before.key == each.after)
+        shown.insert(at + 1, each)
+    return shown
+
+
+def json_row(columns: Iterable[Column[Row]], row: Row) -> dict[str, Any]:
+    """One row for JSON, in the order of the list; what is infinite or no number is null."""
+    values = ((each.key, each.value(row)) for each in columns if each.key)
+    return {key: finite(value) if isinstance(value, float) else value for key, value in values}
+
+
+def csv_table(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> str:
+    """The rows as CSV with a heading: lists joined by spaces, empty what does not exist, `inf` what is infinite."""
+    exported = [each for each in columns if each.key]
+    cells = ([csv_cell(each.value(row)) for each in exported] for row in rows)
+    return csv_text([each.key for each in exported], cells).decode(errors="surrogateescape")

@@ -1,0 +1,57 @@
+"""Text made to fit: folded into lines, without its start, in signs that a terminal can show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from ..legible import encoding_of, substitute, unreadable
+
+
+def legible(out: Console, text: Text) -> Text:
+    """The text in signs that `out` can show; to be done before anything is measured, for some become two."""
+    for sign in unreadable(text.plain, encoding_of(out.file)):
+        text = Text(substitute(sign)).join(text.split(sign, allow_blank=True))
+    return text
+
+
+def widest(texts: Sequence[str]) -> int:
+    """How wide the widest line of all these texts is."""
+    return max((cell_len(line) for text in texts for line in text.split("\n")), default=0)
+
+
+def cut(name: Text, width: int) -> Text:
+    """A name in `width` characters: its start is left out, as layers differ in the end.
+
+    >>> cut(Text("features.1.0.attn.softmax"), 12).plain
+    '…ttn.softmax'
+    """
+    if cell_len(name.plain) <= width:
+        return name
+    start = next((at for at in range(1, len(name)) if cell_len(name.plain[at:]) < width), len(name))
+    return Text.assemble(("…", "dim"), name[start:])
+
+
+def folded(text: Text, width: int) -> Text:
+    """Text in lines of at most `width` characters, cut after a dot, underscore or space or before a capital.
+
+    >>> folded(Text("features.1.0.attn.shifted_window_attention"), 20).plain.split("\\n")
+    ['features.1.0.attn.', 'shifted_window_', 'attention']
+    """
+    lines = []
+    for line in text.split("\n", allow_blank=True):
+        while cell_len(line.plain) > width:
+            end = next(at for at in range(len(line), 0, -1) if cell_len(line.plain[:at]) <= width or at == 1)
+            places = [match.end() for match in _FOLDS.finditer(line.plain) if match.end() <= end]
+            first, line = line.divide([places[-1] if places and places[-1] > width // 4 else end])
+            first.rstrip()
+            lines.append(first)
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+_FOLDS = re.compile(r"[ ._/,:-]|(?<=[a-z])(?=[A-Z])")
