@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -256,7 +257,7 @@ def stats(
     if not run.images:
         name, reason = run.failures[0]
         raise ImageError(f"none of the {len(run.failures)} images could be read; the first, {name}: {reason}")
-    return run
+    return _judged(run)
 
 
 def findings(run: Run, **thresholds: float) -> list[Finding]:
@@ -275,6 +276,11 @@ def findings(run: Run, **thresholds: float) -> list[Finding]:
     return list(found_in(run.layers, run.images, Thresholds.with_changes(changes)))
 
 
+def _judged(run: Run) -> Run:
+    """The run with the findings that its table and figure show."""
+    return replace(run, findings=tuple(findings(run)))
+
+
 def load_run(*paths: str | Path) -> Run:
     """A run saved by `fmap stats --save`; several of one network's as one, as if over all their images.
 
@@ -282,7 +288,7 @@ def load_run(*paths: str | Path) -> Run:
     """
     from .statistics.runs import load_run, merge_runs
 
-    return merge_runs([(str(path), load_run(Path(path))) for path in paths])
+    return _judged(merge_runs([(str(path), load_run(Path(path))) for path in paths]))
 
 
 def layers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import pickle
 import subprocess
@@ -224,3 +225,55 @@ def test_importing_it_imports_no_torch_and_typing_is_declared() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout == "set()\n"
     assert (Path(fmap.__file__ or "").parent / "py.typed").exists()
+
+
+# -- results -----------------------------------------------------------------------------------------------------
+
+PHOTO = str(Path(__file__).parent.parent / "sample_images" / "coffee.png")
+VERBS: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "layers": (lambda: fmap.layers("resnet18", say=quietly), ["layers", "resnet18"]),
+    "fields": (
+        lambda: fmap.receptive_fields("resnet18", kind="conv", say=quietly),
+        ["rf", "--model", "resnet18", "--kind", "conv"],
+    ),
+    "stats": (lambda: fmap.stats(images=PHOTO, kind="conv", say=quietly), ["stats", PHOTO, "--kind", "conv"]),
+    "predict": (lambda: fmap.predict(images=PHOTO, say=quietly), ["predict", PHOTO]),
+    "embed": (lambda: fmap.embed(images=PHOTO, say=quietly), ["embed", PHOTO]),
+    "memory": (lambda: fmap.memory("resnet18", say=quietly), ["memory", "resnet18"]),
+    "compare": (
+        lambda: fmap.compare(image=PHOTO, vs=fmap.load_model(dtype="bfloat16", say=quietly), kind="conv", say=quietly),
+        ["compare", PHOTO, "--vs-dtype", "bfloat16", "--kind", "conv"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_result_is_what_the_command_prints(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table at 120 columns and the document, word for word and number for number."""
+    from fmap_cli import cli
+
+    verb, arguments = VERBS[name]
+    result = verb()
+    monkeypatch.setenv("COLUMNS", "120")
+    assert cli.run(arguments) == 0
+    assert result.table(120) == capsys.readouterr().out
+    assert cli.run([*arguments, "--json"]) == 0
+    assert json.loads(json.dumps(result.document())) == json.loads(capsys.readouterr().out)
+
+
+def test_figures_show_in_a_notebook_and_tables_where_there_is_none(tmp_path: Path) -> None:
+    look = fmap.feature_maps(image=PHOTO, layer=["conv1", "features.1"], say=quietly)
+    one, both = (Image.open(io.BytesIO(each)) for each in (look.figure()._repr_png_(), look._repr_png_()))
+    assert one.width <= both.width and one.height < both.height
+    assert look.save(tmp_path / "maps.png").exists()
+    with np.load(look.save(tmp_path / "maps.npz")) as saved:
+        assert saved["features.0.0"].shape == (1, 32, 112, 112)
+    with pytest.raises(fmap.FmapError, match="not asked for"):
+        look.figure("features.2")
+    seen = fmap.unit(image=PHOTO, layer="features.4", say=quietly)
+    assert seen._repr_png_().startswith(b"\x89PNG") and "features.4" in seen.table()
+    run = fmap.stats(images=PHOTO, say=quietly)
+    assert fmap.load_run(run.save(tmp_path / "run.fmap")).document()["layers"] == run.document()["layers"]
+    assert "features.0.0" in fmap.layers(say=quietly)._repr_html_()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import FmapError
 from ..models.records import Origin
+from ..results import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class Predictions(Result):
     """What `fmap predict` says: the `top` answers for each image, in order, and the images that gave none, with why."""
 
     origin: Origin
@@ -48,3 +50,18 @@ class Predictions:
     def several(self) -> bool:
         """Whether more than one image was asked about."""
         return len(self.images) + len(self.failures) > 1
+
+    def document(self) -> dict[str, Any]:
+        from .document import predictions_document
+
+        return predictions_document(self)
+
+    def csv(self) -> str:
+        from .document import predictions_csv
+
+        return predictions_csv(self).decode(errors="surrogateescape")
+
+    def print(self) -> None:
+        from .table import print_predicted
+
+        print_predicted(self)

@@ -465,21 +465,6 @@ def _print(
 
         print_classes(run, shown, written=files)
     else:
-        from ..statistics.table import print_run
+        from ..statistics.table import notes_on, print_run
 
-        print_run(run, found, shown=shown, written=files, notes=_notes(run, shown))
-
-
-def _notes(run: Run, shown: Sequence[LayerRecord]) -> list[str]:
-    """What the table does not say by itself."""
-    notes = []
-    names = {each.layer.name for each in shown}
-    seldom = [each for each in shown if each.images < run.images]
-    if seldom:
-        listed = ", ".join(f"{each.layer.name} in {each.images}" for each in seldom[:5])
-        more = f" and {len(seldom) - 5} more layers" if len(seldom) > 5 else ""
-        notes.append(f"not run for every one of the {run.images} images: {listed}{more}.")
-    twins = sum(each.same_as in names and each.layer.name not in names for each in run.layers)
-    if twins:
-        notes.append(f"left out: {twins} that put out another layer's very tensor (--layer '*' shows them).")
-    return notes
+        print_run(run, found, shown=shown, written=files, notes=notes_on(run, shown))

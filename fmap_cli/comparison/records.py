@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..models.records import NetworkInput, Preprocessing
 from ..network.records import Axes, LayerRef
+from ..results import Drawn, Figure
 from ..statistics.records import LayerRecord
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ class DrawnPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Drawn):
     """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
 
     `only_a` and `only_b` are layers that one side alone has, `unlike_shapes` those with a shape on either side (of
@@ -163,3 +165,24 @@ class Comparison:
     def parts(self) -> bool:
         """Whether a layer is over the threshold, or has another shape on either side."""
         return self.first is not None or bool(self.unlike_shapes)
+
+    def document(self, file: Path | None = None) -> dict[str, Any]:
+        from .document import compare_document
+
+        return compare_document(self, file)
+
+    def csv(self) -> str:
+        from .document import compare_csv
+
+        return compare_csv(self)
+
+    def print(self, *, file: Path | None = None) -> None:
+        from .table import print_comparison
+
+        print_comparison(self, None if file is None else str(file))
+
+    def figure(self) -> Figure:
+        """The difference through depth and, of one layer, the channels that differ most."""
+        from .figure import comparison_figure
+
+        return Figure(comparison_figure(self))

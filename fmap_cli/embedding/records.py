@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..errors import FmapError
 from ..models.records import NetworkInput, Preprocessing
 from ..network.records import Axes
+from ..results import Result
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(Result):
     """One vector for each of the `images` (their names), out of one layer.
 
     `vectors` is `[N, D]` float32, or float64 from a network in float64; `norms` their lengths in float64. `shape` is
@@ -35,3 +39,23 @@ class Embeddings:
     takes: NetworkInput | None = None
     axes: Axes | None = None
     preprocessing: Preprocessing | None = None
+
+    def document(self, files: Sequence[Path] = (), failures: Sequence[tuple[str, FmapError]] = ()) -> dict[str, Any]:
+        from .document import embeddings_document
+
+        return embeddings_document(self, failures, files)
+
+    def print(self, *, files: Sequence[Path] = ()) -> None:
+        from .table import print_embeddings
+
+        print_embeddings(self, [str(file) for file in files])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the vectors and their names: `.npz`, `.csv`, `.safetensors`, or `.npy` with the names beside it."""
+        from .document import save_embeddings
+
+        return (
+            super(Embeddings, self).save(path)
+            if Path(path).suffix.lower() == ".json"
+            else save_embeddings(Path(path), self)[0]
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..receptive.records import ReceptiveField
+from ..results import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class CountedLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Result):
     """What `fmap layers` shows: the chosen `layers` out of `count`, and the whole network in numbers.
 
     `stages` are the shapes, channels first and without the batch, that the map passes through as its resolution
@@ -79,3 +81,18 @@ class Listing:
     strided: int
     uncounted: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        from .document import layers_document
+
+        return layers_document(self)
+
+    def csv(self) -> str:
+        from .document import layers_csv
+
+        return layers_csv(self)
+
+    def print(self) -> None:
+        from .table import print_listing
+
+        print_listing(self)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..answers.records import Detection, Prediction
+from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
+from ..results import Drawn, Figure
 from ..statistics.records import LayerStats
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Look(Drawn):
     """What one forward pass over one image showed: the layers asked for, and the answers of a classifier or detector.
 
     `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
@@ -101,3 +104,48 @@ class Look:
     detections: tuple[Detection, ...] = ()
     detects: bool = False
     labels: tuple[str, ...] | None = None
+
+    def document(self) -> dict[str, Any]:
+        from .document import show_document
+
+        return show_document([self], [[None] * len(self.maps)], several=False)
+
+    def print(self) -> None:
+        from .table import print_looks
+
+        print_looks([(self, [])])
+
+    def figure(self, layer: str | None = None, drawing: Drawing | None = None) -> Figure:
+        """The figure of one of the layers, the first unless it is named. Raises LayerError for one not asked for."""
+        from .figure import layer_figure
+
+        found = [each for each in self.maps if layer in (None, each.layer.name, each.asked)]
+        if not found:
+            raise LayerError(
+                f"layer {layer!r} was not asked for.", hint=", ".join(each.layer.name for each in self.maps)
+            )
+        return Figure(layer_figure(self, found[0], drawing or Drawing()))
+
+    def _repr_png_(self) -> bytes:
+        """The figures of all layers, one below the other."""
+        from io import BytesIO
+
+        from PIL import Image
+
+        pages = [self.figure(each.layer.name).image() for each in self.maps if each.maps.size]
+        whole = Image.new("RGB", (max(each.width for each in pages), sum(each.height for each in pages)), "white")
+        for at, page in enumerate(pages):
+            whole.paste(page, (0, sum(each.height for each in pages[:at])))
+        held = BytesIO()
+        whole.save(held, "PNG")
+        return held.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the whole outputs (`.npz`, `.safetensors`, `.pt`), the document (`.json`) or the first figure."""
+        path = Path(path)
+        if path.suffix.lower() not in (".npz", ".safetensors", ".pt"):
+            return super(Look, self).save(path)
+        from .document import save_looks
+
+        save_looks(path, [self])
+        return path

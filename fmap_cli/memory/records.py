@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.records import ModelRequest, NetworkInput
 from ..network.records import LayerRef
+from ..results import Drawn, Figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +169,7 @@ class MemoryRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Drawn):
     """What `fmap memory` shows: a bill for each mode, and what else was asked for.
 
     `inputs` are the shapes of what the network is fed. `checkpointed` are the modules whose inside is computed again,
@@ -195,3 +198,32 @@ class Forecast:
     def fits(self) -> bool:
         """Whether the batch that was asked about stays within the budget, in every mode: all that is reserved."""
         return self.budget is None or all(bill.reserved <= self.budget for bill in self.bills)
+
+    def document(self, file: Path | None = None) -> dict[str, Any]:
+        from .document import memory_document
+
+        return memory_document(self, file)
+
+    def csv(self) -> str:
+        from .document import memory_csv
+
+        return memory_csv(self)
+
+    def print(
+        self,
+        *,
+        unit: str = "MB",
+        every: bool = False,
+        top: int | None = None,
+        kinds: Sequence[str] = (),
+        file: Path | None = None,
+    ) -> None:
+        from .table import print_forecast
+
+        print_forecast(self, unit, every=every, top=top, kinds=kinds, file=file)
+
+    def figure(self, unit: str = "MB") -> Figure:
+        """What is alive through a step, and the layers that take most."""
+        from .figure import lay_out_course
+
+        return Figure(lay_out_course(self, unit))

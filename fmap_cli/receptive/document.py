@@ -87,7 +87,7 @@ def fields_csv(listing: FieldListing) -> str:
     return csv_text((*heads, "groups", "by", "why"), rows).decode()
 
 
-def unit_document(view: UnitView, file: Path) -> dict[str, Any]:
+def unit_document(view: UnitView, file: Path | None) -> dict[str, Any]:
     """One unit of `fmap rf --at`."""
     return {
         **document_head(view.origin),
@@ -100,7 +100,7 @@ def unit_document(view: UnitView, file: Path) -> dict[str, Any]:
         "value": finite(view.value),
         "box": _box_rows(view.row.field, view.box),
         "receptive_field": field_row(view.row),
-        "figure": str(file),
+        "figure": None if file is None else str(file),
         "assumed_input": assumed_input(view.origin.takes),
     }
 
@@ -120,7 +120,7 @@ def _box_rows(seen: ReceptiveField, box: UnitBox) -> list[dict[str, Any]]:
     ]
 
 
-def effective_document(found: EffectiveField, file: Path) -> dict[str, Any]:
+def effective_document(found: EffectiveField, file: Path | None) -> dict[str, Any]:
     """`fmap rf --effective`."""
     return {
         **document_head(found.origin),
@@ -132,6 +132,6 @@ def effective_document(found: EffectiveField, file: Path) -> dict[str, Any]:
         "box": _box_rows(found.row.field, found.box),
         "centre": list(found.centre),
         "holds": [{"share": share, "height": high, "width": wide} for share, high, wide in found.holds],
-        "figure": str(file),
+        "figure": None if file is None else str(file),
         "assumed_input": assumed_input(found.origin.takes),
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
+from ..results import Drawn, Figure
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -110,7 +112,7 @@ class FieldRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldListing:
+class FieldListing(Drawn):
     """What `fmap rf` lists: chosen layers out of `count`, for an input whose axes (`H`, `W`, maybe `T`) are `size`.
 
     `notes` say what could not be followed.
@@ -123,9 +125,30 @@ class FieldListing:
     size: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
+    def document(self, file: Path | None = None) -> dict[str, Any]:
+        from .document import fields_document
+
+        return fields_document(self, file)
+
+    def csv(self) -> str:
+        from .document import fields_csv
+
+        return fields_csv(self)
+
+    def print(self, *, groups: bool = False, file: Path | None = None) -> None:
+        from .table import print_fields
+
+        print_fields(self, groups=groups, file=file)
+
+    def figure(self) -> Figure:
+        """Field and stride of each layer through depth."""
+        from .figure import growth_figure
+
+        return Figure(growth_figure(self))
+
 
 @dataclass(frozen=True, slots=True)
-class UnitView:
+class UnitView(Drawn):
     """One unit of a layer for one image: its value and its box.
 
     `place` is its cell (frame, row, column), `map` the whole channel as `[H, W]` float32 of that frame, `picked` says
@@ -143,9 +166,24 @@ class UnitView:
     box: UnitBox
     image: ImageInput
 
+    def document(self, file: Path | None = None) -> dict[str, Any]:
+        from .document import unit_document
+
+        return unit_document(self, file)
+
+    def print(self, *, file: Path | None = None) -> None:
+        from .table import print_unit
+
+        print_unit(self, file)
+
+    def figure(self) -> Figure:
+        from .unit_figure import unit_figure
+
+        return Figure(unit_figure(self))
+
 
 @dataclass(frozen=True, slots=True)
-class EffectiveField:
+class EffectiveField(Drawn):
     """How much each input pixel moves one unit, on average over `count` inputs.
 
     `energy` is the mean absolute gradient, summed over the input's channels, `[H, W]` float64, its sum 1 (0 where
@@ -165,3 +203,18 @@ class EffectiveField:
     count: int
     source: str
     image: ImageInput | None = None
+
+    def document(self, file: Path | None = None) -> dict[str, Any]:
+        from .document import effective_document
+
+        return effective_document(self, file)
+
+    def print(self, *, file: Path | None = None) -> None:
+        from .table import print_effective
+
+        print_effective(self, file)
+
+    def figure(self) -> Figure:
+        from .effective_figure import effective_figure
+
+        return Figure(effective_figure(self))

@@ -181,7 +181,7 @@ def _reasons(rows: Sequence[FieldRow]) -> list[str]:
 # -- one unit ----------------------------------------------------------------------------------------------------
 
 
-def print_unit(view: UnitView, file: Path) -> None:
+def print_unit(view: UnitView, file: Path | None) -> None:
     """What one unit sees, in words."""
     out, origin = console(), view.origin
     head = f"{origin.model} · weights: {origin.weights} · image: {view.image.name}"
@@ -202,7 +202,8 @@ def print_unit(view: UnitView, file: Path) -> None:
         kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
     facts.append(("field", "; ".join(dict.fromkeys(kinds)) + _from(seen.axes)))
     _print_facts(out, facts)
-    out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    if file is not None:
+        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
 
 _AXES = {"T": "frames", "H": "rows", "W": "columns"}
@@ -222,7 +223,7 @@ def _from(axes: Sequence[FieldAxis]) -> str:
     return f" (in {', '.join(names)})" if names else ""
 
 
-def print_effective(found: EffectiveField, file: Path) -> None:
+def print_effective(found: EffectiveField, file: Path | None) -> None:
     """The sizes that hold half and nearly all of a unit's gradient, beside the theoretical one."""
     out, origin = console(), found.origin
     out.print(Text(units.one_line(f"{origin.model} · weights: {origin.weights}")), soft_wrap=True)
@@ -245,7 +246,8 @@ def print_effective(found: EffectiveField, file: Path) -> None:
     if not found.holds:
         facts.append(("effective", "nothing: no pixel moves this unit (a ReLU is shut, or values are cut off)"))
     _print_facts(out, facts)
-    out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    if file is not None:
+        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
 
 def _print_facts(out: object, facts: Sequence[tuple[str, str]]) -> None:

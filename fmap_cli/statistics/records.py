@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.records import NetworkInput, Preprocessing
 from ..network.records import Axes, LayerRef
+from ..results import Drawn, Figure
 
 if TYPE_CHECKING:
     from .channels import ChannelStats
@@ -89,7 +92,7 @@ class ClassRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Drawn):
     """What a network's layers put out over `images` images, layers in execution order.
 
     `sources` are the arguments that named the images, `failures` those that could not be read (name, reason).
@@ -104,6 +107,43 @@ class Run:
     classes: tuple[ClassRun, ...] = ()
     progress: Progress | None = None
     takes: NetworkInput | None = None
+    findings: tuple[Finding, ...] = field(default=(), compare=False)
+
+    @property
+    def distinct(self) -> tuple[LayerRecord, ...]:
+        """The layers without those that put out the very tensor of another one here, as blocks do."""
+        names = {each.layer.name for each in self.layers}
+        return tuple(each for each in self.layers if each.same_as not in names)
+
+    def document(self, *, channels: bool = False, files: Sequence[str] = ()) -> dict[str, Any]:
+        from .document import stats_document
+
+        return stats_document(replace(self, layers=self.distinct), self.findings, channels=channels, files=files)
+
+    def csv(self, *, channels: bool = False) -> str:
+        from .document import stats_csv
+
+        return stats_csv(replace(self, layers=self.distinct), channels=channels)
+
+    def print(self) -> None:
+        from .table import notes_on, print_run
+
+        print_run(self, self.findings, shown=self.distinct, notes=notes_on(self, self.distinct))
+
+    def figure(self) -> Figure:
+        """The distribution of each layer's values through depth."""
+        from .figure import lay_out_depth
+
+        return Figure(lay_out_depth(self, self.findings, self.distinct))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the run itself (`.fmap`, which `load_run` reads), its document, its rows or its figure."""
+        if Path(path).suffix.lower() != ".fmap":
+            return super(Run, self).save(path)
+        from .runs import save_run
+
+        save_run(Path(path), self)
+        return Path(path)
 
 
 @dataclass(frozen=True, slots=True)
