@@ -35,19 +35,23 @@ ALLOWED: dict[str, str] = {
     "tables": "documents legible",
     "drawing": "errors units",
     # The subjects.
-    "answers": "documents drawing errors models network session tables units",
-    "receptive": "documents drawing errors foreign inputs models network session tables units",
-    "statistics": "documents drawing errors files foreign inputs interrupts models network session tables units",
-    "memory": "documents drawing errors foreign frameworks inputs models network session tables units",
+    "answers": "documents drawing errors models network results session tables units",
+    "receptive": "documents drawing errors foreign inputs models network results session tables units",
+    "statistics": (
+        "documents drawing errors files foreign inputs interrupts models network results session tables units"
+    ),
+    "memory": "documents drawing errors foreign frameworks inputs models network results session tables units",
     "health": "errors statistics units",
-    "layers": "documents errors frameworks inputs models network receptive session tables units",
-    "maps": "answers documents drawing errors inputs models network receptive session statistics tables units",
-    "comparison": "documents drawing errors inputs models network session statistics tables units",
-    "embedding": "answers documents errors files inputs models network session tables units",
+    "layers": "documents errors frameworks inputs models network receptive results session tables units",
+    "maps": (
+        "answers documents drawing errors inputs models network receptive results session statistics tables units"
+    ),
+    "comparison": "documents drawing errors inputs models network results session statistics tables units",
+    "embedding": "answers documents errors files inputs models network results session tables units",
     # The front door: what notebooks, scripts and the commands call; and the command line.
     "api": (
-        "answers comparison embedding errors foreign frameworks health inputs layers maps memory models network"
-        " receptive session statistics"
+        "answers comparison embedding errors foreign frameworks health inputs layers maps memory models"
+        " network receptive session statistics"
     ),
     "commands": (
         "answers comparison documents drawing embedding errors files foreign health inputs interrupts layers"
