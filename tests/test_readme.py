@@ -138,3 +138,14 @@ def test_every_command_is_written_about() -> None:
     pages = README + "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
     for name in EVERY_COMMAND:
         assert f"fmap {name}" in pages, f"neither the README nor docs/ mentions fmap {name}"
+
+
+def test_the_readmes_python_runs(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    monkeypatch.chdir(clone)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    for written in ("run.json", "layers.csv", "maps.png"):
+        assert (clone / written).stat().st_size > 0
