@@ -6,7 +6,7 @@ Importing Matplotlib's figure takes half a second, so it happens where a chart i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import ceil
@@ -74,6 +74,7 @@ def style() -> Iterator[None]:
     ours: Any = {
         "font.family": "DejaVu Sans",
         "font.size": points(13),
+        "text.hinting": "none",  # so that words are as wide as Pillow's: rooms are measured with its font
         "axes.titlesize": points(13),
         "axes.labelsize": points(13),
         "axes.labelcolor": rgb(GRAY),
@@ -149,6 +150,56 @@ def along(axes: Axes, count: int) -> None:
     axes.set_xticks([])
 
 
+def add_strip(
+    scene: Scene,
+    words: str,
+    bars: Mapping[int, tuple[float, Colour]],
+    count: int,
+    slot: int,
+    left: int,
+    y: int,
+    *,
+    scale: bool = False,
+) -> int:
+    """A low strip named `words` with a bar at some of `count` layers: its share of the height, and its colour.
+
+    With a `scale` it is high enough for shares to be told apart. Returns where the next may begin.
+    """
+    height = 44 if scale else 12
+    draw = partial(draw_strip, words=words, bars=bars, count=count, slot=slot, scale=scale)
+    scene.add(Plot(words, left, y, (height, slot * count), draw))
+    return y + height + (16 if scale else 4)
+
+
+def draw_strip(
+    axes: Axes, words: str, bars: Mapping[int, tuple[float, Colour]], count: int, slot: int, scale: bool = False
+) -> None:
+    along(axes, count)
+    height = axes.bbox.height
+    axes.set_ylim(-1 / height, 1)
+    axes.set_yticks([0, 1] if scale else [], ["0 %", "100 %"] if scale else [], fontsize=points(11))
+    axes.set_ylabel(words, rotation=0, ha="right", va="center", fontsize=points(_NAME_SIZE), color=rgb(INK), **PLAIN)
+    wide = min(slot - 4, 36) if scale and slot >= 14 else slot - (slot > 8) * 2
+    shown = {at: max(share, 1 / height) for at, (share, _) in bars.items() if share}  # a share of next to nothing too
+    colours = [rgb(bars[at][1]) for at in shown]
+    axes.vlines([*shown], 0, [*shown.values()], colours, linewidth=points(wide), zorder=2)
+
+
+def name_line(axes: Axes, value: float, words: str, colour: Colour, up: float = 0) -> None:
+    """A level line through the chart, named on its right, `up` pixels higher."""
+    axes.axhline(value, color=rgb(colour), linewidth=points(1))
+    axes.annotate(
+        words,
+        (1, value),
+        (points(8), points(up)),
+        ("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        fontsize=points(_NAME_SIZE),
+        color=rgb(colour),
+    )
+
+
 def shown_names(names: Sequence[str], slot: int) -> dict[int, str]:
     """The names under their layers, and at which layers: each, or every second, third, … where they would touch."""
     return {at: end_of(names[at], _NAME_ROOM, _NAME_SIZE) for at in range(0, len(names), ceil(_NAME_STEP / slot))}
@@ -156,6 +207,7 @@ def shown_names(names: Sequence[str], slot: int) -> dict[int, str]:
 
 def _draw_layers(axes: Axes, names: Sequence[str], slot: int) -> None:
     along(axes, len(names))
+    axes.set_zorder(1)  # behind the others
     axes.set_yticks([])
     shown = shown_names(names, slot)
     axes.set_xticks([*shown], [*shown.values()], rotation=90, fontsize=points(_NAME_SIZE), color=rgb(INK), **PLAIN)

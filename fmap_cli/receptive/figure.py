@@ -6,44 +6,68 @@ that take in the whole image stand in a band above it: they have no size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, floor, log2
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .. import units
-from ..drawing.along import BAND, ELSE, KINDS, draw_bands, draw_names, mixed
-from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Scene, Text, shorten, text_width, wrap
+from ..drawing.charts import (
+    ELSE,
+    KINDS,
+    LINE,
+    PINK,
+    PLAIN,
+    RED,
+    add_layers,
+    add_strip,
+    along,
+    draw_strip,
+    mixed,
+    name_line,
+    points,
+    rgb,
+)
+from ..drawing.page import (
+    MARGIN,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TINY_SIZE,
+    Key,
+    draw_legend,
+    draw_paragraph,
+    draw_title,
+)
+from ..drawing.scene import FAINT, GRAY, INK, WHITE, Colour, Plot, Scene, shorten, text_width
 from .effective_figure import effective_figure
 from .unit_figure import unit_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from .records import FieldAxis, FieldListing, FieldRow
 
 __all__ = ["effective_figure", "growth_figure", "unit_figure"]
 
-_MARGIN = 36
 _LEFT = 110  # up to the axis
 _RIGHT = 150  # beyond the last layer, where the input's lines are named
 _PLOT = (520, 1400)  # height and width; many layers need more of the width
 _SLOT = (5, 64)  # pixels that a layer takes
 _LEAST_PAGE = 1000
-_TITLE_SIZE, _LINE_SIZE, _TEXT_SIZE, _SMALL_SIZE, _TINY_SIZE = 30, 18, 16, 13, 12
 _WHOLE_BAND = 24  # height of the band for the whole image
-_STRIP = 12
 _LEAST_OCTAVE = 22  # pixels from one labelled power of two to the next
 _MOST_REASONS = 4
 
 _LIMIT: Colour = (190, 60, 30)
 _LINE: Colour = (178, 178, 186)
 _STRIDE: Colour = (150, 175, 205)
-_TIME: Colour = (204, 121, 167)
 _WHOLE: Colour = (240, 228, 66)
 _WHOLE_PALE: Colour = (250, 245, 190)
-_UNKNOWN: Colour = (213, 94, 0)
-_NOTHING: Colour = (150, 150, 158)
 
-_Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+_Rectangle = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,53 +139,24 @@ def growth_figure(listing: FieldListing) -> Scene:
     scene.width = max(_LEFT + width + _RIGHT, _LEAST_PAGE)
     y = _draw_head(scene, listing, layers)
     if not layers:
-        scene.add(Text(_MARGIN, y, "No layer to draw.", _TEXT_SIZE, GRAY))
-        scene.height = y + 40 + _MARGIN
+        scene.height = draw_paragraph(scene, "No layer to draw.", MARGIN, y, scene.width, TEXT_SIZE) + 2 * MARGIN
         return scene
-    whole = any(each.is_whole for each in layers)
-    begin = y + 18
-    top = begin + (18 + _WHOLE_BAND + 8 if whole else 0)
-    low, high = _ends(layers, listing)
-
-    def y_of(value: float) -> float:
-        return top + _PLOT[0] * (high - log2(value)) / (high - low)
-
-    bottom = top + _PLOT[0]
-    strips = [
-        (words, colour, [each.has(kind) for each in layers])
-        for kind, words, colour in (("unknown", "unknown", _UNKNOWN), ("nothing", "no pixel", _NOTHING))
-        if any(each.has(kind) for each in layers)
-    ]
-    end = bottom + 14 + len(strips) * (_STRIP + 8)
-    shaded = draw_bands(scene, [each.name for each in layers], slot, _LEFT, begin, end)
-    if whole:
-        _draw_whole(scene, layers, slot, begin, width)
-    _draw_axis(scene, (low, high), y_of, width, len(listing.size) == 3)
-    limits = _draw_limits(scene, listing, y_of, width)
-    _draw_strides(scene, layers, slot, y_of)
-    _draw_time(scene, layers, slot, y_of)
-    marks = _draw_sizes(scene, layers, slot, y_of)
-    _draw_numbers(scene, layers, listing, slot, marks, limits, shaded)
-    y = bottom + 14
-    for words, colour, here in strips:
-        scene.add(Text(_LEFT - 10, y - 2, words, _TINY_SIZE, INK, align="right"))
-        for at, marked in enumerate(here):
-            if marked:
-                scene.add(Box(_LEFT + at * slot + (slot > 8), y, slot - 2 * (slot > 8), _STRIP, colour))
-        y += _STRIP + 8
-    end = draw_names(scene, [each.name for each in layers], slot, _LEFT, end + 6)
-    scene.height = _draw_reasons(scene, layers, end + 18) + _MARGIN
+    begin = y + 28
+    top = begin
+    if any(each.is_whole for each in layers):
+        draw = partial(_draw_whole, layers=layers, slot=slot, right=scene.width - MARGIN)
+        scene.add(Plot("whole image", _LEFT, top + 18, (_WHOLE_BAND, width), draw))
+        top += 18 + _WHOLE_BAND + 8
+    draw = partial(_draw_growth, layers=layers, listing=listing, slot=slot)
+    scene.add(Plot("growth", _LEFT, top, (_PLOT[0], width), draw))
+    y = top + _PLOT[0] + 14
+    for kind, words, colour in (("unknown", "unknown", RED), ("nothing", "no pixel", LINE)):
+        marks = {at: (1.0, colour) for at, each in enumerate(layers) if each.has(kind)}
+        if marks:
+            y = add_strip(scene, words, marks, len(layers), slot, _LEFT, y)
+    end = add_layers(scene, [each.name for each in layers], slot, _LEFT, begin, y)
+    scene.height = _draw_reasons(scene, layers, end + 18) + MARGIN
     return scene
-
-
-def _ends(layers: Sequence[_Layer], listing: FieldListing) -> tuple[float, float]:
-    """The axis' ends in doublings of a pixel."""
-    values: list[float] = [1, 2, *listing.size]
-    for each in layers:
-        values += each.span or ()
-        values += [float(axis.stride) for axis in each.plane if axis.stride]
-        values += [each.time.size] if each.time is not None and each.time.size else []
-    return log2(min(values)) - 0.25, log2(max(values)) + 0.45
 
 
 # -- what stands around the plot ---------------------------------------------------------------------------------
@@ -169,24 +164,16 @@ def _ends(layers: Sequence[_Layer], listing: FieldListing) -> tuple[float, float
 
 def _draw_head(scene: Scene, listing: FieldListing, layers: Sequence[_Layer]) -> int:
     """Title, where this comes from, the answer in words, what the marks mean. Returns where the plot begins."""
-    room = scene.width - 2 * _MARGIN
-    title = shorten(
-        units.one_line(f"{listing.origin.model}: receptive fields through depth"), room, _TITLE_SIZE, bold=True
-    )
     count = len(layers)
     of = f" of {listing.count}" if count != listing.count else ""
     line = listing.origin.weights.in_words
     line += f" · input of {size_in_words(listing.size)}"
     line += f" · {count}{of} layer{'s' * (listing.count != 1)} in execution order"
-    scene.add(Text(_MARGIN, _MARGIN - 6, title, _TITLE_SIZE, bold=True))
-    scene.add(Text(_MARGIN, _MARGIN + 36, shorten(units.one_line(line), room, _LINE_SIZE), _LINE_SIZE, GRAY))
-    y = _MARGIN + 70
+    y = draw_title(scene, f"{listing.origin.model}: receptive fields through depth", [line])
     if not layers:
-        return y + 14
-    for words in wrap(answer(listing), room, _TEXT_SIZE):
-        scene.add(Text(_MARGIN, y, words, _TEXT_SIZE))
-        y += 22
-    return _draw_legend(scene, layers, y + 10) + 10
+        return y
+    y = draw_paragraph(scene, answer(listing), MARGIN, y, scene.width - 2 * MARGIN, TEXT_SIZE, INK)
+    return draw_legend(scene, _keys(layers), MARGIN, y + 6, scene.width - MARGIN)
 
 
 def size_in_words(size: Sequence[int]) -> str:
@@ -233,17 +220,13 @@ def _where_whole(layers: Sequence[_Layer], first: _Layer) -> str:
     return f"{on} ({units.one_line(why)})" if why else on
 
 
-def _draw_legend(scene: Scene, layers: Sequence[_Layer], top: int) -> int:
-    """What the marks mean, of those that occur. Returns where it ends."""
-    entries: list[tuple[str, Colour, str]] = []
+def _keys(layers: Sequence[_Layer]) -> list[Key]:
+    """What the marks mean, of those that occur."""
     kinds = {each.kind for each in layers if each.sizes}
-    for words, colour in dict.fromkeys([*KINDS.values(), ELSE]):
-        if (words, colour) in kinds:
-            entries.append(("mark", colour, words))
-    spans = [(each, each.span) for each in layers]
+    keys = [Key(*each) for each in dict.fromkeys([*KINDS.values(), ELSE]) if each in kinds]
     if any(each.is_bound and each.sizes for each in layers):
-        entries.append(("hollow", INK, "upper bound"))
-    if any(span is not None and span[0] < span[1] for _, span in spans):
+        keys.append(Key("upper bound", INK, "hollow"))
+    if any(span is not None and span[0] < span[1] for span in (each.span for each in layers)):
         differ = [
             words
             for words, found in (
@@ -253,87 +236,96 @@ def _draw_legend(scene: Scene, layers: Sequence[_Layer], top: int) -> int:
             )
             if found
         ]
-        entries.append(("bar", INK, f"fewest to most, where {' or '.join(differ)} differ"))
+        keys.append(Key(f"fewest to most, where {' or '.join(differ)} differ", INK, "bar"))
     if any(axis.stride is not None for each in layers for axis in each.plane):
-        entries.append(("line", _STRIDE, "stride: from one unit's field to the next"))
+        keys.append(Key("stride: from one unit's field to the next", _STRIDE, "line"))
     if any(each.time is not None and each.time.size is not None for each in layers):
-        entries.append(("line", _TIME, "size in time, in frames"))
+        keys.append(Key("size in time, in frames", PINK, "line"))
     if any(each.has("whole image") for each in layers):
-        entries.append(("mark", _WHOLE, "whole image"))
+        keys.append(Key("whole image", _WHOLE))
     if any(each.is_whole and not each.has("whole image") for each in layers):
-        entries.append(("mark", _WHOLE_PALE, "at most the whole image"))
+        keys.append(Key("at most the whole image", _WHOLE_PALE))
     if any(each.has("unknown") for each in layers):
-        entries.append(("mark", _UNKNOWN, "unknown"))
+        keys.append(Key("unknown", RED))
     if any(each.has("nothing") for each in layers):
-        entries.append(("mark", _NOTHING, "does not depend on the image"))
-    x, y = float(_MARGIN), top
-    for glyph, colour, words in entries:
-        needed = 22 + text_width(words, _SMALL_SIZE)
-        if x > _MARGIN and x + needed > scene.width - _MARGIN:
-            x, y = float(_MARGIN), y + 22
-        if glyph == "line":
-            scene.add(Box(x, y + 7, 15, 3, colour))
-        elif glyph == "bar":
-            scene.add(
-                Box(x + 4, y + 1, 7, 3, colour), Box(x + 6, y + 1, 3, 15, colour), Box(x + 4, y + 13, 7, 3, colour)
-            )
-        else:
-            scene.add(Box(x + 1, y + 2, 13, 13, colour))
-        if glyph == "hollow":
-            scene.add(Box(x + 3, y + 4, 9, 9, WHITE))
-        scene.add(Text(x + 22, y, words, _SMALL_SIZE, GRAY))
-        x += needed + 22
-    return y + 24
+        keys.append(Key("does not depend on the image", LINE))
+    return keys
 
 
-def _draw_whole(scene: Scene, layers: Sequence[_Layer], slot: int, top: int, width: int) -> None:
+def _draw_whole(axes: Axes, layers: Sequence[_Layer], slot: int, right: int) -> None:
     """The band of layers that see the whole image, and over it from where on and why."""
-    y = top + 18
-    scene.add(Box(_LEFT, y, width, _WHOLE_BAND, None, FAINT))
-    for words, line in (("whole", y - 2), ("image", y + 11)):
-        scene.add(Text(_LEFT - 10, line, words, _TINY_SIZE, INK, align="right"))
-    for at, each in enumerate(layers):
-        if each.is_whole:
-            colour = _WHOLE if each.has("whole image") else _WHOLE_PALE
-            gap = slot > 8
-            scene.add(Box(_LEFT + at * slot + gap, y + 1, slot - 2 * gap, _WHOLE_BAND - 2, colour))
+    colours = {
+        at: _WHOLE if each.has("whole image") else _WHOLE_PALE for at, each in enumerate(layers) if each.is_whole
+    }
+    draw_strip(axes, "whole\nimage", {at: (1.0, colour) for at, colour in colours.items()}, len(layers), slot)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(rgb(FAINT))
     first = next((each for each in layers if each.has("whole image")), None)
     if first is None:
         return
-    x = _LEFT + layers.index(first) * slot
     words = _where_whole(layers, first)
     others = {axis.by for each in layers for axis in each.plane if axis.kind == "whole image"} - {
         axis.by for axis in first.plane
     }
     if others:
         words += f", and by {len(others)} more layer{'s' * (len(others) > 1)}"
-    room = scene.width - _MARGIN - x, x - _MARGIN
-    rightwards = text_width(words, _SMALL_SIZE) <= room[0] or room[0] >= room[1]
-    words = shorten(words, room[0] if rightwards else room[1], _SMALL_SIZE)
-    scene.add(Box(x, y - 14, 1, 14, GRAY))
-    scene.add(
-        Text(x + (4 if rightwards else -4), y - 18, words, _SMALL_SIZE, INK, align="left" if rightwards else "right")
+    at = layers.index(first)
+    x = _LEFT + at * slot
+    room = right - x, x - MARGIN
+    rightwards = text_width(words, SMALL_SIZE) <= room[0] or room[0] >= room[1]
+    axes.annotate(
+        shorten(words, room[0] - 4 if rightwards else room[1] - 4, SMALL_SIZE),
+        (at - 0.5, 1),
+        (points(4 if rightwards else -4), points(3)),
+        ("data", "axes fraction"),
+        textcoords="offset points",
+        ha="left" if rightwards else "right",
+        va="bottom",
+        color=rgb(INK),
+        **PLAIN,
     )
+    axes.axvline(at - 0.5, 1, 1 + 14 / _WHOLE_BAND, color=rgb(GRAY), linewidth=points(1), clip_on=False)
 
 
-def _draw_axis(
-    scene: Scene, ends: tuple[float, float], y_of: Callable[[float], float], width: int, in_time: bool
-) -> None:
-    """Lines at powers of two, as many as their labels have room for."""
-    step = ceil(_LEAST_OCTAVE / (y_of(1) - y_of(2)))
-    for power in range(ceil(ends[0]), floor(ends[1]) + 1):
-        y = round(y_of(2.0**power))
-        if power % step == 0:
-            scene.add(Box(_LEFT, y, width, 1, FAINT))
-            words = f"{2**power}" if power >= 0 else f"1/{2**-power}"
-            scene.add(Text(_LEFT - 10, y - 8, words, _SMALL_SIZE, GRAY, align="right"))
-    middle = y_of(2 ** ((ends[0] + ends[1]) / 2))
-    words = f"size and stride in pixels{' (in time: frames)' if in_time else ''}, logarithmic axis"
-    scene.add(Text(_MARGIN - 6, middle, words, _SMALL_SIZE, GRAY, align="middle", turned=True))
+# -- layers ------------------------------------------------------------------------------------------------------
 
 
-def _draw_limits(scene: Scene, listing: FieldListing, y_of: Callable[[float], float], width: int) -> list[int]:
-    """A line at the input's size, named right of the plot. Returns where they lie."""
+def _draw_growth(axes: Axes, layers: Sequence[_Layer], listing: FieldListing, slot: int) -> None:
+    """Sizes and strides of the layers, lines at the input's size, and numbers where sizes change."""
+    from matplotlib.ticker import FixedLocator, StrMethodFormatter
+
+    low, high = _axis_ends(layers, listing)
+    along(axes, len(layers))
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(2**low, 2**high)
+    step = ceil(_LEAST_OCTAVE * (high - low) / _PLOT[0])
+    powers = [each for each in range(ceil(low), floor(high) + 1) if each % step == 0]
+    axes.yaxis.set_major_locator(FixedLocator([2.0**each for each in powers]))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.7g}"))
+    axes.set_ylabel(f"size and stride in pixels{' (in time: frames)' * (len(listing.size) == 3)}, logarithmic axis")
+    limits = _draw_limits(axes, listing)
+    strides = [tuple(None if axis.stride is None else float(axis.stride) for axis in each.plane) for each in layers]
+    for name, values in zip(("stride down", "stride across"), dict.fromkeys(zip(*strides, strict=True)), strict=False):
+        _draw_steps(axes, name, values, _STRIDE, 3)
+    _draw_steps(axes, "time", [None if each.time is None else each.time.size for each in layers], PINK, 3)
+    _draw_steps(axes, "sizes", [max(each.sizes, default=None) for each in layers], _LINE, 1)
+    mark = max(min(slot * 2 // 3, 11), 4)
+    _draw_sizes(axes, layers, mark, 3 if slot >= 12 else 1)
+    _draw_numbers(axes, layers, listing, slot, mark, limits)
+
+
+def _axis_ends(layers: Sequence[_Layer], listing: FieldListing) -> tuple[float, float]:
+    """The axis' ends in doublings of a pixel."""
+    values: list[float] = [1, 2, *listing.size]
+    for each in layers:
+        values += each.span or ()
+        values += [float(axis.stride) for axis in each.plane if axis.stride]
+        values += [each.time.size] if each.time is not None and each.time.size else []
+    return log2(min(values)) - 0.25, log2(max(values)) + 0.45
+
+
+def _draw_limits(axes: Axes, listing: FieldListing) -> list[int]:
+    """A line at the input's size, named right of the plot. Returns the sizes."""
     height, across = listing.size[-2:]
     limits = [(height, f"the input: {height} px", _LIMIT)]
     if height != across:
@@ -342,84 +334,52 @@ def _draw_limits(scene: Scene, listing: FieldListing, y_of: Callable[[float], fl
             (across, f"the input: {across} px wide", _LIMIT),
         ]
     if len(listing.size) == 3:
-        limits.append((listing.size[0], f"the clip: {listing.size[0]} frames", _TIME))
-    free = float("inf")
-    lines = []
+        limits.append((listing.size[0], f"the clip: {listing.size[0]} frames", PINK))
+    free = float("-inf")
     for size, words, colour in sorted(limits):  # the lowest line first, so labels move up to make room
-        y = round(y_of(size))
-        lines.append(y)
-        scene.add(Box(_LEFT, y, width, 1, colour))
-        at = min(y - 8.0, free - 16)
-        free = at
-        scene.add(Text(_LEFT + width + 8, at, shorten(words, _RIGHT - 12, _TINY_SIZE), _TINY_SIZE, colour))
-    return lines
+        y = axes.transData.transform((0, size))[1]
+        free = max(y, free + 16)
+        name_line(axes, size, shorten(words, _RIGHT - 12, TINY_SIZE), colour, free - y)
+    return [size for size, _, _ in limits]
 
 
-# -- layers ------------------------------------------------------------------------------------------------------
-
-
-def _draw_steps(
-    scene: Scene, values: Sequence[float | None], slot: int, y_of: Callable[[float], float], colour: Colour, thick: int
-) -> None:
+def _draw_steps(axes: Axes, name: str, values: Sequence[float | None], colour: Colour, thick: int) -> None:
     """A line that goes on level through each layer's slot, and up or down between two; gaps where there is no value."""
-    start = 0
-    while start < len(values):
-        value = values[start]
-        end = start + 1
-        while end < len(values) and values[end] == value:
-            end += 1
-        if value is not None:
-            y = round(y_of(value))
-            scene.add(Box(_LEFT + start * slot, y - thick // 2, (end - start) * slot, thick, colour))
-            before = values[start - 1] if start else None
-            if before is not None:
-                other = round(y_of(before))
-                upper, lower = min(y, other), max(y, other)
-                scene.add(Box(_LEFT + start * slot, upper - thick // 2, thick, lower - upper + thick, colour))
-        start = end
+    known = np.array([np.nan if value is None else value for value in values])
+    edges = np.arange(len(values) + 1) - 0.5
+    axes.stairs(known, edges, baseline=None, edgecolor=rgb(colour), linewidth=points(thick), label=name)
 
 
-def _draw_strides(scene: Scene, layers: Sequence[_Layer], slot: int, y_of: Callable[[float], float]) -> None:
-    lines = [
-        [None if (stride := each.plane[axis].stride) is None else float(stride) for each in layers] for axis in (0, 1)
-    ]
-    for line in lines if lines[0] != lines[1] else lines[:1]:
-        _draw_steps(scene, line, slot, y_of, _STRIDE, 3)
-
-
-def _draw_time(scene: Scene, layers: Sequence[_Layer], slot: int, y_of: Callable[[float], float]) -> None:
-    sizes = [each.time.size if each.time is not None else None for each in layers]
-    _draw_steps(scene, sizes, slot, y_of, _TIME, 3)
-
-
-def _draw_sizes(
-    scene: Scene, layers: Sequence[_Layer], slot: int, y_of: Callable[[float], float]
-) -> list[tuple[float, float] | None]:
-    """A mark for each layer's size. Returns top and bottom of what is drawn in each slot."""
-    mark = max(min(slot * 2 // 3, 11), 4)
-    _draw_steps(scene, [max(each.sizes, default=None) for each in layers], slot, y_of, _LINE, 1)
-    drawn: list[tuple[float, float] | None] = []
-    for at, each in enumerate(layers):
-        span = each.span
-        if span is None:
-            drawn.append(None)
-            continue
-        colour = each.kind[1]
-        x = _LEFT + at * slot + (slot - mark) // 2
-        low, high = round(y_of(span[0])), round(y_of(span[1]))
-        if low > high:
-            thick = 3 if slot >= 12 else 1
-            middle = x + (mark - thick) / 2
-            scene.add(Box(middle, high, thick, low - high + 1, mixed(colour, 0.55)))
-            scene.add(Box(x, low - 1, mark, 2, mixed(colour, 0.55)))
-        for size in sorted(set(each.sizes)):
-            y = round(y_of(size)) - mark // 2
-            scene.add(Box(x, y, mark, mark, colour))
-            if each.is_bound:
-                inset = 2 if mark > 6 else 1
-                scene.add(Box(x + inset, y + inset, mark - 2 * inset, mark - 2 * inset, WHITE))
-        drawn.append((high - mark / 2, low + mark / 2))
-    return drawn
+def _draw_sizes(axes: Axes, layers: Sequence[_Layer], mark: int, thick: int) -> None:
+    """A mark for each layer's height and width, and a bar from the fewest to the most pixels where these differ."""
+    spans = [(at, *each.span, rgb(mixed(each.kind[1], 0.55))) for at, each in enumerate(layers) if each.span]
+    spans = [each for each in spans if each[1] < each[2]]
+    if spans:
+        where, low, high, colours = zip(*spans, strict=True)
+        axes.vlines(where, low, high, colours, linewidth=points(thick), label="span", zorder=2)
+        half = mark / 2 / axes.bbox.width * len(layers)
+        axes.hlines(low, np.array(where) - half, np.array(where) + half, colours, linewidth=points(2), zorder=2)
+    for name, hollow in (("size", False), ("upper bound", True)):
+        marks = [
+            (at, size, rgb(each.kind[1]))
+            for at, each in enumerate(layers)
+            if each.is_bound == hollow
+            for size in sorted(set(each.sizes))
+        ]
+        if marks:
+            where, sizes, colours = zip(*marks, strict=True)
+            line = (2 if mark > 6 else 1) * hollow
+            axes.scatter(
+                where,
+                sizes,
+                s=points(mark - line) ** 2,
+                c=[rgb(WHITE)] * len(marks) if hollow else colours,
+                marker="s",
+                edgecolors=colours,
+                linewidths=points(line),
+                label=name,
+                zorder=3,
+            )
 
 
 def _numbers(layer: _Layer) -> str:
@@ -428,15 +388,11 @@ def _numbers(layer: _Layer) -> str:
 
 
 def _draw_numbers(
-    scene: Scene,
-    layers: Sequence[_Layer],
-    listing: FieldListing,
-    slot: int,
-    marks: Sequence[tuple[float, float] | None],
-    limits: Sequence[int],
-    shaded: Sequence[tuple[int, int]],
+    axes: Axes, layers: Sequence[_Layer], listing: FieldListing, slot: int, mark: int, limits: Sequence[int]
 ) -> None:
     """Sizes over the marks where they change, as many as have room: first where the input's size is reached."""
+    from matplotlib.patheffects import withStroke
+
     height, width = listing.size[-2:]
     sized = [at for at, each in enumerate(layers) if each.sizes]
     changes = [
@@ -447,25 +403,34 @@ def _draw_numbers(
     enough = [at for at in changes if layers[at].sizes[0] >= height and layers[at].sizes[-1] >= width]
     largest = max(changes, key=lambda at: layers[at].sizes, default=None)
     first = [*enough[:1], *([] if largest is None else [largest])]
+    # From here on in pixels, from the chart's left end and from the page's bottom.
+    spans = np.array([each.span or (np.nan, np.nan) for each in layers], float)
+    ends = axes.transData.transform(np.stack([np.zeros(spans.size), spans.ravel()], 1))[:, 1].reshape(spans.shape)
+    ends += [-mark / 2, mark / 2]
+    lines = [axes.transData.transform((0, size))[1] for size in limits]
     taken: list[_Rectangle] = []
     for at in dict.fromkeys([*first, *changes]):
         words = _numbers(layers[at])
-        needed = text_width(words, _TINY_SIZE)
-        mark = marks[at]
-        assert mark is not None
-        x, y = _LEFT + (at + 0.5) * slot - needed / 2, mark[0] - 16
-        place = (x - 3, y, x + needed + 3, y + 14)
-        slots = range(max(int((place[0] - _LEFT) // slot), 0), min(int((place[2] - _LEFT) // slot) + 1, len(layers)))
-        near = [(top, bottom) for each in slots if (span := marks[each]) is not None for top, bottom in [span]]
-        hits = any(top < place[3] and bottom > place[1] for top, bottom in near)
-        hits |= any(a[0] < place[2] and place[0] < a[2] and a[1] < place[3] and place[1] < a[3] for a in taken)
-        if hits:
+        half = text_width(words, TINY_SIZE) / 2 + 3
+        middle, y = (at + 0.5) * slot, ends[at, 1] + 2
+        place = (middle - half, y, middle + half, y + 14)
+        near = ends[max(int(place[0] // slot), 0) : int(place[2] // slot) + 1]
+        hits = bool(((near[:, 0] < place[3]) & (near[:, 1] > place[1])).any())
+        if hits or any(a[0] < place[2] and place[0] < a[2] and a[1] < place[3] and place[1] < a[3] for a in taken):
             continue
         taken.append(place)
-        if any(place[1] <= line <= place[3] for line in limits):
-            here = any(begin <= place[0] and place[2] <= end for begin, end in shaded)
-            scene.add(Box(place[0], y, needed + 6, 14, BAND if here else WHITE))
-        scene.add(Text(x, y, words, _TINY_SIZE, INK))
+        word = axes.annotate(
+            words,
+            (at, layers[at].span[1]),  # type: ignore[index]
+            (0, points(mark / 2 + 2)),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=points(TINY_SIZE),
+            color=rgb(INK),
+        )
+        if any(place[1] <= line <= place[3] for line in lines):
+            word.set_path_effects([withStroke(linewidth=points(5), foreground=rgb(WHITE))])
 
 
 def _draw_reasons(scene: Scene, layers: Sequence[_Layer], y: int) -> int:
@@ -474,10 +439,7 @@ def _draw_reasons(scene: Scene, layers: Sequence[_Layer], y: int) -> int:
     for each in layers:
         for why in dict.fromkeys(axis.why for axis in each.plane if axis.kind == "unknown"):
             reasons.setdefault(why, []).append(each.name)
-    room = scene.width - 2 * _MARGIN - 20
     for why, names in list(reasons.items())[:_MOST_REASONS]:
         words = f"unknown from {names[0]} on ({len(names)} layer{'s' * (len(names) > 1)}): {units.one_line(why)}"
-        scene.add(Box(_MARGIN, y + 2, 12, 12, _UNKNOWN))
-        scene.add(Text(_MARGIN + 20, y, shorten(words, room, _SMALL_SIZE), _SMALL_SIZE, GRAY))
-        y += 22
+        y = draw_legend(scene, [Key(words, RED)], MARGIN, y, scene.width - MARGIN)
     return y

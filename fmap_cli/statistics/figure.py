@@ -21,12 +21,13 @@ from ..drawing.charts import (
     KINDS,
     LINE,
     ORANGE,
-    PLAIN,
     RED,
     SKY,
     add_layers,
+    add_strip,
     along,
     mixed,
+    name_line,
     points,
     rgb,
 )
@@ -43,7 +44,6 @@ _LEFT = 150  # up to the value axis
 _PLOT = (520, 1400)  # height and width; many layers need more of the width
 _SLOT = (5, 64)  # pixels that a layer takes
 _LEAST_PAGE = 1000
-_STRIP, _ROW = 44, 12  # heights of what is drawn below: shares, and the layers of a check
 _MOST_CHECKS = 6
 _MOST_DECADES = 40  # to either side
 _BELOW_MEDIAN = 9  # decades under the median layer's size; what is smaller yet is drawn at zero
@@ -106,13 +106,9 @@ def lay_out_depth(run: Run, findings: Sequence[Finding], records: Sequence[Layer
         scene.height += 2 * MARGIN
         return scene
     draw = partial(_draw_values, layers=layers, slot=slot, linear=linear, limits=limits)
-    plots = [Plot("values", _LEFT, top, (_PLOT[0], width), draw)]
-    y = top + _PLOT[0] + 14
-    for strip in _strips(layers, findings):
-        plots.append(Plot(strip.words, _LEFT, y, (strip.height, width), partial(_draw_strip, strip=strip, slot=slot)))
-        y += strip.height + (16 if strip.is_scale else 4)
+    scene.add(Plot("values", _LEFT, top, (_PLOT[0], width), draw))
+    y = _add_strips(scene, layers, findings, slot, top + _PLOT[0] + 14)
     end = add_layers(scene, [each.name for each in layers], slot, _LEFT, top, y)
-    scene.add(*plots)
     scene.height = _draw_findings(scene, findings, layers, end + 18) + MARGIN
     return scene
 
@@ -196,9 +192,7 @@ def _draw_values(
         )
     _draw_not_finite(axes, layers, slot)
     for value, words in limits:
-        axes.axhline(value, color=rgb(_LIMIT), linewidth=points(1))
-        axes.annotate(words, (1, value), (points(8), 0), ("axes fraction", "data"), textcoords="offset points",
-                      va="center", fontsize=points(TINY_SIZE), color=rgb(_LIMIT))  # fmt: skip
+        name_line(axes, value, words, _LIMIT)
 
 
 def _draw_not_finite(axes: Axes, layers: Sequence[_Layer], slot: int) -> None:
@@ -219,33 +213,21 @@ def _draw_not_finite(axes: Axes, layers: Sequence[_Layer], slot: int) -> None:
 # -- strips under the plot ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Strip:
-    """A row of bars, one a layer: how high in shares of its height (None: nothing), and in which colour."""
-
-    words: str
-    shares: tuple[float | None, ...]
-    colours: tuple[Colour, ...]
-    is_scale: bool = False
-
-    @property
-    def height(self) -> int:
-        return _STRIP if self.is_scale else _ROW
-
-
-def _strips(layers: Sequence[_Layer], findings: Sequence[Finding]) -> list[_Strip]:
-    count = len(layers)
-    strips = [_Strip("zeros", tuple(each.stats.zero_fraction for each in layers), (_ZEROS,) * count, True)]
-    if any(each.dead is not None and each.dead.any() for each in layers):
-        shares = tuple(None if each.dead is None else float(each.dead.mean()) for each in layers)
-        strips.append(_Strip("dead", shares, (RED,) * count, True))
+def _add_strips(scene: Scene, layers: Sequence[_Layer], findings: Sequence[Finding], slot: int, y: int) -> int:
+    """The shares of zeros and of dead channels, and a row for each check. Returns where they end."""
+    strips = {"zeros": {at: (each.stats.zero_fraction or 0.0, _ZEROS) for at, each in enumerate(layers)}}
+    dead = {at: (float(each.dead.mean()), RED) for at, each in enumerate(layers) if each.dead is not None}
+    if any(share for share, _ in dead.values()):
+        strips["dead"] = dead
+    for words, bars in strips.items():
+        y = add_strip(scene, words, bars, len(layers), slot, _LEFT, y, scale=True)
     for check, severities in _checks(findings).items():
-        marks = tuple(1.0 if each.record.layer.name in severities else None for each in layers)
-        colours = tuple(_SEVERITY[severities.get(each.record.layer.name, "note")] for each in layers)
-        if any(marks):
+        found = {at: severities.get(each.record.layer.name) for at, each in enumerate(layers)}
+        marks = {at: (1.0, _SEVERITY[severity]) for at, severity in found.items() if severity}
+        if marks:
             words = shorten(units.one_line(check), _LEFT - MARGIN - 10, TINY_SIZE)
-            strips.append(_Strip(words, marks, colours))
-    return strips
+            y = add_strip(scene, words, marks, len(layers), slot, _LEFT, y)
+    return y
 
 
 def _checks(findings: Sequence[Finding]) -> dict[str, dict[str, str]]:
@@ -256,24 +238,6 @@ def _checks(findings: Sequence[Finding]) -> dict[str, dict[str, str]]:
         layers[each.layer] = max(layers.get(each.layer, "note"), each.severity, key=_SEVERITIES.index)
     ranked = sorted(checks.items(), key=lambda item: -max(map(_SEVERITIES.index, item[1].values())))
     return dict(ranked[:_MOST_CHECKS])
-
-
-def _draw_strip(axes: Axes, strip: _Strip, slot: int) -> None:
-    """The strip's name and bars; where bars have heights, lines at nothing and at all."""
-    along(axes, len(strip.shares))
-    axes.set_ylim(-1 / strip.height, 1)
-    axes.set_yticks([0, 1] if strip.is_scale else [], ["0 %", "100 %"] if strip.is_scale else [])
-    axes.tick_params("y", labelsize=points(11))
-    axes.set_ylabel(
-        strip.words, rotation=0, ha="right", va="center", fontsize=points(TINY_SIZE), color=rgb(INK), **PLAIN
-    )
-    bar = slot - 1 if slot < 14 else min(slot - 4, 36)
-    drawn = [
-        (at, share, colour) for at, (share, colour) in enumerate(zip(strip.shares, strip.colours, strict=True)) if share
-    ]
-    where, shares, colours = zip(*drawn, strict=True) if drawn else ((), (), ())
-    least = 1 / strip.height  # so that none is invisible
-    axes.vlines(where, 0, np.maximum(shares, least), [rgb(each) for each in colours], linewidth=points(bar), zorder=2)
 
 
 def _draw_findings(scene: Scene, findings: Sequence[Finding], layers: Sequence[_Layer], y: int) -> int:

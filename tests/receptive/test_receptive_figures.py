@@ -6,16 +6,21 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes as Chart
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_rgb
+from matplotlib.patches import StepPatch
+from matplotlib.text import Annotation
+from pages import chart_words, drawn, faults, labels, place_of, texts
 
 from fmap_cli.drawing.files import write_scene
 from fmap_cli.drawing.grid import palette
 from fmap_cli.drawing.raster import rasterise
-from fmap_cli.drawing.scene import Box, Picture, Scene, Text, text_width
+from fmap_cli.drawing.scene import Box, Picture, Scene, Text
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.records import Axes, LayerKind, LayerRef
@@ -35,9 +40,8 @@ from fmap_cli.receptive.records import (
 ORIGIN = Origin("net", Weights("unknown", "V1"))
 
 BLUE = (0, 114, 178)
-LIMIT, STRIDE, TIME, WHOLE = (190, 60, 30), (150, 175, 205), (204, 121, 167), (240, 228, 66)
+WHOLE = (240, 228, 66)
 MARK, HATCHED = (213, 58, 0), (226, 176, 158)
-EDGE = 12  # nothing comes nearer to the edge of the page
 
 Span = tuple[int, int]
 
@@ -138,17 +142,9 @@ def field(
 # -- where it is -----------------------------------------------------------------------------------------------------
 
 
-def texts(scene: Scene) -> list[str]:
-    return [item.text for item in scene.items if isinstance(item, Text)]
-
-
 def said(scene: Scene) -> str:
     """All words, wrapped lines joined."""
     return " ".join(texts(scene)).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def text_of(scene: Scene, words: str) -> Text:
-    return next(item for item in scene.items if isinstance(item, Text) and item.text == words)
 
 
 def boxes(scene: Scene, colour: tuple[int, int, int], *, outlined: bool = False) -> list[Box]:
@@ -156,85 +152,62 @@ def boxes(scene: Scene, colour: tuple[int, int, int], *, outlined: bool = False)
     return [item for item in items if (item.outline if outlined else item.fill) == colour]
 
 
-def extent(item: Text | Picture | Box) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom."""
-    if isinstance(item, Picture):
-        return item.x, item.y, item.x + item.size[1], item.y + item.size[0]
-    if isinstance(item, Box):
-        return item.x, item.y, item.x + item.width, item.y + item.height
-    length, height = text_width(item.text, item.size, item.bold), item.size * 1.15
-    start = {"left": 0.0, "middle": length / 2, "right": length}[item.align]
-    if item.turned:
-        top = item.y - (length - start)
-        return item.x, top, item.x + height, top + length
-    return item.x - start, item.y, item.x - start + length, item.y + height
-
-
-def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return min(a[2], b[2]) - max(a[0], b[0]) > 1 and min(a[3], b[3]) - max(a[1], b[1]) > 2
-
-
-def faults(scene: Scene) -> list[str]:
-    """What runs off the page, and texts over one another or over a picture."""
-    found = []
-    places = [(item, extent(item)) for item in scene.items]
-    for item, (left, top, right, bottom) in places:
-        if min(left, top) < EDGE or right > scene.width - EDGE or bottom > scene.height - EDGE:
-            found.append(f"off the page: {item if isinstance(item, Text) else (left, top, right, bottom)}")
-    words = [(item.text, place) for item, place in places if isinstance(item, Text)]
-    for text, place in words:
-        over = [each for item, each in places if isinstance(item, Picture) and overlap(place, each)]
-        found += [f"{text!r} lies over a picture"] * len(over)
-    for (a, here), (b, there) in combinations(words, 2):
-        if overlap(here, there):
-            found.append(f"{a!r} lies over {b!r}")
-    return found
-
-
 # -- growth through depth --------------------------------------------------------------------------------------------
 
 
-def heights(scene: Scene) -> dict[int, float]:
-    """Where the axis has its labels: the middle of each line."""
-    return {
-        int(item.text): item.y + 8
-        for item in scene.items
-        if isinstance(item, Text) and item.text.isdigit() and item.size == 13
-    }
+def chart(*rows: FieldRow, size: tuple[int, ...] = (64, 64)) -> Chart:
+    return drawn(growth(*rows, size=size))["growth"]
 
 
-def marks(scene: Scene, colour: tuple[int, int, int] = BLUE) -> list[Box]:
-    """The marks in the plot in order: not that of the legend."""
-    found = [each for each in boxes(scene, colour) if each.x >= 110 and each.width == each.height]
-    return sorted(found, key=lambda box: (box.x, box.y))
+def marks(axes: Chart, name: str = "size") -> list[tuple[float, float]]:
+    """Layer and size of each mark."""
+    found = [each for each in axes.collections if isinstance(each, PathCollection) and each.get_label() == name]
+    return [(float(at), float(size)) for each in found for at, size in np.asarray(each.get_offsets())]
 
 
-def test_a_mark_is_as_high_as_the_size_and_each_doubling_takes_the_same_height() -> None:
-    scene = growth(square("a", 3, 2), square("b", 12, 2), square("c", 48, 8))
-    middles = [box.y + box.height / 2 for box in marks(scene)]
-    assert middles[0] - middles[1] == pytest.approx(middles[1] - middles[2], abs=2), "both are times four"
-    octave = heights(scene)[4] - heights(scene)[8]
-    assert middles[0] - middles[1] == pytest.approx(2 * octave, abs=2)
-    assert middles[1] == pytest.approx(heights(scene)[8] - octave * np.log2(12 / 8), abs=2)
+def steps(axes: Chart, name: str) -> list[float | None]:
+    """A line's value at each layer; None where it breaks."""
+    (found,) = [each for each in axes.patches if isinstance(each, StepPatch) and each.get_label() == name]
+    return [None if np.isnan(value) else float(value) for value in found.get_data().values]
+
+
+def levels(axes: Chart) -> list[float]:
+    """Where lines go through the whole chart."""
+    return [float(line.get_ydata()[0]) for line in axes.lines]  # type: ignore[index]
+
+
+def test_a_mark_lies_at_the_size_and_each_doubling_takes_the_same_height() -> None:
+    axes = chart(square("a", 3, 2), square("b", 12, 2), square("c", 48, 8))
+    assert marks(axes) == [(0, 3), (1, 12), (2, 48)]
+    assert steps(axes, "sizes") == [3, 12, 48]
+    assert labels(axes) == {float(2**power): str(2**power) for power in range(7)}
+    heights = axes.transData.transform([(0, value) for value in labels(axes)])[:, 1]
+    assert np.diff(heights) == pytest.approx(heights[1] - heights[0])
+    assert {"3", "12", "48"} == {word.get_text() for word in axes.texts if word.get_text().isdigit()}
 
 
 def test_the_stride_is_a_line_of_its_own_that_breaks_where_there_is_none() -> None:
     unknown = row("b", [FieldAxis("H", "exact", 9, None, 0, 9), FieldAxis("W", "exact", 9, None, 0, 9)])
     scene = growth(square("a", 3, 2), unknown, square("c", 48, 8))
-    levels = [box for box in boxes(scene, STRIDE) if box.y > 180 and box.width > box.height]
-    assert [box.y + 1 for box in levels] == [
-        pytest.approx(heights(scene)[2], abs=1),
-        pytest.approx(heights(scene)[8], abs=1),
-    ]
-    assert levels[0].x + levels[0].width < levels[1].x
+    assert steps(drawn(scene)["growth"], "stride down") == [2, None, 8]
     assert any("stride" in words for words in texts(scene))
+    uneven = chart(row("a", [exact("H", 9, 1), exact("W", 9, 4)]))
+    assert (steps(uneven, "stride down"), steps(uneven, "stride across")) == ([1], [4])
+
+
+def test_strides_under_a_pixel_have_their_labels() -> None:
+    finer = FieldAxis("H", "exact", 9, Fraction(1, 4), 0, 9)
+    axes = chart(row("a", [finer, finer]))
+    assert {0.25: "0.25", 0.5: "0.5", 1: "1"}.items() <= labels(axes).items()
+    assert steps(axes, "stride down") == [0.25]
 
 
 def test_the_input_is_a_line_at_its_size_and_the_first_layer_to_reach_it_is_named() -> None:
     scene = growth(square("a", 3), square("b", 64), square("c", 90))
-    (line,) = [box for box in boxes(scene, LIMIT) if box.height == 1]
-    assert line.y == pytest.approx(heights(scene)[64], abs=1)
-    assert text_of(scene, "the input: 64 px").y == pytest.approx(line.y - 8, abs=1)
+    axes = drawn(scene)["growth"]
+    assert levels(axes) == [64]
+    (word,) = [each for each in axes.texts if each.get_text() == "the input: 64 px"]
+    assert isinstance(word, Annotation) and word.xy == (1, 64) and word.xyann[1] == 0
     assert "as many pixels as the input has from b on; the largest size is 90 px, at c" in said(scene)
     assert "less than the input" in said(growth(square("a", 3)))
     assert "has, first at b;" in said(growth(square("a", 3), square("b", 80), square("c", 20)))
@@ -242,18 +215,19 @@ def test_the_input_is_a_line_at_its_size_and_the_first_layer_to_reach_it_is_name
 
 def test_an_input_that_is_not_square_has_two_lines_with_labels_apart() -> None:
     scene = growth(square("a", 3), size=(60, 66))
-    assert len([box for box in boxes(scene, LIMIT) if box.height == 1]) == 2
-    high, wide = text_of(scene, "the input: 60 px high"), text_of(scene, "the input: 66 px wide")
-    assert high.y - wide.y >= 15
+    assert levels(drawn(scene)["growth"]) == [60, 66]
+    places = dict(chart_words(scene))
+    high, wide = places["the input: 60 px high"], places["the input: 66 px wide"]
+    assert high[1] - wide[1] >= 15
     assert "as many pixels" not in said(growth(square("a", 3), square("b", 62), size=(60, 66)))
 
 
 def test_layers_that_see_the_whole_image_stand_in_a_band_that_says_where_it_begins_and_why() -> None:
     after = [row(name, [whole("H"), whole("W")], kind="pool", cells=(1, 1)) for name in ("pool", "fc")]
     scene = growth(square("a", 3), square("b", 9), *after)
-    band = [box for box in boxes(scene, WHOLE) if box.x >= 110 and box.height > 14]
-    assert len(band) == 2
-    assert all(box.y + box.height < min(mark.y for mark in marks(scene)) for box in band)
+    axes = drawn(scene)
+    assert bars(axes["whole image"]) == {2: WHOLE, 3: WHOLE}
+    assert axes["whole image"].bbox.y0 > axes["growth"].bbox.y1
     assert "from pool on (mean takes in the whole map)" in texts(scene)
     assert "The largest size is 9 px, at b, less than the input; the whole image from pool on" in said(scene)
     assert not any("whole" in words for words in texts(growth(square("a", 3))))
@@ -261,12 +235,22 @@ def test_layers_that_see_the_whole_image_stand_in_a_band_that_says_where_it_begi
     assert "first at pool (mean takes in the whole map)" in texts(again), "one after it does not"
 
 
+def bars(axes: Chart) -> dict[int, tuple[int, ...]]:
+    """The colour at each layer that a strip marks."""
+    (found,) = axes.collections
+    assert isinstance(found, LineCollection)
+    colours = [tuple(round(255 * part) for part in to_rgb(each)) for each in found.get_edgecolor()]
+    return {round(line[0][0]): colour for line, colour in zip(found.get_segments(), colours, strict=True)}
+
+
 def test_upper_bounds_are_hollow() -> None:
     bound = FieldAxis("H", "upper bound", 9, Fraction(1), 0, 9, why="units are unevenly spaced")
     scene = growth(square("a", 9), row("b", [bound, bound]))
-    first, second = marks(scene)
+    axes = drawn(scene)["growth"]
+    assert (marks(axes), marks(axes, "upper bound")) == ([(0, 9)], [(1, 9)])
     page = np.asarray(rasterise(scene)).astype(int)
-    middles = [tuple(page[round(box.y + box.height / 2), round(box.x + box.width / 2)]) for box in (first, second)]
+    places = axes.transData.transform([(0, 9), (1, 9)])
+    middles = [tuple(page[round(scene.height - y), round(x)]) for x, y in places]
     assert middles == [BLUE, (255, 255, 255)]
     assert "upper bound" in texts(scene) and "upper bound" not in texts(growth(square("a", 9)))
 
@@ -278,22 +262,20 @@ def test_where_height_and_width_or_channels_differ_a_bar_goes_from_the_fewest_to
         FieldGroup(((2, 3),), (exact("H", 32), exact("W", 32))),
     ]
     scene = growth(square("a", 3), uneven, row("c", [exact("H", 32), exact("W", 32)], groups=groups))
-    at = heights(scene)
-    bars = sorted((box for box in boxes(scene, (115, 177, 213)) if box.height > box.width), key=lambda box: box.x)
-    assert [(box.y, box.y + box.height - 1) for box in bars] == [
-        (pytest.approx(at[32], abs=2), pytest.approx(at[8], abs=2)),
-        (pytest.approx(at[32], abs=2), pytest.approx(at[4], abs=2)),
-    ]
+    axes = drawn(scene)["growth"]
+    (found,) = [each for each in axes.collections if each.get_label() == "span"]
+    assert isinstance(found, LineCollection)
+    assert [each.tolist() for each in found.get_segments()] == [[[1, 8], [1, 32]], [[2, 4], [2, 32]]]
     assert "8 × 32" in texts(scene)
     assert any("height and width or channels differ" in words for words in texts(scene))
-    assert len(marks(scene)) == 4, "both ends of the uneven one"
+    assert marks(axes) == [(0, 3), (1, 8), (1, 32), (2, 32)], "both ends of the uneven one"
 
 
 def test_a_clip_has_a_line_for_its_frames() -> None:
     clip = row("a", [exact("T", 4), exact("H", 16), exact("W", 16)], cells=(2, 8, 8))
     scene = growth(clip, size=(8, 32, 32))
-    (level,) = [box for box in boxes(scene, TIME) if box.y > 180 and box.height == 3]
-    assert level.y + 1 == pytest.approx(heights(scene)[4], abs=1)
+    axes = drawn(scene)["growth"]
+    assert steps(axes, "time") == [4] and levels(axes) == [8, 32]
     assert "the clip: 8 frames" in texts(scene) and "8 frames of 32 × 32 px" in said(scene)
 
 
@@ -301,9 +283,8 @@ def test_unknown_and_nothing_have_marks_of_their_own_and_the_reason_is_told() ->
     unknown = FieldAxis("H", "unknown", by="fft", why="fmap does not follow fft")
     none = FieldAxis("H", "nothing")
     scene = growth(square("a", 3), row("fft", [unknown, unknown]), row("bias", [none, none], cells=()))
-    bottom = max(box.y for box in marks(scene))
-    strips = [box for colour in ((213, 94, 0), (150, 150, 158)) for box in boxes(scene, colour) if box.x >= 110]
-    assert len([box for box in strips if box.y > bottom and box.width > 12]) == 2
+    axes = drawn(scene)
+    assert (bars(axes["unknown"]), bars(axes["no pixel"])) == ({1: (213, 94, 0)}, {2: (150, 150, 158)})
     assert {"unknown", "no pixel", "does not depend on the image"} <= {*texts(scene)}
     assert "unknown from fft on (1 layer): fmap does not follow fft" in texts(scene)
 
@@ -381,7 +362,7 @@ def test_hatching_is_where_the_box_leaves_the_image_and_nowhere_else(
     view = unit(seen, unclipped)
     scene = unit_figure(view)
     lines = hatched(scene)
-    left, top, right, bottom = (round(each) for each in extent(the_photo(scene, view.image)))
+    left, top, right, bottom = (round(each) for each in place_of(the_photo(scene, view.image)))
     sides = {"top": lines[:top], "left": lines[:, :left], "bottom": lines[bottom:], "right": lines[:, right:]}
     assert {side for side, part in sides.items() if part.any()} == beyond
     assert not lines[top:bottom, left:right].any()
