@@ -98,7 +98,7 @@ def utf8(text: str) -> bytes:
 
 
 def _write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
-    """The same as `numpy.savez`, which takes no array called `file` or `allow_pickle`; a layer may have any name."""
+    """An `.npz` archive of arrays of any name. (`numpy.savez` takes none called `file` or `allow_pickle`.)"""
     import zipfile
 
     from numpy.lib import format as npy

@@ -150,7 +150,7 @@ def _correlations(a: Tensor, b: Tensor, finite: Tensor | None) -> Tensor:
 
 
 def _correlation_over_channels(a: Tensor, b: Tensor, scale: float) -> float | None:
-    """The same where each channel has one value, `[C, 1]`: over the channels."""
+    """Pearson's correlation over the channels, where each has one value: `[C, 1]`."""
     a, b = (each.to(torch.float64).T * scale for each in (a, b))  # [1, C]
     finite = a.isfinite() & b.isfinite()
     a, b = torch.where(finite, a, 0.0), torch.where(finite, b, 0.0)

@@ -47,13 +47,14 @@ class Thresholds:
     constant_spread: float = _positive(1e-6)
     """(max - min) / max(|min|, |max|) up to which a channel is constant: eight roundings of float32, 8 · 2⁻²³."""
     constant_share: float = _share(0.4)
-    """The same for constant ones. Sound networks have some: a quarter of the first filters of torchvision's
-    MobileNetV2 are all zero."""
+    """Share of a layer's channels from which constant ones are a warning. Sound networks have some: a quarter of the
+    first filters of torchvision's MobileNetV2 are all zero."""
     nearly_zero_rms: float = _positive(1e-4)
     """Root mean square below which a layer is nearly zero. A weight's gradient is proportional to what it reads: ten
     thousandth of the usual 1."""
     nearly_zero_ratio: float = _share(1e-3)
-    """The same as a share of the median of the layers before: what is small from the input on is its scale."""
+    """Share of the median of the layers before below which a layer is small: what is small from the input on is its
+    scale."""
     saturated_share: float = _share(0.5)
     """Share of values on an S-shaped curve's flat ends (or of rows of a softmax that are nearly one-hot)."""
     clipped_share: float = _share(0.25)

@@ -208,7 +208,7 @@ class _Meter(TorchDispatchMode):
 
     @property
     def detail(self) -> str:
-        """The same of the one matrix product."""
+        """What the one matrix product since `forget` multiplied, in words."""
         return self._details[0] if len(self._details) == 1 and not self._geometries else ""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

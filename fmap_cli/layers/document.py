@@ -65,7 +65,7 @@ def listed_layer(row: CountedLayer) -> dict[str, Any]:
 
 
 def layers_csv(listing: Listing) -> str:
-    """The same rows as comma-separated values with a heading; lists are joined by spaces, null is empty.
+    """The rows of `fmap layers` as comma-separated values with a heading; lists are joined by spaces, null is empty.
 
     `multiply_adds` of composite layers is the sum of those inside them; `own_multiply_adds` adds up to the total.
     """

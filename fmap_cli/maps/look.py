@@ -34,7 +34,7 @@ SHOWN_CHANNELS = 64
 
 
 SHOWN_CLIPS = 16
-"""The same where each channel is a row of frames."""
+"""How many channels of a clip, where each is a row of frames."""
 
 
 def look(

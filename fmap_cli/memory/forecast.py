@@ -360,7 +360,7 @@ def _other_numbers() -> Iterator[None]:
 
 
 def _measured(subject: Subject, request: MemoryRequest, mode: Mode, checkpointed: tuple[str, ...]) -> MeasuredMemory:
-    """The same run on real tensors, beside the estimate for that device. Raises DeviceError and ModelError."""
+    """A run on real tensors, beside the estimate for that device. Raises DeviceError and ModelError."""
     from .measuring import real_peak
 
     kind = (request.measure or "").partition(":")[0]
@@ -555,7 +555,7 @@ def _what_ifs(
     checkpointed: tuple[str, ...],
     say: Say,
 ) -> Iterator[WhatIf]:
-    """The same run with one thing changed at a time."""
+    """The run with one thing changed at a time."""
 
     def attempt(name: str, detail: str, run: Callable[[], MemoryTrace]) -> WhatIf:
         try:

@@ -1,4 +1,4 @@
-"""The same step on real tensors, and what a device says it took."""
+"""A step on real tensors, and what a device says it took."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class LargestBatch:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The same step with one thing changed, or the `reason` why there is no such number. `detail` says what changed."""
+    """A step with one thing changed, or the `reason` why there is no such number. `detail` says what changed."""
 
     name: str
     detail: str

@@ -35,7 +35,7 @@ class WorstCase:
         return shortcuts.run(func, args, kwargs)
 
     def _on_meta(self, args: Any) -> Any:
-        """The same arguments with small tensors from the CPU brought to `meta`, where another one is there."""
+        """The arguments, with small tensors from the CPU brought to `meta` where another one is there."""
         flat = [each for value in args for each in (value if isinstance(value, (list, tuple)) else (value,))]
         tensors = [each for each in flat if isinstance(each, Tensor)]
         if not any(each.is_meta for each in tensors) or all(each.is_meta for each in tensors):

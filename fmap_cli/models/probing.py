@@ -258,7 +258,7 @@ class _Search:
             yield from (_of("W", length, integers=True) for length in _TOKENS)
 
     def several(self) -> Iterator[_Candidate]:
-        """The same for each argument, then what weights suggest in any combination."""
+        """Inputs for several arguments: one kind for each of them, then what weights suggest in any combination."""
         height, width = self.size()
         single: list[_Candidate] = [_of("CHW", channels, height, width) for channels in self.channels(2)]
         if 3 in self.hints.places:

@@ -333,7 +333,7 @@ _WITH_AUXILIARY_HEAD = ("fcn_", "deeplabv3_")
 
 
 def _structure_in(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The same as far as the checkpoint tells: auxiliary heads, and ViT's image size."""
+    """The arguments of a constructor that a checkpoint tells: auxiliary heads, and ViT's image size."""
 
     def has(part: str) -> bool:
         return any(key.startswith(part) or f".{part}" in key for key in tensors)

@@ -92,7 +92,8 @@ def watching(
     paths: Collection[str] | None = None,
     as_it_stands: bool = False,
 ) -> Iterator[Callable[..., Any]]:
-    """The same for any number of passes: yields `run(inputs, watcher, calls=None)`, each call of which is a `capture`.
+    """Keep the hooks for any number of passes: yields `run(inputs, watcher, calls=None)`, each call of which is a
+    `capture`.
 
     Hooks stay in between, which saves a tenth of a small network's time a pass. The module is in eval mode all along.
     """
@@ -506,7 +507,7 @@ class _Tuple(tuple[Any, ...]):
 
 
 class _List(list[Any]):
-    """The same for a list."""
+    """A list whose items are noted as they are taken out."""
 
     __slots__ = ()
 
@@ -518,7 +519,7 @@ class _List(list[Any]):
 
 
 class _Fields(_Tuple):
-    """The same for what `x.max(1)` and its kin return, whose items have names too: `.values`, `.indices`."""
+    """What `x.max(1)` and its kin return: a tuple whose items have names too, `.values` and `.indices`."""
 
     _original: Any
 

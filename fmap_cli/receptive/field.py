@@ -409,7 +409,7 @@ def written_into(
 
 
 def flat(one: Field) -> Field:
-    """The same field in one part, laid out."""
+    """The field as one part, with a value for each cell."""
     if one.rest is None:
         return one
     first, *others = one.parts
@@ -447,7 +447,7 @@ def merged(one: Field) -> Field:
 
 
 def made_bound(one: Field, because: Cause) -> Field:
-    """The same field, which may be larger than what is seen; nothing is changed where it was the whole image before."""
+    """The field marked as an upper bound; one that is the whole image or a bound already stays as it is."""
     return one if one.bound is not None or is_whole(one) else replace(one, bound=because)
 
 
@@ -472,7 +472,7 @@ def reordered(one: Field, order: Sequence[int]) -> Field:
 
 
 def reshaped(one: Field, shape: Sequence[int]) -> Field:
-    """The same values in another shape, in the same order."""
+    """The field with its values reshaped, in their order."""
     shape = tuple(shape)
     if shape == one.shape:
         return one
@@ -512,7 +512,7 @@ def reshaped(one: Field, shape: Sequence[int]) -> Field:
 
 
 def _settled(one: Field, told: Sequence[int], candidates: Iterable[Step | None] = ()) -> Field:
-    """The same with nothing repeated along axes where all is alike, and steps told from the values for some axes."""
+    """The field with length 1 along axes where all is alike, and with steps read off its values for some axes."""
     values = one.values
     steps = list(one.steps)
     for at in range(len(one.shape)):

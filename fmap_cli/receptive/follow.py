@@ -202,7 +202,7 @@ class Follower(TorchDispatchMode):
             self._known.pop(id(each), None)
 
     def _write_roughly(self, tensors: Sequence[Tensor], found: Fields) -> None:
-        """The same for more values than are worth being told apart: any of them may see what was written."""
+        """Note down a write into more values than are worth being told apart: any of them may see what was written."""
         cause = Cause(why="a large tensor was written in parts, which are not told apart")
         self._unnamed.append(cause)
         written = [

@@ -174,7 +174,7 @@ def _find_device(name: str) -> torch.device:
 
 
 def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
-    """The same, where the values of the weights do not matter: without `--weights` there are none."""
+    """A session where the values of the weights do not matter: without `--weights` there are none."""
     if request.weights or brings_its_weights(request.model):
         return open_session(request, say)
     return open_session(replace(request, weights="random"), say, initialise=False)

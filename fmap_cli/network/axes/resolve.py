@@ -90,7 +90,7 @@ class AxesResolver:
         self.failures: dict[str, str] = {}
 
     def overruled(self, layout: str) -> AxesResolver:
-        """The same, for layers whose axes the user names: `BHWC`."""
+        """A resolver for layers whose axes the user names: `BHWC`."""
         other = copy.copy(self)
         other._layout = layout
         return other
