@@ -524,7 +524,7 @@ def odd_keys() -> dict[str, bytes]:
 
 def checkpoint_cases() -> Iterator[Case]:
     for name, content in trained().items():
-        sound = name not in ("protocol-3", "protocol-4", "protocol-5", "too-many-steps")
+        sound = name not in ("protocol-4", "protocol-5", "too-many-steps")
         yield _weights("checkpoints of training", name, "w.pth", content, sound)
     for name, content in odd_keys().items():
         yield _weights("checkpoints with odd keys", name, "w.pth", content)

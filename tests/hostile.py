@@ -292,7 +292,10 @@ def programs(whole: bytes) -> dict[str, bytes]:
         "torch.ops.aten.name.format",
     ):
         change(f"operator {name}", lambda other, name=name: first(other).update(target=name))
-    change("operator while_loop", lambda other: first(other).update(target="torch.ops.higher_order.while_loop"))
+    for name in ("while_loop", "map_impl", "scan", "associative_scan"):
+        call = f"torch.ops.higher_order.{name}"
+        change(f"operator {name}", lambda other, call=call: first(other).update(target=call))
+    change("nodes", lambda other: other["graph_module"]["graph"].update(nodes=[first(other)] * 50_000))
     output = first(program)["outputs"][0]["as_tensor"]["name"]
     replace("value-name", output, f"{COMMAND}; {output}")
     replace("input-name", "image", f"image, other={COMMAND}")

@@ -75,6 +75,14 @@ class UnwrittenError(RefusedError):
     """A pickle that `torch.save` does not write."""
 
 
+class ProtocolError(RefusedError):
+    """A pickle in a later format (`torch.save(…, pickle_protocol=4)`): torch's reader of tensors does not know it."""
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(f"its pickle is of protocol {protocol}, and torch reads tensors alone from protocols 2 and 3")
+        self.protocol = protocol
+
+
 @dataclass(slots=True)
 class _Name:
     """A class or function, by name alone."""
@@ -168,6 +176,12 @@ class _Machine:
                     raise UnwrittenError("it is a pickle that torch.save did not write, or damaged")
                 step(self, argument)
         raise UnwrittenError("it is a pickle that torch.save did not write, or damaged")
+
+    def protocol(self, argument: int) -> None:
+        if argument in (4, 5):
+            raise ProtocolError(argument)
+        if argument not in (2, 3):
+            raise ValueError("no such protocol")
 
     def name(self, argument: str) -> None:
         self.stack.append(_Name(argument.replace(" ", ".", 1)))
@@ -337,7 +351,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": lambda: _Made("set"),
 }
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda machine, _: None,
+    "PROTO": _Machine.protocol,
     "GLOBAL": _Machine.name,
     "MARK": _Machine.mark,
     "BINPUT": _Machine.put,

@@ -23,6 +23,7 @@ from fmap_cli.models.archive import RefusedError, shown
 _MOST_JSON_BYTES = 64 << 20
 _MOST_SIDE_BYTES = 256 << 20  # example inputs, and whole state dicts of older versions
 _DEEPEST = 100
+_MOST_NODES = 6_000  # each takes two milliseconds; torchvision's largest networks have under 3,000
 
 # What torch 2.8 and newer write, below one folder; and 2.6 and 2.7, without one.
 _MEMBERS = re.compile(
@@ -37,9 +38,10 @@ _OLD_MEMBERS = re.compile(
 _NAMESPACES = ("aten", "prims", "torchvision", "quantized", "quantized_decomposed")
 # They read and write files, or are no operators of tensors.
 _REFUSED_OPERATORS = {"aten.from_file", "aten.save", "aten._print", "aten.warn", "aten.load", "aten.open"}
-# Calls of graphs that lie in the file too. Absent: `while_loop`, which may never end, and all that calls compiled code.
+# Calls of graphs that lie in the file too. Absent: what repeats a graph and may never end (`while_loop`; `map` and
+# `scan` over an axis of any length), and all that calls compiled code.
 _GRAPH_CALLS = {
-    *("cond", "map", "map_impl", "scan", "associative_scan", "wrap", "hints_wrapper", "strict_mode"),
+    *("cond", "wrap", "hints_wrapper", "strict_mode"),
     *("wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap_activation_checkpoint", "invoke_subgraph"),
     *("auto_functionalized", "auto_functionalized_v2", "autograd_function_apply", "tag_activation_checkpoint"),
 }
@@ -126,7 +128,25 @@ def _json(held: archive.Archive, name: str) -> Any:
 def _check_program(program: Any) -> None:
     if not isinstance(program, dict):
         raise RefusedError("its program is damaged")
+    nodes = _nodes(program)
+    if nodes > _MOST_NODES:
+        raise RefusedError(f"its program has {nodes:,} operations; {_MOST_NODES:,} are run")
     _check_fields(program, 0)
+
+
+def _nodes(program: dict[str, Any]) -> int:
+    """How many operations a program has, those of graphs within its graphs included."""
+    nodes = 0
+    todo: list[Any] = [program]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, dict):
+            within = each.get("nodes")
+            nodes += len(within) if isinstance(within, list) else 0
+            todo.extend(each.values())
+        elif isinstance(each, list):
+            todo.extend(each)
+    return nodes
 
 
 def _check_fields(record: dict[str, Any], depth: int) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def check(module: torch.nn.Module, inputs: Sequence[torch.Tensor], most_bytes: int) -> bool:
     """Whether the sizes of all that the network makes of these inputs can be known; false where they go by values.
 
+    Both sides of a condition are looked at.
+
     Raises RefusedError for a tensor of more than `most_bytes`.
     """
     import torch
@@ -23,19 +25,27 @@ def check(module: torch.nn.Module, inputs: Sequence[torch.Tensor], most_bytes: i
 
     class Sizes(TorchDispatchMode):
         supports_higher_order_operators = True
-        refused: RefusedError | None = None
+        refused: str | None = None
+        known = True
 
         @classmethod
         def _should_skip_dynamo(cls) -> bool:
             return False  # nothing is compiled here
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if isinstance(func, torch._ops.HigherOrderOperator):  # what it calls is not seen from here
+                if func.name() == "cond":
+                    with self:
+                        for branch in args[1:3]:
+                            branch(*args[3])
+                else:
+                    self.known = False
             output = func(*args, **(kwargs or {}))
             for each in leaves(output):
                 if isinstance(each, torch.Tensor) and each.layout is torch.strided:
-                    self.refused = _refusal(str(func), each, most_bytes)
-                    if self.refused is not None:
-                        raise self.refused
+                    self.refused = self.refused or _refusal(str(func), each, most_bytes)
+            if self.refused is not None:
+                raise RefusedError(self.refused)
             return output
 
     sizes = Sizes()
@@ -43,18 +53,18 @@ def check(module: torch.nn.Module, inputs: Sequence[torch.Tensor], most_bytes: i
     try:
         with torch.no_grad(), stand_ins, sizes:
             module(*(stand_ins.from_tensor(each) for each in inputs))
-    except Exception:  # which may have come of ours on the way
+    except Exception:  # ours too, to which torch adds remarks on the way
         if sizes.refused is not None:
-            raise sizes.refused from None
+            raise RefusedError(sizes.refused) from None
         return False
-    return True
+    return sizes.known
 
 
-def _refusal(operator: str, made: torch.Tensor, most_bytes: int) -> RefusedError | None:
+def _refusal(operator: str, made: torch.Tensor, most_bytes: int) -> str | None:
     claimed = made.untyped_storage().nbytes()
     if claimed <= most_bytes:
         return None
-    return RefusedError(
+    return (
         f"`{operator}` in it makes a tensor of {' × '.join(map(str, made.shape))}, {claimed:,} bytes;"
         f" over such an input {most_bytes:,} are allowed"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fmap_cli.errors import WeightsError
+from fmap_cli.foreign import raised
 from fmap_cli.models import archive, building, pickle_check
 from fmap_cli.models.archive import RefusedError
 
@@ -55,6 +56,11 @@ def load_tensors_only(file: Path) -> object:
         raise
     except pickle_check.UnwrittenError as error:
         raise WeightsError(f"{path} is a pickle that torch.save did not write, or damaged", hint=WAY_OUT) from error
+    except pickle_check.ProtocolError as error:
+        raise WeightsError(
+            f"{path} is a pickle of protocol {error.protocol}; torch reads tensors alone from protocols 2 and 3",
+            hint="Save it without `pickle_protocol`, where its network is: `torch.save(model.state_dict(), FILE)`.",
+        ) from error
     except pickle_check.CodeError as error:
         raise _runs_code(path, error.name) from error
     except pickle_check.NestedError as error:
@@ -68,7 +74,9 @@ def load_tensors_only(file: Path) -> object:
             raise WeightsError(f"{path} is a pickle that torch.save did not write, or damaged", hint=WAY_OUT) from error
         raise _runs_code(path, needed) from error
     except Exception as error:  # what torch.load raises on damaged files is many things
-        raise WeightsError(f"{path} is damaged or truncated: {_reason(error)}") from error
+        raise WeightsError(
+            f"{path} is damaged or truncated: {raised.first_line(error, type(error).__name__)}"
+        ) from error
 
 
 def refuse_odd_tensors(state: Mapping[str, Any], path: str) -> None:
@@ -117,7 +125,9 @@ def _read_safetensors(file: Path, path: str) -> dict[str, Any]:
     try:
         return dict(safetensors.torch.load_file(file))
     except Exception as error:  # SafetensorError, and what torch makes of types and sizes
-        raise WeightsError(f"{path} is damaged or truncated: {_reason(error)}") from error
+        raise WeightsError(
+            f"{path} is damaged or truncated: {raised.first_line(error, type(error).__name__)}"
+        ) from error
 
 
 # --- Before torch sees the file ------------------------------------------------------------------------
@@ -202,9 +212,3 @@ def _global_in(message: str) -> str | None:
         if found:
             return found.group(1)
     return None
-
-
-def _reason(error: Exception) -> str:
-    """The first sentence of an exception's message, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__

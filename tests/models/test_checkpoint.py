@@ -265,13 +265,41 @@ def test_other_things_that_torch_saved(content: Any, message: str, save: Save) -
         (b"", "net.pth is empty"),
         (b"\xff\xd8\xff\xe0 a photo", "net.pth is no checkpoint: neither a PyTorch file nor a safetensors file"),
         (b"epoch,loss\n1,0.3\n", "net.pth is no checkpoint: neither a PyTorch file nor a safetensors file"),
-        (pickle.dumps({"a": 1}), "net.pth is a pickle that torch.save did not write, or damaged"),
+        (
+            pickle.dumps({"a": 1}, 4),
+            "net.pth is a pickle of protocol 4; torch reads tensors alone from protocols 2 and 3",
+        ),
+        (pickle.dumps({"a": range(1)}, 1), "net.pth is no checkpoint: neither a PyTorch file nor a safetensors file"),
+        (b"\x80\x02\x8c\x01a.", "net.pth is a pickle that torch.save did not write, or damaged"),
         (b"\x80\x02", "net.pth is damaged or truncated: "),
     ],
 )
 def test_files_that_torch_did_not_save(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(content)
     assert refusal(str(tmp_path / "net.pth")).splitlines()[0].startswith(message)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_pickle_protocols_that_torch_reads_are_read(
+    protocol: int, zipped: bool, state: dict[str, Any], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """torch itself says which; what else it is asked for is one line."""
+    file = tmp_path / "net.pth"
+    torch.save(state, file, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    try:
+        torch.load(file, weights_only=True)
+    except pickle.UnpicklingError:
+        message = f"net.pth is a pickle of protocol {protocol}; torch reads tensors alone from protocols 2 and 3"
+        first, hint = refusal(str(file)).splitlines()
+        assert first == message
+        assert "without `pickle_protocol`" in hint
+        assert protocol > 3
+    else:
+        recwarn.clear()
+        assert same(loaded(str(file)).module, state)
+        assert not recwarn.list  # torch warns of protocol 3
+        assert protocol <= 3
 
 
 @pytest.mark.parametrize("zipped", [True, False])
