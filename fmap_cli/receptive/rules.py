@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..network.operators import POINTWISE, QUANTIZED
 from . import field as fields
 from .field import Cause, Field, gathered, hull, made_bound, over_all, picked, reordered, reshaped, spread, window
 
@@ -734,27 +735,11 @@ register(
     no_field,
 )
 register("as_strided_ set_", _same)
-register(
-    "_to_copy detach alias lift lift_fresh hardswish hardswish_ _prelu_kernel prelu native_dropout dropout"
-    " feature_dropout clone contiguous quantize_per_tensor quantize_per_channel dequantize int_repr rrelu_with_noise"
-    " log_sigmoid_forward floor_divide positive resolve_conj resolve_neg rsub masked_fill masked_fill_"
-    " fake_quantize_per_tensor_affine _make_per_tensor_quantized_tensor real imag where"
-    " bernoulli complex polar bucketize",
-    pointwise,
-)
+register(" ".join([*POINTWISE, "rrelu_with_noise"]), pointwise)
 _BY_NAME.update((f"torchvision::{name}", anywhere) for name in ("nms", "roi_align", "roi_pool", "ps_roi_align"))
-for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"):
-    for _end in ("", "_relu", "_add", "_add_relu"):
-        _BY_NAME[f"quantized::{_name}{_end}"] = quantized_convolution
-for _name in ("linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic"):
-    _BY_NAME[f"quantized::{_name}"] = linear_map
-for _name in (
-    "add add_relu mul mul_relu add_scalar mul_scalar hardswish leaky_relu sigmoid elu celu batch_norm2d batch_norm3d"
-    " batch_norm batch_norm2d_relu batch_norm3d_relu relu6 threshold"
-).split():
-    _BY_NAME[f"quantized::{_name}"] = pointwise
-for _name in ("cat", "cat_relu"):
-    _BY_NAME[f"quantized::{_name}"] = _cat
+_quantized = {"convolution": quantized_convolution, "linear": linear_map, "pointwise": pointwise, "cat": _cat}
+for _what, _rule in _quantized.items():
+    _BY_NAME.update(dict.fromkeys(QUANTIZED[_what], _rule))
 
 
 def rule_for(function: Any) -> Rule | None:

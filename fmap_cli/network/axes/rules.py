@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..operators import POINTWISE, QUANTIZED
 from . import marks as m
 from .marks import NEW, NOTHING, PLACES, UNKNOWN, Axis, Marks
 
@@ -633,14 +634,7 @@ _rules(
     " normal_ random_ as_strided_ rrelu_with_noise",
     _same,
 )
-_rules(
-    "_to_copy detach alias lift lift_fresh hardswish hardswish_ _prelu_kernel prelu native_dropout dropout"
-    " feature_dropout clone contiguous quantize_per_tensor quantize_per_channel dequantize int_repr"
-    " log_sigmoid_forward floor_divide positive resolve_conj resolve_neg rsub masked_fill masked_fill_"
-    " fake_quantize_per_tensor_affine _make_per_tensor_quantized_tensor real imag where"
-    " bernoulli complex polar bucketize",
-    pointwise,
-)
+_rules(" ".join(POINTWISE), pointwise)
 _BY_NAME["torchvision::deform_conv2d"] = lambda call: (
     None if call.first is None else _convolved(call.first, call.shape, 2)
 )
@@ -648,18 +642,8 @@ _BY_NAME["torchvision::nms"] = _unknown
 _BY_NAME.update(
     (f"torchvision::{name}", _of_boxes) for name in ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
 )
-for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"):
-    for _end in ("", "_relu", "_add", "_add_relu"):
-        _BY_NAME[f"quantized::{_name}{_end}"] = _convolution
-for _name in ("linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic"):
-    _BY_NAME[f"quantized::{_name}"] = _linear
-for _name in (
-    "add add_relu mul mul_relu add_scalar mul_scalar hardswish leaky_relu sigmoid elu celu batch_norm2d batch_norm3d"
-    " batch_norm batch_norm2d_relu batch_norm3d_relu relu6 threshold"
-).split():
-    _BY_NAME[f"quantized::{_name}"] = pointwise
-for _name in ("cat", "cat_relu"):
-    _BY_NAME[f"quantized::{_name}"] = cat
+for _what, _rule in {"convolution": _convolution, "linear": _linear, "pointwise": pointwise, "cat": cat}.items():
+    _BY_NAME.update(dict.fromkeys(QUANTIZED[_what], _rule))
 
 
 def rule_for(function: Any) -> Rule | None:
