@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fmap_cli.models.records import Weights
 from fmap_cli.network.records import Axes, LayerKind, LayerRef
 from fmap_cli.statistics.records import Finding, LayerRecord, Run, RunOrigin
 from fmap_cli.statistics.reference import channel_stats
@@ -34,7 +35,7 @@ def record(
 
 
 def run_of(*records: LayerRecord, **more: Any) -> Run:
-    origin = RunOrigin("efficientnet_lite0", "ImageNet", "abc", "float32", "resize 256, crop 224")
+    origin = RunOrigin("efficientnet_lite0", Weights("unknown", "ImageNet"), digest="abc", input="resize 256, crop 224")
     settings: dict[str, Any] = {"sources": ("photos",), "images": 4, **more}
     return Run(origin=origin, layers=records, **settings)
 

@@ -305,7 +305,7 @@ class _Notebook:
         if save is not None:
             self.path = save.with_name(f"{save.name}{part}.part")
         else:
-            self.path = _cache() / f"{_hash((digest, origin))[:16]}{part}.part"
+            self.path = _cache() / f"{_hash((digest, origin.identity))[:16]}{part}.part"
         self.save = save
         self.mine = True
         self.failed = False

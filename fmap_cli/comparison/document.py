@@ -45,20 +45,20 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
 
 
 def _side_row(side: Side) -> dict[str, Any]:
-    own = side.preprocessing
+    origin, own = side.origin, side.origin.preprocessing
     return {
         "source": side.source,
-        "model": side.model,
-        "weights": side.weights,
-        "dtype": side.dtype,
-        "device": side.device or None,
+        "model": origin.model,
+        "weights": str(origin.weights),
+        "dtype": origin.dtype,
+        "device": origin.device or None,
         "memory_format": side.memory_format or None,
         "images": side.images,
         "size": side.size,
         "resize": own.resize if own is not None else None,
         "mean": own.mean if own is not None else None,
         "std": own.std if own is not None else None,
-        "assumed_input": assumed_input(side.takes),
+        "assumed_input": assumed_input(origin.takes),
         "preprocessing": preprocessing_row(own),
     }
 

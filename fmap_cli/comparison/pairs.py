@@ -140,14 +140,9 @@ def _feeding(session: Session) -> tuple[Any, ...]:
 def _side(session: Session, image: ImageInput) -> Side:
     return Side(
         source=image.name,
-        model=session.model.name,
-        weights=str(session.model.weights),
-        dtype=dtype_name(session.dtype),
-        device=str(session.device),
+        origin=session.origin,
         memory_format="channels_last" if session.memory_format is not None else "contiguous",
         size=feed_of(session.model).size_of(image),
-        preprocessing=session.model.preprocessing,
-        takes=session.model.takes,
     )
 
 
@@ -531,11 +526,4 @@ def _channel_count(record: Any) -> int:
 
 
 def _run_side(side: Run, name: str) -> Side:
-    return Side(
-        name,
-        side.origin.model,
-        side.origin.weights,
-        side.origin.dtype,
-        images=side.images,
-        preprocessing=side.origin.preprocessing,
-    )
+    return Side(name, side.origin, images=side.images)

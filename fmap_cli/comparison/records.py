@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..models.records import NetworkInput, Preprocessing
+from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..results import Drawn, Figure
 from ..statistics.records import LayerRecord
@@ -101,21 +101,17 @@ class ComparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where one side of a comparison comes from, in words; `images` counts those of a saved run, None for a pass.
+    """One side of a comparison: the image or the saved run, by name, and where its numbers come from.
 
-    Of a pass, `size` is the height and width of what the network saw, `preprocessing` how the picture became that.
+    `images` counts those of a saved run, None for a pass. Of a pass, `size` is the height and width of what the network
+    saw.
     """
 
     source: str
-    model: str
-    weights: str
-    dtype: str
-    device: str = ""
+    origin: Origin
     memory_format: str = ""
     images: int | None = None
     size: tuple[int, int] | None = None
-    preprocessing: Preprocessing | None = None
-    takes: NetworkInput | None = None
 
 
 @dataclass(frozen=True, slots=True)

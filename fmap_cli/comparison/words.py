@@ -16,8 +16,9 @@ _LISTED = 6
 def sides(comparison: Comparison) -> tuple[str, str, str]:
     """What both sides have in common, what is A's alone and what is B's; empty where there is nothing to say.
 
-    >>> a = Side("cat.png", "net", "V1", "float32", "cpu")
-    >>> sides(Comparison(a, Side("cat.png", "net", "V2", "float32", "cpu"), 0.1, ()))
+    >>> from fmap_cli.models.records import Origin, Weights
+    >>> a, b = (Side("cat.png", Origin("net", Weights("pretrained", name), device="cpu")) for name in ("V1", "V2"))
+    >>> sides(Comparison(a, b, 0.1, ()))
     ('net · image: cat.png · float32 · cpu', 'weights: V1', 'weights: V2')
     """
     both, only_a, only_b = [], [], []
@@ -34,12 +35,12 @@ def sides(comparison: Comparison) -> tuple[str, str, str]:
 def _facts(side: Side, comparison: Comparison) -> list[str]:
     run = is_run(comparison)
     return [
-        side.model,
-        f"weights: {side.weights}",
+        side.origin.model,
+        f"weights: {side.origin.weights}",
         f"run: {side.source}" if run else f"image: {side.source}",
         f"{units.count(side.images)} image{'s' * (side.images != 1)}" if side.images is not None else "",
-        side.dtype,
-        side.device,
+        side.origin.dtype,
+        side.origin.device,
         "" if side.memory_format in ("", "contiguous") and not _memory_differs(comparison) else side.memory_format,
         *_how_fed(side, comparison),
     ]
@@ -47,7 +48,7 @@ def _facts(side: Side, comparison: Comparison) -> list[str]:
 
 def _how_fed(side: Side, comparison: Comparison) -> list[str]:
     """How the picture became what this side's network saw, as far as that is other for the other one."""
-    own, a, b = side.preprocessing, comparison.a.preprocessing, comparison.b.preprocessing
+    own, a, b = (each.origin.preprocessing for each in (side, comparison.a, comparison.b))
     if own is None or a is None or b is None:
         return []
     facts = ["", "", "", f"input: {a.in_words}" if a == b else ""]

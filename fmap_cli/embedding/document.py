@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ..documents import SCHEMA_VERSION, csv_text, dumps, failed_rows, finite, in_one_order, in_utf8
 from ..errors import FmapError
 from ..files import write_file, write_files
-from ..models.document import assumed_input, preprocessing_row
+from ..models.document import assumed_input, document_head
 from .records import Embeddings
 
 if TYPE_CHECKING:
@@ -26,12 +26,13 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
     """
     import numpy as np
 
+    origin = embeddings.origin
     about = {
-        "model": in_utf8(embeddings.model),
-        "weights": in_utf8(embeddings.weights),
+        "model": in_utf8(origin.model),
+        "weights": in_utf8(str(origin.weights)),
         "layer": in_utf8(embeddings.layer),
         "pool": embeddings.pooling,
-        "preprocessing": embeddings.preprocessing.in_words if embeddings.preprocessing is not None else "",
+        "preprocessing": origin.fed_in_words,
     }
     suffix = path.suffix.lower()
 
@@ -74,10 +75,7 @@ def embeddings_document(
             entry["embedding"] = [finite(float(str(value))) for value in embeddings.vectors[at]]
         entries.append(entry)
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": embeddings.model,
-        "weights": embeddings.weights,
-        "preprocessing": preprocessing_row(embeddings.preprocessing),
+        **document_head(embeddings.origin),
         "layer": embeddings.layer,
         "enters": embeddings.enters,
         "shape": list(embeddings.shape),
@@ -86,7 +84,7 @@ def embeddings_document(
         "file": str(files[0]) if files else None,
         "images": entries,
         "failed": failed_rows(failures),
-        "assumed_input": assumed_input(embeddings.takes),
+        "assumed_input": assumed_input(embeddings.origin.takes),
         "axes": list(embeddings.axes.names) if embeddings.axes is not None else None,
         "axes_how": embeddings.axes.how if embeddings.axes is not None else None,
     }

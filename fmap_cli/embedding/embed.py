@@ -111,8 +111,7 @@ def embed(
     neighbours = None if similar is None else tuple(tuple(row) for row in nearest(vectors, similar))
     return (
         Embeddings(
-            model=session.model.name,
-            weights=str(session.model.weights),
+            origin=session.origin,
             layer=place.name,
             enters=place.entered,
             shape=(1, vectors.shape[1]) if place.more else place.shape,
@@ -121,9 +120,7 @@ def embed(
             vectors=vectors,
             norms=norms(vectors),
             neighbours=neighbours,
-            takes=session.model.takes,
             axes=place.axes,
-            preprocessing=session.model.feeding,
         ),
         failures,
     )

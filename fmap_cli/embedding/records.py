@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FmapError
-from ..models.records import NetworkInput, Preprocessing
+from ..models.records import Origin
 from ..network.records import Axes
 from ..results import Result
 
@@ -26,8 +26,7 @@ class Embeddings(Result):
     similarity), nearest first; None where not asked for. `axes` are the layer's.
     """
 
-    model: str
-    weights: str
+    origin: Origin
     layer: str
     enters: str | None
     shape: tuple[int, ...]
@@ -36,9 +35,7 @@ class Embeddings(Result):
     vectors: np.ndarray
     norms: np.ndarray
     neighbours: tuple[tuple[tuple[int, float], ...], ...] | None = None
-    takes: NetworkInput | None = None
     axes: Axes | None = None
-    preprocessing: Preprocessing | None = None
 
     def document(self, files: Sequence[Path] = (), failures: Sequence[tuple[str, FmapError]] = ()) -> dict[str, Any]:
         from .document import embeddings_document

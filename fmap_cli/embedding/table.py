@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 def print_embeddings(embeddings: Embeddings, files: Sequence[str]) -> None:
     """`fmap embed`: where the vectors come from, then where they went, their neighbours, or how long they are."""
-    out = console()
-    origin = f"{embeddings.layer} {units.shape(embeddings.shape)}"
+    out, origin = console(), embeddings.origin
+    layer = f"{embeddings.layer} {units.shape(embeddings.shape)}"
     if embeddings.enters is not None:
-        origin += f", what {embeddings.enters} reads"
+        layer += f", what {embeddings.enters} reads"
     pooled = f"pool: {embeddings.pooling}"
     if embeddings.pooling == "none":
         pooled = "flattened" if sum(length > 1 for length in embeddings.shape) > 1 else "a vector already"
     print_head(
         out,
-        f"{embeddings.model} · weights: {embeddings.weights} · layer: {origin} · {pooled}",
-        embeddings.preprocessing,
+        f"{origin.model} · weights: {origin.weights} · layer: {layer} · {pooled}",
+        origin.preprocessing,
     )
     if embeddings.neighbours is not None:
         _print_neighbours(out, embeddings)

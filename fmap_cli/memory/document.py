@@ -19,8 +19,8 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
     """
     return {
         "schema_version": SCHEMA_VERSION,
-        "model": forecast.model,
-        "weights": forecast.weights,
+        "model": forecast.origin.model,
+        "weights": str(forecast.origin.weights),
         "batch": forecast.batch,
         "inputs": [list(each) for each in forecast.inputs],
         "dtype": forecast.dtype,
@@ -85,7 +85,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
         ],
         "notes": list(forecast.notes),
         "file": str(file) if file is not None else None,
-        "assumed_input": assumed_input(forecast.takes),
+        "assumed_input": assumed_input(forecast.origin.takes),
     }
 
 

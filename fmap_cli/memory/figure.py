@@ -43,10 +43,11 @@ def lay_out_course(forecast: Forecast, unit: str) -> Scene:
     """The figure: a plot for each mode, one below the other, and beside each the layers that take most."""
     scene = Scene(width=_LEFT + _PLOT[1] + _GAP + _NAMES + _BARS + _VALUES + MARGIN)
     fed = units.shape(forecast.inputs[0])
-    line = f"{forecast.weights} · input {fed if len(forecast.inputs) == 1 else f'{len(forecast.inputs)} × {fed}'}"
+    fed = fed if len(forecast.inputs) == 1 else f"{len(forecast.inputs)} × {fed}"
+    line = f"{forecast.origin.weights} · input {fed}"
     line += f" · {forecast.dtype} · {OPTIMIZERS[forecast.optimizer]} · {unit} is "
     line += f"{'2' if 'i' in unit else '10'}{ {'MB': '⁶', 'GB': '⁹', 'MiB': '²⁰', 'GiB': '³⁰'}[unit] } bytes"
-    y = draw_title(scene, f"{forecast.model}: memory through a step", [line])
+    y = draw_title(scene, f"{forecast.origin.model}: memory through a step", [line])
     taken = [share for bill in forecast.bills for share in bill.shares if share.most]
     kinds = [each.kind for each in forecast.bills[0].shares if each.kind in {share.kind for share in taken}]
     y = draw_legend(scene, [Key(KINDS[kind], _COLOURS[kind]) for kind in kinds], MARGIN, y, scene.width - MARGIN)

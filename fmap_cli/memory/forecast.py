@@ -25,10 +25,10 @@ from ..inputs.feeds import Place, feed_of
 from ..models import torchvision_zoo
 from ..models.preprocessing import FOUND, NOT_FOUND
 from ..models.probing import formats_of
-from ..models.records import LoadedModel
+from ..models.records import LoadedModel, Origin
 from ..network.axes import meta_twin
 from ..network.kinds import module_kind
-from ..session.opening import cast_floats, open_architecture
+from ..session.opening import cast_floats, dtype_name, open_architecture, versions
 from .allocator import Peaks, simulate
 from .bill import make_bill
 from .objectives import Objective, Targets, objective_for
@@ -98,8 +98,7 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
     if request.measure is not None:
         measured = tuple(_measured(subject, request, mode, checkpointed) for mode in request.modes)
     return Forecast(
-        model=subject.model.name,
-        weights=str(subject.model.weights),
+        origin=_origin(subject),
         batch=request.batch,
         inputs=_shapes(subject.inputs(request.batch)),
         dtype=request.dtype,
@@ -114,8 +113,13 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         what_ifs=what_ifs,
         measured=measured,
         notes=tuple(notes),
-        takes=subject.model.takes,
     )
+
+
+def _origin(subject: Subject) -> Origin:
+    model = subject.model
+    dtype = dtype_name(subject.dtype)
+    return Origin(model.name, model.weights, model.feeding, "meta", dtype, versions(), model.takes)
 
 
 def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = False) -> Subject:

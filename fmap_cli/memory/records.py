@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..models.records import ModelRequest, NetworkInput
+from ..models.records import ModelRequest, Origin
 from ..network.records import LayerRef
 from ..results import Drawn, Figure
 
@@ -176,8 +176,7 @@ class Forecast(Drawn):
     `frozen` counts the values of the parameters that do not learn, out of `parameters`.
     """
 
-    model: str
-    weights: str
+    origin: Origin
     batch: int
     inputs: tuple[tuple[int, ...], ...]
     dtype: str
@@ -192,7 +191,6 @@ class Forecast(Drawn):
     what_ifs: tuple[WhatIf, ...] = ()
     measured: tuple[MeasuredMemory, ...] = ()
     notes: tuple[str, ...] = ()
-    takes: NetworkInput | None = None
 
     @property
     def fits(self) -> bool:

@@ -29,7 +29,7 @@ def stats_document(
     return {
         "schema_version": SCHEMA_VERSION,
         "model": run.origin.model,
-        "weights": run.origin.weights,
+        "weights": str(run.origin.weights),
         "weights_digest": run.origin.digest or None,
         "dtype": run.origin.dtype,
         "input": run.origin.input,
@@ -50,7 +50,7 @@ def stats_document(
         "findings": [finding_row(each) for each in findings],
         "failed": [{"image": name, "error": reason} for name, reason in run.failures],
         "files": list(files),
-        "assumed_input": assumed_input(run.takes),
+        "assumed_input": assumed_input(run.origin.takes),
     }
 
 

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -128,13 +128,11 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
         if isinstance(value, Tensor) and not is_lazy(value):
             hashed.update(name.encode())
             hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    origin = session.origin
     return RunOrigin(
-        model=model.name,
-        weights=str(model.weights),
+        **{each.name: getattr(origin, each.name) for each in fields(origin)},
         digest=hashed.hexdigest() if digest else "",
-        dtype=dtype_name(session.dtype),
         input=model.takes.words if model.takes and model.input_kind == "arrays" else model.preprocessing.steps,
-        preprocessing=model.feeding,
     )
 
 
@@ -459,8 +457,7 @@ class Gathering:
         total = len(plan.entries)
         unfinished = Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None
         found = tuple(layers.values())
-        takes = self.session.model.takes
-        return Run(origin, plan.sources, self.images, found, tuple(failures), classes, unfinished, takes)
+        return Run(origin, plan.sources, self.images, found, tuple(failures), classes, unfinished)
 
 
 def _of_one(name: str, size: int, images: int) -> int:

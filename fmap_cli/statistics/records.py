@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..models.records import NetworkInput, Preprocessing
+from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..results import Drawn, Figure
 
@@ -48,24 +48,25 @@ class LayerRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOrigin:
-    """Which network gave a run's numbers: two runs merge when all of this is alike.
+class RunOrigin(Origin):
+    """Which network gave a run's numbers: two runs merge when its `identity` is alike.
 
-    `weights` is their name for people, `digest` a hash of the values of all parameters and buffers (empty where none
-    was made). `input` says what happens to a picture before the network sees it; `preprocessing` is the same as data,
-    None in runs saved before it was kept.
+    `digest` is a hash of the values of all parameters and buffers (empty where none was made). `input` says what
+    happens to a picture before the network sees it; `preprocessing` says that as data, and is None in runs saved before
+    it was kept. Of a saved run the weights' name alone is known, and neither the device nor the versions.
     """
 
-    model: str
-    weights: str
-    digest: str
-    dtype: str
-    input: str
-    preprocessing: Preprocessing | None = field(default=None, compare=False)
+    digest: str = ""
+    input: str = ""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What a saved run keeps of where it comes from."""
+        return self.model, str(self.weights), self.digest, self.dtype, self.input
 
     @property
     def input_in_words(self) -> str:
-        return self.preprocessing.in_words if self.preprocessing is not None else self.input
+        return self.fed_in_words or self.input
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,6 @@ class Run(Drawn):
     failures: tuple[tuple[str, str], ...] = ()
     classes: tuple[ClassRun, ...] = ()
     progress: Progress | None = None
-    takes: NetworkInput | None = None
     findings: tuple[Finding, ...] = field(default=(), compare=False)
 
     @property

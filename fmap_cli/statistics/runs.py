@@ -18,7 +18,7 @@ from ..documents import in_one_order
 from ..errors import FmapError
 from ..files import write_file
 from ..models.document import preprocessing_row
-from ..models.records import Interpolation, Preprocessing
+from ..models.records import Interpolation, Preprocessing, Weights
 from ..network.records import Axes, LayerKind, LayerRef
 from . import moments
 from .channels import FIELDS, ChannelStats, Extent, cut_apart, merge
@@ -57,7 +57,7 @@ def _tensors(run: Run) -> dict[str, np.ndarray]:
     text = {
         "origin": {
             "model": run.origin.model,
-            "weights": run.origin.weights,
+            "weights": str(run.origin.weights),
             "digest": run.origin.digest,
             "dtype": run.origin.dtype,
             "input": run.origin.input,
@@ -461,7 +461,7 @@ def _layer(content: object) -> _Row:
 def _origin(row: _Fields) -> RunOrigin:
     return RunOrigin(
         model=row.string("model"),
-        weights=row.string("weights"),
+        weights=Weights("unknown", row.string("weights")),
         digest=row.string("digest"),
         dtype=row.string("dtype"),
         input=row.string("input"),
@@ -567,7 +567,8 @@ def merge_runs(runs: Sequence[tuple[str, Run]], *, disjoint: bool = False) -> Ru
 def notes(name: str, run: Run) -> tuple[str, ...]:
     """What a person should know before relying on this run.
 
-    >>> origin = RunOrigin("resnet18", "IMAGENET1K_V1", "", "float32", "")
+    >>> from fmap_cli.models.records import Weights
+    >>> origin = RunOrigin("resnet18", Weights("unknown", "IMAGENET1K_V1"))
     >>> notes("a.fmap", Run(origin, ("photos",), 319, (), progress=Progress(320, 500, "")))
     ('a.fmap is of an unfinished run: 320 of 500 images.',)
     """
@@ -603,19 +604,20 @@ def check_mergeable(a: tuple[str, Run], b: tuple[str, Run]) -> None:
 
 def _check_origin(first: str, one: RunOrigin, second: str, other: RunOrigin) -> None:
     both = f"{first} and {second}"
+    ours, theirs = str(one.weights), str(other.weights)
     if one.model != other.model:
         raise FmapError(f"{both} are of different models: {one.model} and {other.model}.", hint=_ALIKE)
     if one.digest and other.digest:
-        if one.digest != other.digest and one.weights != other.weights:
-            raise FmapError(f"{both} are of different weights: {one.weights} and {other.weights}.", hint=_ALIKE)
+        if one.digest != other.digest and ours != theirs:
+            raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=_ALIKE)
         if one.digest != other.digest:
             raise FmapError(
-                f"{both} are of different weights, though both are named {one.weights}: "
+                f"{both} are of different weights, though both are named {ours}: "
                 f"their digests are {one.digest[:12]} and {other.digest[:12]}.",
                 hint=_ALIKE,
             )
-    elif one.weights != other.weights:
-        raise FmapError(f"{both} are of different weights: {one.weights} and {other.weights}.", hint=_ALIKE)
+    elif ours != theirs:
+        raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=_ALIKE)
     if one.dtype != other.dtype:
         raise FmapError(f"{both} are of different dtypes: {one.dtype} and {other.dtype}.", hint=_ALIKE)
     if one.input != other.input:
@@ -660,7 +662,9 @@ def _check_counted_once(runs: Sequence[tuple[str, Run]]) -> None:
 
 def _content(run: Run) -> str:
     """A digest of what a run has counted."""
-    digest = hashlib.sha256(repr((run.origin, run.sources, run.images, run.failures, run.progress)).encode("utf-8"))
+    digest = hashlib.sha256(
+        repr((run.origin.identity, run.sources, run.images, run.failures, run.progress)).encode("utf-8")
+    )
     for record in run.layers:
         digest.update(repr((record.layer.name, record.images, record.channels.count)).encode("utf-8"))
         for name in FIELDS:
@@ -675,12 +679,22 @@ def _merged(whole: Run, run: Run, name: str) -> Run:
         layers = _merged_layers(before.layers, each.layers, name)
         classes[each.name] = ClassRun(each.name, before.images + each.images, layers)
     return Run(
-        origin=replace(whole.origin, digest=whole.origin.digest or run.origin.digest),
+        origin=_merged_origin(whole.origin, run.origin),
         sources=whole.sources + run.sources,
         images=whole.images + run.images,
         layers=_merged_layers(whole.layers, run.layers, name),
         failures=whole.failures + run.failures,
         classes=tuple(classes.values()),
+    )
+
+
+def _merged_origin(first: RunOrigin, second: RunOrigin) -> RunOrigin:
+    """That of both; what only one of them knows, or what differs, is not known of the whole."""
+    return replace(
+        first,
+        digest=first.digest or second.digest,
+        device=first.device if first.device == second.device else "",
+        versions=first.versions if first.versions == second.versions else None,
     )
 
 

@@ -25,7 +25,7 @@ from fmap_cli.comparison.records import ComparedLayer, ComparedRecord, Compariso
 from fmap_cli.comparison.words import verdict
 from fmap_cli.errors import LayerError
 from fmap_cli.inputs.records import ImageInput
-from fmap_cli.models.records import LoadedModel, Preprocessing, Weights
+from fmap_cli.models.records import LoadedModel, Origin, Preprocessing, Weights
 from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.session.opening import Session
 from fmap_cli.statistics.records import LayerRecord, Run, RunOrigin
@@ -42,6 +42,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     file.write_text(_TINY)
     return str(file)
 
+
+ORIGIN = Origin("net", Weights("unknown", "w"))
 
 _TINY = '''
 import torch
@@ -619,7 +621,7 @@ def test_a_figure_of_runs_over_other_photos_shows_the_first_convolution(fmap: Fm
 def test_a_figure_whose_threshold_is_far_below_says_so_without_a_square() -> None:
     from fmap_cli.drawing.scene import Box, Text
 
-    side = Side("cat.png", "net", "w", "float32")
+    side = Side("cat.png", ORIGIN)
     scene = comparison_figure(Comparison(side, side, 1e-12, (layer_at("a", 0.5, True),), only_a=("n",)))
     texts = {item.text: item for item in scene.items if isinstance(item, Text)}
     words = "the threshold, 1e-12, lies below the scale"
@@ -794,7 +796,7 @@ def record(name: str, values: torch.Tensor, images: int = 1, kind: Any = "conv")
 
 
 def run_of(*layers: LayerRecord, model: str = "net", images: int = 1, dtype: str = "float32") -> Run:
-    return Run(RunOrigin(model, "w", "", dtype, ""), ("photos",), images, layers)
+    return Run(RunOrigin(model, Weights("unknown", "w"), dtype=dtype), ("photos",), images, layers)
 
 
 def test_a_run_against_itself_is_exactly_zero(fmap: Fmap, workdir: Path) -> None:
@@ -995,7 +997,7 @@ def layer_at(name: str, share: float, over: bool) -> ComparedLayer:
     ],
 )
 def test_the_verdict_is_a_sentence(layers: tuple[ComparedLayer, ...], words: str) -> None:
-    side = Side("cat.png", "net", "w", "float32")
+    side = Side("cat.png", ORIGIN)
     assert verdict(Comparison(side, side, 0.1, layers)) == words
 
 
@@ -1026,7 +1028,7 @@ def test_layers_of_other_shapes_are_never_called_the_same(
 ) -> None:
     from fmap_cli.drawing.scene import Text
 
-    side = Side("cat.png", "net", "w", "float32")
+    side = Side("cat.png", ORIGIN)
     comparison = Comparison(side, side, 0.1, layers, unlike_shapes=(("fc", (1, 2), (1, 3)),))
     assert comparison.parts
     assert verdict(comparison) == words
@@ -1039,7 +1041,7 @@ def test_a_figure_fits_its_page() -> None:
     """Nothing is drawn beyond the margins, whatever the names."""
     from fmap_cli.drawing.scene import Text, text_width
 
-    side = Side("c" * 300 + ".png", "net" * 40, "w" * 200, "float32", "cpu", "contiguous")
+    side = Side("c" * 300 + ".png", Origin("net" * 40, Weights("unknown", "w" * 200), device="cpu"), "contiguous")
     layers = tuple(layer_at("layer" * 40 + str(at), 2.0**-at, at < 3) for at in range(40))
     pictures = (np.zeros((300, 200, 3), np.uint8), np.ones((300, 200, 3), np.uint8))
     scene = comparison_figure(Comparison(side, side, 0.1, layers, pictures=pictures, only_a=("n" * 400,)))

@@ -22,6 +22,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
 from fmap_cli.errors import FmapError, OutputError
+from fmap_cli.models.records import Weights
 from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.statistics import moments, runs
 from fmap_cli.statistics import reference as stats
@@ -30,7 +31,8 @@ from fmap_cli.statistics.records import ClassRun, LayerRecord, Progress, Run, Ru
 from fmap_cli.statistics.runs import check_mergeable, load_run, merge_runs, notes, save_run
 
 ROOT = Path(__file__).parents[2]
-ORIGIN = RunOrigin("resnet18", "IMAGENET1K_V1", "ab" * 32, "float32", "resize 256, crop 224")
+NAMED = Weights("unknown", "IMAGENET1K_V1")
+ORIGIN = RunOrigin("resnet18", NAMED, digest="ab" * 32, input="resize 256, crop 224")
 
 
 def same(first: Any, second: Any) -> None:
@@ -159,7 +161,14 @@ layer_records = st.builds(
 layer_lists = st.lists(layer_records, max_size=3).map(tuple)
 any_run = st.builds(
     Run,
-    origin=st.builds(RunOrigin, texts, texts, texts, texts, texts),
+    origin=st.builds(
+        RunOrigin,
+        model=texts,
+        weights=texts.map(lambda name: Weights("unknown", name)),
+        dtype=texts,
+        digest=texts,
+        input=texts,
+    ),
     sources=st.lists(texts, max_size=3).map(tuple),
     images=numbers,
     layers=layer_lists,
@@ -623,12 +632,24 @@ def test_classes_whose_channels_do_not_fit_are_refused() -> None:
 def test_runs_of_different_origins_are_refused_with_both_values() -> None:
     run = two_layers()
 
-    def other(**changes: str) -> Run:
+    def other(**changes: Any) -> Run:
         return replace(two_layers(1), origin=replace(ORIGIN, **changes))
 
     unlike(run, other(model="resnet50"), "different models", "resnet18", "resnet50")
-    unlike(run, other(weights="IMAGENET1K_V2", digest="cd" * 32), "different weights", "IMAGENET1K_V1", "IMAGENET1K_V2")
-    unlike(run, other(weights="random (seed 0)", digest=""), "different weights", "IMAGENET1K_V1", "random (seed 0)")
+    unlike(
+        run,
+        other(weights=Weights("pretrained", "IMAGENET1K_V2"), digest="cd" * 32),
+        "different weights",
+        "IMAGENET1K_V1",
+        "IMAGENET1K_V2",
+    )
+    unlike(
+        run,
+        other(weights=Weights("random", seed=0), digest=""),
+        "different weights",
+        "IMAGENET1K_V1",
+        "random (seed 0)",
+    )
     named = "though both are named IMAGENET1K_V1"
     unlike(run, other(digest="cd" * 32), "different weights", named, "abababababab", "cdcdcdcdcdcd")
     unlike(run, other(dtype="bfloat16"), "different dtypes", "float32", "bfloat16")
@@ -637,7 +658,7 @@ def test_runs_of_different_origins_are_refused_with_both_values() -> None:
 
 def test_a_digest_says_more_than_a_name_and_an_absent_one_says_nothing() -> None:
     run = two_layers()
-    renamed = replace(two_layers(1), origin=replace(ORIGIN, weights="copy.pth"))
+    renamed = replace(two_layers(1), origin=replace(ORIGIN, weights=Weights("file", "copy.pth")))
     assert merge_runs([("a", run), ("b", renamed)]).origin == ORIGIN
     unknown = replace(two_layers(1), origin=replace(ORIGIN, digest=""))
     assert merge_runs([("a", run), ("b", unknown)]).origin == ORIGIN
