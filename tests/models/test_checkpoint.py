@@ -70,7 +70,7 @@ def same(module: nn.Module, state: dict[str, Any]) -> bool:
 def test_a_bare_state_dict(state: dict[str, Any], save: Save) -> None:
     found = loaded(save(state))
     assert same(found.module, state)
-    assert (found.label, found.classes, found.notes) == ("net.pth", 3, ())
+    assert (str(found.weights), found.classes, found.notes) == ("net.pth", 3, ())
 
 
 def test_the_older_format(state: dict[str, Any], tmp_path: Path) -> None:
