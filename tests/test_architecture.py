@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
+import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from fmap_cli.comparison.records import Side
+from fmap_cli.results import Result
 
 PACKAGE = Path(__file__).parent.parent / "fmap_cli"
 
@@ -312,8 +318,27 @@ def networks_in(source: str, module: str, *, is_package: bool = False) -> list[s
         for whole in wholes
         if whole.startswith(("torchvision", "timm", "fmap_cli.models", "fmap_cli.session", "torch.nn"))
         and not whole.startswith("torch.nn.functional")
-        and not re.match(r"fmap_cli\.models\.(records|table|document)\b", whole)
+        and not re.match(r"fmap_cli\.models\.(records(?!\.LoadedModel)|table|document)\b", whole)
     ]
+
+
+def test_every_result_knows_where_it_comes_from() -> None:
+    found = set(results())
+    assert {"Look", "Listing", "FieldListing", "UnitView", "EffectiveField", "Run", "Predictions"} <= {
+        each.__name__ for each in found
+    }
+    without = {each.__name__ for each in found if "origin" not in {field.name for field in dataclasses.fields(each)}}
+    assert without == {"Comparison"}  # which has one a side
+    assert "origin" in {field.name for field in dataclasses.fields(Side)}
+
+
+def results() -> Iterator[type[Any]]:
+    """The records of all rooms that a verb returns."""
+    for inside, module, *_ in FILES:
+        if Path(inside).name == "records.py":
+            for each in vars(importlib.import_module(module)).values():
+                if isinstance(each, type) and issubclass(each, Result) and each.__module__ == module:
+                    yield each
 
 
 def at_import(source: str, module: str, packages: tuple[str, ...], *, is_package: bool = False) -> list[str]:
@@ -426,6 +451,10 @@ def test_a_hook_is_found_and_one_in_a_docstring_is_not() -> None:
 def test_a_network_in_a_drawing_is_found_and_a_function_on_tensors_is_not() -> None:
     assert networks_in("from torch import nn", "fmap_cli.maps.tiles") == ["torch.nn"]
     assert networks_in("def f():\n    import torchvision", "fmap_cli.maps.tiles") == ["torchvision"]
+    assert networks_in("from ..models.records import LoadedModel", "fmap_cli.maps.table") == [
+        "fmap_cli.models.records.LoadedModel"
+    ]
+    assert networks_in("from ..models.records import Origin", "fmap_cli.maps.table") == []
     assert networks_in("from torch.nn import Module", "fmap_cli.maps.tiles") == ["torch.nn.Module"]
     assert networks_in("from ..models import catalog", "fmap_cli.maps.tiles") == ["fmap_cli.models.catalog"]
     assert networks_in("from torch.nn import functional as F\nimport torch", "fmap_cli.maps.tiles") == []

@@ -12,8 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmap_cli.layers.records import Listing
 from fmap_cli.layers.survey import survey
-from fmap_cli.models.building import ARCHITECTURE_ONLY
-from fmap_cli.models.records import ModelRequest
+from fmap_cli.models.records import ModelRequest, Weights
 from fmap_cli.receptive.records import FieldListing
 from fmap_cli.receptive.survey import receptive_fields
 from fmap_cli.session.opening import Session, open_architecture, open_session, read_image
@@ -92,7 +91,7 @@ def test_the_real_pass_is_counted(networks: Path, name: str) -> None:
 
 def test_without_weights_it_is_said_where_a_value_was_read(networks: Path) -> None:
     session = _session(networks, "exits_if")
-    bare = Session(replace(session.model, weights=ARCHITECTURE_ONLY), session.device, session.dtype)
+    bare = Session(replace(session.model, weights=Weights("none")), session.device, session.dtype)
     listing = survey(bare)
     assert listing.idle_parameters == 0  # blank values do not leave early
     assert len(listing.notes) == 1
