@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil, floor, inf, isfinite, log10
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import units
+from ..drawing.charts import LINE, PLAIN, add_layers, along, name_line, points, rgb
 from ..drawing.grid import CONSTANT_RGB, DIVERGING, INF_RGB, NAN_RGB, SEQUENTIAL, fit_codes, lookup, palette
-from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+from ..drawing.page import (
+    MARGIN,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    Key,
+    draw_colour_bar,
+    draw_heading,
+    draw_legend,
+    draw_paragraph,
+    draw_title,
+)
+from ..drawing.scene import GRAY, INK, Colour, Picture, Plot, Scene, Text, shorten, text_width
 from .records import ComparedRecord, Comparison, DrawnPair
 from .words import (
     Compared,
@@ -25,7 +39,9 @@ from .words import (
     verdict,
 )
 
-_MARGIN = 36
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _SIDE = 312
 _AREA = 1216  # width of what is right of it
 _CURVE_HEIGHT = 300
@@ -39,16 +55,15 @@ _UNDER: Colour = (59, 82, 139)
 _OVER: Colour = (196, 60, 40)
 _STEM: Colour = (214, 218, 230)
 _STEM_OVER: Colour = (242, 214, 208)
-_A_INK: Colour = (150, 150, 158)
 _MOST_CHANNELS = 16
-_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 28, 16, 13
+_CHANNEL = 27  # height of a channel's two bars
 
 
 def comparison_figure(comparison: Comparison) -> Scene:
     """The pictures on the left; right of them the relative difference through depth, and one layer side by side."""
-    scene = Scene(width=_MARGIN * 3 + _SIDE + _AREA)
+    scene = Scene(width=MARGIN * 3 + _SIDE + _AREA)
     top = _draw_title(scene, comparison)
-    left = _MARGIN * 2 + _SIDE
+    left = MARGIN * 2 + _SIDE
     bottom = _draw_pictures(scene, comparison, top)
     y = _draw_curve(scene, comparison, top, left) + 34 if comparison.layers else top
     record = _most_telling(comparison)
@@ -56,12 +71,11 @@ def comparison_figure(comparison: Comparison) -> Scene:
         y = _draw_pair(scene, comparison, comparison.pair, y, left)
     elif record is not None:
         y = _draw_channels(scene, record, y, left)
-    scene.height = max(y, bottom) + _MARGIN
+    scene.height = max(y, bottom) + MARGIN
     return scene
 
 
 def _draw_title(scene: Scene, comparison: Comparison) -> int:
-    room = scene.width - 2 * _MARGIN
     first = comparison.first
     if first is not None and first.layer.kind == "input":
         title = "A and B differ from the input on"
@@ -75,13 +89,8 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
         title = "A and B are identical" + (" where both can be compared" if has_more(comparison) else "")
     else:
         title = f"A and B stay together within {comparison.threshold:g}"
-    scene.add(Text(_MARGIN, _MARGIN - 6, shorten(title, room, _TITLE_SIZE, bold=True), _TITLE_SIZE, bold=True))
-    y = _MARGIN + 34
-    for sentence in (verdict(comparison), *remarks(comparison)):
-        line = sentence[0].upper() + sentence[1:]
-        scene.add(Text(_MARGIN, y, shorten(line, room, _TEXT_SIZE + 1), _TEXT_SIZE + 1, GRAY))
-        y += 25
-    return y + 22
+    sentences = (verdict(comparison), *remarks(comparison))
+    return draw_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
 
 
 def _draw_pictures(scene: Scene, comparison: Comparison, top: int) -> int:
@@ -95,10 +104,10 @@ def _draw_pictures(scene: Scene, comparison: Comparison, top: int) -> int:
         height, width = pixels.shape[:2]
         factor = min(_SIDE / width, (_SIDE if same else 230) / height)
         shown = max(round(height * factor), 1), max(round(width * factor), 1)
-        scene.add(Picture(_MARGIN, y, pixels, shown, smooth=True))
+        scene.add(Picture(MARGIN, y, pixels, shown, smooth=True))
         y += shown[0] + 8
         if same:
-            scene.add(Text(_MARGIN, y, f"what both saw, {height} × {width} px", _SMALL_SIZE, GRAY))
+            scene.add(Text(MARGIN, y, f"what both saw, {height} × {width} px", SMALL_SIZE, GRAY))
             y += 30
         else:
             y = _draw_words(scene, *about[at], y) + 12
@@ -120,11 +129,9 @@ def _by_file_names(comparison: Comparison) -> Comparison:
 
 
 def _draw_words(scene: Scene, letter: str, words: str, y: int) -> int:
-    scene.add(Text(_MARGIN, y, letter, _TEXT_SIZE, bold=True))
+    scene.add(Text(MARGIN, y, letter, TEXT_SIZE, bold=True))
     for part in words.split(" · "):
-        for line in wrap(part, _SIDE - _INDENT, _TEXT_SIZE - 1):
-            scene.add(Text(_MARGIN + _INDENT, y, line, _TEXT_SIZE - 1))
-            y += 21
+        y = draw_paragraph(scene, part, MARGIN + _INDENT, y, _SIDE - _INDENT, TEXT_SIZE - 1, INK)
     return y + 5
 
 
@@ -133,64 +140,92 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     layers = [each for each in comparison.layers if each.same_as is None]
     shares = [each.difference.relative_l2 for each in layers]
     what = "‖mean B - mean A‖ / ‖mean A‖ over the channels" if is_run(comparison) else "‖B - A‖ / ‖A‖"
-    scene.add(Text(left, top, "Relative L2 difference through depth", _TEXT_SIZE, bold=True))
-    after = text_width("Relative L2 difference through depth", _TEXT_SIZE, bold=True) + 14
     repeats = len(comparison.layers) - len(layers)
     note = f"; {repeats} more put out the same tensors" if repeats else ""
     words = f"{what}, {len(layers)} layer{'s' * (len(layers) != 1)} in the order they run{note}"
-    scene.add(Text(left + after, top + 1, shorten(words, _AREA - after, _TEXT_SIZE - 1), _TEXT_SIZE - 1, GRAY))
-    top += 44
+    top = draw_heading(scene, "Relative L2 difference through depth", words, left, top, _AREA) + 32
     low, high = _decades(shares, comparison.threshold)
     x0, width = left + _LABEL, _AREA - _LABEL - _EDGE
-    base = top + _CURVE_HEIGHT
-
-    def height_of(share: float) -> float:
-        """Above the base line, in pixels."""
-        return min(max((log10(share) - low) / (high - low), 0.0), 1.0) * _CURVE_HEIGHT
-
-    step = max(1, ceil((high - low) / 8))
-    for decade in range(low, high + 1, step):
-        y = base - height_of(10.0**decade)
-        scene.add(Box(x0, y, width, 1, FAINT))
-        scene.add(Text(x0 - 10, y - 8, _power(decade), _SMALL_SIZE, GRAY, align="right"))
     shown = comparison.threshold >= 10.0**low  # else it lies far below everything
-    line = base - height_of(comparison.threshold) if shown else base
-    slot = width / max(len(layers), 1)
-    mark = min(max(slot * 0.7, 3), 9)
-    for at, (each, share) in enumerate(zip(layers, shares, strict=True)):
-        if share == 0:
-            scene.add(Box(x0 + (at + 0.5) * slot - mark / 2, base - 1, mark, 2, GRAY))
-            continue
-        height = _CURVE_HEIGHT if share == inf else height_of(share)
-        middle = x0 + (at + 0.5) * slot
-        stem = min(max(slot * 0.4, 1), 4)
-        scene.add(Box(middle - stem / 2, base - height, stem, height, _STEM_OVER if each.over else _STEM))
-        colour = NAN_RGB if share == inf else _OVER if each.over else _UNDER
-        scene.add(Box(middle - mark / 2, base - height - mark / 2, mark, mark, colour))
-    scene.add(Box(x0, base, width, 1, GRAY))
-    if shown:
-        scene.add(Box(x0, line, width, 1, _OVER))
-        scene.add(Text(x0 + width + 8, line - 16, "threshold", _SMALL_SIZE, _OVER))
-        scene.add(Text(x0 + width + 8, line, f"{comparison.threshold:g}", _SMALL_SIZE, _OVER))
-    _draw_names(scene, layers, x0, slot, base + 8)
-    _mark_first(scene, comparison, layers, x0, slot, width, top)
-    y = base + 32
-    special: list[tuple[Colour, str]] = []
-    if inf in shares:
-        special.append((NAN_RGB, "NaN or infinite on one side only, or A is zero throughout"))
-    if any(0 < share < 10.0**low for share in shares):
-        special.append((_UNDER, "on the base line: below the scale"))
-    if 0 in shares:
-        special.append((GRAY, "on the base line: exactly zero"))
-    x: float = x0
+    draw = partial(_draw_difference, comparison=comparison, layers=layers, decades=(low, high), shown=shown)
+    scene.add(Plot("difference", x0, top, (_CURVE_HEIGHT, width), draw))
+    names = [units.one_line(each.layer.name) for each in layers]
+    y = add_layers(scene, names, width / len(layers), x0, top, top + _CURVE_HEIGHT) + 8
     if not shown:
         words = f"the threshold, {comparison.threshold:g}, lies below the scale"
-        scene.add(Text(x, y, words, _SMALL_SIZE, _OVER))
-        x += text_width(words, _SMALL_SIZE) + 28
-    for colour, words in special:
-        scene.add(Box(x, y + 3, 9, 9, colour), Text(x + 16, y, words, _SMALL_SIZE, GRAY))
-        x += text_width(words, _SMALL_SIZE) + 44
-    return y + (20 if special or not shown else 0)
+        y = draw_paragraph(scene, words, x0, y, width, SMALL_SIZE, _OVER)
+    keys = []
+    if inf in shares:
+        keys.append(Key("NaN or infinite on one side only, or A is zero throughout", NAN_RGB))
+    if any(0 < share < 10.0**low for share in shares):
+        keys.append(Key("on the base line: below the scale", _UNDER))
+    if 0 in shares:
+        keys.append(Key("on the base line: exactly zero", GRAY))
+    return draw_legend(scene, keys, x0, y, x0 + width)
+
+
+def _draw_difference(
+    axes: Axes, comparison: Comparison, layers: Sequence[Compared], decades: tuple[int, int], shown: bool
+) -> None:
+    """A stem and a mark at each layer's difference; those beyond the scale at its ends, exactly zero on its base."""
+    low, high = (10.0**each for each in decades)
+    along(axes, len(layers))
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.spines["bottom"].set_visible(True)
+    where = np.arange(len(layers))
+    shares = np.array([each.difference.relative_l2 for each in layers])
+    over = np.array([each.over for each in layers], bool)
+    heights = np.clip(shares, low, high)
+    slot = axes.bbox.width / len(layers)
+    mark, stem = min(max(slot * 0.7, 3), 9), min(max(slot * 0.4, 1), 4)
+    colours = np.array([rgb(_OVER if each else _UNDER) for each in over])
+    colours[np.isinf(shares)] = rgb(NAN_RGB)
+    some = shares > 0
+    stems = [rgb(_STEM_OVER if each else _STEM) for each in over[some]]
+    axes.vlines(where[some], low, heights[some], stems, linewidth=points(stem), zorder=2)
+    size = points(mark) ** 2
+    axes.scatter(
+        where[some],
+        heights[some],
+        s=size,
+        c=colours[some],
+        marker="s",
+        zorder=3,
+        clip_on=False,
+        linewidths=0,
+        label="apart",
+    )
+    zeros = where[~some]
+    axes.scatter(
+        zeros,
+        np.full(len(zeros), low),
+        s=size,
+        color=rgb(GRAY),
+        marker="_",
+        zorder=3,
+        clip_on=False,
+        linewidths=points(2),
+        label="equal",
+    )
+    if shown:
+        name_line(axes, comparison.threshold, f"threshold\n{comparison.threshold:g}", _OVER)
+    at = next((at for at, each in enumerate(layers) if each is comparison.first), None)
+    if at is not None:
+        name = shorten(units.one_line(layers[at].layer.name), 360, SMALL_SIZE, bold=True)
+        rightwards = (at + 0.5) * slot + text_width(name, SMALL_SIZE, bold=True) < axes.bbox.width
+        axes.axvline(at, 0, 1 + 20 / _CURVE_HEIGHT, color=rgb(_OVER), linewidth=points(1), clip_on=False, zorder=1)
+        axes.annotate(
+            name,
+            (at, 1),
+            (points(-3 if rightwards else 3), points(22)),
+            ("data", "axes fraction"),
+            textcoords="offset points",
+            ha="left" if rightwards else "right",
+            color=rgb(_OVER),
+            weight="bold",
+            **PLAIN,
+        )
 
 
 def _decades(shares: Sequence[float], threshold: float) -> tuple[int, int]:
@@ -208,47 +243,8 @@ def _decades(shares: Sequence[float], threshold: float) -> tuple[int, int]:
     return min(low, high - 2), high
 
 
-def _power(decade: int) -> str:
-    return f"{10.0**decade:g}" if -4 < decade < 4 else f"1e{decade}"
-
-
-def _draw_names(scene: Scene, layers: Sequence[Compared], x0: float, slot: float, y: float) -> None:
-    """Some of the layers' names under the curve, as many as there is room for."""
-    end = x0 + slot * len(layers)
-    x = x0
-    for at, each in enumerate(layers):
-        middle = x0 + (at + 0.5) * slot
-        name = shorten(units.one_line(each.layer.name), 150, _SMALL_SIZE - 1)
-        needed = text_width(name, _SMALL_SIZE - 1)
-        if middle >= x and middle + needed <= end:
-            scene.add(Box(middle, y - 7, 1, 5, GRAY), Text(middle, y, name, _SMALL_SIZE - 1, GRAY))
-            x = middle + needed + 22
-
-
-def _mark_first(
-    scene: Scene, comparison: Comparison, layers: Sequence[Compared], x0: float, slot: float, width: float, top: int
-) -> None:
-    """A line down to the first layer over the threshold, with its name on top."""
-    first = comparison.first
-    if first is None:
-        return
-    at = next((at for at, each in enumerate(layers) if each is first), None)
-    if at is None:
-        return
-    x = x0 + (at + 0.5) * slot
-    name = shorten(units.one_line(first.layer.name), 360, _SMALL_SIZE, bold=True)
-    scene.items.insert(0, Box(x, top - 6, 1, _CURVE_HEIGHT + 6, _OVER))
-    rightwards = x + text_width(name, _SMALL_SIZE, bold=True) < x0 + width
-    where = x - 3 if rightwards else x + 3
-    align = "left" if rightwards else "right"
-    scene.add(Text(where, top - 23, name, _SMALL_SIZE, _OVER, bold=True, align=align))  # type: ignore[arg-type]
-
-
 def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, left: int) -> int:
     """A's channels, B's under them and the difference, the strongest-differing channel first."""
-    name = shorten(units.one_line(pair.layer.name), 460, _TEXT_SIZE, bold=True)
-    scene.add(Text(left, top, name, _TEXT_SIZE, bold=True))
-    after = text_width(name, _TEXT_SIZE, bold=True) + 14
     if len(pair.drawn) < pair.count:
         which = f"the {len(pair.drawn)} of {pair.count} channels that differ most, farthest first"
     else:
@@ -257,8 +253,7 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
     share = next(each for each in comparison.layers if each.layer.name == pair.layer.name).difference.relative_l2
     words = f"{kind} {units.shape(pair.shape)}, relative L2 {units.number(share)}: {which}"
     words += f"; {pair.note}" if pair.note else ""
-    scene.add(Text(left + after, top + 1, shorten(words, _AREA - after, _TEXT_SIZE - 1), _TEXT_SIZE - 1, GRAY))
-    y = top + 34
+    y = draw_heading(scene, pair.layer.name, words, left, top, _AREA) + 6
     count = len(pair.drawn)
     height, width = pair.a.shape[1:]
     room = _AREA - _LABEL
@@ -277,7 +272,7 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
         ("B - A", diverging[fit_codes(difference, -ends, ends, tile)]),
     ]
     for at, channel in enumerate(pair.drawn):
-        scene.add(Text(left + _LABEL + at * (tile[1] + _GAP), y, str(channel), _SMALL_SIZE, INK, bold=True))
+        scene.add(Text(left + _LABEL + at * (tile[1] + _GAP), y, str(channel), SMALL_SIZE, INK, bold=True))
     y += 20
     for letter, tiles in rows:
         scene.add(Text(left, y + tile[0] // 2 - 12, letter, 20, bold=True))
@@ -293,7 +288,7 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
             else:
                 own = np.abs(difference[at][np.isfinite(difference[at])]).max(initial=0.0)
                 words = f"up to ±{units.number(float(own))}"
-            size = _SMALL_SIZE if text_width(words, _SMALL_SIZE) <= tile[1] else 10
+            size = SMALL_SIZE if text_width(words, SMALL_SIZE) <= tile[1] else 10
             scene.add(Text(left + _LABEL + at * (tile[1] + _GAP), y, words, size, GRAY))
         y += 24
     return _draw_legend(scene, pair, difference, most, y + 4, left + _LABEL)
@@ -310,7 +305,7 @@ def _shared_ends(pair: DrawnPair) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_legend(scene: Scene, pair: DrawnPair, difference: np.ndarray, most: float, y: int, left: int) -> int:
     """What the colours mean."""
-    bar = 220
+    bar = 260
     for cmap, ends, words in (
         (
             SEQUENTIAL,
@@ -323,26 +318,17 @@ def _draw_legend(scene: Scene, pair: DrawnPair, difference: np.ndarray, most: fl
             "B - A: one scale for all, red where B is larger, blue where A is, white is zero",
         ),
     ):
-        pixels = np.ascontiguousarray(palette(cmap)[np.linspace(0, 255, bar).astype(int)][None])
-        scene.add(Picture(left, y, pixels, (12, bar)))
-        scene.add(Text(left, y + 15, ends[0], _SMALL_SIZE - 1, GRAY))
-        scene.add(Text(left + bar, y + 15, ends[1], _SMALL_SIZE - 1, GRAY, align="right"))
-        scene.add(Text(left + bar + 18, y - 2, words, _SMALL_SIZE, GRAY))
-        y += 40
-    special: list[tuple[Colour, str]] = []
-    values = np.concatenate([pair.a.ravel(), pair.b.ravel()])
+        scene.add(Text(left + bar + 18, y - 2, words, SMALL_SIZE, GRAY))
+        y = draw_colour_bar(scene, cmap, ends, left, y, bar)
+    values = np.concatenate([pair.a.ravel(), pair.b.ravel(), difference.ravel()])
     low, high = _shared_ends(pair)
-    if (low == high).any() or not most:
-        special.append((CONSTANT_RGB, "constant"))
-    if np.isnan(values).any() or np.isnan(difference).any():
-        special.append((NAN_RGB, "NaN"))
-    if np.isinf(values).any() or np.isinf(difference).any():
-        special.append((INF_RGB, "infinite"))
-    x: float = left
-    for colour, words in special:
-        scene.add(Box(x, y, 14, 14, colour), Text(x + 22, y, words, _SMALL_SIZE, GRAY))
-        x += text_width(words, _SMALL_SIZE) + 50
-    return y + (22 if special else 0)
+    special = (
+        ((low == high).any() or not most, "constant", CONSTANT_RGB),
+        (np.isnan(values).any(), "NaN", NAN_RGB),
+        (np.isinf(values).any(), "infinite", INF_RGB),
+    )
+    keys = [Key(words, colour) for present, words, colour in special if present]
+    return draw_legend(scene, keys, left, y, left + _AREA - _LABEL)
 
 
 def _most_telling(comparison: Comparison) -> ComparedRecord | None:
@@ -369,34 +355,29 @@ def _draw_channels(scene: Scene, record: ComparedRecord, top: int, left: int) ->
         shifts = np.abs(means[1] - means[0]) / np.sqrt((a.m2 + b.m2) / degrees)
     shifts = np.where(np.isnan(shifts), 0.0, shifts)
     drawn = [int(at) for at in np.argsort(-shifts, kind="stable")[:_MOST_CHANNELS] if np.isfinite(means[:, at]).all()]
-    name = shorten(units.one_line(record.layer.name), 460, _TEXT_SIZE, bold=True)
-    scene.add(Text(left, top, name, _TEXT_SIZE, bold=True))
-    after = text_width(name, _TEXT_SIZE, bold=True) + 14
     words = f"the {len(drawn)} of {len(a.mean)} channels whose mean moved most: mean (line) ± standard deviation"
-    scene.add(Text(left + after, top + 1, shorten(words, _AREA - after, _TEXT_SIZE - 1), _TEXT_SIZE - 1, GRAY))
-    low = float((means - spreads)[:, drawn].min())
-    high = float((means + spreads)[:, drawn].max())
-    span = (high - low) or 1.0
+    y = draw_heading(scene, record.layer.name, words, left, top, _AREA)
     x0, width = left + _LABEL, _AREA - _LABEL - 110
-    y = top + 36
-    for letter, colour in (("A", _A_INK), ("B", _UNDER)):
-        at = x0 + (0 if letter == "A" else 60)
-        scene.add(Box(at, y + 3, 12, 12, colour), Text(at + 18, y, letter, _TEXT_SIZE - 1))
-    scene.add(Text(x0 + width + 100, y, "Δmean / σ", _SMALL_SIZE, GRAY, align="right"))
-    y += 28
-    begin = y
-    for channel in drawn:
-        scene.add(Text(x0 - 12, y + 2, str(channel), _SMALL_SIZE, bold=True, align="right"))
-        for at, colour in enumerate((_A_INK, _UNDER)):
-            mean, spread = float(means[at, channel]), float(spreads[at, channel])
-            x = x0 + (mean - spread - low) / span * width
-            scene.add(Box(x, y + at * 10, max(2 * spread / span * width, 1), 9, colour))
-            scene.add(Box(x0 + (mean - low) / span * width - 1, y + at * 10 - 1, 2, 11, INK))
-        shift = units.number(float(shifts[channel]), 2)
-        scene.add(Text(x0 + width + 100, y + 2, shift, _SMALL_SIZE, align="right"))
-        y += 27
-    if low < 0 < high:
-        scene.items.insert(0, Box(x0 - low / span * width, begin - 4, 1, y - begin, FAINT))
-    scene.add(Text(x0, y + 2, units.number(low), _SMALL_SIZE, GRAY))
-    scene.add(Text(x0 + width, y + 2, units.number(high), _SMALL_SIZE, GRAY, align="right"))
-    return y + 22
+    y = draw_legend(scene, [Key("A", LINE), Key("B", _UNDER)], x0, y + 2, x0 + width) + 6
+    draw = partial(_draw_moved, drawn=drawn, means=means[:, drawn], spreads=spreads[:, drawn], shifts=shifts[drawn])
+    height = _CHANNEL * max(len(drawn), 1)
+    scene.add(Plot("channels", x0, y, (height, width), draw))
+    return y + height + 26
+
+
+def _draw_moved(axes: Axes, drawn: Sequence[int], means: np.ndarray, spreads: np.ndarray, shifts: np.ndarray) -> None:
+    """For each channel A's mean and spread over B's, and how far the mean moved. `means` and `spreads` are `[2, N]`."""
+    where = np.arange(len(drawn))
+    for side, name, colour in ((0, "A", LINE), (1, "B", _UNDER)):
+        middle = where + (side - 0.5) * 0.37
+        axes.barh(middle, 2 * spreads[side], 0.34, means[side] - spreads[side], color=rgb(colour), label=name)
+        axes.vlines(means[side], middle - 0.2, middle + 0.2, rgb(INK), linewidth=points(2), label=f"mean of {name}")
+    axes.set_ylim(len(drawn) - 0.5, -0.5)
+    axes.margins(x=0.01)
+    axes.set_yticks(where, [str(each) for each in drawn], color=rgb(INK), weight="bold")
+    axes.grid(False, axis="y")
+    axes.grid(True, axis="x")
+    beside = 1 + 100 / axes.bbox.width, axes.get_yaxis_transform()
+    axes.text(beside[0], -0.6, "Δmean / σ", ha="right", va="bottom", transform=beside[1], color=rgb(GRAY))
+    for at, shift in enumerate(shifts):
+        axes.text(beside[0], at, units.number(float(shift), 2), ha="right", va="center", transform=beside[1])

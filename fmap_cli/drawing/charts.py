@@ -133,14 +133,14 @@ def place(scene: Scene, x: float, y: float, width: float, height: float) -> tupl
 # -- layers along an axis ----------------------------------------------------------------------------------------
 
 
-def add_layers(scene: Scene, names: Sequence[str], slot: int, left: int, top: int, bottom: int) -> int:
+def add_layers(scene: Scene, names: Sequence[str], slot: float, left: int, top: int, bottom: int) -> int:
     """What stands behind charts of a network's layers, each `slot` pixels wide: a band at every other stage, the
     stages' names on top, and below the layers' names, as many as there is room for. Returns where these end.
 
     A chart over it has the layers at 0, 1, 2, … of its own axis: `along` sets that.
     """
     draw = partial(_draw_layers, names=names, slot=slot)
-    scene.add(Plot("layers", left, top, (bottom - top, slot * len(names)), draw))
+    scene.add(Plot("layers", left, top, (bottom - top, round(slot * len(names))), draw))
     return bottom + 8 + ceil(max(text_width(name, _NAME_SIZE) for name in shown_names(names, slot).values()))
 
 
@@ -200,12 +200,12 @@ def name_line(axes: Axes, value: float, words: str, colour: Colour, up: float = 
     )
 
 
-def shown_names(names: Sequence[str], slot: int) -> dict[int, str]:
+def shown_names(names: Sequence[str], slot: float) -> dict[int, str]:
     """The names under their layers, and at which layers: each, or every second, third, … where they would touch."""
     return {at: end_of(names[at], _NAME_ROOM, _NAME_SIZE) for at in range(0, len(names), ceil(_NAME_STEP / slot))}
 
 
-def _draw_layers(axes: Axes, names: Sequence[str], slot: int) -> None:
+def _draw_layers(axes: Axes, names: Sequence[str], slot: float) -> None:
     along(axes, len(names))
     axes.set_zorder(1)  # behind the others
     axes.set_yticks([])

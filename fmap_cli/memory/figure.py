@@ -97,7 +97,7 @@ def _draw_course(axes: Axes, bill: MemoryBill, unit: str) -> None:
     axes.set_ylim(0, bill.tensors / size * 1.08 or 1)
     axes.set_xticks([])
     axes.set_xlabel("operations from left to right, in the order in which they run", fontsize=points(TINY_SIZE))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
     axes.set_ylabel(f"tensors in {unit}")
     axes.spines["bottom"].set_visible(True)

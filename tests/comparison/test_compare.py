@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import texts
 from PIL import Image
 
 from fmap_cli.comparison.figure import _most_telling, comparison_figure
@@ -618,18 +619,6 @@ def test_a_figure_of_runs_over_other_photos_shows_the_first_convolution(fmap: Fm
     assert chosen.layer.kind == "conv"
 
 
-def test_a_figure_whose_threshold_is_far_below_says_so_without_a_square() -> None:
-    from fmap_cli.drawing.scene import Box, Text
-
-    side = Side("cat.png", ORIGIN)
-    scene = comparison_figure(Comparison(side, side, 1e-12, (layer_at("a", 0.5, True),), only_a=("n",)))
-    texts = {item.text: item for item in scene.items if isinstance(item, Text)}
-    words = "the threshold, 1e-12, lies below the scale"
-    assert texts[words].x == next(item.x for item in scene.items if isinstance(item, Box) and item.width > 900)
-    assert any("1 layer in the order" in text for text in texts)
-    assert "Only A has 1 layer: n" in texts
-
-
 def test_what_both_have_is_said_once(fmap: Fmap) -> None:
     lines = fmap("compare", "--vs-dtype", "float16", "-k", "linear").out.splitlines()
     assert lines[0].startswith("efficientnet_lite0 · weights: ImageNet")
@@ -1026,32 +1015,13 @@ def test_the_verdict_is_a_sentence(layers: tuple[ComparedLayer, ...], words: str
 def test_layers_of_other_shapes_are_never_called_the_same(
     layers: tuple[ComparedLayer, ...], words: str, title: str
 ) -> None:
-    from fmap_cli.drawing.scene import Text
-
     side = Side("cat.png", ORIGIN)
     comparison = Comparison(side, side, 0.1, layers, unlike_shapes=(("fc", (1, 2), (1, 3)),))
     assert comparison.parts
     assert verdict(comparison) == words
-    texts = [item.text for item in comparison_figure(comparison).items if isinstance(item, Text)]
-    assert texts[0] == title
-    assert ("threshold" in texts) == bool(layers)  # no curve without a layer
-
-
-def test_a_figure_fits_its_page() -> None:
-    """Nothing is drawn beyond the margins, whatever the names."""
-    from fmap_cli.drawing.scene import Text, text_width
-
-    side = Side("c" * 300 + ".png", Origin("net" * 40, Weights("unknown", "w" * 200), device="cpu"), "contiguous")
-    layers = tuple(layer_at("layer" * 40 + str(at), 2.0**-at, at < 3) for at in range(40))
-    pictures = (np.zeros((300, 200, 3), np.uint8), np.ones((300, 200, 3), np.uint8))
-    scene = comparison_figure(Comparison(side, side, 0.1, layers, pictures=pictures, only_a=("n" * 400,)))
-    for item in scene.items:
-        if isinstance(item, Text):
-            width = text_width(item.text, item.size, item.bold)
-            left = item.x - (width if item.align == "right" else 0)
-            assert left >= 30, item
-            assert left + width <= scene.width - 20, item
-            assert item.y + item.size <= scene.height, item
+    said = texts(comparison_figure(comparison))
+    assert said[0] == title
+    assert ("threshold\n0.1" in said) == bool(layers)  # no curve without a layer
 
 
 def test_records_of_runs_carry_what_a_figure_draws() -> None:
