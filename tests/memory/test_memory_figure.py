@@ -15,6 +15,7 @@ from pages import drawn, faults, labels, texts
 from fmap_cli.drawing.scene import Scene
 from fmap_cli.memory.figure import lay_out_course
 from fmap_cli.memory.records import Forecast, LayerMemory, MemoryBill, MemoryCourse, MemoryShare
+from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.records import LayerRef
 
 MB = 10**6
@@ -40,7 +41,7 @@ def bill(
 
 
 def figure(*bills: MemoryBill, model: str = "net", unit: str = "MB") -> Scene:
-    forecast = Forecast(model, "architecture only", 2, ((2, 3, 8, 8),), "float32", "sgd", "sum", 9, 0, bills)
+    forecast = Forecast(Origin(model, Weights("none")), 2, ((2, 3, 8, 8),), "float32", "sgd", "sum", 9, 0, bills)
     return lay_out_course(forecast, unit)
 
 
