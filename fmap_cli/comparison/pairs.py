@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ..errors import FmapError, ImageError, LayerError
 from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
-from ..models.preprocessing import ASSUMPTION, Wishes
-from ..models.records import ModelRequest
+from ..models.preprocessing import Wishes
+from ..models.records import ModelRequest, Topic, notes_about
 from ..network.axes import AxesResolver, channel_maps
 from ..network.capture import SameTensors, Sink
 from ..network.records import Axes, LayerRef
@@ -50,20 +50,13 @@ def open_sides(request: ModelRequest, other: ModelRequest, say: Say) -> tuple[Se
     if other == request:
         session = open_session(request, say)
         return session, session
-    opened, assumptions = [], []
-    for each in (request, other):
-        held: list[str] = []  # what is assumed is said where it stays so
-
-        def hold_back(sentence: str, held: list[str] = held) -> None:
-            held.append(sentence) if sentence.startswith(ASSUMPTION) else say(sentence)
-
-        opened.append(open_session(each, hold_back))
-        assumptions.append(held)
-    first, second = opened
+    held: tuple[Topic, ...] = ("feeding",)
+    first, second = open_session(request, say, unsaid=held), open_session(other, say, unsaid=held)
     a, b = _fed_as(first, second, request, other, "B", say), _fed_as(second, first, other, request, "A", say, ties=True)
-    for before, after, held in ((first, a, assumptions[0]), (second, b, assumptions[1])):
-        for sentence in held if before.model.preprocessing == after.model.preprocessing else []:
-            say(sentence)
+    for before, after in ((first, a), (second, b)):
+        if before.model.preprocessing == after.model.preprocessing:  # what is assumed is said where it stays so
+            for sentence in notes_about(before.model.notes, "feeding"):
+                say(sentence)
     return a, b
 
 

@@ -41,7 +41,6 @@ Say = Callable[[str], None]
 
 _SIDE_OF_DETECTION = (480, 640)  # the usual picture of COCO; the network resizes it by itself
 _META = torch.device("meta")
-_FOR_ONE_OBJECT = "listed is the computation for one"  # what the listing of layers says of detectors
 _MOST_DETECTIONS = 100  # torchvision's own
 _AUTOCAST = torch.float16  # torch's own choice on CUDA
 _REPLAYED = 1_000_000  # events that the search for the largest batch may replay beyond the first it finds: 3 s
@@ -126,11 +125,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     """The network that is asked for, on the meta device and in its number format. Raises ModelError."""
     own = replace(request.model, size=request.size, device="cpu", dtype=None)
 
-    def say_what_matters(note: str) -> None:
-        if _FOR_ONE_OBJECT not in note and "--mean" not in note and "--dtype" not in note:
-            say(note)
-
-    model = open_architecture(own, say_what_matters).model
+    model = open_architecture(own, say, unsaid=("feeding", "dtype", "objects")).model
     _check_input(model, request)
     if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
         raise ModelError(

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fmap_cli.errors import ModelError
-from fmap_cli.models.records import InputKind, LoadedModel, NetworkInput, Preprocessing
-
-ASSUMPTION = "preprocessing assumed: "
-"""How the remark begins that a network does not say how it is to be fed."""
+from fmap_cli.models.records import InputKind, LoadedModel, NetworkInput, Note, Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +150,8 @@ def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, 
     elif known.how == NOT_FOUND:
         notes += (f"input assumed: {known.words}: {known.how}; --input-shape says what it takes",)
     if pictures and not given:
-        notes += (f"{ASSUMPTION}{described(preprocessing)}; change it with --size, --mean and --std",)
+        said = f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std"
+        notes += (Note(said, "feeding"),)
     return preprocessing, kind, frames[0] if kind == "video" else 1, notes
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import torch
 
@@ -191,6 +191,27 @@ class Origin:
     def fed_in_words(self) -> str:
         """How a picture became what the network saw; empty where that is not known."""
         return "" if self.preprocessing is None else self.preprocessing.in_words
+
+
+Topic = Literal["feeding", "dtype", "objects"]
+"""What a note is about that not every command has to say: how pictures are fed where that is assumed, the number format
+that a network is made in, that a detector's computation is that for one object."""
+
+
+class Note(str):
+    """A sentence the user should read, and what it is about."""
+
+    about: Topic
+
+    def __new__(cls, text: str, about: Topic) -> Note:
+        note = super().__new__(cls, text)
+        note.about = about
+        return note
+
+
+def notes_about(notes: Iterable[str], topic: Topic) -> list[str]:
+    """Those of the notes that are about this."""
+    return [note for note in notes if isinstance(note, Note) and note.about == topic]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from fmap_cli.foreign.raised import what
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, tensor_files
 from fmap_cli.models.preprocessing import Wishes, assumed
-from fmap_cli.models.records import InputKind, LoadedModel, ModelEntry, Preprocessing, Weights
+from fmap_cli.models.records import InputKind, LoadedModel, ModelEntry, Note, Preprocessing, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -232,7 +232,8 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
     if name.startswith("quantized_") and not initialise:
         notes = (f"{name} is listed in float32; with `--weights default` as it is quantized",)
     elif name.startswith(_WITH_HEADS_FOR_OBJECTS) and not initialise:
-        notes = (f"what {name} computes grows with the objects it finds: listed is the computation for one",)
+        said = f"what {name} computes grows with the objects it finds: listed is the computation for one"
+        notes = (Note(said, "objects"),)
     elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
     weights = building.drawn(seed, initialise=initialise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -17,7 +17,7 @@ from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..models import brings_its_weights, load_model
 from ..models.probing import formats_of
-from ..models.records import LoadedModel, ModelRequest, Origin, Versions
+from ..models.records import LoadedModel, ModelRequest, Note, Origin, Topic, Versions
 from ..network.axes import AxesResolver
 
 
@@ -52,11 +52,18 @@ def _release(distribution: str) -> str:
         return ""
 
 
-def open_session(request: ModelRequest, say: Callable[[str], None], *, initialise: bool = True) -> Session:
+def open_session(
+    request: ModelRequest,
+    say: Callable[[str], None],
+    *,
+    initialise: bool = True,
+    unsaid: Collection[Topic] = (),
+) -> Session:
     """Load the model that is asked for and put it on its device (`cpu`, `cuda`, `cuda:1`, `mps`, `auto`) in its dtype.
 
     `auto` takes CUDA, then MPS, then the CPU. `say` gets what the user should know, a sentence at a time. Without
-    `initialise`, weights asked to be random have no meaning.
+    `initialise`, weights asked to be random have no meaning. Notes about what is `unsaid` are in the model's `notes`
+    alone.
     Raises ModelError and WeightsError as `models.load_model`, and DeviceError where the device is absent or the
     model does not go there.
     """
@@ -84,7 +91,8 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         dtype = getattr(torch, model.takes.dtype) if model.takes is not None else formats[0]
         if formats != [torch.float32]:
             names = " and ".join(map(dtype_name, formats))
-            say(f"{model.name} is made in {names} and runs as it is made; --dtype float32 casts it.")
+            made = f"{model.name} is made in {names} and runs as it is made; --dtype float32 casts it."
+            model = replace(model, notes=(Note(made, "dtype"), *model.notes))
     try:
         model.module.to(device)
         if request.dtype is not None:
@@ -98,7 +106,8 @@ def open_session(request: ModelRequest, say: Callable[[str], None], *, initialis
         memory_format = torch.channels_last_3d if model.input_kind == "video" else torch.channels_last
         model.module.to(memory_format=memory_format)
     for note in model.notes:
-        say(note)
+        if not (isinstance(note, Note) and note.about in unsaid):
+            say(note)
     return Session(model, device, dtype, memory_format)
 
 
@@ -173,11 +182,11 @@ def _find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def open_architecture(request: ModelRequest, say: Callable[[str], None]) -> Session:
+def open_architecture(request: ModelRequest, say: Callable[[str], None], *, unsaid: Collection[Topic] = ()) -> Session:
     """A session where the values of the weights do not matter: without `--weights` there are none."""
     if request.weights or brings_its_weights(request.model):
-        return open_session(request, say)
-    return open_session(replace(request, weights="random"), say, initialise=False)
+        return open_session(request, say, unsaid=unsaid)
+    return open_session(replace(request, weights="random"), say, initialise=False, unsaid=unsaid)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

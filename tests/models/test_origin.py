@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fmap_cli.models import load_model
-from fmap_cli.models.records import ModelRequest, Weights
+from fmap_cli.models.records import ModelRequest, Weights, notes_about
 from fmap_cli.session.opening import open_architecture, open_session
 
 
@@ -69,3 +69,24 @@ def test_a_network_that_takes_no_picture_has_no_preprocessing(tmp_path: Path, mo
     assert (origin.preprocessing, origin.fed_in_words) == (None, "")
     assert origin.takes is not None
     assert origin.takes.shapes == ((5,),)
+
+
+def test_what_is_left_unsaid_goes_by_what_a_note_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("half.py").write_text("from torch import nn\ndef make(): return nn.Conv2d(3, 4, 1).double()\n")
+    all_said: list[str] = []
+    session = open_session(ModelRequest("half.py:make"), all_said.append)
+    assert all_said == list(session.model.notes)
+    (feeding,), (dtype,) = notes_about(all_said, "feeding"), notes_about(all_said, "dtype")
+    assert feeding.startswith("preprocessing assumed: ")
+    assert "is made in float64" in dtype
+    said: list[str] = []
+    open_session(ModelRequest("half.py:make"), said.append, unsaid=("feeding", "dtype", "objects"))
+    assert said == [each for each in all_said if each not in (feeding, dtype)]
+
+
+def test_a_detector_without_weights_says_what_is_counted_for_one_object() -> None:
+    said: list[str] = []
+    session = open_architecture(ModelRequest("maskrcnn_resnet50_fpn"), said.append, unsaid=("objects",))
+    assert said == []
+    assert len(notes_about(session.model.notes, "objects")) == 1
