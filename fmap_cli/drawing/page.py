@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import floor, isfinite
 from typing import Literal
 
 import numpy as np
@@ -127,3 +127,51 @@ def draw_colour_bar(
     if middle:
         scene.add(Text(left + width / 2, y, middle, SMALL_SIZE, align="middle"))
     return y + 24
+
+
+# -- photos with boxes -------------------------------------------------------------------------------------------
+
+Span = tuple[int, int]  # the first and the last of some rows or columns
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A piece of a picture's plane, `rows` and `columns` with both ends included, drawn at `left`, `top`."""
+
+    rows: Span
+    columns: Span
+    left: int
+    top: int
+    size: tuple[int, int]
+
+    def place(self, rows: Span, columns: Span) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of these pixels on the page."""
+        down = self.size[0] / (self.rows[1] - self.rows[0] + 1)
+        across = self.size[1] / (self.columns[1] - self.columns[0] + 1)
+        return (
+            self.left + round((columns[0] - self.columns[0]) * across),
+            self.top + round((rows[0] - self.rows[0]) * down),
+            self.left + round((columns[1] + 1 - self.columns[0]) * across),
+            self.top + round((rows[1] + 1 - self.rows[0]) * down),
+        )
+
+
+def fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of this shape within an area, height before width; a whole multiple where one is near.
+
+    >>> fit((60, 80), (400, 400)), fit((224, 224), (300, 300))
+    ((300, 400), (300, 300))
+    """
+    factor = min(area[0] / shape[0], area[1] / shape[1])
+    if factor >= 1 and floor(factor) / factor >= 0.85:
+        factor = floor(factor)
+    return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
+
+
+def draw_outline(scene: Scene, place: tuple[float, float, float, float], lines: Iterable[tuple[int, Colour]]) -> None:
+    """Lines of a pixel round a place (left, top, right, bottom), each so many pixels further in and of its colour."""
+    left, top, right, bottom = place
+    for inset, colour in lines:
+        width, height = right - left - 2 * inset, bottom - top - 2 * inset
+        if min(width, height) >= (1 if inset < 0 else 3):
+            scene.add(Box(left + inset, top + inset, width, height, None, colour))

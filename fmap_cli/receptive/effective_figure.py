@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import floor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import units
+from ..drawing.charts import LINE, points, rgb
 from ..drawing.grid import NAN_RGB, colour_codes, lookup, palette
-from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, wrap
+from ..drawing.page import (
+    LINE_SIZE,
+    MARGIN,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TOP,
+    Key,
+    View,
+    draw_colour_bar,
+    draw_facts,
+    draw_legend,
+    draw_outline,
+    draw_paragraph,
+    fit,
+)
+from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, wrap
 from .unit_figure import (
     Span,
-    View,
     box_facts,
     cell_in_words,
-    draw_facts,
-    draw_title,
+    draw_layer_title,
     field_in_words,
     file_name,
-    fit,
     length_of,
     model_in_words,
     plane,
@@ -28,10 +42,11 @@ from .unit_figure import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ..inputs.records import ImageInput
     from .records import EffectiveField
 
-_MARGIN = 36
 _GAP = 44  # between columns
 _AREA = (640, 700)  # height and width of the heat map
 _CURVE_SIZE = (280, 440)
@@ -39,13 +54,11 @@ _PHOTO = (340, 380)
 _ROOM = 0.12  # of the box's sides, drawn around it
 _TABLE = (26, 84, 246)  # where the columns of the shares' table begin
 _LEAST_FACTS = 560  # width
-_LINE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 18, 16, 13
 
 _MARK: Colour = (213, 58, 0)
 _HEAT = "magma"
 _ZERO_RGB: Colour = (205, 212, 218)
 _HOLDS: tuple[Colour, ...] = (WHITE, (86, 180, 233), (0, 190, 120))
-_EVEN: Colour = (150, 150, 158)
 _CURVE: Colour = (140, 41, 129)
 _CURVE_FILL: Colour = (236, 220, 234)
 
@@ -57,8 +70,8 @@ def effective_figure(found: EffectiveField) -> Scene:
     that do not count at all have a colour of their own. The curve says how much the boxes of any size hold.
     """
     scene = Scene()
-    top = _MARGIN + 88
-    bottom, edge = _draw_heat(scene, found, top, _MARGIN)
+    top = TOP + 6
+    bottom, edge = _draw_heat(scene, found, top, MARGIN)
     left = edge + _GAP
     y = _draw_holds(scene, found, top, left)
     right = left + _CURVE_SIZE[1]
@@ -70,9 +83,9 @@ def effective_figure(found: EffectiveField) -> Scene:
         y = max(y, _draw_where(scene, found, found.image, top, beside))
     right = max(right, left + _LEAST_FACTS)
     y = draw_facts(scene, _effective_facts(found), left, y + 18, right - left)
-    scene.width = right + _MARGIN
-    scene.height = max(bottom, y) + _MARGIN
-    draw_title(scene, found.row, f"effective receptive field of {_whose(found)}")
+    scene.width = right + MARGIN
+    scene.height = max(bottom, y) + MARGIN
+    draw_layer_title(scene, found.row, f"effective receptive field of {_whose(found)}")
     return scene
 
 
@@ -136,30 +149,17 @@ def _draw_heat(scene: Scene, found: EffectiveField, top: int, left: int) -> tupl
     y = top + size[0] + 10
     edge = left + max(size[1], 420)
     if peak > 0:
-        bar = np.ascontiguousarray(palette(_HEAT)[np.linspace(0, 255, size[1]).astype(int)][None])
-        scene.add(Picture(left, y, bar, (14, size[1])))
-        y += 18
-        scene.add(Text(left, y, "0", _SMALL_SIZE), Text(left + size[1], y, _share_of(peak), _SMALL_SIZE, align="right"))
-        if size[1] >= 300:
-            middle = _share_of(peak / 4)
-            scene.add(Text(left + size[1] / 2, y, middle, _SMALL_SIZE, align="middle"))
-        y += 22
-    words = (
-        "How much each pixel moves the unit, as a share of all pixels' together. Square-root scale: half-way along the "
+        middle = _share_of(peak / 4) if size[1] >= 300 else ""
+        y = draw_colour_bar(scene, _HEAT, ("0", _share_of(peak)), left, y, size[1], middle=middle)
+    words = "How much each pixel moves the unit, as a share of all pixels' together. Square-root scale: half-way along "
+    words += "the colours is a quarter of the peak."
+    y = draw_paragraph(scene, words if peak > 0 else "No pixel moves this unit.", left, y, edge - left) + 4
+    special = (
+        (bool((part == 0).any()), "exactly zero: the pixel does not count", _ZERO_RGB),
+        (bool(np.isnan(part).any()), "NaN", NAN_RGB),
     )
-    words += "colours is a quarter of the peak."
-    for line in wrap(words if peak > 0 else "No pixel moves this unit.", edge - left, _SMALL_SIZE):
-        scene.add(Text(left, y, line, _SMALL_SIZE, GRAY))
-        y += 18
-    y += 4
-    for present, colour, words in (
-        (bool((part == 0).any()), _ZERO_RGB, "exactly zero: the pixel does not count"),
-        (bool(np.isnan(part).any()), NAN_RGB, "NaN"),
-    ):
-        if present:
-            scene.add(Box(left, y, 14, 14, colour), Text(left + 22, y, words, _SMALL_SIZE, GRAY))
-            y += 20
-    return y, edge
+    keys = [Key(words, colour) for present, words, colour in special if present]
+    return draw_legend(scene, keys, left, y, edge), edge
 
 
 def _share_of(value: float) -> str:
@@ -196,27 +196,23 @@ def _clipped(spans: tuple[Span, Span], within: tuple[Span, Span]) -> tuple[Span,
 
 def _draw_line(scene: Scene, place: tuple[int, int, int, int], colour: Colour) -> None:
     """A coloured line of two pixels just inside a place, between two dark ones: it shows on any colour."""
-    left, top, right, bottom = place
-    for inset, shade in ((-1, INK), (0, colour), (1, colour), (2, INK)):
-        width, height = right - left - 2 * inset, bottom - top - 2 * inset
-        if width >= 3 and height >= 3:
-            scene.add(Box(left + inset, top + inset, width, height, None, shade))
+    draw_outline(scene, place, ((-1, INK), (0, colour), (1, colour), (2, INK)))
 
 
 def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int:
     """The answer in words, and for each box its colour, what it holds and its size. Returns where they end."""
     theory = _theory(found)
     y = top
-    for line in wrap(_headline(found), _CURVE_SIZE[1], _LINE_SIZE, bold=True):
-        scene.add(Text(left, y, line, _LINE_SIZE, bold=True))
+    for line in wrap(_headline(found), _CURVE_SIZE[1], LINE_SIZE, bold=True):
+        scene.add(Text(left, y, line, LINE_SIZE, bold=True))
         y += 25
     y += 8
     for (share, height, width), colour in zip(found.holds, _HOLDS, strict=False):
         scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, colour))
-        scene.add(Text(left + _TABLE[0], y, units.percent(share).replace(".0 ", " "), _TEXT_SIZE, bold=True))
-        scene.add(Text(left + _TABLE[1], y, f"in {height} × {width} px", _TEXT_SIZE))
+        scene.add(Text(left + _TABLE[0], y, units.percent(share).replace(".0 ", " "), TEXT_SIZE, bold=True))
+        scene.add(Text(left + _TABLE[1], y, f"in {height} × {width} px", TEXT_SIZE))
         of = units.percent(_part_seen(found, height, width))
-        scene.add(Text(left + _TABLE[2], y, f"{of} of what it can see", _TEXT_SIZE, GRAY))
+        scene.add(Text(left + _TABLE[2], y, f"{of} of what it can see", TEXT_SIZE, GRAY))
         y += 25
     scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, _MARK))
     seen = plane(found.box.seen)
@@ -224,10 +220,7 @@ def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int
     words += f", {theory[0]} × {theory[1]} px"
     if seen is not None and (length_of(seen[0]), length_of(seen[1])) != theory:
         words += f", of which {size_in_words(seen)} are in the image"
-    for line in wrap(words, _CURVE_SIZE[1] - _TABLE[0], _TEXT_SIZE):
-        scene.add(Text(left + _TABLE[0], y, line, _TEXT_SIZE))
-        y += 22
-    return y + 3
+    return draw_paragraph(scene, words, left + _TABLE[0], y, _CURVE_SIZE[1] - _TABLE[0], TEXT_SIZE, INK) + 3
 
 
 def _is_finite(found: EffectiveField) -> bool:
@@ -282,50 +275,46 @@ def held_by_size(found: EffectiveField, sizes: np.ndarray) -> tuple[np.ndarray, 
 
 def _draw_curve(scene: Scene, found: EffectiveField, top: int, left: int) -> int:
     """How much of the gradient a box holds, by its size. Returns where it ends."""
-    height, width = _CURVE_SIZE[0], _CURVE_SIZE[1] - 48
-    x0 = left + 48
-    scene.add(Text(left, top, "Held by a box around the middle, by its size", _TEXT_SIZE, bold=True))
-    top += 34
+    height, width = _CURVE_SIZE[0], _CURVE_SIZE[1] - 52
+    scene.add(Text(left, top, "Held by a box around the middle, by its size", TEXT_SIZE, bold=True))
+    scene.add(Plot("held", left + 52, top + 34, (height, width), partial(_draw_held, found=found)))
     theory = _theory(found)
-    most = _most_needed(found) * 1.03
-    held, even = held_by_size(found, np.linspace(0, most, width))
-    y_of = top + height - 1 - np.rint(np.stack([held, even]) * (height - 1)).astype(int)  # [2, width]
-    pixels = np.full((height, width, 3), 255, np.uint8)
-    rows = np.arange(top, top + height)[:, None]
-    pixels[rows >= y_of[0][None]] = _CURVE_FILL
-    for quarter in (0, 0.25, 0.5, 0.75, 1):
-        line = pixels[round((1 - quarter) * (height - 1))]
-        line[(line == 255).all(1)] = FAINT
-    for curve, colour, thick in ((y_of[1], _EVEN, 1), (y_of[0], _CURVE, 2)):
-        before = np.concatenate([curve[:1], curve[:-1]])
-        pixels[(rows >= np.minimum(curve, before) - thick) & (rows <= np.maximum(curve, before))] = colour
-    scene.add(Picture(x0, top, pixels, (height, width)))
-    for share in (0, 0.5, 1):
-        y = top + round((1 - share) * (height - 1))
-        scene.add(Text(x0 - 8, y - 8, f"{share * 100:.0f} %", _SMALL_SIZE, GRAY, align="right"))
+    words = (
+        "the box's side in pixels" if theory[0] == theory[1] else "the box's height in pixels, its width in proportion"
+    )
+    words += "; gray: if all it can see counted alike"
+    return draw_paragraph(scene, words, left + 52, top + height + 60, width)
 
-    def x_of(side: float) -> int:
-        """Where a box of this height stands."""
-        return x0 + min(round(side / theory[0] / most * (width - 1)), width - 1)
 
-    for (share, side, _), colour in zip(found.holds, _HOLDS, strict=False):
-        x, y = x_of(side), top + round((1 - share) * (height - 1))
-        scene.add(Box(x, y, 1, top + height - y, INK))
-        scene.add(Box(x - 5, y - 5, 11, 11, INK), Box(x - 4, y - 4, 9, 9, colour))
-    y = top + height + 6
-    end = most * theory[0]
-    step = next(each for power in range(6) for each in (10**power, 2 * 10**power, 5 * 10**power) if end / each <= 7)
-    for side in range(0, floor(end) + 1, step):
-        scene.add(Box(x_of(side), y - 6, 1, 4, GRAY))
-        scene.add(Text(x_of(side), y, str(side), _SMALL_SIZE, GRAY, align="middle"))
-    y += 20
-    side_words = "the box's side in pixels"
-    if theory[0] != theory[1]:
-        side_words = "the box's height in pixels, its width in proportion"
-    for text in wrap(f"{side_words}; gray: if all it can see counted alike", width, _SMALL_SIZE):
-        scene.add(Text(x0, y, text, _SMALL_SIZE, GRAY))
-        y += 18
-    return y
+def _draw_held(axes: Axes, found: EffectiveField) -> None:
+    """The share that boxes of each size hold, those of `holds` marked, and what even pixels would hold."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    height = _theory(found)[0]
+    sizes = np.linspace(0, _most_needed(found) * 1.03, round(axes.bbox.width))
+    held, even = held_by_size(found, sizes)
+    axes.fill_between(sizes * height, held, step="post", facecolor=rgb(_CURVE_FILL), linewidth=0)
+    axes.step(sizes * height, even, where="post", color=rgb(LINE), linewidth=points(1), label="even")
+    axes.step(sizes * height, held, where="post", color=rgb(_CURVE), linewidth=points(2), label="held", clip_on=False)
+    sides, shares = [side for _, side, _ in found.holds], [share for share, _, _ in found.holds]
+    axes.vlines(sides, 0, shares, rgb(INK), linewidth=points(1), zorder=3)
+    axes.scatter(
+        sides,
+        shares,
+        s=points(10) ** 2,
+        c=[rgb(colour) for colour, _ in zip(_HOLDS, sides, strict=False)],
+        marker="s",
+        edgecolors=rgb(INK),
+        linewidths=points(1),
+        label="holds",
+        clip_on=False,
+        zorder=4,
+    )
+    axes.set_xlim(0, sizes[-1] * height)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
 
 
 def _most_needed(found: EffectiveField) -> float:
@@ -352,5 +341,5 @@ def _draw_where(scene: Scene, found: EffectiveField, image: ImageInput, top: int
     for (_, high, wide), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
         _draw_line(scene, view.place(*_clipped(_around(found, high, wide), whole)), colour)
     y = top + size[0] + 6
-    scene.add(Text(left, y, f"the same boxes on what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
+    scene.add(Text(left, y, f"the same boxes on what the network saw, {height} × {width} px", SMALL_SIZE, GRAY))
     return y + 20

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, floor, isfinite
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,31 @@ import numpy as np
 
 from .. import units
 from ..drawing.grid import CONSTANT_RGB, DIVERGING, INF_RGB, NAN_RGB, SEQUENTIAL, fit_codes, lookup, palette
-from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+from ..drawing.page import (
+    MARGIN,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TINY_SIZE,
+    TITLE_SIZE,
+    TOP,
+    Key,
+    Span,
+    View,
+    draw_colour_bar,
+    draw_facts,
+    draw_legend,
+    draw_outline,
+    draw_paragraph,
+    draw_title,
+    fit,
+)
+from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
 
 if TYPE_CHECKING:
     from ..inputs.records import ImageInput
     from ..models.records import Origin
     from .records import FieldAxis, FieldRow, UnitBox, UnitView
 
-_MARGIN = 36
 _GAP = 44  # between columns
 _AREA = (640, 700)  # height and width of the photo with what the box reaches beyond
 _CROP = (380, 400)
@@ -27,43 +43,10 @@ _LEAST_FACTS = 560  # width
 _LANE = 24  # outside the area, for a line of text
 _FURTHEST, _FURTHEST_WHOLE = 0.5, 0.65  # of the photo's side is drawn beyond it; more where that is all there is
 _HATCH_STEP = 9
-_LABEL = 92  # width of a fact's name
-_TITLE_SIZE, _LINE_SIZE, _TEXT_SIZE, _SMALL_SIZE, _TINY_SIZE = 30, 18, 16, 13, 12
 
 _MARK: Colour = (213, 58, 0)
 _HATCHED: Colour = (226, 176, 158)
 _OUTSIDE: Colour = (247, 247, 249)
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A piece of the plane of the input, `rows` and `columns` with both ends included, drawn at `left`, `top`."""
-
-    rows: Span
-    columns: Span
-    left: int
-    top: int
-    size: tuple[int, int]
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Pixels of the page for one of the input, down and across."""
-        return (
-            self.size[0] / (self.rows[1] - self.rows[0] + 1),
-            self.size[1] / (self.columns[1] - self.columns[0] + 1),
-        )
-
-    def place(self, rows: Span, columns: Span) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of these pixels on the page."""
-        down, across = self.scale
-        return (
-            self.left + round((columns[0] - self.columns[0]) * across),
-            self.top + round((rows[0] - self.rows[0]) * down),
-            self.left + round((columns[1] + 1 - self.columns[0]) * across),
-            self.top + round((rows[1] + 1 - self.rows[0]) * down),
-        )
 
 
 def unit_figure(view: UnitView) -> Scene:
@@ -73,8 +56,8 @@ def unit_figure(view: UnitView) -> Scene:
     one round its box as if the image did not end, where the two differ; what of that lies outside the image is hatched.
     """
     scene = Scene()
-    top = _MARGIN + 88
-    bottom, edge = _draw_photo(scene, view.box, view.image, top, _MARGIN)
+    top = TOP + 6
+    bottom, edge = _draw_photo(scene, view.box, view.image, top, MARGIN)
     left = edge + _GAP
     seen = plane(view.box.seen)
     enlarges = seen is not None and seen != whole_of(view.image)
@@ -84,26 +67,21 @@ def unit_figure(view: UnitView) -> Scene:
     if seen is not None and enlarges:
         y = max(y, _draw_crop(scene, view.image, seen, top, left) + 18)
     y = draw_facts(scene, _unit_facts(view), left, y, right - left)
-    scene.width = right + _MARGIN
-    scene.height = max(bottom, y) + _MARGIN
+    scene.width = right + MARGIN
+    scene.height = max(bottom, y) + MARGIN
     place = cell_in_words(view.row, view.place)
     line = f"{place} of channel {view.channel}: what it sees of {file_name(view.image)}"
-    draw_title(scene, view.row, line)
+    draw_layer_title(scene, view.row, line)
     return scene
 
 
 # -- in words ----------------------------------------------------------------------------------------------------
 
 
-def draw_title(scene: Scene, row: FieldRow, line: str) -> None:
-    room = scene.width - 2 * _MARGIN
-    name = shorten(units.one_line(row.layer.name), room, _TITLE_SIZE, bold=True)
-    scene.add(Text(_MARGIN, _MARGIN - 6, name, _TITLE_SIZE, bold=True))
-    after = text_width(name, _TITLE_SIZE, bold=True) + 16
+def draw_layer_title(scene: Scene, row: FieldRow, line: str) -> None:
+    """The layer's name and what it is, and a line under it."""
     what = row.layer.type_name if row.layer.is_module else f"operation {row.layer.type_name}"
-    if after + 60 < room:
-        scene.add(Text(_MARGIN + after, _MARGIN + 4, shorten(units.one_line(what), room - after, 22), 22, GRAY))
-    scene.add(Text(_MARGIN, _MARGIN + 36, shorten(units.one_line(line), room, _LINE_SIZE), _LINE_SIZE, GRAY))
+    draw_title(scene, row.layer.name, [line], what)
 
 
 def file_name(image: ImageInput) -> str:
@@ -204,17 +182,6 @@ def model_in_words(origin: Origin) -> str:
     return f"{origin.model}, {origin.weights.in_words}"
 
 
-def draw_facts(scene: Scene, facts: Sequence[tuple[str, str]], left: int, y: int, width: int) -> int:
-    """Names and values in two columns, values wrapped. Returns where they end."""
-    for name, value in facts:
-        scene.add(Text(left, y, name, _TEXT_SIZE, GRAY))
-        for line in wrap(units.one_line(value), width - _LABEL, _TEXT_SIZE):
-            scene.add(Text(left + _LABEL, y, line, _TEXT_SIZE))
-            y += 22
-        y += 3
-    return y
-
-
 # -- the photo with the box --------------------------------------------------------------------------------------
 
 
@@ -239,14 +206,11 @@ def _draw_photo(scene: Scene, box: UnitBox, image: ImageInput, top: int, left: i
     if unclipped is not None and unclipped != seen:
         _draw_dashed(scene, view, unclipped)
     if seen is not None:
-        _draw_outline(scene, view.place(*seen), _MARK)
+        draw_outline(scene, view.place(*seen), ((-3, WHITE), (-2, _MARK), (-1, _MARK)))
         _draw_brackets(scene, view, seen)
     y = _draw_further(scene, view, further) + 8
     edge = max(view.left + size[1], left + 360) + _LANE * bool(further["right"])
-    for line in wrap(_photo_in_words(box, (height, width)), edge - left, _SMALL_SIZE):
-        scene.add(Text(left, y, line, _SMALL_SIZE, GRAY))
-        y += 18
-    return y, edge
+    return draw_paragraph(scene, _photo_in_words(box, (height, width)), left, y, edge - left), edge
 
 
 def _photo_in_words(box: UnitBox, photo: tuple[int, int]) -> str:
@@ -322,13 +286,6 @@ def _faded(pixels: np.ndarray, seen: tuple[Span, Span]) -> np.ndarray:
     return faded
 
 
-def _draw_outline(scene: Scene, place: tuple[float, float, float, float], colour: Colour) -> None:
-    """A line of two pixels round a place on the page, and a white one round that."""
-    left, top, right, bottom = place
-    for out, shade in ((3, WHITE), (2, colour), (1, colour)):
-        scene.add(Box(left - out, top - out, right - left + 2 * out, bottom - top + 2 * out, None, shade))
-
-
 def _draw_dashed(scene: Scene, view: View, spans: tuple[Span, Span]) -> None:
     """The outline of a box as dashes, where a solid one would be; sides beyond the area are not drawn."""
     left, top, right, bottom = view.place(*spans)
@@ -348,44 +305,36 @@ def _draw_brackets(scene: Scene, view: View, seen: tuple[Span, Span]) -> None:
     x, y = view.left - 5, view.top - 5
     scene.add(Box(x, top, 2, max(bottom - top, 2), _MARK), Box(left, y, max(right - left, 2), 2, _MARK))
     words = f"columns {span_in_words(seen[1])}"
-    half = text_width(words, _TINY_SIZE) / 2
+    half = text_width(words, TINY_SIZE) / 2
     middle = max((left + right) / 2, view.left + half)
-    scene.add(Text(middle, y - 16, words, _TINY_SIZE, _MARK, align="middle"))
+    scene.add(Text(middle, y - 16, words, TINY_SIZE, _MARK, align="middle"))
     words = f"rows {span_in_words(seen[0])}"
-    half = text_width(words, _TINY_SIZE) / 2
+    half = text_width(words, TINY_SIZE) / 2
     middle = min(max((top + bottom) / 2, view.top + half), view.top + view.size[0] - half)
-    scene.add(Text(x - 17, middle, words, _TINY_SIZE, _MARK, align="middle", turned=True))
+    scene.add(Text(x - 17, middle, words, TINY_SIZE, _MARK, align="middle", turned=True))
 
 
 def _draw_further(scene: Scene, view: View, further: dict[str, int]) -> int:
     """Outside the area, how far the box goes on. Returns where the words, or the area, end."""
     far = {side: f"goes on {units.count(pixels)} px further" for side, pixels in further.items() if pixels}
-    half = max((text_width(f"↑ {words}", _TINY_SIZE) / 2 for words in far.values()), default=0.0)
-    middle_x = max(view.left + view.size[1] / 2, _MARGIN + half)
+    half = max((text_width(f"↑ {words}", TINY_SIZE) / 2 for words in far.values()), default=0.0)
+    middle_x = max(view.left + view.size[1] / 2, MARGIN + half)
     turned = half if "left" in far or "right" in far else 0.0
     middle_y = view.top + max(view.size[0] / 2, turned)
     bottom = view.top + view.size[0]
     # Turned by a quarter to the left, an arrow up points left and one down points right.
     if "top" in far:
-        scene.add(Text(middle_x, view.top - 2 * _LANE + 4, f"↑ {far['top']}", _TINY_SIZE, _MARK, align="middle"))
+        scene.add(Text(middle_x, view.top - 2 * _LANE + 4, f"↑ {far['top']}", TINY_SIZE, _MARK, align="middle"))
     if "left" in far:
         x = view.left - 2 * _LANE + 2
-        scene.add(Text(x, middle_y, f"↑ {far['left']}", _TINY_SIZE, _MARK, align="middle", turned=True))
+        scene.add(Text(x, middle_y, f"↑ {far['left']}", TINY_SIZE, _MARK, align="middle", turned=True))
     if "right" in far:
         x = view.left + view.size[1] + 4
-        scene.add(Text(x, middle_y, f"↓ {far['right']}", _TINY_SIZE, _MARK, align="middle", turned=True))
+        scene.add(Text(x, middle_y, f"↓ {far['right']}", TINY_SIZE, _MARK, align="middle", turned=True))
     if "bottom" in far:
-        scene.add(Text(middle_x, bottom + 4, f"↓ {far['bottom']}", _TINY_SIZE, _MARK, align="middle"))
+        scene.add(Text(middle_x, bottom + 4, f"↓ {far['bottom']}", TINY_SIZE, _MARK, align="middle"))
         bottom += _LANE
     return max(bottom, ceil(middle_y + turned))
-
-
-def fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of this shape within an area, height before width; a whole multiple where one is near."""
-    factor = min(area[0] / shape[0], area[1] / shape[1])
-    if factor >= 1 and floor(factor) / factor >= 0.85:
-        factor = floor(factor)
-    return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
 
 
 # -- beside the photo --------------------------------------------------------------------------------------------
@@ -393,7 +342,7 @@ def fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
 
 def _draw_crop(scene: Scene, image: ImageInput, seen: tuple[Span, Span], top: int, left: int) -> int:
     """What the unit sees, enlarged. Returns where it ends."""
-    scene.add(Text(left, top, "What it sees, enlarged", _TEXT_SIZE, bold=True))
+    scene.add(Text(left, top, "What it sees, enlarged", TEXT_SIZE, bold=True))
     y = top + 30
     (first, last), (start, end) = seen
     pixels = np.ascontiguousarray(image.pixels[first : last + 1, start : end + 1])
@@ -402,7 +351,7 @@ def _draw_crop(scene: Scene, image: ImageInput, seen: tuple[Span, Span], top: in
     scene.add(Picture(left, y, pixels, size, smooth=factor < 4))
     y += size[0] + 6
     grown = f", {factor:.3g} times as large" if factor > 1.05 else ""
-    scene.add(Text(left, y, f"{size_in_words(seen)}{grown}", _SMALL_SIZE, GRAY))
+    scene.add(Text(left, y, f"{size_in_words(seen)}{grown}", SMALL_SIZE, GRAY))
     return y + 18
 
 
@@ -412,14 +361,14 @@ def _draw_map(scene: Scene, view: UnitView, top: int, left: int) -> int:
     finite = view.map[np.isfinite(view.map)].astype(np.float64)
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
     if height * width == 1:
-        scene.add(Text(left, top, f"Channel {view.channel} is one value", _TEXT_SIZE, bold=True))
-        scene.add(Text(left, top + 30, units.number(view.value, 5), _TITLE_SIZE, bold=True))
+        scene.add(Text(left, top, f"Channel {view.channel} is one value", TEXT_SIZE, bold=True))
+        scene.add(Text(left, top + 30, units.number(view.value, 5), TITLE_SIZE, bold=True))
         words = "Its map has one cell." if view.row.field.cells else "This layer has no map: there is no place to mark."
-        scene.add(Text(left, top + 70, words, _SMALL_SIZE, GRAY))
+        scene.add(Text(left, top + 70, words, SMALL_SIZE, GRAY))
         return top + 88
     frame = f" in frame {view.place[0]}" if len(view.row.field.cells) == 3 else ""
     words = f"Channel {view.channel}'s map{frame}, {height} × {width}"
-    scene.add(Text(left, top, shorten(words, _CROP[1], _TEXT_SIZE, bold=True), _TEXT_SIZE, bold=True))
+    scene.add(Text(left, top, shorten(words, _CROP[1], TEXT_SIZE, bold=True), TEXT_SIZE, bold=True))
     y = top + 30
     size = fit((height, width), _CROP)
     cmap = SEQUENTIAL
@@ -439,26 +388,28 @@ def _draw_map(scene: Scene, view: UnitView, top: int, left: int) -> int:
         left + (column + 1) * size[1] / width,
         y + (row + 1) * size[0] / height,
     )
-    _draw_outline(scene, _at_least(cell, 6), INK)
+    draw_outline(scene, _at_least(cell, 6), ((-3, WHITE), (-2, INK), (-1, INK)))
     y += size[0] + 8
     if low == high or not finite.size:
         words = f"constant: every cell is {units.number(low, 5)}" if finite.size else "no value is finite"
-        scene.add(Text(left, y, words, _SMALL_SIZE, GRAY))
+        scene.add(Text(left, y, words, SMALL_SIZE, GRAY))
         y += 18
     else:
-        y = _draw_bar(scene, cmap, ends, view.value, (left, y, size[1] if size[1] >= 200 else _CROP[1]))
-        for line in wrap(_scale_in_words(cmap, (low, high)), _CROP[1], _SMALL_SIZE):
-            scene.add(Text(left, y, line, _SMALL_SIZE, GRAY))
-            y += 18
-    for present, colour, name in (
-        (np.isnan(view.map).any(), NAN_RGB, "NaN"),
-        (np.isinf(view.map).any(), INF_RGB, "infinite"),
-        (bool(finite.size) and low == high, CONSTANT_RGB, "constant"),
-    ):
-        if present:
-            scene.add(Box(left, y + 4, 14, 14, colour), Text(left + 22, y + 4, name, _SMALL_SIZE, GRAY))
-            y += 22
-    return y
+        low_end, high_end = ends
+        width = size[1] if size[1] >= 200 else _CROP[1]
+        said = units.number(low_end, 4), units.number(high_end, 4)
+        at = (view.value - low_end) / (high_end - low_end)
+        middle = "0" if cmap == DIVERGING else ""
+        y = draw_colour_bar(scene, cmap, said, left, y + 6, width, middle=middle, at=at)
+        y = draw_paragraph(scene, _scale_in_words(cmap, (low, high)), left, y, _CROP[1])
+    special = (
+        (np.isnan(view.map).any(), "NaN", NAN_RGB),
+        (np.isinf(view.map).any(), "infinite", INF_RGB),
+        (bool(finite.size) and low == high, "constant", CONSTANT_RGB),
+    )
+    return draw_legend(
+        scene, [Key(name, colour) for present, name, colour in special if present], left, y, left + _CROP[1]
+    )
 
 
 def _at_least(place: tuple[float, float, float, float], size: float) -> tuple[float, float, float, float]:
@@ -473,19 +424,3 @@ def _scale_in_words(cmap: str, ends: tuple[float, float]) -> str:
         reach = units.value_range(*ends)
         return f"One scale about zero, which is white; this map goes from {reach}. The tick is the unit."
     return "The map's own scale, from its lowest value to its highest. The tick is the unit."
-
-
-def _draw_bar(scene: Scene, cmap: str, ends: tuple[float, float], value: float, place: tuple[int, int, int]) -> int:
-    """A colour bar with the values at its ends and a tick at one value; `place` is left, top and width."""
-    left, top, width = place
-    pixels = np.ascontiguousarray(palette(cmap)[np.linspace(0, 255, width).astype(int)][None])  # [1, width, 3]
-    scene.add(Picture(left, top + 6, pixels, (14, width)))
-    if isfinite(value):
-        x = left + round((value - ends[0]) / (ends[1] - ends[0]) * (width - 1))
-        scene.add(Box(x - 2, top + 1, 5, 23, WHITE), Box(x - 1, top + 2, 3, 21, INK))
-    y = top + 28
-    scene.add(Text(left, y, units.number(ends[0], 4), _SMALL_SIZE))
-    scene.add(Text(left + width, y, units.number(ends[1], 4), _SMALL_SIZE, align="right"))
-    if cmap == DIVERGING:
-        scene.add(Text(left + width / 2, y, "0", _SMALL_SIZE, align="middle"))
-    return y + 22

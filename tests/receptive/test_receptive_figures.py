@@ -511,6 +511,19 @@ def test_the_curve_rises_from_nothing_to_all_and_even_pixels_hold_their_area() -
     assert held[2] == pytest.approx(found.energy[18:33, 28:43].sum())
 
 
+def test_the_curve_and_its_marks_are_what_boxes_hold() -> None:
+    found = field(bump(), ((10, 40), (20, 50)), holds=HOLDS)
+    axes = drawn(effective_figure(found))["held"]
+    curves = {str(line.get_label()): np.asarray(line.get_xydata()) for line in axes.lines}
+    for name, expected in zip(("held", "even"), held_by_size(found, curves["held"][:, 0] / 31), strict=True):
+        assert curves[name][:, 1] == pytest.approx(expected)
+    assert curves["held"][0].tolist() == [0, 0] and curves["held"][-1, 0] >= 31
+    (holds,) = [each for each in axes.collections if each.get_label() == "holds"]
+    assert np.asarray(holds.get_offsets()).tolist() == [[9, 0.5], [15, 0.9], [21, 0.99]]
+    assert labels(axes) == {0: "0 %", 0.25: "25 %", 0.5: "50 %", 0.75: "75 %", 1: "100 %"}
+    assert {f"{value:g}": value for value in labels(axes, "x")} == {word: at for at, word in labels(axes, "x").items()}
+
+
 @pytest.mark.parametrize("image", [None, photo()])
 @pytest.mark.parametrize(
     ("seen", "unclipped"),
@@ -528,7 +541,9 @@ def test_effective_fields_of_any_kind_stay_on_the_page(
     found = field(bump(), seen, unclipped, holds=HOLDS, image=image)
     scene = effective_figure(replace(found, origin=Origin("m" * 200, Weights("unknown", "V1"))))
     assert faults(scene) == []
-    assert len(pictures(scene)) == (4 if image else 3)
+    assert len(pictures(scene)) == (3 if image else 2)
+    held = drawn(scene)["held"]
+    assert held.get_xlim()[0] == 0 and held.get_ylim() == (0, 1)
 
 
 def test_no_energy_is_said() -> None:
