@@ -6,13 +6,15 @@ from typing import Any
 
 from ..documents import csv_text, failed_rows
 from ..models.document import assumed_input, document_head
-from .records import Detection, Prediction, Predictions
+from ..tables.columns import json_row
+from .columns import PREDICTIONS
+from .records import Predictions
 
 
 def predictions_document(found: Predictions) -> dict[str, Any]:
     """The result of `fmap predict`; with one image its name and predictions stand at the top, too."""
     entries = [
-        {"image": each.image, "predictions": [prediction_row(answer) for answer in each.predictions]}
+        {"image": each.image, "predictions": [json_row(PREDICTIONS, answer) for answer in each.predictions]}
         for each in found.images
     ]
     document = document_head(found.origin)
@@ -34,17 +36,3 @@ def predictions_csv(found: Predictions) -> bytes:
             for rank, answer in enumerate(each.predictions, start=1)
         ),
     )
-
-
-def prediction_row(prediction: Prediction) -> dict[str, Any]:
-    return {"index": prediction.index, "label": prediction.label, "probability": prediction.probability}
-
-
-def detection_row(detection: Detection) -> dict[str, Any]:
-    """One object; `box` is top, left, bottom, right in pixels of the picture shown."""
-    return {
-        "index": detection.index,
-        "label": detection.label,
-        "score": detection.score,
-        "box": list(detection.box),
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -10,8 +11,9 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.columns import Column, of_cells
+from ..tables.table import console, print_rows
+from .columns import DETECTIONS, PREDICTIONS, label_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,24 +24,13 @@ if TYPE_CHECKING:
 
 def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
     """The likeliest classes, each with its probability and a bar."""
-    columns = [Column(f"top {len(predictions)}", least=16), Column("probability", right=True), Column("")]
-    rows: list[Sequence[Text | str]] = []
-    for each in predictions:
-        label = each.label if each.label is not None else f"class {each.index}"
-        bar = Text("█" * round(each.probability * 24), "blue")
-        rows.append((units.one_line(label), units.percent(each.probability), bar))
-    print_table(out, columns, rows)
+    top = f"top {len(predictions)}"
+    print_rows(out, [replace(each, title=top) if each.key == "label" else each for each in PREDICTIONS], predictions)
 
 
 def print_detections(out: Console, found: Sequence[Detection]) -> None:
     """The objects found, the surest first, with their boxes in pixels of the picture shown."""
-    columns = [Column("object", least=16), Column("score", right=True), Column("top, left, bottom, right", right=True)]
-    rows: list[Sequence[Text | str]] = []
-    for each in found:
-        label = each.label if each.label is not None else f"class {each.index}"
-        box = ", ".join(f"{edge:.0f}" for edge in each.box)
-        rows.append((units.one_line(label), f"{each.score:.2f}", box))
-    print_table(out, columns, rows)
+    print_rows(out, DETECTIONS, found)
 
 
 NAME_WIDTH = 16  # names of images are folded where there is no room, down to this
@@ -68,18 +59,15 @@ def _print_rows(out: Console, answers: Sequence[Answers], top: int) -> None:
     names = [Text(units.one_line(each.image)) for each in answers]
     widest = max(cell_len(name.plain) for name in names)
     room = max(out.width - min(widest, max(out.width // 3, NAME_WIDTH)) - 3, NAME_WIDTH)
-    columns = [Column("image", least=NAME_WIDTH), Column(f"top {top}" if top > 1 else "answer")]
-    rows = [(name, _wrapped(_phrases(each), room)) for name, each in zip(names, answers, strict=True)]
-    print_table(out, columns, rows)
+    columns = of_cells(Column(title="image", least=NAME_WIDTH), Column(title=f"top {top}" if top > 1 else "answer"))
+    print_rows(
+        out, columns, [(name, _wrapped(_phrases(each), room)) for name, each in zip(names, answers, strict=True)]
+    )
 
 
 def _phrases(answers: Answers) -> list[str]:
     """Each answer with its probability."""
-    return [
-        f"{units.one_line(each.label) if each.label is not None else f'class {each.index}'}"
-        f" {units.percent(each.probability)}"
-        for each in answers.predictions
-    ]
+    return [f"{label_of(each)} {units.percent(each.probability)}" for each in answers.predictions]
 
 
 def _wrapped(phrases: Sequence[str], width: int) -> Text:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..documents import SCHEMA_VERSION, csv_cell, csv_text, finite
+from ..documents import SCHEMA_VERSION, finite
 from ..models.document import assumed_input, preprocessing_row
-from .records import ComparedLayer, ComparedRecord, Comparison, Difference, Side
+from ..tables.columns import csv_table, json_row
+from .columns import columns_of
+from .records import Comparison, Difference, Side
 
 
 def compare_document(comparison: Comparison, file: Path | None = None) -> dict[str, Any]:
@@ -31,10 +33,7 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "first_over": first.layer.name if first is not None else None,
         "over_count": sum(each.over for each in comparison.layers),
         "layer_count": len(comparison.layers),
-        "layers": [
-            {key: finite(value) if isinstance(value, float) else value for key, value in compared_row(each).items()}
-            for each in comparison.layers
-        ],
+        "layers": [json_row(columns_of(comparison), each) for each in comparison.layers],
         "only_a": list(comparison.only_a),
         "only_b": list(comparison.only_b),
         "unlike_shapes": [
@@ -63,53 +62,6 @@ def _side_row(side: Side) -> dict[str, Any]:
     }
 
 
-def compared_row(row: ComparedLayer | ComparedRecord) -> dict[str, Any]:
-    """One layer of `fmap compare` for JSON and CSV; of saved runs it has other numbers."""
-    layer, found = row.layer, row.difference
-    head: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "type": layer.type_name}
-    if isinstance(row, ComparedRecord):
-        return {
-            **head,
-            "channels": len(row.records[0].channels.mean),
-            "images_a": row.images[0],
-            "images_b": row.images[1],
-            "mean_shift": row.difference.mean_shift,
-            "std_shift": row.difference.std_shift,
-            "min_shift": row.difference.min_shift,
-            "max_shift": row.difference.max_shift,
-            "relative_l2": found.relative_l2,
-            "cosine": found.cosine,
-            "correlation": found.correlation,
-            "moved": row.difference.moved,
-            "unlike": found.unlike,
-            "channel": found.channel,
-            "same_as": row.same_as,
-            "over": row.over,
-        }
-    return {
-        **head,
-        "shape": list(row.shape),
-        "dtype_a": row.dtypes[0],
-        "dtype_b": row.dtypes[1],
-        "count": row.difference.count,
-        "max_abs": row.difference.max_abs,
-        "relative_l2": found.relative_l2,
-        "cosine": found.cosine,
-        "correlation": found.correlation,
-        "correlated_channels": row.difference.correlated,
-        "unlike": found.unlike,
-        "channel": found.channel,
-        "same_as": row.same_as,
-        "over": row.over,
-        "axes": list(row.axes.names) if row.axes is not None else None,
-        "axes_how": row.axes.how if row.axes is not None else None,
-    }
-
-
 def compare_csv(comparison: Comparison) -> str:
     """The layers' rows with a heading; what does not exist is empty, what is infinite `inf`."""
-    rows = [compared_row(each) for each in comparison.layers]
-    head = list(rows[0]) if rows else ["name"]
-    return csv_text(head, ([csv_cell(value) for value in row.values()] for row in rows)).decode(
-        errors="surrogateescape"
-    )
+    return csv_table(columns_of(comparison), comparison.layers)

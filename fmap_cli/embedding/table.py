@@ -9,8 +9,8 @@ from rich.text import Text
 
 from .. import units
 from ..answers.table import NAME_WIDTH, print_head
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.columns import Column, of_cells
+from ..tables.table import console, print_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,26 +52,28 @@ def print_embeddings(embeddings: Embeddings, files: Sequence[str]) -> None:
 
 
 def _print_lengths(out: Console, embeddings: Embeddings) -> None:
-    columns = [Column("image", least=NAME_WIDTH), Column("dimension", right=True), Column("norm", right=True)]
+    columns = of_cells(
+        Column(title="image", least=NAME_WIDTH), Column(title="dimension", right=True), Column(title="norm", right=True)
+    )
     dimension = str(embeddings.vectors.shape[1])
     rows = [
         (units.one_line(name), dimension, units.number(float(norm), 4))
         for name, norm in zip(embeddings.images, embeddings.norms, strict=True)
     ]
-    print_table(out, columns, rows)
+    print_rows(out, columns, rows)
 
 
 def _print_neighbours(out: Console, embeddings: Embeddings) -> None:
     """Each image with the nearest others, the nearest first."""
-    columns = [
-        Column("image", least=NAME_WIDTH),
-        Column("nearest", least=NAME_WIDTH),
-        Column("cosine", right=True),
-    ]
+    columns = of_cells(
+        Column(title="image", least=NAME_WIDTH),
+        Column(title="nearest", least=NAME_WIDTH),
+        Column(title="cosine", right=True),
+    )
     rows: list[tuple[str, str, str]] = []
     for name, near in zip(embeddings.images, embeddings.neighbours or (), strict=True):
         rows += [
             (units.one_line(name) if not rank else "", units.one_line(embeddings.images[other]), f"{cosine:.4f}")
             for rank, (other, cosine) in enumerate(near)
         ] or [(units.one_line(name), "– (none has a direction to compare)", "–")]
-    print_table(out, columns, rows)
+    print_rows(out, columns, rows)

@@ -8,29 +8,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..receptive.table import short_field
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.table import console, print_rows
+from .columns import COLUMNS, cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
-    from .records import CountedLayer, Geometry, Listing
-
-    _Writer = Callable[[int], str]
-
-_ALL_COLUMNS = 120
-"""From this width on all columns are shown; below, what a layer is, its shape and what it costs."""
-
-_FIELD_FROM = 132
-"""From this width on there is room for what each layer sees, too."""
-
-_HOW_FROM = 160
-"""From this width on there is room for how the axes are known."""
-
-_BAR = 8
+    from .records import Listing
 
 
 def print_listing(listing: Listing) -> None:
@@ -42,12 +26,11 @@ def print_listing(listing: Listing) -> None:
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()
-    if out.width >= _ALL_COLUMNS:
-        _print_wide(out, listing)
-    else:
-        _print_narrow(out, listing)
+    most = max((each.multiply_adds or 0 for each in listing.layers if not each.composite), default=0)
+    columns = (*COLUMNS, *cost(listing.multiply_adds, most))
+    table = print_rows(out, columns, listing.layers, style=lambda row: "dim" if row.composite else "")
     out.print()
-    for line in _totals(listing, out.width >= _FIELD_FROM):
+    for line in _totals(listing, "field" in table.cells):
         out.print(Text(line), soft_wrap=True)
 
 
@@ -61,143 +44,6 @@ def _print_chain(out: Console, steps: Sequence[str]) -> None:
             line = ""
         line += piece
     out.print(Text(line), soft_wrap=True)
-
-
-def _print_wide(out: Console, listing: Listing) -> None:
-    with_field = out.width >= _FIELD_FROM
-    with_how = out.width >= _HOW_FROM and any(_how_known(each) for each in listing.layers)
-    columns = [
-        Column("layer", least=24),
-        Column("type", least=10),
-        Column("", least=8),
-        Column("output shape", right=True),
-        Column("axes"),
-        *([Column("axes known")] if with_how else []),
-        *([Column("field", right=True)] if with_field else []),
-        Column("parameters", right=True),
-        Column("multiply-adds", right=True),
-        Column("share", right=True),
-        Column(""),
-        Column("dtype"),
-        Column("memory", least=10),
-    ]
-    rows: list[Sequence[Text | str]] = []
-    most = max((each.multiply_adds or 0 for each in listing.layers if not each.composite), default=0)
-    for each in listing.layers:
-        share, bar = _share(each, listing.multiply_adds, most)
-        cells = (
-            units.one_line(each.layer.name),
-            units.one_line(each.layer.type_name),
-            detail(each),
-            units.shape(each.shape),
-            " ".join(each.axes.names) if each.axes is not None else "",
-            *([_how_known(each)] if with_how else []),
-            *([short_field(each.field) if each.field is not None else ""] if with_field else []),
-            _parameters(each, units.count),
-            _multiply_adds(each, units.count),
-            share,
-            bar,
-            each.dtype,
-            each.memory_format,
-        )
-        rows.append([_styled(each, cell) for cell in cells])
-    print_table(out, columns, rows)
-
-
-def _how_known(row: CountedLayer) -> str:
-    """How the axes are known where the layer's class does not say them."""
-    return "" if row.axes is None or (row.axes.how.startswith("by ") and "number" not in row.axes.how) else row.axes.how
-
-
-def _print_narrow(out: Console, listing: Listing) -> None:
-    columns = [
-        Column("layer", least=16),
-        Column("", least=10),
-        Column("output shape", right=True),
-        Column("params", right=True),
-        Column("mult-adds", right=True),
-    ]
-    rows: list[Sequence[Text | str]] = []
-    for each in listing.layers:
-        cells = (
-            units.one_line(each.layer.name),
-            _what(each),
-            units.shape(each.shape),
-            _parameters(each, units.scaled),
-            _multiply_adds(each, units.scaled),
-        )
-        rows.append([_styled(each, cell) for cell in cells])
-    print_table(out, columns, rows)
-
-
-def _what(row: CountedLayer) -> str:
-    """What a layer is where there is one column for it: its geometry for those that have one, else its type."""
-    how = detail(row) if row.layer.kind in ("conv", "pool", "linear") else ""
-    if not how:
-        return units.one_line(row.layer.type_name)
-    if row.layer.kind != "pool":
-        return how
-    return f"{'max' if 'max' in row.layer.type_name.lower() else 'avg'} {how}"
-
-
-def _styled(row: CountedLayer, cell: str) -> Text:
-    return Text(cell, "dim" if row.composite else "")
-
-
-def detail(row: CountedLayer) -> str:
-    """How a layer goes about it: `3×3 /2`, `3×3 dw` (depthwise), `1×1`, `512 → 1000`; empty where there is no word."""
-    if row.detail:
-        return row.detail
-    return geometry(row.geometry) if row.geometry is not None else ""
-
-
-def geometry(how: Geometry) -> str:
-    """Kernel, stride after a slash, `dw` for depthwise, `g` groups, `d` dilation, `T` transposed; ones are left out.
-
-    >>> from fmap_cli.layers.records import Geometry
-    >>> geometry(Geometry((3, 3), (2, 2), (1, 1), (1, 1), groups=64, per_channel=True))
-    '3×3 dw /2'
-    >>> geometry(Geometry((1, 3, 3), (1, 2, 2), None, (1, 2, 2), groups=32))
-    '1×3×3 g32 d1×2×2 /1×2×2'
-    """
-    words = ["×".join(map(str, how.kernel))]
-    if how.transposed:
-        words.append("T")
-    if how.per_channel:
-        words.append("dw")
-    elif how.groups is not None and how.groups > 1:
-        words.append(f"g{how.groups}")
-    if set(how.dilation) != {1}:
-        words.append(f"d{_sizes(how.dilation)}")
-    if set(how.stride) != {1}:
-        words.append(f"/{_sizes(how.stride)}")
-    return " ".join(words)
-
-
-def _sizes(sizes: Sequence[int]) -> str:
-    return str(sizes[0]) if len(set(sizes)) == 1 else "×".join(map(str, sizes))
-
-
-def _parameters(row: CountedLayer, write: _Writer) -> str:
-    if not row.layer.is_module or not row.layer.parameters:
-        return ""
-    if row.layer.call > 0 or row.multiply_adds is None:
-        return "shared"
-    return f"Σ {write(row.layer.parameters)}" if row.composite else write(row.layer.parameters)
-
-
-def _multiply_adds(row: CountedLayer, write: _Writer) -> str:
-    if not row.multiply_adds:
-        return ""
-    return f"Σ {write(row.multiply_adds)}" if row.composite else write(row.multiply_adds)
-
-
-def _share(row: CountedLayer, total: int, most: int) -> tuple[str, str]:
-    """A layer's share of the total, and a bar that is full for the costliest layer of all."""
-    if not row.multiply_adds or not total:
-        return "", ""
-    bar = "" if row.composite else "█" * round(row.multiply_adds / most * _BAR) or "▏"
-    return units.percent(row.multiply_adds / total), bar
 
 
 def _totals(listing: Listing, with_field: bool) -> list[str]:

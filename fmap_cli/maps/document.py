@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..answers.document import detection_row, prediction_row
-from ..documents import finite, save_arrays
+from ..answers.columns import DETECTIONS, PREDICTIONS
+from ..documents import save_arrays
 from ..models.document import assumed_input, document_head
-from .records import FeatureMap, Look
+from ..tables.columns import json_row
+from .columns import COLUMNS
+from .records import Look
 
 if TYPE_CHECKING:
     import torch
@@ -27,31 +29,6 @@ def save_looks(path: Path, looks: Sequence[Look]) -> None:
     save_arrays(path, arrays, {"model": origin.model, "weights": str(origin.weights), "image": images})
 
 
-def layer_row(feature_map: FeatureMap) -> dict[str, Any]:
-    """One layer for JSON. These names are the schema's: later versions add names and never change these."""
-    stats = feature_map.stats
-    return {
-        "name": feature_map.layer.name,
-        "kind": feature_map.layer.kind,
-        "type": feature_map.layer.type_name,
-        "call": feature_map.layer.call,
-        "shape": list(feature_map.shape),
-        "axes": list(feature_map.axes.names),
-        "axes_how": feature_map.axes.how,
-        "strides": list(feature_map.strides),
-        "dtype": feature_map.dtype,
-        "count": stats.count,
-        "mean": finite(stats.mean),
-        "std": finite(stats.std),
-        "min": finite(stats.min),
-        "max": finite(stats.max),
-        "zero_fraction": stats.zero_fraction,
-        "nan_count": stats.nan,
-        "inf_count": stats.inf,
-        "role": feature_map.role or None,
-    }
-
-
 def show_document(looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool) -> dict[str, Any]:
     """The result of `fmap show`, with the figure's file for each layer; null where there is nothing to draw.
 
@@ -61,9 +38,9 @@ def show_document(looks: Sequence[Look], files: Sequence[Sequence[str | None]], 
     entries = [
         {
             "image": look.image.name,
-            "layers": [{**layer_row(m), "file": file} for m, file in zip(look.maps, names, strict=True)],
-            "predictions": [prediction_row(each) for each in look.predictions],
-            "detections": [detection_row(each) for each in look.detections],
+            "layers": [{**json_row(COLUMNS, m), "file": file} for m, file in zip(look.maps, names, strict=True)],
+            "predictions": [json_row(PREDICTIONS, each) for each in look.predictions],
+            "detections": [json_row(DETECTIONS, each) for each in look.detections],
         }
         for look, names in zip(looks, files, strict=True)
     ]

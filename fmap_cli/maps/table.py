@@ -11,8 +11,8 @@ from rich.text import Text
 from .. import units
 from ..answers.table import print_detections, print_predictions
 from ..models.table import print_fed
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.table import console, print_rows
+from .columns import COLUMNS
 
 if TYPE_CHECKING:
     from .records import FeatureMap, Look
@@ -47,21 +47,7 @@ def print_looks(looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None 
 
 def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:
     """One row a layer: shape, mean, std, min, max and zeros of its whole output."""
-    finite = all(not (m.stats.nan or m.stats.inf) for m in maps)
-    headings = ["shape", "mean", "std", "min", "max", "zeros", *([] if finite else ["NaN", "Inf"])]
-    columns = [Column("layer"), *(Column(heading, right=True) for heading in headings)]
-    rows: list[Sequence[Text | str]] = []
-    for each in maps:
-        stats = each.stats
-        name = Text(units.one_line(each.layer.name), "bold")
-        if each.asked != each.layer.name and not any(sign in each.asked for sign in "*?["):
-            name.append(f" ({units.one_line(each.asked)})", "not bold")
-        moments = [units.number(value) for value in (stats.mean, stats.std, stats.min, stats.max)]
-        row: list[str | Text] = [name, units.shape(each.shape), *moments, units.percent(stats.zero_fraction)]
-        if not finite:
-            row += [units.count(stats.nan), units.count(stats.inf)]
-        rows.append(row)
-    print_table(out, columns, rows)
+    print_rows(out, COLUMNS, maps)
     for each in maps:
         if each.role:
             out.print(Text(f"{units.one_line(each.layer.name)}: {units.one_line(each.role)}"), soft_wrap=True)

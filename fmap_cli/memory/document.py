@@ -7,9 +7,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..documents import SCHEMA_VERSION, csv_cell, csv_text
+from ..documents import SCHEMA_VERSION
 from ..models.document import assumed_input
-from .records import Forecast, LayerMemory
+from ..tables.columns import Column, csv_table, json_row, of_part
+from .columns import largest, layers, what_ifs
+from .records import Forecast, LayerMemory, MemoryBill
 
 
 def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, Any]:
@@ -45,32 +47,14 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
                 "kinds": [
                     {"kind": each.kind, "most_bytes": each.most, "at_peak_bytes": each.at_peak} for each in bill.shares
                 ],
-                "layers": [memory_row(each) for each in bill.layers],
+                "layers": [json_row(layers(), each) for each in bill.layers],
             }
             for bill in forecast.bills
         ],
         "budget_bytes": forecast.budget,
         "fits": None if forecast.budget is None else forecast.fits,
-        "largest_batches": [
-            {
-                "mode": each.mode,
-                "bound": each.bound,
-                "batch": each.batch,
-                "bytes": each.bytes,
-                "next_bytes": each.next_bytes,
-            }
-            for each in forecast.largest
-        ],
-        "what_ifs": [
-            {
-                "name": each.name,
-                "detail": each.detail,
-                "allocated_bytes": each.allocated,
-                "reserved_bytes": each.reserved,
-                "reason": each.reason or None,
-            }
-            for each in forecast.what_ifs
-        ],
+        "largest_batches": [json_row(largest(), each) for each in forecast.largest],
+        "what_ifs": [json_row(what_ifs(), each) for each in forecast.what_ifs],
         "measured": [
             {
                 "mode": each.mode,
@@ -89,29 +73,11 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
     }
 
 
-def memory_row(row: LayerMemory) -> dict[str, Any]:
-    """One layer of `fmap memory` for JSON and CSV."""
-    layer = row.layer
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "type": layer.type_name,
-        "shape": list(row.shape),
-        "dtype": row.dtype,
-        "element_bytes": row.element_bytes,
-        "output_bytes": row.output_bytes,
-        "kept_bytes": row.kept_bytes,
-        "at_peak_bytes": row.peak_bytes,
-    }
-
-
 def memory_csv(forecast: Forecast) -> str:
     """A row a layer and mode, with a heading."""
-    rows = [{"mode": bill.mode, **memory_row(each)} for bill in forecast.bills for each in bill.layers]
-    head = list(rows[0]) if rows else ["mode", "name"]
-    return csv_text(head, ([csv_cell(value) for value in row.values()] for row in rows)).decode(
-        errors="surrogateescape"
-    )
+    mode: Column[tuple[MemoryBill, LayerMemory]] = Column("mode", None, lambda row: row[0].mode)
+    said = (mode, *(of_part(each, lambda row: row[1]) for each in layers()))
+    return csv_table(said, [(bill, each) for bill in forecast.bills for each in bill.layers])
 
 
 def shape_document(shape: Sequence[int], dtype: str, element_bytes: int) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from .. import units
 from ..drawing.charts import BLUE, LINE, ORANGE, PINK, PLAIN, RED, SKY, points, rgb
 from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, Key, draw_legend, draw_paragraph, draw_title
 from ..drawing.scene import GRAY, INK, WHITE, Colour, Plot, Scene, Text, end_of, shorten, text_width
-from .table import KINDS, MODES, OPTIMIZERS, product, shown_layers
+from .columns import MODES, product
+from .table import KINDS, OPTIMIZERS, shown_layers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

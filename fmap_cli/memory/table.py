@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.columns import Column, of_cells
+from ..tables.table import console, print_rows
+from . import columns
+from .columns import MODES
+from .records import WhatIf
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..tables.columns import Cell
     from .records import Forecast, LargestBatch, LayerMemory, MemoryBill
 
-MODES = {"train": "training", "inference": "inference"}
 KINDS = {
     "parameters": "parameters",
     "buffers": "buffers",
@@ -36,7 +39,6 @@ OPTIMIZERS = {
     "none": "no optimiser",
 }
 _TOP = 8
-_WIDE = 110  # from here on a layer's output is shown as a product
 _UNKNOWN = (
     "Not known beforehand, and not in it: cuDNN's workspaces (it picks its algorithms when it runs), the CUDA context "
     "(outside PyTorch's memory)."
@@ -128,11 +130,11 @@ def _phase(bill: MemoryBill) -> str:
 
 
 def _print_bill(out: Console, bills: Sequence[MemoryBill], unit: str) -> None:
-    columns = [Column(unit)]
+    heads: list[Column[Sequence[Cell]]] = [Column(title=unit)]
     for bill in bills:
         if bill.mode == "train":
-            columns.append(Column("training:\nin all", right=True))
-        columns.append(Column(f"{MODES[bill.mode]}:\nat the peak", right=True))
+            heads.append(Column(title="training:\nin all", right=True))
+        heads.append(Column(title=f"{MODES[bill.mode]}:\nat the peak", right=True))
     rows: list[list[Text | str]] = []
 
     def add(name: str, values: Sequence[tuple[int | None, int]], style: str = "") -> None:
@@ -152,7 +154,7 @@ def _print_bill(out: Console, bills: Sequence[MemoryBill], unit: str) -> None:
     bound = any(bill.upper_bound for bill in bills)
     add("peak allocated" + (", upper bound" if bound else ""), [(None, bill.allocated) for bill in bills], "bold")
     add("reserved by the caching allocator", [(None, bill.reserved) for bill in bills], "bold")
-    print_table(out, columns, rows)
+    print_rows(out, of_cells(*heads), rows)
 
 
 def _print_layers(
@@ -160,7 +162,7 @@ def _print_layers(
 ) -> None:
     bill = forecast.bills[0]
     rows = [each for each in bill.layers if each.layer.kind in kinds] if kinds else shown_layers(bill)
-    total = sum(each.kept_bytes for each in bill.layers) or None
+    total = sum(each.kept_bytes for each in bill.layers)
     count = len(rows)
     training = bill.mode == "train"
     if not every:
@@ -170,28 +172,7 @@ def _print_layers(
     if not rows:
         out.print(Text("No layer of this kind."))
         return
-    wide = out.width >= _WIDE
-    columns = [
-        Column("layer", least=16),
-        Column("output", right=True),
-        *([Column("× bytes")] if wide else []),
-        Column(f"= {unit}" if wide else unit, right=True),
-    ]
-    if training:
-        columns += [Column("kept" if not wide else "kept for backward", right=True), Column("share", right=True)]
-    columns.append(Column("at the peak" if wide else "at peak", right=True))
-    cells: list[list[Text | str]] = []
-    for each in rows:
-        row: list[Text | str] = [Text(units.one_line(each.layer.name), "bold"), product(each)]
-        if wide:
-            row.append(f"× {each.element_bytes}" if each.shape else "")
-        row.append(units.in_unit(each.output_bytes, unit) if each.shape else "–")
-        if training:
-            row.append(units.in_unit(each.kept_bytes, unit) if each.kept_bytes else "–")
-            row.append(units.percent(each.kept_bytes / total) if total and each.kept_bytes else "–")
-        row.append(units.in_unit(each.peak_bytes, unit) if each.peak_bytes else "–")
-        cells.append(row)
-    print_table(out, columns, cells)
+    print_rows(out, columns.layers(unit, total, training=training), rows)
 
 
 def shown_layers(bill: MemoryBill) -> list[LayerMemory]:
@@ -199,31 +180,9 @@ def shown_layers(bill: MemoryBill) -> list[LayerMemory]:
     return [each for each in bill.layers if each.layer.kind != "block" or each.kept_bytes or each.peak_bytes]
 
 
-def product(row: LayerMemory) -> str:
-    """A shape as the product that counts its values."""
-    return "·".join(map(str, row.shape)) if row.shape else ""
-
-
 def _print_largest(out: Console, found: Sequence[LargestBatch], budget: int, unit: str) -> None:
     out.print(Text(f"The largest batch in {units.in_unit(budget, unit)} {unit}:"))
-    columns = [
-        Column("", least=12),
-        Column("batch", right=True),
-        Column(f"takes ({unit})", right=True),
-        Column("one more", right=True),
-    ]
-    words = {"reserved": "by what is reserved", "allocated": "by what is allocated"}
-    rows: list[list[Text | str]] = []
-    for each in found:
-        rows.append(
-            [
-                f"{MODES[each.mode]}, {words[each.bound]}",
-                Text(units.count(each.batch) if each.batch is not None else "none", "bold"),
-                units.in_unit(each.bytes, unit) if each.bytes is not None else "–",
-                units.in_unit(each.next_bytes, unit) if each.next_bytes is not None else "–",
-            ]
-        )
-    print_table(out, columns, rows)
+    print_rows(out, columns.largest(unit), found)
     out.print(Text("CUDA's context and cuDNN's workspaces come on top of either: leave room for them.", "dim"))
     if all(each.batch is None for each in found):
         least = min(each.next_bytes for each in found if each.next_bytes is not None)
@@ -233,33 +192,17 @@ def _print_largest(out: Console, found: Sequence[LargestBatch], budget: int, uni
 def _print_what_ifs(out: Console, forecast: Forecast, unit: str) -> None:
     bill = forecast.bills[0]
     out.print(Text(f"What if, in {MODES[bill.mode]}, one thing changed:"))
-    columns = [
-        Column("", least=12),
-        Column("", least=14),
-        Column(f"allocated\n({unit})", right=True),
-        Column("change", right=True),
-        Column(f"reserved\n({unit})", right=True),
-    ]
-    rows: list[list[Text | str]] = [
-        ["as it is", "", units.in_unit(bill.allocated, unit), "", units.in_unit(bill.reserved, unit)]
-    ]
-    for each in forecast.what_ifs:
-        name, detail = units.one_line(each.name), units.one_line(each.detail)
-        if each.allocated is None or each.reserved is None:
-            rows.append([name, f"none: {units.one_line(each.reason)}", "–", "–", "–"])
-            continue
-        change = f"{(each.allocated / bill.allocated - 1) * 100:+.1f} %"
-        rows.append([name, detail, units.in_unit(each.allocated, unit), change, units.in_unit(each.reserved, unit)])
-    print_table(out, columns, rows)
+    base = WhatIf("as it is", "", bill.allocated, bill.reserved)
+    print_rows(out, columns.what_ifs(unit, base), [base, *forecast.what_ifs])
 
 
 def _print_measured(out: Console, forecast: Forecast, unit: str) -> None:
-    columns = [
-        Column("measured", least=12),
-        Column(f"estimated ({unit})", right=True),
-        Column(f"measured ({unit})", right=True),
-        Column("estimate off by", right=True),
-    ]
+    heads = of_cells(
+        Column(title="measured", least=12),
+        Column(title=f"estimated ({unit})", right=True),
+        Column(title=f"measured ({unit})", right=True),
+        Column(title="estimate off by", right=True),
+    )
     rows: list[list[Text | str]] = []
     for each in forecast.measured:
         pairs = [("", each.estimated, each.measured)]
@@ -269,7 +212,7 @@ def _print_measured(out: Console, forecast: Forecast, unit: str) -> None:
             off = f"{(guess / truth - 1) * 100:+.2f} %" if truth else "–"
             name = f"{MODES[each.mode]} on {each.device}{what}"
             rows.append([name, units.in_unit(guess, unit), units.in_unit(truth, unit), off])
-    print_table(out, columns, rows)
+    print_rows(out, heads, rows)
     for how in dict.fromkeys(each.how for each in forecast.measured):
         out.print(Text(units.one_line(how), "dim"))
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..documents import SCHEMA_VERSION
+from ..tables.columns import json_row
+from .columns import COLUMNS
 from .records import ModelEntry, NetworkInput, Origin, Preprocessing
 
 
@@ -49,18 +51,5 @@ def models_document(entries: Sequence[ModelEntry]) -> dict[str, Any]:
     """The result of `fmap models`."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "models": [
-            {
-                "name": each.name,
-                "source": each.source,
-                "task": each.task,
-                "weights": list(each.weights),
-                "default_weights": each.default_weights,
-                "parameters": each.parameters,
-                "multiply_adds": each.multiply_adds,
-                "input_size": list(each.input_size) if each.input_size else None,
-                "accuracy": {"metric": each.accuracy[0], "value": each.accuracy[1]} if each.accuracy else None,
-            }
-            for each in entries
-        ],
+        "models": [json_row(COLUMNS, each) for each in entries],
     }

@@ -9,14 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import units
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.table import console, print_rows
+from .columns import COLUMNS
 
 if TYPE_CHECKING:
     from .records import ModelEntry, Preprocessing
-
-
-_MODELS_WIDTH = 130  # from here on `fmap models` has a column for the task; below, it stands under the name
 
 
 def print_fed(out: Console, preprocessing: Preprocessing | None) -> None:
@@ -28,36 +25,7 @@ def print_fed(out: Console, preprocessing: Preprocessing | None) -> None:
 def print_models(entries: Sequence[ModelEntry]) -> None:
     """`fmap models`: a row a model, from metadata alone."""
     out = console()
-    narrow = out.width < _MODELS_WIDTH
-    columns = [
-        Column("model"),
-        *([] if narrow else [Column("task")]),
-        Column("parameters", right=True),
-        Column("multiply-\nadds" if narrow else "multiply-adds", right=True),
-        Column("input", right=True),
-        Column("accuracy"),
-        Column("weights", least=14),
-    ]
-    rows: list[Sequence[Text | str]] = []
-    for each in entries:
-        size = f"{each.input_size[0]} × {each.input_size[1]}" if each.input_size else "–"
-        accuracy = f"{each.accuracy[0]} {units.number(each.accuracy[1], 4)}" if each.accuracy else "–"
-        names = [f"{each.name}\n {each.task}"] if narrow else [each.name, each.task]
-        row = [
-            *names,
-            units.scaled(each.parameters),
-            units.scaled(each.multiply_adds),
-            size,
-            accuracy,
-            _weights_names(each),
-        ]
-        rows.append(row)
-    print_table(out, columns, rows)
+    print_rows(out, COLUMNS, entries)
     out.print()
     plural = "s" if len(entries) != 1 else ""
     out.print(Text(f"{len(entries)} model{plural}; * marks the weights that `default` means."))
-
-
-def _weights_names(entry: ModelEntry) -> str:
-    names = [f"{name}*" if name == entry.default_weights else name for name in entry.weights]
-    return ", ".join(names) or "–"

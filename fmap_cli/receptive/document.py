@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..documents import csv_cell, csv_text, finite, plain_number
+from ..documents import finite, plain_number
 from ..models.document import assumed_input, document_head
+from ..tables.columns import csv_table, json_row
+from .columns import COLUMNS, NAMED, SEEN
 from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitBox, UnitView
 
 
@@ -33,15 +35,10 @@ def field_row(row: FieldRow) -> dict[str, Any]:
     """One layer of `fmap rf`: what its units see along each axis; `groups` where its channels see differently."""
     seen = row.field
     return {
-        "name": row.layer.name,
-        "kind": row.layer.kind,
-        "type": row.layer.type_name,
-        "shape": list(row.shape),
+        **json_row(NAMED, row),
         "output_axes": list(row.axes.names),
         "axes_how": row.axes.how,
-        "cells": list(seen.cells),
-        "share": seen.share,
-        "field": seen.kind,
+        **json_row(SEEN, row),
         "axes": [_field_axis(each) for each in seen.axes],
         "group_count": seen.group_count,
         "groups": [
@@ -68,23 +65,7 @@ def _field_axis(axis: FieldAxis) -> dict[str, Any]:
 
 def fields_csv(listing: FieldListing) -> str:
     """A row a layer; of several axes the numbers stand in one cell, height before width (time first)."""
-    heads = ("name", "kind", "type", "shape", "cells", "share", "field", "size", "stride", "padding", "start", "centre")
-    rows = []
-    for each in listing.layers:
-        axes = each.field.axes
-        along = [
-            [axis.size for axis in axes],
-            [plain_number(axis.stride) for axis in axes],
-            [axis.padding for axis in axes],
-            [axis.start for axis in axes],
-            [axis.centre for axis in axes],
-        ]
-        head = [each.layer.name, each.layer.kind, each.layer.type_name, list(each.shape), list(each.field.cells)]
-        by = "; ".join(dict.fromkeys(axis.by for axis in axes if axis.by))
-        why = "; ".join(dict.fromkeys(axis.why for axis in axes if axis.why))
-        cells = [*head, each.field.share, each.field.kind, *along, each.field.group_count, by, why]
-        rows.append([csv_cell(cell) for cell in cells])
-    return csv_text((*heads, "groups", "by", "why"), rows).decode()
+    return csv_table(COLUMNS, listing.layers)
 
 
 def unit_document(view: UnitView, file: Path | None) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.old import Column, print_table
-from ..tables.table import console
+from ..tables.table import console, print_rows
+from .columns import COLUMNS, field_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitView
 
 _GROUPS_SHOWN = 3
-_TYPES_FROM = 110  # columns of the terminal
 
 
 def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | None = None) -> None:
@@ -32,25 +31,13 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     head = f"{origin.model} · {origin.weights.in_words} · input {units.shape(listing.input_shape)}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
     out.print()
-    wide = out.width >= _TYPES_FROM
-    columns = [
-        Column("layer", least=16),
-        *([Column("type", least=10)] if wide else []),
-        *(Column(each, right=True) for each in ("size", "stride", "padding", "start", "share", "cells")),
-    ]
-    rows: list[Sequence[Text | str]] = []
-    for each in listing.layers:
-        style = "dim" if each.field.kind in ("whole image", "nothing") else ""
-        cells = [
-            units.one_line(each.layer.name),
-            *([units.one_line(each.layer.type_name)] if wide else []),
-            *field_cells(each.field.axes),
-            units.percent(each.field.share),
-            " × ".join(map(str, each.field.cells)) or "–",
-        ]
-        rows.append([Text(cell, style) for cell in cells])
-        rows += [_padded(row, len(columns), wide) for row in _group_rows(each.field, groups)]
-    print_table(out, columns, rows)
+    print_rows(
+        out,
+        COLUMNS,
+        listing.layers,
+        style=lambda row: "dim" if row.field.kind in ("whole image", "nothing") else "",
+        under=lambda row: list(_groups(row.field, groups)),
+    )
     out.print()
     for line in _legend(listing, names, size):
         out.print(Text(line), soft_wrap=True)
@@ -58,85 +45,27 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
         out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
 
-def field_cells(axes: Sequence[FieldAxis]) -> list[str]:
-    """Size, stride, padding and start of a field, one number where all axes have the same.
-
-    >>> from fractions import Fraction
-    >>> from fmap_cli.receptive.records import FieldAxis
-    >>> field_cells([FieldAxis(axis, "exact", 43, Fraction(4), -21, 43) for axis in "HW"])
-    ['43', '4', '21', '-21']
-    """
-    return [
-        _one_for_all([size_of(each) for each in axes]),
-        _one_for_all([stride_of(each) for each in axes]),
-        _one_for_all(["–" if each.padding is None else str(each.padding) for each in axes]),
-        _one_for_all(["–" if each.start is None else str(each.start) for each in axes]),
-    ]
-
-
-def size_of(axis: FieldAxis) -> str:
-    """A size in pixels, or the word that stands for it."""
-    if axis.kind == "exact":
-        return str(axis.size)
-    if axis.kind == "upper bound":
-        return "≤ whole image" if axis.size is None else f"≤ {axis.size}"
-    return axis.kind
-
-
-def stride_of(axis: FieldAxis) -> str:
-    """A stride in pixels; of a map larger than the input a fraction."""
-    if axis.stride is None:
-        return "–"
-    return str(axis.stride.numerator) if axis.stride.denominator == 1 else f"{float(axis.stride):.4g}"
-
-
-def _one_for_all(words: Sequence[str]) -> str:
-    return words[0] if len(set(words)) == 1 else " × ".join(words)
-
-
-def short_field(seen: ReceptiveField) -> str:
-    """Size and stride in one word: `43 /4`.
-
-    >>> from fractions import Fraction
-    >>> import numpy as np
-    >>> from fmap_cli.receptive.records import FieldAxis, ReceptiveField
-    >>> axes = tuple(FieldAxis(axis, "exact", 43, Fraction(4), -21, 43) for axis in "HW")
-    >>> short_field(ReceptiveField(axes, (), 1, (56, 56), 0.04, ()))
-    '43 /4'
-    """
-    size, stride = field_cells(seen.axes)[:2]
-    if seen.kind in ("whole image", "nothing", "unknown") or stride in ("–", "1"):
-        return "–" if size == "nothing" else size.replace("whole image", "whole")
-    return f"{size} /{stride}"
-
-
-def _group_rows(seen: ReceptiveField, every: bool) -> Iterable[list[str]]:
-    """Rows for channels that see differently: each group, or how many there are and from what to what."""
+def _groups(seen: ReceptiveField, every: bool) -> Iterator[dict[str, str]]:
+    """Cells of channels that see differently: a line a group, or how many there are and from what to what."""
     if seen.group_count < 2:
         if not seen.group_count:
-            yield ["  its values see different places, too many to list"]
+            yield {"name": "  its values see different places, too many to list"}
         return
     if seen.groups and (every or len(seen.groups) <= _GROUPS_SHOWN):
         for group in seen.groups:
-            yield [f"  channels {_ranges(group.channels)}", *field_cells(group.axes)]
+            yield {"name": f"  channels {_ranges(group.channels)}", **field_cells(group.axes)}
         return
     if seen.cells:
         sizes = [axis.size for group in seen.groups for axis in group.axes if axis.size is not None]
         span = f"{min(sizes)} … {max(sizes)}" if sizes else ""
-        yield [f"  {seen.group_count} groups of channels", span]
+        yield {"name": f"  {seen.group_count} groups of channels", "size": span}
     else:
-        yield [f"  its values see {seen.group_count} different places"]
+        yield {"name": f"  its values see {seen.group_count} different places"}
 
 
 def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
     words = [str(first) if first == last else f"{first}–{last}" for first, last in ranges[:4]]
     return ", ".join([*words, *(["…"] if len(ranges) > 4 else [])])
-
-
-def _padded(cells: Sequence[str], columns: int, wide: bool) -> list[Text]:
-    """A row under a layer: its first cell, then the numbers where those of the layer stand."""
-    row = [cells[0], *([""] if wide else []), *cells[1:]]
-    return [Text(cell, "cyan") for cell in [*row, *[""] * (columns - len(row))]]
 
 
 def _legend(listing: FieldListing, names: str, size: str) -> list[str]:

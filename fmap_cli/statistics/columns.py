@@ -49,12 +49,12 @@ def _bad(count: int) -> Text:
 NUMBERS: tuple[Column[ChannelStats], ...] = (
     Column("mean", "mean", lambda of: of.mean, units.number),
     Column("std", "std", lambda of: of.std, units.number),
-    Column("min", "min", lambda of: of.min, units.number, priority=8),
-    Column("max", "max", lambda of: of.max, units.number, priority=8),
+    Column("min", "min", lambda of: of.min, units.number, priority=9),
+    Column("max", "max", lambda of: of.max, units.number, priority=9),
     Column("zero_count", None, lambda of: of.zeros),
-    Column("zero_fraction", "zeros", lambda of: of.zeros / max(of.count, 1), units.percent, priority=7),
-    Column("nan_count", "NaN", lambda of: of.nan, _bad, priority=6, optional=True),
-    Column("inf_count", "Inf", lambda of: of.inf, _bad, priority=6, optional=True),
+    Column("zero_fraction", "zeros", lambda of: of.zeros / max(of.count, 1), units.percent, priority=8),
+    Column("nan_count", "NaN", lambda of: of.nan, _bad, priority=7, optional=True),
+    Column("inf_count", "Inf", lambda of: of.inf, _bad, priority=7, optional=True),
 )
 """Of a record of C channels: an array of C numbers, NaN where there is none."""
 
@@ -195,11 +195,11 @@ _DEAD: Column[Row] = Column(
     lambda row: None if row.dead is None else int(row.dead.sum()),
     cell=_dead,
     right=True,
-    priority=6,
+    priority=7,
     optional=True,
 )
 _DISTRIBUTION: Column[Row] = Column(
-    title="distribution", cell=_spark(16), short=Short(2, "distrib.", _spark(8)), priority=5, optional=True
+    title="distribution", cell=_spark(16), short=Short(2, "distrib.", _spark(8)), priority=6, optional=True
 )
 
 LAYERS: tuple[Column[Row], ...] = (
@@ -231,7 +231,7 @@ LAYERS: tuple[Column[Row], ...] = (
         title="flags",
         cell=lambda row: _flags(row.flags),
         short=Short(3, cell=lambda row: _flags(row.flags, _MOST_FLAGS)),
-        priority=7,
+        priority=8,
         optional=True,
     ),
 )
@@ -255,7 +255,7 @@ CLASSES: tuple[Column[Row], ...] = (
         least=(24, 12),
         cut=True,
     ),
-    replace(_IMAGES, title="images", priority=8),
+    replace(_IMAGES, title="images", priority=9),
     *_NUMBERS,
     _DEAD,
     _DISTRIBUTION,

@@ -7,7 +7,7 @@ column is one more entry in its subject's list.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..documents import csv_cell, csv_text, finite
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Cell: TypeAlias = "str | Text"
 
 Row = TypeVar("Row")
+Whole = TypeVar("Whole")
 
 KEPT = 10
 """The priority of a column that every table has, however narrow the terminal is."""
@@ -54,6 +55,8 @@ class Column(Generic[Row]):
     numbers the second holds where much has gone already): its cells are folded, or lose their start if `cut`. One that
     is `optional` is left out where its cells say nothing (are empty, `–` or 0).
 
+    One that is `joined` is not missed where it has gone: the short form of another says it, too.
+
     The table has the columns in the list's order, but for one that stands `after` the column of that key.
     """
 
@@ -68,6 +71,7 @@ class Column(Generic[Row]):
     least: int | tuple[int, int] | None = None
     cut: bool = False
     optional: bool = False
+    joined: bool = False
     after: str = ""
 
     def write(self, row: Row) -> Cell:
@@ -78,19 +82,36 @@ class Column(Generic[Row]):
         return self.write(row) if self.short is None or self.short.cell is None else self.short.cell(row)
 
 
+def of_cells(*columns: Column[Sequence[Cell]]) -> list[Column[Sequence[Cell]]]:
+    """Columns of which the n-th has each row's n-th cell."""
+    return [replace(column, cell=lambda row, at=at: row[at]) for at, column in enumerate(columns)]  # type: ignore[misc]
+
+
+def of_part(column: Column[Row], part: Callable[[Whole], Row]) -> Column[Whole]:
+    """The column of rows that hold more: its value is that of a `part` of each."""
+    return Column(column.key, None, lambda whole: column.value(part(whole)))
+
+
 def in_table(columns: Sequence[Column[Row]]) -> list[Column[Row]]:
     """The columns that the table has, in its order.
 
     >>> [each.key for each in in_table([Column("name", "layer"), Column("dtype"), Column("std", "std")])]
     ['name', 'std']
-    >>> [each.key for each in in_table([Column("a", "A"), Column("b", "B"), Column("c", "C", after="a")])]
-    ['a', 'c', 'b']
+    >>> late = [Column("d", "D", after="c"), Column("c", "C", after="a")]
+    >>> [each.key for each in in_table([Column("a", "A"), Column("b", "B"), *late])]
+    ['a', 'c', 'd', 'b']
     """
-    shown = [each for each in columns if each.title is not None and not each.after]
-    for each in reversed([each for each in columns if each.title is not None and each.after]):
-        at = next(at for at, before in enumerate(shown) if before.key == each.after)
-        shown.insert(at + 1, each)
-    return shown
+    titled = [each for each in columns if each.title is not None]
+    placed, waiting = [each for each in titled if not each.after], [each for each in titled if each.after]
+    while waiting:
+        keys = [each.key for each in placed]
+        column = next(each for each in waiting if each.after in keys)
+        at = keys.index(column.after) + 1
+        while at < len(placed) and placed[at].after == column.after:
+            at += 1
+        placed.insert(at, column)
+        waiting = [each for each in waiting if each is not column]
+    return placed
 
 
 def json_row(columns: Iterable[Column[Row]], row: Row) -> dict[str, Any]:

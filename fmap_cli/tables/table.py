@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 160
 _GAPS = (3, 2)  # between columns: where there is room, and where there is little
 _CLOSE = 1  # where columns would have to go that matter,
-_TIGHT = 4  # those of this priority and above
+_TIGHT = 5  # those of this priority and above
 
 
 class _Console(Console):
@@ -91,7 +91,8 @@ def print_rows(
     else:
         _print_columns(out, fitted.forms, fitted.widths, fitted.gap)
     here = [id(each.column) for each in fitted.forms]
-    left = [each.column for each in forms if each.column.title and id(each.column) not in here]
+    gone = [each.column for each in forms if id(each.column) not in here]
+    left = [each for each in gone if each.title and not each.joined]
     if left and tell:
         print_wrapped(out, Text(_left_out(left), "dim"))
     widths = fitted.widths or ()
@@ -102,9 +103,13 @@ def print_rows(
 
 
 def _left_out(columns: Sequence[Column[Any]]) -> str:
-    names = ", ".join((each.title or "").replace("\n", " ") for each in columns)
+    names = ", ".join(_in_one_line(each.title or "") for each in columns)
     where = "--json has" if all(each.key for each in columns) else "a wider terminal has"
     return f"left out for want of room: {names}; {where} {'them' if len(columns) > 1 else 'it'}"
+
+
+def _in_one_line(title: str) -> str:
+    return title.replace("-\n", "-").replace("\n", " ")
 
 
 def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0) -> None:
@@ -255,13 +260,13 @@ def _side_by_side(cells: Sequence[Text], forms: Sequence[_Form], widths: Sequenc
 def _print_stacked(out: Console, forms: Sequence[_Form]) -> None:
     """Each row's first cell on a line of its own, the others under it."""
     first, others = forms[0], forms[1:]
-    heads = [each.title.replace("\n", "") for each in others]
+    heads = [_in_one_line(each.title) for each in others]
     widths = [widest([head, *(cell.plain for cell in each.cells)]) for head, each in zip(heads, others, strict=True)]
 
     def under(cells: Sequence[Text]) -> list[Text]:
         return [Text("  ") + line for line in _side_by_side(cells, others, widths, 2)]
 
-    lines = [Text(first.title.replace("\n", "")), *under([Text(each) for each in heads])]
+    lines = [Text(_in_one_line(first.title)), *under([Text(each) for each in heads])]
     lines.append(Text("─" * min(max(cell_len(line.plain) for line in lines), out.width)))
     for at, cell in enumerate(first.cells):
         lines += [Text(" ").join(cell.split("\n")), *under([each.cells[at] for each in others])]

@@ -595,7 +595,8 @@ def test_tables_keep_to_the_terminal(fmap: Fmap, monkeypatch: pytest.MonkeyPatch
     table = out[out.index("layer") :].splitlines()
     assert max(map(len, table[:-1])) <= columns, out
     assert "features.5.2.block.1.0" in out  # in one piece
-    assert ("output shape" in out) == (columns >= 120)
+    assert ("output shape  " in out) == (columns >= 120)
+    assert ("left out for want of room: output shape; --json has it" in out) == (columns < 120)
     assert [line for line in table if line.rstrip().endswith(" over")]
     assert table[-1].startswith("first over 0.05: ")
 
@@ -1047,7 +1048,8 @@ def test_the_pages_example_is_what_the_command_prints(
     printed = [each.rstrip() for each in fmap(*shlex.split(line)[1:]).out.splitlines()]
     assert printed[:7] == shown[:7]
     assert len(printed) == len(shown)
-    for one, other in zip(printed[7:-2], shown[7:-2], strict=True):
+    assert printed[-3] == shown[-3] == "left out for want of room: output shape; --json has it"
+    for one, other in zip(printed[7:-3], shown[7:-3], strict=True):
         assert one.split()[0] == other.split()[0]
         shares = [float(each.split()[2]) for each in (one, other)]
         assert shares[0] == pytest.approx(shares[1], rel=0.5)

@@ -38,7 +38,7 @@ def test_a_row_a_layer_with_the_numbers_of_the_papers(fmap: Run, monkeypatch: py
     assert ran.err == ""
     lines = ran.out.splitlines()
     assert max(map(len, lines)) <= 80
-    rows = {line.split()[0]: line.split()[1:] for line in lines[4:10]}
+    rows = {line.split()[0]: line.split()[2:] for line in lines[4:10]}  # without name and type
     assert rows["conv1"] == ["7", "2", "3", "-3", "0.1", "%", "112", "×", "112"]
     assert rows["layer4"] == ["435", "32", "217", "-217", "100", "%", "7", "×", "7"]
     assert rows["avgpool"][:2] == ["whole", "image"]

@@ -1,0 +1,121 @@
+"""What `fmap compare` says of a layer, as outputs or as saved statistics: the lists that table, JSON and CSV read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log10
+from typing import Any
+
+from .. import units
+from ..tables.columns import Column, Short
+from .records import ComparedLayer, ComparedRecord, Comparison
+from .words import cosine, is_run
+
+_BAR_DECADES = 8
+"""The bar of a row has a block for each factor of ten from 1e-8 to 1."""
+
+
+def _bar(row: ComparedLayer | ComparedRecord) -> str:
+    share = row.difference.relative_l2
+    if share == 0:
+        return ""
+    blocks = _BAR_DECADES if share >= 1 else max(_BAR_DECADES + log10(share), 0)
+    return "█" * round(blocks) or "▏"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else units.percent(value)
+
+
+_NAMED: tuple[Column[Any], ...] = (
+    Column("name", "layer", lambda row: row.layer.name, units.one_line, least=(24, 16)),
+    Column("kind", None, lambda row: row.layer.kind),
+    Column("type", None, lambda row: row.layer.type_name),
+)
+_COSINE: Column[Any] = Column("cosine", "cosine", lambda row: row.difference.cosine, cosine, right=True)
+_UNLIKE: Column[Any] = Column(
+    "unlike",
+    "NaN or Inf\nin one",
+    lambda row: row.difference.unlike,
+    units.count,
+    right=True,
+    short=Short(2, "NaN,\nInf"),
+    after="channel",
+    optional=True,
+)
+_CHANNEL: Column[Any] = Column(
+    "channel", "channel", lambda row: row.difference.channel, units.count, right=True, priority=3
+)
+_SAME_AS: Column[Any] = Column("same_as", None, lambda row: row.same_as)
+_OVER: Column[Any] = Column("over", "", lambda row: row.over, lambda over: "over" if over else "", optional=True)
+_BAR: Column[Any] = Column(title="", cell=_bar, after="relative_l2", priority=1)
+
+LAYERS: tuple[Column[ComparedLayer], ...] = (
+    *_NAMED,
+    Column("shape", "output shape", lambda row: list(row.shape), units.shape, right=True, priority=2),
+    Column("dtype_a", None, lambda row: row.dtypes[0]),
+    Column("dtype_b", None, lambda row: row.dtypes[1]),
+    Column("count", None, lambda row: row.difference.count),
+    Column(
+        "max_abs",
+        "max |B - A|",
+        lambda row: row.difference.max_abs,
+        units.number,
+        right=True,
+        short=Short(2, "max\n|B - A|"),
+    ),
+    Column(
+        "relative_l2",
+        "relative L2",
+        lambda row: row.difference.relative_l2,
+        units.number,
+        right=True,
+        short=Short(2, "relative\nL2"),
+    ),
+    _COSINE,
+    Column(
+        "correlation",
+        "correlation",
+        lambda row: row.difference.correlation,
+        cosine,
+        right=True,
+        short=Short(2, "corre-\nlation"),
+    ),
+    Column("correlated_channels", None, lambda row: row.difference.correlated),
+    _UNLIKE,
+    _CHANNEL,
+    _SAME_AS,
+    _OVER,
+    Column("axes", None, lambda row: None if row.axes is None else list(row.axes.names)),
+    Column("axes_how", None, lambda row: None if row.axes is None else row.axes.how),
+    _BAR,
+)
+
+
+def _shift(key: str, title: str, **options: Any) -> Column[ComparedRecord]:
+    return Column(key, title, lambda row: getattr(row.difference, key), units.number, right=True, **options)
+
+
+RECORDS: tuple[Column[ComparedRecord], ...] = (
+    *_NAMED,
+    Column("channels", None, lambda row: len(row.records[0].channels.mean)),
+    Column("images_a", None, lambda row: row.images[0]),
+    Column("images_b", None, lambda row: row.images[1]),
+    _shift("mean_shift", "Δmean / σ"),
+    _shift("std_shift", "Δstd / σ"),
+    _shift("min_shift", "Δmin", after="channel", priority=2),
+    _shift("max_shift", "Δmax", after="min_shift", priority=2),
+    _shift("relative_l2", "relative L2\nof means", short=Short(2, "rel. L2")),
+    _COSINE,
+    Column("correlation", "correlation", lambda row: row.difference.correlation, cosine, right=True, priority=2),
+    Column("moved", "moved", lambda row: row.difference.moved, _share, right=True),
+    replace(_UNLIKE, after=""),
+    replace(_CHANNEL, after="std_shift"),
+    _SAME_AS,
+    _OVER,
+    _BAR,
+)
+
+
+def columns_of(comparison: Comparison) -> tuple[Column[Any], ...]:
+    return RECORDS if is_run(comparison) else LAYERS
