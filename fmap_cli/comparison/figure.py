@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import units
-from ..drawing.charts import LINE, PLAIN, add_layers, along, name_line, points, rgb
+from ..drawing.charts import ABOVE, LINE, add_layers, along, name_line, points, rgb, write
 from ..drawing.grid import CONSTANT_RGB, DIVERGING, INF_RGB, NAN_RGB, SEQUENTIAL, fit_codes, lookup, palette
 from ..drawing.page import (
     MARGIN,
@@ -215,17 +215,8 @@ def _draw_difference(
         name = shorten(units.one_line(layers[at].layer.name), 360, SMALL_SIZE, bold=True)
         rightwards = (at + 0.5) * slot + text_width(name, SMALL_SIZE, bold=True) < axes.bbox.width
         axes.axvline(at, 0, 1 + 20 / _CURVE_HEIGHT, color=rgb(_OVER), linewidth=points(1), clip_on=False, zorder=1)
-        axes.annotate(
-            name,
-            (at, 1),
-            (points(-3 if rightwards else 3), points(22)),
-            ("data", "axes fraction"),
-            textcoords="offset points",
-            ha="left" if rightwards else "right",
-            color=rgb(_OVER),
-            weight="bold",
-            **PLAIN,
-        )
+        offset, ha = (-3, "left") if rightwards else (3, "right")
+        write(axes, name, (at, 1), (offset, 22), ABOVE, _OVER, ha=ha, weight="bold")
 
 
 def _decades(shares: Sequence[float], threshold: float) -> tuple[int, int]:

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .scene import FAINT, GRAY, INK, Colour, Plot, Scene, end_of, text_width
+from .scene import GRAY, INK, Colour, Plot, Scene, end_of, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
 DPI = 100  # so that a figure's pixels are the page's
 
@@ -70,45 +72,9 @@ def style() -> Iterator[None]:
     """Let Matplotlib draw as fmap does, whatever the user's own settings are."""
     import matplotlib
 
-    defaults: Any = matplotlib.rcParamsDefault
-    ours: Any = {
-        "font.family": "DejaVu Sans",
-        "font.size": points(13),
-        "text.hinting": "none",  # so that words are as wide as Pillow's: rooms are measured with its font
-        "axes.titlesize": points(13),
-        "axes.labelsize": points(13),
-        "axes.labelcolor": rgb(GRAY),
-        "axes.edgecolor": rgb(LINE),
-        "axes.linewidth": points(1),
-        "axes.facecolor": "none",
-        "axes.axisbelow": True,
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "axes.spines.left": False,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.spines.bottom": False,
-        "axes.unicode_minus": False,
-        "axes.formatter.min_exponent": 4,
-        "grid.color": rgb(FAINT),
-        "grid.linewidth": points(1),
-        "xtick.color": rgb(GRAY),
-        "ytick.color": rgb(GRAY),
-        "xtick.labelsize": points(13),
-        "ytick.labelsize": points(13),
-        "ytick.major.size": 0,
-        "ytick.major.pad": points(10),
-        "ytick.minor.size": 0,
-        "xtick.major.size": points(4),
-        "xtick.major.pad": points(4),
-        "xtick.minor.size": 0,
-        "lines.solid_capstyle": "butt",
-        "lines.solid_joinstyle": "miter",
-        "pdf.fonttype": 42,
-        "svg.hashsalt": "fmap",
-    }
-    settings: Any = {name: value for name, value in defaults.items() if not name.startswith("backend")}
-    with matplotlib.rc_context({**settings, **ours}), warnings.catch_warnings():
+    sheet: Any = matplotlib.rc_params_from_file(Path(__file__).with_name("fmap.mplstyle"))  # over Matplotlib's defaults
+    settings: Any = {name: value for name, value in sheet.items() if not name.startswith("backend")}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it is drawn as a box, as Pillow does
         yield
 
@@ -188,16 +154,29 @@ def draw_strip(
 def name_line(axes: Axes, value: float, words: str, colour: Colour, up: float = 0) -> None:
     """A level line through the chart, named on its right, `up` pixels higher."""
     axes.axhline(value, color=rgb(colour), linewidth=points(1))
-    axes.annotate(
-        words,
-        (1, value),
-        (points(8), points(up)),
-        ("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        fontsize=points(_NAME_SIZE),
-        color=rgb(colour),
-    )
+    write(axes, words, (1, value), (8, up), ("axes fraction", "data"), colour, va="center", size=_NAME_SIZE)
+
+
+ABOVE = ("data", "axes fraction")  # how a place is given that goes along with the layers, and by height with the chart
+
+
+def write(
+    axes: Axes,
+    words: str,
+    at: tuple[float, float],
+    offset: tuple[float, float] = (0, 0),
+    how: Any = "data",
+    colour: Colour = GRAY,
+    *,
+    ha: str = "left",
+    va: str = "bottom",
+    size: int = 13,
+    weight: str = "normal",
+) -> Annotation:
+    """Words at a place of the chart, `offset` pixels to the right and up; formulas in them are left as they are."""
+    pixels: Any = (points(offset[0]), points(offset[1]))
+    look: Any = {"ha": ha, "va": va, "fontsize": points(size), "weight": weight, "color": rgb(colour), **PLAIN}
+    return axes.annotate(words, at, pixels, how, textcoords="offset points", **look)
 
 
 def shown_names(names: Sequence[str], slot: float) -> dict[int, str]:
@@ -221,19 +200,7 @@ def _draw_layers(axes: Axes, names: Sequence[str], slot: float) -> None:
                 axes.axvspan(start - 0.5, end - 0.5, facecolor=rgb(BAND), edgecolor="none")
             if count * slot >= _LEAST_STAGE:
                 words = end_of(name, count * slot - 4, _NAME_SIZE)
-                middle = (start + end - 1) / 2
-                axes.annotate(
-                    words,
-                    (middle, 1),
-                    (0, points(3)),
-                    "data",
-                    textcoords="offset points",
-                    ha="center",
-                    va="bottom",
-                    fontsize=points(_NAME_SIZE),
-                    color=rgb(GRAY),
-                    **PLAIN,
-                )
+                write(axes, words, ((start + end - 1) / 2, 1), (0, 3), ABOVE, ha="center", size=_NAME_SIZE)
         start = end
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import units
-from ..drawing.charts import BLUE, LINE, ORANGE, PINK, PLAIN, RED, SKY, points, rgb
+from ..drawing.charts import ABOVE, BLUE, LINE, ORANGE, PINK, PLAIN, RED, SKY, points, rgb, write
 from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, Key, draw_legend, draw_paragraph, draw_title
 from ..drawing.scene import GRAY, INK, WHITE, Colour, Plot, Scene, Text, end_of, shorten, text_width
 from .columns import MODES, product
@@ -108,8 +108,7 @@ def _draw_course(axes: Axes, bill: MemoryBill, unit: str) -> None:
             axes.axvline(start, 0, 1 + 20 / _PLOT[0], color=rgb(LINE), linewidth=points(1), clip_on=False)
         words = _PHASES.get(name, name)
         if text_width(words, SMALL_SIZE) + 12 <= _PLOT[1] * (end - start) / max(count, 1):
-            place = (start, 1), (points(6), points(4))
-            axes.annotate(words, *place, ("data", "axes fraction"), textcoords="offset points", color=rgb(GRAY))
+            write(axes, words, (start, 1), (6, 4), ABOVE)
     _draw_peak(axes, bill, unit)
 
 
@@ -133,17 +132,7 @@ def _draw_peak(axes: Axes, bill: MemoryBill, unit: str) -> None:
     middle = min(max(x, half), _PLOT[1] - half)
     axes.vlines(at, most, axes.get_ylim()[1], rgb(RED), linewidth=points(1))
     axes.plot([at], [most], "s", color=rgb(RED), markeredgecolor=rgb(WHITE), markersize=points(7), label="peak")
-    axes.annotate(
-        words,
-        (middle / _PLOT[1], 1),
-        (0, points(25)),
-        "axes fraction",
-        textcoords="offset points",
-        ha="center",
-        color=rgb(RED),
-        weight="bold",
-        **PLAIN,
-    )
+    write(axes, words, (middle / _PLOT[1], 1), (0, 25), "axes fraction", RED, ha="center", weight="bold")
 
 
 def _draw_layers(axes: Axes, rows: list[tuple[int, LayerMemory]], training: bool, unit: str) -> None:

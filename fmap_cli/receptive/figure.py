@@ -16,11 +16,11 @@ import numpy as np
 
 from .. import units
 from ..drawing.charts import (
+    ABOVE,
     ELSE,
     KINDS,
     LINE,
     PINK,
-    PLAIN,
     RED,
     add_layers,
     add_strip,
@@ -30,6 +30,7 @@ from ..drawing.charts import (
     name_line,
     points,
     rgb,
+    write,
 )
 from ..drawing.page import (
     MARGIN,
@@ -273,17 +274,8 @@ def _draw_whole(axes: Axes, layers: Sequence[_Layer], slot: int, right: int) -> 
     x = _LEFT + at * slot
     room = right - x, x - MARGIN
     rightwards = text_width(words, SMALL_SIZE) <= room[0] or room[0] >= room[1]
-    axes.annotate(
-        shorten(words, room[0] - 4 if rightwards else room[1] - 4, SMALL_SIZE),
-        (at - 0.5, 1),
-        (points(4 if rightwards else -4), points(3)),
-        ("data", "axes fraction"),
-        textcoords="offset points",
-        ha="left" if rightwards else "right",
-        va="bottom",
-        color=rgb(INK),
-        **PLAIN,
-    )
+    words = shorten(words, room[0] - 4 if rightwards else room[1] - 4, SMALL_SIZE)
+    write(axes, words, (at - 0.5, 1), (4 if rightwards else -4, 3), ABOVE, INK, ha="left" if rightwards else "right")
     axes.axvline(at - 0.5, 1, 1 + 14 / _WHOLE_BAND, color=rgb(GRAY), linewidth=points(1), clip_on=False)
 
 
@@ -419,16 +411,8 @@ def _draw_numbers(
         if hits or any(a[0] < place[2] and place[0] < a[2] and a[1] < place[3] and place[1] < a[3] for a in taken):
             continue
         taken.append(place)
-        word = axes.annotate(
-            words,
-            (at, layers[at].span[1]),  # type: ignore[index]
-            (0, points(mark / 2 + 2)),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=points(TINY_SIZE),
-            color=rgb(INK),
-        )
+        top = float(spans[at, 1])
+        word = write(axes, words, (at, top), (0, mark / 2 + 2), colour=INK, ha="center", size=TINY_SIZE)
         if any(place[1] <= line <= place[3] for line in lines):
             word.set_path_effects([withStroke(linewidth=points(5), foreground=rgb(WHITE))])
 
