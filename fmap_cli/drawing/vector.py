@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from .charts import charts, place, points, rgb, style
-from .scene import Box, Picture, Scene, Text
+from .scene import Box, Picture, Scene, Text, font
 
 
 def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
@@ -17,7 +17,8 @@ def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
         figure.set_facecolor("white")
         for item in scene.items:
             if isinstance(item, Text):
-                left, bottom, _, _ = place(scene, item.x, item.y, 0, 0)
+                ascent = 0 if item.turned else font(item.size, item.bold).getmetrics()[0]  # as Pillow counts from
+                left, bottom, _, _ = place(scene, item.x, item.y + ascent, 0, 0)
                 turned = {"left": "bottom", "right": "top", "middle": "center"}[item.align]
                 figure.text(
                     left,
@@ -27,7 +28,7 @@ def write_vector(scene: Scene, file: IO[bytes], suffix: str) -> None:
                     color=rgb(item.colour),
                     weight="bold" if item.bold else "normal",
                     ha="left" if item.turned else {"left": "left", "right": "right", "middle": "center"}[item.align],
-                    va=turned if item.turned else "top",
+                    va=turned if item.turned else "baseline",
                     rotation=90 if item.turned else 0,
                     parse_math=False,
                 )
