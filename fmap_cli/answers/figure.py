@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import units
-from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+from ..drawing.page import SMALL_SIZE, draw_outline, draw_paragraph
+from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
 from .records import Detection
 
 _LABEL_STRENGTH = 0.65
 _LEGEND_ROWS = 8
-_SIZE = 13
 
 
 def class_colours(count: int) -> np.ndarray:
@@ -44,11 +44,8 @@ def draw_label_map(
     top, left = corner
     colours = class_colours(len(labels))
     scene.add(Picture(left, top, label_picture(classes, photo, colours), size, smooth=True))
-    y = top + size[0] + 6
-    for line in wrap("the likeliest class of each pixel (the largest of the scores)", size[1], _SIZE):
-        scene.add(Text(left, y, line, _SIZE, GRAY))
-        y += 18
-    y += 6
+    words = "the likeliest class of each pixel (the largest of the scores)"
+    y = draw_paragraph(scene, words, left, top + size[0] + 6, size[1]) + 6
     counts = np.bincount(classes.ravel(), minlength=len(labels))
     ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     for index in ranked[:_LEGEND_ROWS]:
@@ -56,11 +53,12 @@ def draw_label_map(
         fill = WHITE if index == 0 else (red, green, blue)
         scene.add(Box(left, y, 16, 16, fill, GRAY))
         words = labels[index].strip("_") + (" (the photo as it is)" if index == 0 else "")
-        scene.add(Text(left + 26, y + 1, shorten(words, size[1] - 90, _SIZE), _SIZE, INK))
-        scene.add(Text(left + size[1], y + 1, units.percent(counts[index] / classes.size), _SIZE, GRAY, align="right"))
+        scene.add(Text(left + 26, y + 1, shorten(words, size[1] - 90, SMALL_SIZE), SMALL_SIZE, INK))
+        share = units.percent(counts[index] / classes.size)
+        scene.add(Text(left + size[1], y + 1, share, SMALL_SIZE, GRAY, align="right"))
         y += 22
     if len(ranked) > _LEGEND_ROWS:
-        scene.add(Text(left, y, f"and {len(ranked) - _LEGEND_ROWS} more classes", _SIZE, GRAY))
+        scene.add(Text(left, y, f"and {len(ranked) - _LEGEND_ROWS} more classes", SMALL_SIZE, GRAY))
         y += 22
     return y
 
@@ -82,10 +80,7 @@ def draw_boxes(
         )
         red, green, blue = (int(value) for value in colours[detection.index % 20])
         colour: Colour = (red, green, blue)
-        for inset in (0, 1):
-            width, height = right - x - 2 * inset, bottom - y - 2 * inset
-            if width >= 1 and height >= 1:
-                scene.add(Box(left + x + inset, top + y + inset, width, height, None, colour))
+        draw_outline(scene, (left + x, top + y, left + right, top + bottom), ((0, colour), (1, colour)))
         name = detection.label if detection.label is not None else f"class {detection.index}"
         words = shorten(f"{name} {detection.score:.2f}", max(size[1] - x, 40), 11)
         tag = max(y - 15, 0)

@@ -24,6 +24,7 @@ from ..drawing.page import (
     draw_legend,
     draw_paragraph,
     draw_title,
+    fit,
 )
 from ..drawing.scene import GRAY, INK, Colour, Picture, Plot, Scene, Text, shorten, text_width
 from .records import ComparedRecord, Comparison, DrawnPair
@@ -102,8 +103,7 @@ def _draw_pictures(scene: Scene, comparison: Comparison, top: int) -> int:
     about = [("A", only_a), ("B", only_b)]
     for at, pixels in enumerate(pictures[:1] if same else pictures):
         height, width = pixels.shape[:2]
-        factor = min(_SIDE / width, (_SIDE if same else 230) / height)
-        shown = max(round(height * factor), 1), max(round(width * factor), 1)
+        shown = fit((height, width), (_SIDE if same else 230, _SIDE), whole=False)
         scene.add(Picture(MARGIN, y, pixels, shown, smooth=True))
         y += shown[0] + 8
         if same:

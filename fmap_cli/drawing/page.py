@@ -156,14 +156,14 @@ class View:
         )
 
 
-def fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of this shape within an area, height before width; a whole multiple where one is near.
+def fit(shape: tuple[int, int], area: tuple[int, int], *, whole: bool = True) -> tuple[int, int]:
+    """The largest size of this shape within an area, height before width; a `whole` multiple where one is near.
 
-    >>> fit((60, 80), (400, 400)), fit((224, 224), (300, 300))
-    ((300, 400), (300, 300))
+    >>> fit((60, 80), (400, 420)), fit((60, 80), (400, 420), whole=False)
+    ((300, 400), (315, 420))
     """
     factor = min(area[0] / shape[0], area[1] / shape[1])
-    if factor >= 1 and floor(factor) / factor >= 0.85:
+    if whole and factor >= 1 and floor(factor) / factor >= 0.85:
         factor = floor(factor)
     return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
 
@@ -173,5 +173,5 @@ def draw_outline(scene: Scene, place: tuple[float, float, float, float], lines: 
     left, top, right, bottom = place
     for inset, colour in lines:
         width, height = right - left - 2 * inset, bottom - top - 2 * inset
-        if min(width, height) >= (1 if inset < 0 else 3):
+        if min(width, height) >= 1:
             scene.add(Box(left + inset, top + inset, width, height, None, colour))

@@ -24,14 +24,26 @@ from ..drawing.grid import (
     palette,
     place,
 )
-from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
+from ..drawing.page import (
+    MARGIN,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TOP,
+    Key,
+    draw_colour_bar,
+    draw_facts,
+    draw_legend,
+    draw_paragraph,
+    draw_title,
+    fit,
+)
+from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
 from ..inputs.records import ImageInput
 from ..receptive.marks import draw_unit_boxes, mark_units
 from ..receptive.records import UnitBox
 from .records import Drawing, FeatureMap, Look
 from .tiles import Scale, check_page, overlay_colours, scale_of, tile_colours
 
-_MARGIN = 36
 _SIDE = 380  # width of the left column
 _AREA = (1120, 1240)  # height and width that the tiles fill where they can
 _SMALLEST_TILE, _LARGEST_TILE = 76, 620
@@ -39,7 +51,6 @@ _LOWEST_TILE = 16
 _ASPECTS = (1 / 4, 8)  # width / height of the narrowest and the widest tile; maps beyond are stretched into it
 _CAPTION = 22
 _GAP = 10
-_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 30, 16, 13
 _FAINT_SHARE = 1e-3
 _FAINT_INK: Colour = (176, 60, 40)
 _BAR: Colour = (59, 82, 139)
@@ -60,15 +71,15 @@ def layer_figure(
     """
     scene = Scene()
     scale = scale_of(feature_map, drawing)
-    right = _MARGIN * 2 + _SIDE
-    top = _MARGIN + 82
+    right = MARGIN * 2 + _SIDE
+    top = TOP
     if feature_map.is_map:
         bottom, edge = _draw_tiles(scene, look, feature_map, scale, drawing, top, right, units)
     else:
         bottom, edge = _draw_values(scene, look, feature_map, scale, top, right)
     bottom = max(bottom, _draw_side(scene, look, feature_map, scale, drawing, top, units))
-    scene.width = max(edge, right + 560) + _MARGIN
-    scene.height = bottom + _MARGIN
+    scene.width = max(edge, right + 560) + MARGIN
+    scene.height = bottom + MARGIN
     _draw_title(scene, look, feature_map)
     return scene
 
@@ -78,16 +89,8 @@ def layer_figure(
 
 def _draw_title(scene: Scene, look: Look, feature_map: FeatureMap) -> None:
     """Two lines over the page's whole width; what is too long for it stands in full in the left column."""
-    room = scene.width - 2 * _MARGIN
-    name = shorten(units.one_line(feature_map.layer.name), room, _TITLE_SIZE, bold=True)
-    scene.add(Text(_MARGIN, _MARGIN - 6, name, _TITLE_SIZE, bold=True))
-    after = text_width(name, _TITLE_SIZE, bold=True) + 16
-    if after + 60 < room:
-        what = shorten(units.one_line(_what(feature_map)), room - after, 22)
-        scene.add(Text(_MARGIN + after, _MARGIN + 4, what, 22, GRAY))
-    model = units.one_line(look.origin.model)
-    line = f"{_extent(feature_map)} from {_file_name(look.image)}, as {model} computes them"
-    scene.add(Text(_MARGIN, _MARGIN + 36, shorten(line, room, 18), 18, GRAY))
+    line = f"{_extent(feature_map)} from {_file_name(look.image)}, as {look.origin.model} computes them"
+    draw_title(scene, feature_map.layer.name, [line], _what(feature_map))
 
 
 def _what(feature_map: FeatureMap) -> str:
@@ -126,29 +129,19 @@ def _draw_side(
     """The left column: the crop, the facts, the scale. Returns where it ends."""
     image = look.image
     height, width = image.pixels.shape[:2]
-    shown = _fit((height, width), (_SIDE, _SIDE))
-    scene.add(Picture(_MARGIN, top, image.pixels, shown, smooth=True))
+    shown = fit((height, width), (_SIDE, _SIDE), whole=False)
+    scene.add(Picture(MARGIN, top, image.pixels, shown, smooth=True))
     y = top + shown[0] + 6
-    scene.add(Text(_MARGIN, y, f"what the network saw, {height} × {width} px", _SMALL_SIZE, GRAY))
+    scene.add(Text(MARGIN, y, f"what the network saw, {height} × {width} px", SMALL_SIZE, GRAY))
     y += 18
-    draw_boxes(scene, look.detections, (height, width), (top, _MARGIN), shown)
+    draw_boxes(scene, look.detections, (height, width), (top, MARGIN), shown)
     names = [str(channel) for channel in feature_map.drawn]
-    said = draw_unit_boxes(
-        scene, strongest if feature_map.is_map else (), names, (height, width), (top, _MARGIN), shown
-    )
-    for line in wrap(said, _SIDE, _SMALL_SIZE) if said else ():
-        scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
-        y += 18
+    said = draw_unit_boxes(scene, strongest if feature_map.is_map else (), names, (height, width), (top, MARGIN), shown)
+    y = draw_paragraph(scene, said, MARGIN, y, _SIDE)
     y += 16
     if feature_map.label_map is not None and look.labels is not None:
-        y = draw_label_map(scene, feature_map.label_map, image.pixels, look.labels, (y, _MARGIN), shown) + 16
-    for name, value in _facts(look, feature_map):
-        lines = wrap(units.one_line(value), _SIDE - 96, _TEXT_SIZE)
-        scene.add(Text(_MARGIN, y, name, _TEXT_SIZE, GRAY))
-        for line in lines:
-            scene.add(Text(_MARGIN + 96, y, line, _TEXT_SIZE))
-            y += 22
-        y += 3
+        y = draw_label_map(scene, feature_map.label_map, image.pixels, look.labels, (y, MARGIN), shown) + 16
+    y = draw_facts(scene, _facts(look, feature_map), MARGIN, y, _SIDE)
     if feature_map.is_map:
         y = _draw_scale(scene, feature_map, scale, drawing, y + 16)
     return y
@@ -200,27 +193,19 @@ def _is_other_name(feature_map: FeatureMap) -> bool:
 
 def _draw_scale(scene: Scene, feature_map: FeatureMap, scale: Scale, drawing: Drawing, y: int) -> int:
     """The colour bar with the values at its ends, and what it means. Returns where it ends."""
-    bar = palette(scale.cmap)[np.linspace(0, 255, _SIDE).astype(int)][None]  # [1, side, 3]
-    scene.add(Picture(_MARGIN, y, np.ascontiguousarray(bar), (16, _SIDE)))
-    y += 20
     if scale.shared and len(scale.low):
         ends = units.number(float(scale.low[0]), 4), units.number(float(scale.high[0]), 4)
     else:
         ends = "channel's lowest", "channel's highest"
         if scale.clipped:
             ends = f"{scale.clipped:g}th percentile", f"{100 - scale.clipped:g}th percentile"
-    scene.add(Text(_MARGIN, y, ends[0], _SMALL_SIZE))
-    scene.add(Text(_MARGIN + _SIDE, y, ends[1], _SMALL_SIZE, align="right"))
-    if scale.shared and len(scale.low) and scale.low[0] == -scale.high[0]:
-        scene.add(Text(_MARGIN + _SIDE / 2, y, "0", _SMALL_SIZE, align="middle"))
-    y += 26
+    middle = "0" if scale.shared and len(scale.low) and scale.low[0] == -scale.high[0] else ""
+    y = draw_colour_bar(scene, scale.cmap, ends, MARGIN, y, _SIDE, middle=middle) + 2
     words = _scale_in_words(scale, drawing)
     shape = (feature_map.maps.shape[2], feature_map.maps.shape[3])
     if not drawing.overlay and shape[1] / shape[0] != _tile_aspect(shape):
         words += " Tiles are stretched: a unit is not drawn square."
-    for line in wrap(words, _SIDE, _SMALL_SIZE):
-        scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, GRAY))
-        y += 18
+    y = draw_paragraph(scene, words, MARGIN, y, _SIDE)
     return _draw_special_colours(scene, feature_map, scale, y + 6)
 
 
@@ -240,25 +225,18 @@ def _scale_in_words(scale: Scale, drawing: Drawing) -> str:
 def _draw_special_colours(scene: Scene, feature_map: FeatureMap, scale: Scale, y: int) -> int:
     drawn = feature_map.drawn
     channels = feature_map.channels
-    legend: list[tuple[Colour, str]] = []
     constant = int((scale.high == scale.low).sum())
-    if constant:
-        legend.append((CONSTANT_RGB, f"constant over the whole map ({constant} of the tiles)"))
-    if channels.nan[drawn].any():
-        legend.append((NAN_RGB, "NaN"))
-    if channels.inf[drawn].any():
-        legend.append((INF_RGB, "infinite"))
     faint = sum(is_faint(feature_map, int(channel)) for channel in drawn)
     if faint and not scale.shared:
         words = f"range in this colour ({faint} of the tiles): under a thousandth of the layer's, mostly rounding noise"
-        for line in wrap(words, _SIDE, _SMALL_SIZE):
-            scene.add(Text(_MARGIN, y, line, _SMALL_SIZE, _FAINT_INK))
-            y += 18
-        y += 6
-    for colour, words in legend:
-        scene.add(Box(_MARGIN, y, 16, 16, colour), Text(_MARGIN + 26, y + 1, words, _SMALL_SIZE, GRAY))
-        y += 24
-    return y
+        y = draw_paragraph(scene, words, MARGIN, y, _SIDE, colour=_FAINT_INK) + 6
+    special = (
+        (constant, f"constant over the whole map ({constant} of the tiles)", CONSTANT_RGB),
+        (channels.nan[drawn].any(), "NaN", NAN_RGB),
+        (channels.inf[drawn].any(), "infinite", INF_RGB),
+    )
+    keys = [Key(words, colour) for present, words, colour in special if present]
+    return draw_legend(scene, keys, MARGIN, y, MARGIN + _SIDE)
 
 
 # -- maps --------------------------------------------------------------------------------------------------------
@@ -277,7 +255,7 @@ def _draw_tiles(
     """The grid of tiles with their captions. Returns the bottom and right edge."""
     image = look.image
     count, frames = feature_map.maps.shape[:2]
-    name_width = max((text_width(str(channel), _SMALL_SIZE, bold=True) for channel in feature_map.drawn), default=0)
+    name_width = max((text_width(str(channel), SMALL_SIZE, bold=True) for channel in feature_map.drawn), default=0)
     placement = _layout(count, frames, _drawn_shape(feature_map, image, drawing), drawing.tile, ceil(name_width))
     tile = placement.tile
     check_page(feature_map, placement)
@@ -358,14 +336,14 @@ def _draw_caption(scene: Scene, look: Look, feature_map: FeatureMap, index: int,
     low, high = float(feature_map.channels.min[channel]), float(feature_map.channels.max[channel])
     name = str(channel)
     if feature_map.label_map is not None and look.labels is not None:
-        name = shorten(f"{channel} {look.labels[channel].strip('_')}", width - 60, _SMALL_SIZE, bold=True)
-    scene.add(Text(x, y, name, _SMALL_SIZE, INK, bold=True))
-    room = width - text_width(name, _SMALL_SIZE, bold=True) - 8
+        name = shorten(f"{channel} {look.labels[channel].strip('_')}", width - 60, SMALL_SIZE, bold=True)
+    scene.add(Text(x, y, name, SMALL_SIZE, INK, bold=True))
+    room = width - text_width(name, SMALL_SIZE, bold=True) - 8
     colour = _FAINT_INK if is_faint(feature_map, channel) else GRAY
-    for digits, size in ((3, _SMALL_SIZE), (3, _SMALL_SIZE - 2), (2, _SMALL_SIZE - 2), (1, _SMALL_SIZE - 3)):
+    for digits, size in ((3, SMALL_SIZE), (3, SMALL_SIZE - 2), (2, SMALL_SIZE - 2), (1, SMALL_SIZE - 3)):
         words = units.value_range(low, high, digits)
         if text_width(words, size) <= room:
-            scene.add(Text(x + width, y + (_SMALL_SIZE - size), words, size, colour, align="right"))
+            scene.add(Text(x + width, y + (SMALL_SIZE - size), words, size, colour, align="right"))
             return
 
 
@@ -376,12 +354,6 @@ def is_faint(feature_map: FeatureMap, channel: int) -> bool:
     if stats.min is None or stats.max is None:
         return False
     return 0 < span < _FAINT_SHARE * (stats.max - stats.min)
-
-
-def _fit(shape: tuple[int, int], area: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of this shape within an area, height before width."""
-    factor = min(area[0] / shape[0], area[1] / shape[1])
-    return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
 
 
 # -- values without a place --------------------------------------------------------------------------------------
@@ -427,7 +399,7 @@ def _draw_strip(scene: Scene, feature_map: FeatureMap, values: np.ndarray, top: 
     words += "red, white is zero." if low < 0 else "bright."
     if share != (1, 1):
         words += f" Each cell is the mean of {share[0] * share[1]}."
-    scene.add(Text(left, top, shorten(words, _AREA[1], _TEXT_SIZE), _TEXT_SIZE, GRAY))
+    scene.add(Text(left, top, shorten(words, _AREA[1], TEXT_SIZE), TEXT_SIZE, GRAY))
     pixels = np.ascontiguousarray(lookup(palette(cmap))[codes])
     scene.add(Picture(left, top + 30, pixels, size))
     return top + 30 + size[0]
@@ -459,26 +431,24 @@ def _draw_bars(
     ranked = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[:20]
     named = labels is not None and len(labels) == len(values)
     names = [labels[feature_map.drawn[i]] if named and labels else str(feature_map.drawn[i]) for i in ranked]
-    column = min(max(text_width(units.one_line(name), _TEXT_SIZE) for name in names) + 16, 360)
+    column = min(max(text_width(units.one_line(name), TEXT_SIZE) for name in names) + 16, 360)
     finite = values[ranked][np.isfinite(values[ranked])]
     low = min(finite.min(initial=0.0), 0.0)
     span = (max(finite.max(initial=0.0), 0.0) - low) or 1.0
     room = _AREA[1] - column - 120
     zero = left + column + room * (-low / span)
-    scene.add(Text(left, top, f"The {len(ranked)} largest", _TEXT_SIZE, GRAY))
+    scene.add(Text(left, top, f"The {len(ranked)} largest", TEXT_SIZE, GRAY))
     y = top + 32
     for name, index in zip(names, ranked, strict=True):
         value = float(values[index])
         scene.add(
-            Text(
-                left + column - 12, y, shorten(units.one_line(name), column - 12, _TEXT_SIZE), _TEXT_SIZE, align="right"
-            )
+            Text(left + column - 12, y, shorten(units.one_line(name), column - 12, TEXT_SIZE), TEXT_SIZE, align="right")
         )
         length = abs(value) / span * room if np.isfinite(value) else 0.0
         start = zero - length if value < 0 else zero
         scene.add(Box(start, y + 1, max(length, 1), 18, _BAR_BELOW if value < 0 else _BAR))
         end = zero + (length if value >= 0 else 0)
-        scene.add(Text(end + 8, y, units.number(value, 4), _TEXT_SIZE, GRAY))
+        scene.add(Text(end + 8, y, units.number(value, 4), TEXT_SIZE, GRAY))
         y += 28
     scene.add(Box(zero, top + 30, 1, y - top - 34, FAINT))
     return y

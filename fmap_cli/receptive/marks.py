@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..drawing.grid import Placement
+from ..drawing.page import draw_outline
 from ..drawing.scene import INK, WHITE, Box, Colour, Scene, Text, text_width
 from .records import UnitBox
 
@@ -87,9 +88,8 @@ def _mark_cell(scene: Scene, cell: _Rectangle, tile: _Rectangle, colour: Colour)
     )
     x = min(max((left + right - wide) // 2, start_x), end_x - wide)
     y = min(max((top + bottom - high) // 2, start_y), end_y - high)
-    for inset, shade in ((0, INK if colour != INK else WHITE), (1, colour), (2, colour)):
-        if min(wide, high) > 2 * inset:
-            scene.add(Box(x + inset, y + inset, wide - 2 * inset, high - 2 * inset, None, shade))
+    lines = ((0, INK if colour != INK else WHITE), (1, colour), (2, colour))
+    draw_outline(scene, (x, y, x + wide, y + high), lines)
 
 
 def draw_unit_boxes(
@@ -150,10 +150,7 @@ def _draw_box(scene: Scene, place: _Rectangle, inset: int, colour: Colour, thick
     left, top, right, bottom = (round(edge) for edge in place)
     inset = max(min(inset, (right - left) // 2 - 3, (bottom - top) // 2 - 3), 0)
     lines = ((-1, INK), (0, colour), (1, colour)) if thick else ((0, colour),)
-    for more, shade in lines:
-        wide, high = right - left - 2 * (inset + more), bottom - top - 2 * (inset + more)
-        if wide >= 1 and high >= 1:
-            scene.add(Box(left + inset + more, top + inset + more, wide, high, None, shade))
+    draw_outline(scene, (left + inset, top + inset, right - inset, bottom - inset), lines)
 
 
 def _beside(place: _Rectangle, width: float, steps: int) -> Iterator[tuple[float, float]]:
