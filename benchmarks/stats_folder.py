@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 from fmap_cli.inputs.images import load_image  # noqa: E402
 from fmap_cli.models.records import ModelRequest, Preprocessing  # noqa: E402
 from fmap_cli.session.opening import Session, open_session  # noqa: E402
-from fmap_cli.statistics.gather import Gathering, origin_of, plan_run, statistics  # noqa: E402
+from fmap_cli.statistics.gather import Gathering, origin_of, statistics  # noqa: E402
+from fmap_cli.statistics.plan import plan_run  # noqa: E402
 
 TARGET = 1 / 0.75
 PHOTOS, BATCH = 500, 8

@@ -239,7 +239,8 @@ def stats(
     ('x', (1, 3, 224, 224), (3,))
     """
     from .network.shapes import split_layout
-    from .statistics.gather import Gathering, origin_of, plan_run, statistics
+    from .statistics.gather import Gathering, origin_of, statistics
+    from .statistics.plan import plan_run
 
     session = _opened(model, say)
     plan = plan_run(session, _sources(images), limit=limit, shuffle_seed=shuffle, by_class=by_class)
@@ -286,7 +287,8 @@ def load_run(*paths: str | Path) -> Run:
 
     Raises FmapError for what is no run, and for runs that do not go together.
     """
-    from .statistics.runs import load_run, merge_runs
+    from .statistics.merging import merge_runs
+    from .statistics.runs import load_run
 
     return _judged(merge_runs([(str(path), load_run(Path(path))) for path in paths]))
 

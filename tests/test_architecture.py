@@ -90,8 +90,8 @@ LIGHT_NAMES = {"__init__", "columns", "document", "figure", "records", "table", 
 LIGHT_FILES = {
     *("inputs/held.py", "inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
     *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),
-    *("statistics/channels.py", "statistics/distributed.py", "statistics/moments.py", "statistics/runs.py"),
-    "statistics/spark.py",
+    *("statistics/channels.py", "statistics/distributed.py", "statistics/merging.py", "statistics/moments.py"),
+    *("statistics/run_text.py", "statistics/runs.py", "statistics/spark.py"),
     *("maps/inline.py", "maps/raw.py", "maps/tiles.py"),
     *("receptive/effective_figure.py", "receptive/marks.py", "receptive/unit_figure.py"),
 }

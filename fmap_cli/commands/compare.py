@@ -193,7 +193,8 @@ def _compare_images(
 
 def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparison:
     from ..comparison.pairs import compare_runs
-    from ..statistics.runs import load_run, notes
+    from ..statistics.merging import notes
+    from ..statistics.runs import load_run
 
     a, b = (load_run(Path(source)) for source in sources)
     for name, each in zip(sources, (a, b), strict=True):

@@ -174,7 +174,8 @@ def _refuse_contradictions(images: Sequence[str], as_json: bool, as_csv: bool, o
 
 def _loaded(arguments: Sequence[str]) -> Run:
     """The saved runs as one."""
-    from ..statistics.runs import load_run, merge_runs, notes
+    from ..statistics.merging import merge_runs, notes
+    from ..statistics.runs import load_run
 
     runs = [(argument, load_run(Path(argument))) for argument in arguments]
     for name, run in runs:
@@ -193,7 +194,8 @@ def _gathered(
     from ..interrupts import stoppable
     from ..session.opening import open_session
     from ..statistics.distributed import any_of, device_of, find_team, meeting, merged
-    from ..statistics.gather import Gathering, origin_of, plan_run, statistics
+    from ..statistics.gather import Gathering, origin_of, statistics
+    from ..statistics.plan import plan_run
 
     team = find_team()
     say = remark if team.leads else _silently
@@ -332,7 +334,8 @@ class _Notebook:
 
     def read(self, digest: str, origin: Any, say: Callable[[str], None]) -> Run | None:
         """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
-        from ..statistics.runs import check_mergeable, load_run
+        from ..statistics.merging import check_mergeable
+        from ..statistics.runs import load_run
 
         if not self.path.exists():
             say(f"there is no run to go on with ({self.path} is not there): starting with the first image.")

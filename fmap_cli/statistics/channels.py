@@ -141,8 +141,7 @@ class ChannelStats:
     @staticmethod
     def of_rows(count: int, moments: np.ndarray, tallies: np.ndarray, histogram: np.ndarray | None) -> ChannelStats:
         """The record whose fields are the rows of these arrays, in the order of `MOMENTS` and of `TALLIES`."""
-        named = {**dict(zip(MOMENTS, moments, strict=True)), **dict(zip(TALLIES, tallies, strict=True))}
-        return ChannelStats(count, **named, histogram=histogram)
+        return ChannelStats(count, *moments, *tallies, histogram=histogram)  # type: ignore[misc]
 
     @staticmethod
     def of_nothing(channels: int, histogram: np.ndarray | None) -> ChannelStats:
@@ -157,6 +156,7 @@ FIELDS: dict[str, Field] = {
 MOMENTS = tuple(name for name, each in FIELDS.items() if each.is_moment)
 TALLIES = tuple(name for name, each in FIELDS.items() if not each.is_moment)
 """Names of fields in the order of the rows that kernels fill."""
+assert (*MOMENTS, *TALLIES) == (*FIELDS,), "moments are declared before tallies: `of_rows` takes them in that order"
 
 
 # -- joining -----------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import FmapError
 from ..foreign import raised
+from .merging import merge_runs
 from .records import Run
-from .runs import merge_runs
 
 _PATIENCE = timedelta(days=30)
 """How long a process waits for another's part: files differ in size, and nothing is gained by giving up."""

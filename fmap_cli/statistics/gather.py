@@ -7,117 +7,37 @@ a run that goes on from there gives the same result, to the last bit, as one tha
 from __future__ import annotations
 
 import hashlib
-import os
-import random
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
-from itertools import groupby, pairwise
-from pathlib import Path
+from dataclasses import fields, replace
+from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
-from torch.utils.data import DataLoader, Dataset
 
-from ..errors import FmapError, ImageError, LayerError, ModelError
-from ..foreign import raised
-from ..inputs.feeds import source_name
-from ..inputs.images import load_image
+from ..errors import FmapError, LayerError, ModelError
 from ..inputs.records import ImageInput
-from ..interrupts import end_with_parent
-from ..models.records import Preprocessing
 from ..network.capture import SameTensors, Sink, watching
 from ..network.kinds import module_kind
 from ..network.records import Axes, LayerRef
 from ..network.selection import Selection
 from ..session.axes import axes_for
-from ..session.opening import Session, dtype_name, groups, read_image
+from ..session.opening import Session, dtype_name
 from ..session.passes import run
-from .channels import ChannelStats, cut_apart, end_to_end, merge, whole
+from .channels import ChannelStats, cut_apart, end_to_end, merge
+from .merging import join_layers
+from .plan import Plan
+from .reading import Say, read_batches
 from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 from .reduce import Histogram, reduce
-
-Say = Callable[[str], None]
-Entry = str | Sequence[str] | None
-"""What one item of a run is read from: a path, several that belong together, or None for the bundled sample."""
 
 _PATIENCE = 16
 """After so many images that the network fails on, and none that it does not, it is the network's fault."""
 _REMARKS = 20
 """How many remarks on images a run prints at most."""
-_WORTH_WORKERS = 32
-"""From so many images on, starting processes that read them takes less time than it saves."""
-
-
-# -- which images ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The images of a run in their order, and the class of each where classes are told apart.
-
-    With several processes this is the `rank`-th of `ranks` parts of the list. `digest` is of the part.
-    """
-
-    sources: tuple[str, ...]
-    entries: Sequence[Entry]
-    classes: Sequence[str] | None
-    digest: str
-    rank: int = 0
-    ranks: int = 1
-
-
-def plan_run(
-    session: Session,
-    arguments: Sequence[str],
-    *,
-    limit: int | None = None,
-    shuffle_seed: int | None = None,
-    by_class: bool = False,
-    rank: int = 0,
-    ranks: int = 1,
-) -> Plan:
-    """The images that the arguments name, shuffled and cut as asked for; of those every `ranks`-th from `rank` on.
-
-    A class is the first folder below the folder named (`val/cat/1.jpg` of `val` is a `cat`); images directly in it are
-    of the class of its name. Raises ImageError where there are none, or no folder to tell classes by.
-    """
-    entries: list[Entry]
-    classes: list[str] | None = None
-    if by_class:
-        if session.model.input_kind not in ("image", "images"):
-            raise ImageError(f"--by-class is for single images, and {session.model.name} takes more than one at once.")
-        folders = [argument for argument in arguments if Path(argument).is_dir()]
-        if not folders or len(folders) < len(arguments):
-            raise ImageError(
-                "--by-class tells classes by folder: give a folder with a folder for each class.",
-                hint="For example: fmap stats photos --by-class, with photos/cat/1.jpg and photos/dog/7.jpg.",
-            )
-        entries, classes = [], []
-        for folder in folders:
-            found = [str(each) for each in groups(session, [folder])]
-            entries += found
-            classes += [_class_of(path, folder) for path in found]
-    else:
-        entries = groups(session, arguments)
-    order = range(len(entries))
-    if shuffle_seed is not None:
-        order = random.Random(shuffle_seed).sample(order, len(order))  # type: ignore[assignment]
-    order = order[:limit][rank::ranks]
-    entries = [entries[at] for at in order]
-    classes = None if classes is None else [classes[at] for at in order]
-    digest = hashlib.sha256("\0".join(map(repr, entries)).encode("utf-8", "backslashreplace")).hexdigest()
-    return Plan(tuple(arguments), entries, classes, digest, rank, ranks)
-
-
-def _class_of(path: str, folder: str) -> str:
-    parts = Path(path).relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else Path(folder).resolve().name
 
 
 def origin_of(session: Session, *, digest: bool) -> RunOrigin:
@@ -134,119 +54,6 @@ def origin_of(session: Session, *, digest: bool) -> RunOrigin:
         digest=hashed.hexdigest() if digest else "",
         input=model.takes.words if model.takes and model.input_kind == "arrays" else model.preprocessing.steps,
     )
-
-
-# -- reading -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What became of one batch of the list: the images read, each with its place in the list, and those that failed."""
-
-    stop: int
-    images: list[tuple[int, ImageInput]]
-    failures: list[tuple[str, FmapError]]
-
-
-class _Decoder(Dataset[Any]):
-    """Reads batches of images in a process of its own.
-
-    Pixels travel as NumPy arrays through a pipe: torch's way through shared memory fails where there is little of it,
-    as in most containers.
-    """
-
-    def __init__(self, preprocessing: Preprocessing, layout: str | None) -> None:
-        self.preprocessing = preprocessing
-        self.layout = layout
-
-    def __getitem__(self, batch: tuple[int, list[str]]) -> Any:
-        first, paths = batch
-        read: list[tuple[int, str, Any, tuple[str, ...], Any]] = []
-        for at, path in enumerate(paths, start=first):
-            try:
-                image = load_image(path, self.preprocessing, layout=self.layout)
-                read.append((at, path, image.tensor.numpy(), image.notes, None))
-            except ImageError as error:
-                read.append((at, path, None, (), (error.message, error.hint)))
-        return first + len(paths), read
-
-
-def _begin_reading(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the first one decides what it means, and its end is that of all."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
-
-
-def _read(
-    session: Session, plan: Plan, first: int, size: int, workers: int | None, layout: str | None, say: Say
-) -> Iterator[_Read]:
-    """The images from place `first` on, batch by batch."""
-    edges = [*range(first, len(plan.entries), size), len(plan.entries)]
-    by_path = session.model.input_kind in ("image", "images") and all(_is_path(each) for each in plan.entries)
-    if workers is None:
-        workers = _default_workers() if len(plan.entries) - first >= _WORTH_WORKERS else 0
-    if workers and by_path:
-        yield from _read_by_workers(session, plan, edges, workers, layout, say)
-        return
-    for start, stop in pairwise(edges):
-        images: list[tuple[int, ImageInput]] = []
-        failures: list[tuple[str, FmapError]] = []
-        for at in range(start, stop):
-            entry = plan.entries[at]
-            try:
-                images.append((at, read_image(session, entry, say, layout)))
-            except ImageError as error:
-                failures.append((source_name(entry), error.bare()))
-        yield _Read(stop, images, failures)
-
-
-def _is_path(entry: Entry) -> bool:
-    return isinstance(entry, str) and entry != "-"
-
-
-def _default_workers() -> int:
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
-
-
-def _read_by_workers(
-    session: Session, plan: Plan, edges: Sequence[int], workers: int, layout: str | None, say: Say
-) -> Iterator[_Read]:
-    batches = ((start, list(plan.entries[start:stop])) for start, stop in pairwise(edges))
-    loader = DataLoader(
-        _Decoder(session.model.preprocessing, layout),
-        sampler=batches,
-        batch_size=None,
-        num_workers=min(workers, len(edges) - 1),
-        worker_init_fn=_begin_reading,
-        collate_fn=_as_it_is,
-    )
-    try:
-        for stop, read in loader:
-            images: list[tuple[int, ImageInput]] = []
-            failures: list[tuple[str, FmapError]] = []
-            for at, path, array, notes, error in read:
-                if error is not None:
-                    failures.append((path, ImageError(error[0], hint=error[1])))
-                    continue
-                for note in notes:
-                    say(f"{path}: {note}")
-                images.append((at, ImageInput(path, "", _NO_PIXELS, torch.from_numpy(array), notes)))
-            yield _Read(stop, images, failures)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise FmapError(
-            f"a process that reads images ended: {raised.first_line(error)}",
-            hint="It may have run out of memory: try --workers 1, or 0 to read without processes.",
-        ) from error
-
-
-_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 # -- counting ----------------------------------------------------------------------------------------------------
@@ -275,7 +82,7 @@ class _Total:
         records = self.records()
         for each in found:
             name = each.layer.name
-            records[name] = _joined(records[name], each) if name in records else each
+            records[name] = join_layers(records[name], each) if name in records else each
         self._records, self._row, self._added = records, None, 0
         if self._fits(found):
             self._row = _end_to_end(records.values())
@@ -453,7 +260,7 @@ class Gathering:
         layers: dict[str, LayerRecord] = {}
         for known in self.known.values():
             for name, record in known.records().items():
-                layers[name] = _joined(layers[name], record) if name in layers else record
+                layers[name] = join_layers(layers[name], record) if name in layers else record
         total = len(plan.entries)
         unfinished = Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None
         found = tuple(layers.values())
@@ -462,19 +269,6 @@ class Gathering:
 
 def _of_one(name: str, size: int, images: int) -> int:
     return size // images if name.startswith("B") and size % images == 0 else size
-
-
-def _joined(first: LayerRecord, second: LayerRecord) -> LayerRecord:
-    one, other = first.channels, second.channels
-    if len(one.mean) != len(other.mean):  # of unknown meaning and another length each time: not to be told apart
-        one, other = whole(one), whole(other)
-    return replace(
-        first,
-        images=first.images + second.images,
-        channels=merge(one, other),
-        same_as=first.same_as if first.same_as == second.same_as else None,
-        varies=first.varies or second.varies or first.shape != second.shape,
-    )
 
 
 # -- a run -------------------------------------------------------------------------------------------------------
@@ -509,7 +303,7 @@ def statistics(
     saved = time.monotonic()
     first_refusal: FmapError | None = None
     in_vain = 0
-    for read in _read(session, plan, done, size, workers, layout, _sparingly(say)):
+    for read in read_batches(session, plan, done, size, workers, layout, _sparingly(say)):
         failures += [(name, error.message) for name, error in read.failures]
         by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
         for group, images in by_class:

@@ -465,8 +465,8 @@ def reduce_values(
     space = np.zeros(filled + tail, np.int64)
     space[:_HEAD] = (0, parts, outer, channels, inner, int(share), rows, width)
     base = space.ctypes.data
-    moments, tallies, histogram, scratch = (base + 8 * at for at in (_HEAD, first_tally, first_cell, filled))
-    addresses = np.array((base, address, _address(bins), moments, tallies, histogram, scratch), np.int64)
+    moments, tallies, histogram = base + 8 * _HEAD, base + 8 * first_tally, base + 8 * first_cell
+    addresses = np.array((base, address, _address(bins), moments, tallies, histogram, base + 8 * filled), np.int64)
     _compiled()(addresses.ctypes.data, min(threads, parts))
     found = space[first_cell:filled].reshape(copies, rows, width)[:, :, :cells]
     return (

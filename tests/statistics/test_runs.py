@@ -27,8 +27,9 @@ from fmap_cli.network.records import Axes, LayerRef
 from fmap_cli.statistics import moments, runs
 from fmap_cli.statistics import reference as stats
 from fmap_cli.statistics.channels import MOMENTS, TALLIES, ChannelStats
+from fmap_cli.statistics.merging import check_mergeable, merge_runs, notes
 from fmap_cli.statistics.records import ClassRun, LayerRecord, Progress, Run, RunOrigin
-from fmap_cli.statistics.runs import check_mergeable, load_run, merge_runs, notes, save_run
+from fmap_cli.statistics.runs import load_run, save_run
 
 ROOT = Path(__file__).parents[2]
 NAMED = Weights("unknown", "IMAGENET1K_V1")
@@ -619,6 +620,24 @@ def test_a_layer_that_did_not_run_in_one_class_stands_after_the_others() -> None
     other = replace(second, classes=(ClassRun("cats", 1, second.layers[1:]),))
     merged = merge_runs([("a", one), ("b", other)]).classes[0]
     assert [(each.layer.name, each.images) for each in merged.layers] == [("conv1", 1), ("fc", 1)]
+
+
+def test_items_of_unknown_meaning_may_be_as_many_as_the_image_has() -> None:
+    """Boxes found, say: one run over both images takes them together, and so does whoever merges two."""
+    boxes = [[1.0, 2.0], [5.0, 0.0]], [[4.0, 4.0], [0.0, -1.0], [3.0, 8.0]]
+    unknown = Axes(("?", "W"), "followed")
+    first, second = (
+        a_run(replace(record("boxes", values), axes=unknown, shape=(len(values), 2)), sources=(str(len(values)),))
+        for values in boxes
+    )
+    for merged in (merge_runs([("a", first), ("b", second)]), merge_runs([("b", second), ("a", first)])):
+        layer = merged.layers[0]
+        assert layer.varies and layer.images == 2
+        near(layer.channels, stats.channel_stats(torch.tensor([[1.0, 2, 5, 0, 4, 4, 0, -1, 3, 8]]), "layer"))
+    more = merge_runs([("ab", merged), ("a again", replace(first, images=3, failures=(("x.png", "broken"),)))])
+    assert more.layers[0].channels.count == 14
+    layers = [replace(run.layers[0], axes=Axes(("C", "W"), "followed")) for run in (first, second)]
+    unlike(*(replace(run, layers=(layer,)) for run, layer in zip((first, second), layers, strict=True)), "2", "3")
 
 
 def test_classes_whose_channels_do_not_fit_are_refused() -> None:

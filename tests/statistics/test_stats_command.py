@@ -26,6 +26,7 @@ from fmap_cli.models import load_model
 from fmap_cli.models.records import ModelRequest
 from fmap_cli.session.opening import open_session, read_image
 from fmap_cli.statistics import gather
+from fmap_cli.statistics.plan import plan_run
 from fmap_cli.statistics.records import Run
 from fmap_cli.statistics.runs import load_run
 
@@ -714,16 +715,16 @@ def test_a_shard_is_every_nth_of_the_list(photos: Path, net: str) -> None:
     class _Session:
         model = _Model()
 
-    whole = gather.plan_run(_Session(), [str(photos)], shuffle_seed=3)  # type: ignore[arg-type]
+    whole = plan_run(_Session(), [str(photos)], shuffle_seed=3)  # type: ignore[arg-type]
     parts = [
-        gather.plan_run(_Session(), [str(photos)], shuffle_seed=3, rank=rank, ranks=3)  # type: ignore[arg-type]
+        plan_run(_Session(), [str(photos)], shuffle_seed=3, rank=rank, ranks=3)  # type: ignore[arg-type]
         for rank in range(3)
     ]
     assert sorted(entry for part in parts for entry in part.entries) == sorted(whole.entries)
     assert [part.entries for part in parts] == [whole.entries[rank::3] for rank in range(3)]
     assert len({part.digest for part in parts}) == 3
     assert whole.entries != sorted(whole.entries)
-    ordered = gather.plan_run(_Session(), [str(photos)])  # type: ignore[arg-type]
+    ordered = plan_run(_Session(), [str(photos)])  # type: ignore[arg-type]
     assert ordered.entries == sorted(ordered.entries)
 
 
@@ -735,5 +736,5 @@ def test_a_batch_that_fails_midway_counts_no_image_twice(net: str, photos: Path)
         failures = gather._counted(gathering, [*images, bright], None)
         assert gathering.images == 2
         assert [name for name, _ in failures] == [bright.name]
-        run = gathering.run(gather.origin_of(session, digest=False), gather.plan_run(session, [str(photos)]), [], 3)
+        run = gathering.run(gather.origin_of(session, digest=False), plan_run(session, [str(photos)]), [], 3)
     assert {record.images for record in run.layers} == {2}
