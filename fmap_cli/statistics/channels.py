@@ -1,9 +1,9 @@
 """What is counted of each channel, declared once: what it is, how two records of it join, what is derived from it.
 
-Whoever makes, keeps or shows these numbers goes by `FIELDS`: machine code (`kernels`) and torch (`reference`) fill a
-row each, a run's layers stand end to end in them (`gather`), run files hold them (`runs`). A further field is an entry
-of `ChannelStats`, and its arithmetic in `kernels` and in `reference`; what follows from the fields is a property. What
-people are told of them, and under which names, says `columns`.
+Whoever makes or keeps these numbers goes by `FIELDS`: machine code (`kernels`) and torch (`reference`) fill a row each,
+a run's layers stand end to end in them (`gather`), run files hold them (`runs`). A further field is an entry of
+`ChannelStats`, and its arithmetic in `kernels` and in `reference`; what follows from the fields is a property. What of
+it is shown, and under which name, is an entry of `columns`.
 """
 
 from __future__ import annotations
