@@ -1,25 +1,24 @@
 """One function a verb: what notebooks, scripts and the commands call.
 
 Every verb takes a model first: a spec (`"resnet18"`, `"timm:convnext_tiny"`, `"net.py:make"`, `"net.pt2"`), a live
-`nn.Module`, or what `load_model` returned, which also says weights, device and preprocessing. Images are paths, folders
-and patterns, Pillow images, NumPy arrays or tensors; without any, a bundled photo is taken. Names, defaults and numbers
-are the commands'. What the user should know (preprocessing that is assumed, a picture that had to be turned) is printed
-on standard error, as the commands do; `say` takes it elsewhere.
+`nn.Module`, or what `load_model` returned, which also says weights, device and preprocessing (a `ModelRequest` says
+them, too: it is opened as the verb needs it). Images are paths, folders and patterns, Pillow images, NumPy arrays or
+tensors; without any, a bundled photo is taken. Names, defaults and numbers are the commands'. What the user should know
+(preprocessing that is assumed, a picture that had to be turned) is printed on standard error, as the commands do; `say`
+takes it elsewhere.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .errors import ImageError, ModelError
 from .frameworks import load_torchvision
-
-load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
-
-from .errors import FmapError, ImageError, ModelError
 from .inputs.held import source_of
 from .models import DEFAULT_MODEL
 from .models.records import ModelRequest
@@ -33,25 +32,37 @@ if TYPE_CHECKING:
     from .answers.records import Predictions
     from .comparison.records import Comparison
     from .embedding.records import Embeddings
+    from .health import Thresholds
     from .layers.records import Listing
+    from .maps.looks import Looks
     from .maps.records import Look
     from .memory.records import Forecast
     from .models.records import ModelEntry
     from .receptive.records import EffectiveField, FieldListing, UnitView
     from .session.opening import Session
     from .statistics.records import Finding, Run
+    from .statistics.running import Counted
 
-    AnyModel = str | nn.Module | Session
+    AnyModel = str | nn.Module | Session | ModelRequest
     AnyImage = str | Path | Image.Image | np.ndarray | torch.Tensor
     Images = AnyImage | Iterable[AnyImage] | None
     Names = str | Iterable[str]
     Size = int | tuple[int, int]
 
 Say = Callable[[str], None]
+Advanced = Callable[..., None]
+"""What is told of a long run: how many inputs are done, of how many, and how many of them failed."""
+
+NOISE = 16
+"""How many inputs of noise an effective field is the mean over, unless told otherwise."""
 
 
 def _note(sentence: str) -> None:
     print(f"note: {sentence}", file=sys.stderr)
+
+
+def _nobody(*_told: object) -> None:
+    """Is told, and tells nobody."""
 
 
 # -- what goes in ------------------------------------------------------------------------------------------------
@@ -90,9 +101,7 @@ def load_model(
     >>> model.model.name, model.model.preprocessing.crop
     ('Sequential', (32, 32))
     """
-    from .session.opening import open_session
-
-    return open_session(_request(locals()), say)
+    return _opened(_request(locals()), say)
 
 
 def _shapes(given: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
@@ -141,16 +150,28 @@ def load_image(image: AnyImage, *, name: str | None = None) -> str:
 
 
 def _opened(model: AnyModel, say: Say) -> Session:
-    from .session.opening import Session
+    """A session of what a verb was given. All verbs call this, or its neighbour, before they import their subject."""
+    load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
+    from .session.opening import Session, open_session
 
-    return model if isinstance(model, Session) else load_model(model, say=say)
+    if isinstance(model, Session):
+        return model
+    return open_session(model, say) if isinstance(model, ModelRequest) else load_model(model, say=say)
 
 
 def _architecture(model: AnyModel, say: Say) -> Session:
     """A session in which the values of the weights do not matter: of a spec none are drawn or downloaded."""
+    load_torchvision()
     from .session.opening import open_architecture
 
-    return open_architecture(ModelRequest(model), say) if isinstance(model, str) else _opened(model, say)
+    request = _request_of(model)
+    return _opened(model, say) if request is None else open_architecture(request, say)
+
+
+def _request_of(model: object) -> ModelRequest | None:
+    """What asks for a model that has yet to be made; None for one in hand."""
+    request = ModelRequest(model) if isinstance(model, str) else model
+    return request if isinstance(request, ModelRequest) and isinstance(request.model, str) else None
 
 
 def _sources(images: Images) -> list[str]:
@@ -181,6 +202,7 @@ def feature_maps(
     by: Literal["std", "mean", "max", "l2"] = "std",
     all: bool = False,
     score: float = 0.5,
+    rf: bool = False,
     layout: str | None = None,
     say: Say = _note,
 ) -> Look:
@@ -189,26 +211,47 @@ def feature_maps(
     `layer` is a name, a glob (`layer?.0.conv1`), `conv3` (the third convolution), `first` or `last`, or several;
     without one, the first convolution. `maps` has an entry a layer, in the order they run, with `maps` `[N, H, W]`
     float32 (the channels drawn), `channels` (their statistics, `[C]`) and `stats`; `arrays` the whole outputs by layer
-    name, as torch put them out. Several images are one input for networks that take several (optical flow). Raises
-    LayerError, ModelError and ImageError.
+    name, as torch put them out. `rf` finds each drawn channel's strongest unit and what it sees, which figures mark.
+    Several images are one input for networks that take several (optical flow). Raises LayerError, ModelError and
+    ImageError.
 
     >>> look = feature_maps(layer="conv1", say=lambda _: None)
     >>> look.maps[0].layer.name, look.maps[0].shape, look.predictions[0].label
     ('features.0.0', (1, 32, 112, 112), 'espresso')
     """
-    from .maps.look import look
-    from .maps.records import Choice
-    from .network.shapes import split_layout
-    from .session.opening import groups, read_image
+    found = looks(
+        model, image, layer, channels=channels, top=top, by=by, all=all, score=score, rf=rf, layout=layout, say=say
+    )
+    if len(found) > 1:
+        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
+    (look,) = found
+    if isinstance(look, ImageError):
+        raise look
+    return look
 
+
+def looks(
+    model: AnyModel = DEFAULT_MODEL,
+    images: Images = None,
+    layer: Names = (),
+    *,
+    channels: Sequence[int] | None = None,
+    top: int | None = None,
+    by: Literal["std", "mean", "max", "l2"] = "std",
+    all: bool = False,
+    score: float = 0.5,
+    rf: bool = False,
+    keep_arrays: bool = True,
+    layout: str | None = None,
+    say: Say = _note,
+) -> Looks:
+    """`feature_maps` of any number of images, each when it is asked for; for one that cannot be read, the reason."""
     session = _opened(model, say)
-    sources = groups(session, _sources(image))
-    if len(sources) > 1:
-        raise ImageError(f"{len(sources)} images were given: one at a time.", hint="Call it in a loop.")
-    of_arrays, of_outputs = split_layout(layout)
-    read = read_image(session, sources[0], say, of_arrays)
+    from .maps.looks import Looking, Looks
+    from .maps.records import Choice
+
     choice = Choice(None if channels is None else tuple(channels), top, by, all)
-    return look(session, read, _names(layer), choice, keep_arrays=True, least_score=score, layout=of_outputs)
+    return Looks(session, _sources(images), Looking(_names(layer), choice, score, layout, keep_arrays, rf), say)
 
 
 def stats(
@@ -238,34 +281,57 @@ def stats(
     >>> record.layer.name, record.shape, record.channels.mean.shape
     ('x', (1, 3, 224, 224), (3,))
     """
-    from .network.shapes import split_layout
-    from .statistics.gather import Gathering, origin_of, statistics
-    from .statistics.plan import plan_run
-
     session = _opened(model, say)
-    plan = plan_run(session, _sources(images), limit=limit, shuffle_seed=shuffle, by_class=by_class)
-    of_arrays, of_outputs = split_layout(layout)
-    gathering = Gathering(
-        session,
-        patterns=_names(layer),
-        kinds=_names(kind),
-        histogram="channel" if per_channel else "layer",
-        layout=of_outputs,
+    from .statistics.running import Counting, count
+
+    counting = Counting(_names(layer), _names(kind), per_channel, by_class, limit, shuffle, batch, workers, layout)
+    return _judged(count(session, _sources(images), counting, say))
+
+
+def resumable_stats(
+    request: ModelRequest,
+    images: Images,
+    layer: Names = (),
+    *,
+    kind: Names = (),
+    per_channel: bool = False,
+    by_class: bool = False,
+    limit: int | None = None,
+    shuffle: int | None = None,
+    batch: int = 8,
+    workers: int | None = None,
+    layout: str | None = None,
+    save: Path | None = None,
+    resume: bool = False,
+    checkpoint_every: float = 60.0,
+    progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(_nobody),
+    say: Say = _note,
+) -> AbstractContextManager[Counted]:
+    """`stats` for a run that takes hours: noted down every `checkpoint_every` seconds, stopped by Ctrl-C after a batch,
+    gone on with (`resume`), shared out over the processes that torchrun starts.
+
+    What it yields is to be saved in `save` and shown inside; its `forget` then forgets how far the run was.
+    """
+    load_torchvision()
+    from .statistics.distributed import device_of
+    from .statistics.running import Counting, Resumable, counted
+
+    counting = Counting(_names(layer), _names(kind), per_channel, by_class, limit, shuffle, batch, workers, layout)
+    return counted(
+        lambda team, say: _opened(replace(request, device=device_of(team, request.device)), say),
+        _sources(images),
+        counting,
+        Resumable(save, resume, checkpoint_every),
+        say,
+        progress,
     )
-    origin = origin_of(session, digest=len(plan.entries) > batch)
-    with gathering:
-        run = statistics(session, plan, gathering, origin, batch=batch, say=say, workers=workers, layout=of_arrays)
-    if not run.images:
-        name, reason = run.failures[0]
-        raise ImageError(f"none of the {len(run.failures)} images could be read; the first, {name}: {reason}")
-    return _judged(run)
 
 
-def findings(run: Run, **thresholds: float) -> list[Finding]:
+def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -> list[Finding]:
     """What a person should worry about in a run's numbers: dead channels, saturation, NaN, what float16 would lose.
 
-    In the order of the layers, each with its evidence in words. `thresholds` are those of docs/health.md, with `_` for
-    `-` in their names.
+    In the order of the layers, each with its evidence in words. `changes` are thresholds of docs/health.md, with `_`
+    for `-` in their names: `dead_share=0.2`; `thresholds` are all of them.
 
     >>> [finding.check for finding in findings(stats(say=lambda _: None))]
     ['dead-channels']
@@ -273,8 +339,9 @@ def findings(run: Run, **thresholds: float) -> list[Finding]:
     from .health import Thresholds
     from .health import findings as found_in
 
-    changes = [f"{name.replace('_', '-')}={value}" for name, value in thresholds.items()]
-    return list(found_in(run.layers, run.images, Thresholds.with_changes(changes)))
+    if thresholds is None:
+        thresholds = Thresholds.with_changes([f"{name.replace('_', '-')}={value}" for name, value in changes.items()])
+    return list(found_in(run.layers, run.images, thresholds))
 
 
 def _judged(run: Run) -> Run:
@@ -282,15 +349,19 @@ def _judged(run: Run) -> Run:
     return replace(run, findings=tuple(findings(run)))
 
 
-def load_run(*paths: str | Path) -> Run:
+def load_run(*paths: str | Path, say: Say = _note) -> Run:
     """A run saved by `fmap stats --save`; several of one network's as one, as if over all their images.
 
     Raises FmapError for what is no run, and for runs that do not go together.
     """
-    from .statistics.merging import merge_runs
+    from .statistics.merging import merge_runs, notes
     from .statistics.runs import load_run
 
-    return _judged(merge_runs([(str(path), load_run(Path(path))) for path in paths]))
+    runs = [(str(path), load_run(Path(path))) for path in paths]
+    for name, run in runs:
+        for note in notes(name, run):
+            say(note)
+    return _judged(merge_runs(runs))
 
 
 def layers(
@@ -312,11 +383,11 @@ def layers(
     >>> listing.layers[0].layer.name, listing.layers[0].shape, listing.layers[0].multiply_adds
     ('conv1', (1, 64, 112, 112), 118013952)
     """
+    session = _architecture(model, say)
     from .layers.survey import survey
     from .network.shapes import split_layout
     from .session.opening import read_image
 
-    session = _architecture(model, say)
     of_arrays, of_outputs = split_layout(layout)
     picture = None if image is None else read_image(session, _one(image), say, of_arrays)
     return survey(session, _names(layer), kinds=_names(kind), depth=depth, image=picture, layout=of_outputs)
@@ -340,11 +411,11 @@ def receptive_fields(
     >>> rows[0].field.axes[0].size, rows[0].field.axes[0].stride
     (43, Fraction(4, 1))
     """
+    session = _architecture(model, say)
     from .network.shapes import split_layout
     from .receptive.survey import receptive_fields as fields_of
     from .session.opening import read_image
 
-    session = _architecture(model, say)
     of_arrays, of_outputs = split_layout(layout)
     picture = None if image is None else read_image(session, _one(image), say, of_arrays)
     return fields_of(session, _names(layer), kinds=_names(kind), image=picture, layout=of_outputs)
@@ -369,11 +440,11 @@ def unit(
     >>> seen.place, [(axis.size, str(axis.stride)) for axis in seen.row.field.axes]
     ((0, 0, 0), [(3, '2'), (3, '2')])
     """
+    session = _opened(model, say)
     from .network.shapes import split_layout
     from .receptive.unit import unit_view
     from .session.opening import read_image
 
-    session = _opened(model, say)
     of_arrays, of_outputs = split_layout(layout)
     picture = read_image(session, _one(image), say, of_arrays)
     return unit_view(session, picture, _names(layer), at, channel, layout=of_outputs)
@@ -389,24 +460,26 @@ def effective_field(
     at: tuple[int, ...] | None = None,
     channel: int | None = None,
     layout: str | None = None,
-    advanced: Callable[[int], None] | None = None,
+    advanced: Advanced = _nobody,
     say: Say = _note,
 ) -> EffectiveField:
     """How much each input pixel moves one unit of a layer, on average over images, or over inputs of noise.
 
     `energy` is the squared gradient's share of each pixel, float64 `[H, W]`, adding up to 1 (Luo et al. 2016). `at` is
     the unit's row and column, or None for the middle. Without images it is over 16 inputs of Gaussian noise drawn from
-    `seed`. `advanced` is told after each input how many are done. Raises LayerError, ModelError and ImageError.
+    `seed`. `advanced` is told how many of how many inputs are done. Raises LayerError, ModelError and ImageError.
     """
+    session = _opened(model, say)
     from .network.shapes import split_layout
     from .receptive.unit import effective_field as field_of
     from .session.opening import groups, read_image
 
-    session = _opened(model, say)
     of_arrays, of_outputs = split_layout(layout)
     sources = _sources(images)
-    drawn = noise or (0 if sources else _NOISE)
+    drawn = noise or (0 if sources else NOISE)
     read = [read_image(session, each, _nobody if drawn else say, of_arrays) for each in groups(session, sources)]
+    count = drawn or len(read)
+    advanced(0, count)
     return field_of(
         session,
         read,
@@ -416,16 +489,8 @@ def effective_field(
         place=at,
         channel=channel,
         layout=of_outputs,
-        say=advanced,
+        say=lambda done: advanced(done, count),
     )
-
-
-_NOISE = 16
-"""How many inputs of noise an effective field is the mean over, unless told otherwise."""
-
-
-def _nobody(_sentence: str) -> None:
-    pass
 
 
 def predict(
@@ -436,19 +501,24 @@ def predict(
     batch: int = 16,
     layout: str | None = None,
     say: Say = _note,
+    say_failures: bool = True,
 ) -> Predictions:
     """The likeliest classes of each image with their probabilities, most likely first.
 
-    `images` has an entry an image. Those that cannot be read are said and left out. Raises ModelError for a network
-    that is no classifier, and the reason where there is one image and it gave none.
+    `images` has an entry an image. Those that cannot be read are in `failures`; `say_failures` says which. Raises
+    ModelError for a network that is no classifier, and the reason where there is one image and it gave none.
 
     >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]
     """
+    session = _opened(model, say)
     from .answers.classify import classify
 
-    found = classify(_opened(model, say), _sources(images), top, batch, say, layout)
-    _say_failures(found.failures, bool(found.images), say)
+    found = classify(session, _sources(images), top, batch, say, layout)
+    if found.failures and not found.several:
+        raise found.failures[0][1]
+    for _, error in found.failures if say_failures else ():
+        say(error.message)
     return found
 
 
@@ -462,35 +532,28 @@ def embed(
     similar: int | None = None,
     layout: str | None = None,
     say: Say = _note,
+    say_failures: bool = True,
 ) -> Embeddings:
     """One vector an image: what the network's classifier reads, or a layer's output, pooled over its places.
 
     `vectors` is `[N, D]` float32, in the order of `images` (their names). `similar` finds each one's nearest others by
-    cosine similarity, too. Images that cannot be read are said and left out. Raises LayerError, ModelError and
-    ImageError.
+    cosine similarity, too. Images that cannot be read are left out, and are in `failures`; `say_failures` says which.
+    Raises LayerError, ModelError and ImageError.
 
     >>> embed(say=lambda _: None).vectors.shape
     (1, 1280)
     """
+    session = _opened(model, say)
     from .embedding.embed import embed as vectors_of
     from .network.shapes import split_layout
 
-    session = _opened(model, say)
     of_arrays, of_outputs = split_layout(layout)
-    found, failures = vectors_of(
+    found = vectors_of(
         session, _sources(images), layer, pool, batch, say, layout=of_arrays, of_outputs=of_outputs, similar=similar
     )
-    _say_failures(failures, found is not None, say)
-    assert found is not None
-    return found
-
-
-def _say_failures(failures: Sequence[tuple[str, FmapError]], others: bool, say: Say) -> None:
-    """Say which images gave nothing, where others did. Raises the reason where none did."""
-    if failures and not others:
-        raise failures[0][1]
-    for _, error in failures:
+    for _, error in found.failures if say_failures else ():
         say(error.message)
+    return found
 
 
 def compare(
@@ -503,53 +566,72 @@ def compare(
     kind: Names = (),
     threshold: float | None = None,
     draw: str | None = None,
+    keep_maps: bool = True,
+    names: tuple[str, str] = ("A", "B"),
     layout: str | None = None,
     say: Say = _note,
 ) -> Comparison:
     """Layer by layer, how far two sides are apart, A being the reference, and where they part.
 
     Two images through one network: `compare(net, "a.jpg", "b.jpg")`. One image through two: `compare(net, "a.jpg",
-    vs=other_net)`. Two runs, of `stats` or `load_run`: `compare(run_a, run_b)`. `layers` has an entry a layer with its
-    `difference`; `first` is the first over `threshold` (relative, by default what the coarser number format allows).
-    `draw` is the layer whose channels the figure shows. Raises LayerError, ModelError and ImageError.
+    vs=other_net)`. Two runs, of `stats` or `load_run`: `compare(run_a, run_b)`, called `names`. `layers` has an entry
+    a layer with its `difference`; `first` is the first over `threshold` (relative, by default what the coarser number
+    format allows). `draw` is the layer whose channels the figure shows, for which `keep_maps` keeps them. Raises
+    LayerError, ModelError and ImageError.
 
     >>> same = compare(load_model(say=lambda _: None), None, vs=load_model(say=lambda _: None), say=lambda _: None)
     >>> same.parts, max(layer.difference.max_abs for layer in same.layers)
     (False, 0.0)
     """
-    from .comparison.pairs import compare as compare_sides
-    from .comparison.pairs import compare_runs, read_sides
-    from .network.shapes import split_layout
     from .statistics.records import Run
 
-    patterns, kinds = _names(layer), _names(kind)
-    if isinstance(model, Run):
-        if not isinstance(image, Run):
+    if isinstance(model, Run) or isinstance(image, Run):
+        if not (isinstance(model, Run) and isinstance(image, Run)):
             raise ModelError("a run is compared with another run.", hint="compare(run_a, run_b)")
-        return compare_runs(model, image, ("A", "B"), patterns, kinds=kinds, threshold=threshold)
-    assert not isinstance(image, Run)
-    a = _opened(model, say)
-    b = a if vs is None else _opened(vs, say)
-    of_arrays, of_outputs = split_layout(layout)
+        from .comparison.pairs import compare_runs
+
+        return compare_runs(model, image, names, _names(layer), kinds=_names(kind), threshold=threshold, say=say)
     sources = [*_sources(image), *_sources(other)]
     if vs is None and len(sources) != 2:
         raise ImageError(
             f"nothing to compare: one network and {len(sources)} image{'s' * (len(sources) != 1)}.",
             hint="Give two images, or another network: compare(net, image, vs=other).",
         )
-    image_a, image_b = read_sides(a, b, sources, say, of_arrays)
+    a, b, as_asked = _sides(model, vs, say)
+    from .comparison.pairs import compare as compare_sides
+    from .comparison.pairs import read_sides
+    from .network.shapes import split_layout
+
+    of_arrays, of_outputs = split_layout(layout)
+    image_a, image_b = read_sides(a, b, sources, say, of_arrays, fed_as_asked=as_asked)
     return compare_sides(
         a,
         image_a,
         b,
         image_b,
-        patterns,
-        kinds=kinds,
+        _names(layer),
+        kinds=_names(kind),
         threshold=threshold,
         draw=draw,
-        keep_maps=True,
+        keep_maps=keep_maps,
         layout=of_outputs,
     )
+
+
+def _sides(model: AnyModel, vs: AnyModel | None, say: Say) -> tuple[Session, Session, bool]:
+    """Both networks, and whether they were asked to be fed differently.
+
+    Where both have yet to be made, one that does not say how it is to be fed is fed as the other one.
+    """
+    one, other = _request_of(model), _request_of(vs)
+    if vs is None or one is None or other is None:
+        a = _opened(model, say)
+        return a, a if vs is None else _opened(vs, say), False
+    load_torchvision()
+    from .comparison.pairs import open_sides
+
+    fed = ("size", "mean", "std")
+    return *open_sides(one, other, say), any(getattr(one, name) != getattr(other, name) for name in fed)
 
 
 def memory(

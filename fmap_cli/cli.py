@@ -49,16 +49,16 @@ def _answered(error: BaseException) -> int | None:
     import click
 
     from . import interrupts
-    from .commands.options import report, say
-    from .errors import FmapError, ModelError
+    from .commands.output import report, say
+    from .errors import FAILED, INTERRUPTED, NOT_READ, FmapError, ModelError
     from .foreign import raised
 
     if interrupts.came() or isinstance(error, (click.Abort, KeyboardInterrupt)):
         say("fmap: interrupted.")
-        return 130
+        return INTERRUPTED
     if isinstance(error, FmapError):
         report(error)
-        return 1
+        return FAILED
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "fmap"
         report(FmapError(error.format_message(), hint=f"`{command} --help` lists what it takes."))
@@ -68,16 +68,16 @@ def _answered(error: BaseException) -> int | None:
         return error.exit_code
     if raised.is_foreign(error):
         report(ModelError(f"the network's own code failed: {raised.told(error)}"))
-        return 1
+        return FAILED
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has stopped (`fmap layers | head`): say nothing, and do not fail again at exit.
         _abandon_stdout()
-        return 141
+        return NOT_READ
     if isinstance(error, OSError) and error.errno in _full():
         # Files are written through `files`, which has its own words: what is left is standard output.
         _abandon_stdout()
         report(FmapError(f"cannot write to standard output: {error.strerror}."))
-        return 1
+        return FAILED
     return None
 
 

@@ -1,10 +1,34 @@
-"""What a user can cause, and what to do about it.
+"""What a user can cause, and what to do about it; and the exit codes that tell a shell how fmap ended.
 
 Anything a user can cause raises a subclass of `FmapError`; anything else is a bug and keeps its traceback.
-This room knows nothing of the command line: `cli` turns an `FmapError` into one or two lines and exit code 1.
+This room knows nothing of the command line: `cli` turns an `FmapError` into one or two lines and `FAILED`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+# How fmap ends; docs/exit-codes.md says the same in a table.
+DONE = 0
+FAILED = 1
+"""Something the user can mend, in a line or two on stderr; or one of several images gave no result."""
+MISUSED = 2
+"""A wrong command line; Click's own code for it."""
+CHECK_FAILED = 3
+"""`--check` found what it was to look for."""
+INTERRUPTED = 130
+"""Ctrl-C: 128 and the number of SIGINT."""
+NOT_READ = 141
+"""Whoever read standard output has stopped: 128 and the number of SIGPIPE."""
+
+
+def ended_by(signal: int) -> int:
+    """What a shell expects of a program that a signal ended.
+
+    >>> ended_by(2) == INTERRUPTED, ended_by(15)
+    (True, 143)
+    """
+    return 128 + signal
 
 
 class FmapError(Exception):
@@ -57,3 +81,15 @@ class DeviceError(FmapError):
 
 class OutputError(FmapError):
     """A file that cannot be written."""
+
+
+class ImagesFailedError(FmapError):
+    """Of several images none gave a result. `failures` names each with its reason."""
+
+    def __init__(self, failures: Sequence[tuple[str, FmapError]]) -> None:
+        self.failures = tuple(failures)
+        name, reason = self.failures[0]
+        super().__init__(f"none of the {len(failures)} images gave a result; the first, {name}: {reason.message}")
+
+    def bare(self) -> FmapError:
+        return ImagesFailedError(self.failures)

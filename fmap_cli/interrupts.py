@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from .errors import DONE, INTERRUPTED, ended_by
+
 _PATIENCE_SECONDS = 3.0
 """So long after Ctrl-C may what runs go on: longer, and it is code that does not hear of it."""
 _LEAVE_SECONDS = 5.0
@@ -84,7 +86,7 @@ def _watch(pipe: int) -> None:
             os.write(2, _WAITS)
         elif not _ending.wait(_PATIENCE_SECONDS):
             os.write(2, b"fmap: interrupted.\n")
-            os._exit(130)
+            os._exit(INTERRUPTED)
 
 
 def _cut_off(code: int) -> None:
@@ -125,8 +127,8 @@ class Wish:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a program that a signal ended: 128 and its number."""
-        return 128 + self.signal if self.signal is not None else 0
+        """What a shell expects of a program that this signal ended."""
+        return DONE if self.signal is None else ended_by(self.signal)
 
 
 _wishes: list[Wish] = []

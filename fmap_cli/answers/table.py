@@ -37,7 +37,9 @@ NAME_WIDTH = 16  # names of images are folded where there is no room, down to th
 
 
 def print_predicted(found: Predictions) -> None:
-    """`fmap predict`: one image's answers with bars, or a row an image."""
+    """`fmap predict`: one image's answers with bars, or a row an image; nothing where no image gave any."""
+    if not found.images:
+        return
     out, origin = console(), found.origin
     head = f"{origin.model} · weights: {origin.weights}"
     if found.several:

@@ -2,64 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from ..comparison.records import Comparison
-from ..models import brings_its_weights
+from .. import api
+from ..errors import CHECK_FAILED
 from ..models.records import ModelRequest
-from ..network.shapes import split_layout
 from .options import (
-    DTYPES,
     FIGURE_SUFFIXES,
     FileType,
     FiniteRange,
-    NumbersType,
-    SizeType,
+    Options,
     csv_option,
     json_option,
     layer_options,
     layout_option,
     model_options,
-    print_csv,
-    print_document,
-    remark,
+    vs_options,
+    with_options,
 )
+from .output import put_out, remark, reserve
+
+if TYPE_CHECKING:
+    from ..comparison.records import Comparison
 
 RUN_SUFFIX = ".fmap"
-PARTED = 3
-"""The exit code of `--check` where the two sides part."""
 
 _WHAT_TO_GIVE = (
     "give two images, or what is other on B's side (--vs-weights, --vs-dtype, …), or two saved runs (.fmap)."
 )
 
 
-def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--vs-MODEL, --vs-weights and so on, one for each option that says which model and how to run it."""
-    options = [
-        click.option("--vs-model", metavar="MODEL", help="B's model.  [default for each: as A's]"),
-        click.option("--vs-weights", metavar="WEIGHTS", help="B's weights: a name, random, or a checkpoint's path."),
-        click.option("--vs-dtype", type=click.Choice(DTYPES), help="B's number format."),
-        click.option(
-            "--vs-memory-format",
-            type=click.Choice(["contiguous", "channels_last"]),
-            help="How B's tensors lie in memory.",
-        ),
-        click.option("--vs-device", metavar="DEVICE", help="Where B runs."),
-        click.option("--vs-seed", type=click.IntRange(0, 2**63 - 1), help="Seed of B's random weights."),
-        click.option("--vs-size", type=SizeType(), metavar="S|H,W", help="B's input size."),
-        click.option("--vs-mean", type=NumbersType(), metavar="M[,M,M]", help="B's mean."),
-        click.option("--vs-std", type=NumbersType(), metavar="S[,S,S]", help="B's standard deviation."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """`changed` are the names of what the --vs- options say, of which `other` is made."""
+
+    sources: tuple[str, ...]
+    patterns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    threshold: float | None
+    check: bool
+    request: ModelRequest
+    other: ModelRequest
+    changed: tuple[str, ...]
+    layout: str | None
+    out: Path | None
+    draw: str | None
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether A and B are saved runs."""
+        return any(source.lower().endswith(RUN_SUFFIX) for source in self.sources)
+
+    def refuse_contradictions(self) -> None:
+        if len(self.sources) > 2:
+            raise click.UsageError(f"A and B are two, and {len(self.sources)} were given: {_WHAT_TO_GIVE}")
+        if self.of_runs:
+            self._refuse_passes()
+        elif len(self.sources) < 2 and not self.changed:
+            what = "one image makes no two sides" if self.sources else "nothing to compare"
+            raise click.UsageError(f"{what}: {_WHAT_TO_GIVE}")
+        super().refuse_contradictions()
+        if self.draw is not None and self.out is None:
+            raise click.UsageError("--draw says what the figure shows: give its file with --out.")
+        if self.draw is not None and self.of_runs:
+            raise click.UsageError("--draw shows maps, and saved runs have none.")
+
+    def _refuse_passes(self) -> None:
+        """Raises UsageError where one side is no saved run, or an option is about a pass."""
+        if len(self.sources) != 2 or not all(source.lower().endswith(RUN_SUFFIX) for source in self.sources):
+            raise click.UsageError("a saved run is compared with another one: give two .fmap files.")
+        context = click.get_current_context()
+        about_passes = ["layout", *(field.name for field in fields(ModelRequest))]
+        named = [name for name in about_passes if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        named += [f"vs_{name}" for name in self.changed]
+        if named:
+            option = f"--{named[0].replace('_', '-')}"
+            raise click.UsageError(f"{option} is about a pass over an image, and saved runs are over.")
 
 
 @click.command("compare")
@@ -72,7 +95,7 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Relative L2 difference above which the two have parted.  [default: what rounding does not reach in the"
     " coarser dtype: 1e-12 float64, 1e-4 float32, 0.02 float16 and TF32, 0.1 bfloat16]",
 )
-@click.option("--check", is_flag=True, help=f"Exit with {PARTED} where a layer is over the threshold.")
+@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} where a layer is over the threshold.")
 @model_options
 @vs_options
 @layout_option
@@ -91,15 +114,8 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @json_option
 @csv_option
-def command(
-    sources: tuple[str, ...],
-    request: ModelRequest,
-    out: Path | None,
-    check: bool,
-    as_json: bool,
-    as_csv: bool,
-    **options: Any,
-) -> int:
+@with_options(CompareOptions)
+def command(options: CompareOptions) -> int:
     """Say where two sides part: layer by layer, how far B's outputs are from A's.
 
     A and B are two images through one network; or one image (the bundled sample if none) through two variants, B being
@@ -110,112 +126,43 @@ def command(
       fmap compare sample_images/coffee.png sample_images/chelsea.png
       fmap compare sample_images/coffee.png --vs-dtype bfloat16 --check
     """
-    changes = {name.removeprefix("vs_"): options.pop(name) for name in list(options) if name.startswith("vs_")}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    runs = _are_runs(sources, changes)
-    if "size" in changes:
-        changes["input_shape"] = ()
-    other = replace(request, **changes)
-    # A program's weights are in its file; any other model of B's gets A's weights, as it gets all else.
-    if "model" in changes and "weights" not in changes and brings_its_weights(other.model):
-        other = replace(other, weights=None)
-    _check(runs, out, options["draw"], as_json, as_csv)
+    reserve(options.out)
+    found = _compare_runs(options) if options.of_runs else _compare_images(options)
+    out = options.out
     if out is not None:
-        from ..files import check_folder
-
-        check_folder(out)
-    comparison = _compare_runs(sources, options) if runs else _compare_images(sources, request, other, out, options)
-    if out is not None:
-        from ..comparison.figure import comparison_figure
-        from ..drawing.files import write_scene
-        from ..files import write_file
-
-        write_file(out, lambda file: write_scene(comparison_figure(comparison), file, out.suffix.lower()))
-    _show(comparison, out, as_json, as_csv)
-    return PARTED if check and comparison.parts else 0
-
-
-def _are_runs(sources: tuple[str, ...], changes: dict[str, Any]) -> bool:
-    """Whether A and B are saved runs. Raises UsageError where what is given makes no two sides."""
-    if len(sources) > 2:
-        raise click.UsageError(f"A and B are two, and {len(sources)} were given: {_WHAT_TO_GIVE}")
-    saved = [source.lower().endswith(RUN_SUFFIX) for source in sources]
-    if any(saved):
-        if not all(saved) or len(saved) != 2:
-            raise click.UsageError("a saved run is compared with another one: give two .fmap files.")
-        context = click.get_current_context()
-        about_passes = ["layout", *(field.name for field in fields(ModelRequest))]
-        given = [name for name in about_passes if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-        given += [f"vs_{name}" for name in changes]
-        if given:
-            option = f"--{given[0].replace('_', '-')}"
-            raise click.UsageError(f"{option} is about a pass over an image, and saved runs are over.")
-        return True
-    if len(sources) < 2 and not changes:
-        what = "one image makes no two sides" if sources else "nothing to compare"
-        raise click.UsageError(f"{what}: {_WHAT_TO_GIVE}")
-    return False
-
-
-def _check(runs: bool, out: Path | None, draw: str | None, as_json: bool, as_csv: bool) -> None:
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    if draw is not None and out is None:
-        raise click.UsageError("--draw says what the figure shows: give its file with --out.")
-    if draw is not None and runs:
-        raise click.UsageError("--draw shows maps, and saved runs have none.")
-
-
-def _compare_images(
-    sources: tuple[str, ...], request: ModelRequest, other: ModelRequest, out: Path | None, options: dict[str, Any]
-) -> Comparison:
-    from ..comparison.pairs import compare, open_sides, read_sides
-
-    a, b = open_sides(request, other, remark)
-    if other.seed != request.seed and other.seed != b.model.weights.seed:
-        remark(f"--vs-seed {other.seed} changes nothing: B's weights are not random, but {b.model.weights}.")
-    as_asked = any(getattr(other, name) != getattr(request, name) for name in ("size", "mean", "std"))
-    of_arrays, of_outputs = split_layout(options["layout"])
-    image_a, image_b = read_sides(a, b, sources, remark, of_arrays, fed_as_asked=as_asked)
-    return compare(
-        a,
-        image_a,
-        b,
-        image_b,
-        options["patterns"],
-        kinds=options["kinds"],
-        threshold=options["threshold"],
-        draw=options["draw"],
-        keep_maps=out is not None,
-        layout=of_outputs,
+        found.figure().save(out)
+    return put_out(
+        options,
+        table=lambda: found.print(file=out),
+        document=lambda: found.document(out),
+        csv=found.csv,
+        found=options.check and found.parts,
     )
 
 
-def _compare_runs(sources: tuple[str, ...], options: dict[str, Any]) -> Comparison:
-    from ..comparison.pairs import compare_runs
-    from ..statistics.merging import notes
-    from ..statistics.runs import load_run
+def _compare_images(options: CompareOptions) -> Comparison:
+    return api.compare(
+        options.request,
+        options.sources,
+        vs=options.other if options.changed else None,
+        layer=options.patterns,
+        kind=options.kinds,
+        threshold=options.threshold,
+        draw=options.draw,
+        keep_maps=options.out is not None,
+        layout=options.layout,
+        say=remark,
+    )
 
-    a, b = (load_run(Path(source)) for source in sources)
-    for name, each in zip(sources, (a, b), strict=True):
-        for note in notes(name, each):
-            remark(note)
-    if a.origin.input != b.origin.input:
-        remark(f"the two were fed differently: {a.origin.input}; and {b.origin.input}.")
-    patterns, kinds, threshold = options["patterns"], options["kinds"], options["threshold"]
-    return compare_runs(a, b, (sources[0], sources[1]), patterns, kinds=kinds, threshold=threshold)
 
-
-def _show(comparison: Comparison, out: Path | None, as_json: bool, as_csv: bool) -> None:
-    if as_json:
-        from ..comparison.document import compare_document
-
-        print_document(compare_document(comparison, out))
-    elif as_csv:
-        from ..comparison.document import compare_csv
-
-        print_csv(compare_csv(comparison))
-    else:
-        from ..comparison.table import print_comparison
-
-        print_comparison(comparison, str(out) if out is not None else None)
+def _compare_runs(options: CompareOptions) -> Comparison:
+    a, b = (api.load_run(source, say=remark) for source in options.sources)
+    return api.compare(
+        a,
+        b,
+        layer=options.patterns,
+        kind=options.kinds,
+        threshold=options.threshold,
+        names=(options.sources[0], options.sources[1]),
+        say=remark,
+    )

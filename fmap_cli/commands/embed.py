@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 
+from .. import api
 from ..models.records import ModelRequest
-from ..network.shapes import split_layout
-from .options import (
-    FileType,
-    json_option,
-    layout_option,
-    model_options,
-    print_document,
-    remark,
-    report_failures,
-)
+from .options import FileType, Options, json_option, layout_option, model_options, with_options
+from .output import put_out, remark, reserve
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
 _NEIGHBOURS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions(Options):
+    images: tuple[str, ...]
+    request: ModelRequest
+    layer: str | None
+    pool: Literal["avg", "max", "gem", "cls", "none"] | None
+    batch: int
+    similar: int | None
+    out: Path | None
+    layout: str | None
 
 
 class _Command(click.Command):
@@ -68,9 +74,8 @@ class _Command(click.Command):
 @model_options
 @layout_option
 @json_option
-def command(
-    images: tuple[str, ...], out: Path | None, request: ModelRequest, as_json: bool, layout: str | None, **options: Any
-) -> int:
+@with_options(EmbedOptions)
+def command(options: EmbedOptions) -> int:
     """Sum up each image in one vector: what is in it, without where.
 
     A feature map has a value for each place; pooled over the places, one number a channel is left. The vectors of
@@ -82,35 +87,25 @@ def command(
       fmap embed sample_images -o vectors.npz
       fmap embed sample_images --similar 2
     """
-    from ..embedding.document import embeddings_document, save_embeddings
-    from ..embedding.embed import embed
-    from ..files import check_folder
-    from ..session.opening import open_session
+    from ..embedding.document import save_embeddings
 
-    if out is not None:
-        check_folder(out)
-    of_arrays, of_outputs = split_layout(layout)
-    session = open_session(request, remark)
-    embeddings, failures = embed(
-        session,
-        images,
-        options["layer"],
-        options["pool"],
-        options["batch"],
-        remark,
-        layout=of_arrays,
-        of_outputs=of_outputs,
-        similar=options["similar"],
+    reserve(options.out)
+    found = api.embed(
+        options.request,
+        options.images,
+        options.layer,
+        pool=options.pool,
+        batch=options.batch,
+        similar=options.similar,
+        layout=options.layout,
+        say=remark,
+        say_failures=False,
     )
-    if embeddings is None:
-        if len(failures) == 1:
-            raise failures[0][1]
-        return report_failures(failures, len(failures))
-    files = save_embeddings(out, embeddings) if out is not None else []
-    if as_json:
-        print_document(embeddings_document(embeddings, failures, files))
-    else:
-        from ..embedding.table import print_embeddings
-
-        print_embeddings(embeddings, [str(file) for file in files])
-    return report_failures(failures, len(embeddings.images) + len(failures))
+    files = save_embeddings(options.out, found) if options.out is not None else []
+    return put_out(
+        options,
+        table=lambda: found.print(files=files),
+        document=lambda: found.document(files),
+        failures=found.failures,
+        of_images=len(found.images) + len(found.failures),
+    )

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import click
 
-from ..models import DEFAULT_MODEL
+from .. import api
 from ..models.records import ModelRequest
-from ..network.shapes import split_layout
 from .options import (
+    Options,
     csv_option,
     json_option,
     layer_options,
     layout_option,
     model_options,
-    print_csv,
-    print_document,
-    remark,
+    one_model,
+    with_options,
 )
+from .output import put_out, remark
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersOptions(Options):
+    name: str | None
+    patterns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    depth: int | None
+    image: str | None
+    layout: str | None
+    request: ModelRequest
+
+    @property
+    def of_one_model(self) -> ModelRequest:
+        return replace(self.request, model=one_model(self.name, str(self.request.model)))
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        one_model(self.name, str(self.request.model))
 
 
 @click.command("layers")
@@ -39,17 +58,8 @@ from .options import (
 @model_options
 @json_option
 @csv_option
-def command(
-    name: str | None,
-    patterns: tuple[str, ...],
-    kinds: tuple[str, ...],
-    depth: int | None,
-    image: str | None,
-    layout: str | None,
-    request: ModelRequest,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
+@with_options(LayersOptions)
+def command(options: LayersOptions) -> int:
     """List a model's layers in the order they run: what they are, what they put out, what they cost.
 
     Modules have their path as name (layer1.0.conv1), operations that are no module torchvision's name for them
@@ -60,27 +70,13 @@ def command(
       fmap layers resnet18 --depth 1
       fmap layers resnet18 --kind conv --layer 'layer?.0.*'
     """
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    if name is not None and request.model not in (name, DEFAULT_MODEL):
-        raise click.UsageError(f"the model is named twice, {name} and --model {request.model}: give one.")
-    from ..layers.survey import survey
-    from ..session.opening import open_architecture, read_image
-
-    session = open_architecture(request if name is None else replace(request, model=name), remark)
-    of_arrays, of_outputs = split_layout(layout)
-    picture = None if image is None else read_image(session, image, remark, of_arrays)
-    listing = survey(session, patterns, kinds=kinds, depth=depth, image=picture, layout=of_outputs)
-    if as_json:
-        from ..layers.document import layers_document
-
-        print_document(layers_document(listing))
-        return
-    if as_csv:
-        from ..layers.document import layers_csv
-
-        print_csv(layers_csv(listing))
-        return
-    from ..layers.table import print_listing
-
-    print_listing(listing)
+    found = api.layers(
+        options.of_one_model,
+        options.patterns,
+        kind=options.kinds,
+        depth=options.depth,
+        image=options.image,
+        layout=options.layout,
+        say=remark,
+    )
+    return put_out(options, table=found.print, document=found.document, csv=found.csv)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from ..memory.records import Forecast, MemoryRequest
-from ..models import DEFAULT_MODEL
-from ..models.records import ModelRequest
+from .. import api
+from ..errors import CHECK_FAILED
 from ..network.records import LayerKind
 from ..units import BYTE_UNITS
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
+    Options,
     ShapeType,
     SizeType,
     check_input_shape,
@@ -23,16 +24,16 @@ from .options import (
     input_shape_option,
     json_option,
     model_option,
-    print_csv,
-    print_document,
-    remark,
+    one_model,
     weights_option,
+    with_options,
 )
+from .output import put_out, remark
+
+if TYPE_CHECKING:
+    from ..memory.records import Forecast
 
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "amp": 2}
-
-MISFIT = 3
-"""The exit code of `--check` where the batch takes more than the budget."""
 
 
 class _Budget(click.ParamType):
@@ -53,6 +54,55 @@ class _Budget(click.ParamType):
         if budget <= 0:
             self.fail(f"{value!r} is no memory at all.", param, ctx)
         return budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions(Options):
+    """`train` is None for both a training step and an inference; `file` is --out, and `unit` --units."""
+
+    name: str | None
+    batch: int
+    size: int | tuple[int, int] | None
+    dtype: Literal["float32", "float16", "bfloat16", "amp"]
+    optimizer: Literal["sgd", "sgd-momentum", "adam", "adamw", "none"]
+    train: bool | None
+    per_layer: bool
+    top: int | None
+    kinds: tuple[str, ...]
+    unit: str
+    file: Path | None
+    what_if: bool
+    checkpoint: str | None
+    freeze: tuple[str, ...]
+    budget: int | Literal["auto"] | None
+    check: bool
+    shape: tuple[int, ...] | None
+    measure: str | None
+    model: str
+    weights: str | None
+    input_shape: tuple[tuple[int, ...], ...]
+
+    @property
+    def modes(self) -> tuple[Literal["train", "inference"], ...]:
+        return ("train", "inference") if self.train is None else ("train",) if self.train else ("inference",)
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        one_model(self.name, self.model)
+        if self.per_layer and self.top is not None:
+            raise click.UsageError("--per-layer lists all layers, --top the largest: give one.")
+        if self.form != "table" and (self.kinds or self.top is not None):
+            raise click.UsageError("--kind and --top are about the table: --json and --csv have every layer.")
+        if self.checkpoint is not None and self.train is False:
+            raise click.UsageError("--checkpoint is about training, and --inference asks for none.")
+        if self.check and self.budget is None:
+            raise click.UsageError("--check holds a batch against --budget: give one.")
+        if self.measure is not None and re.fullmatch(r"cpu|cuda(:\d+)?", self.measure) is None:
+            raise click.UsageError(f"--measure {self.measure}: it runs on cpu, cuda or cuda:1.")
+        if self.shape is not None and (self.name is not None or self.as_csv or self.file is not None):
+            raise click.UsageError("--shape is about one tensor: it takes no MODEL, --csv or --out.")
+        if self.shape is None:
+            check_input_shape(self.size, self.input_shape)
 
 
 @click.command("memory")
@@ -109,7 +159,7 @@ class _Budget(click.ParamType):
     metavar="24GB|auto",
     help="Whether --batch fits in this, and the largest batch that does; auto takes this card's memory.",
 )
-@click.option("--check", is_flag=True, help=f"Exit with {MISFIT} where --batch does not fit in --budget.")
+@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} where --batch does not fit in --budget.")
 @click.option("--shape", type=ShapeType(0), metavar="N,N,…", help="One tensor's bytes, spelled out; no model.")
 @click.option("--measure", metavar="DEVICE", help="Also run it for real on cpu or cuda, and compare.")
 @model_option
@@ -117,31 +167,8 @@ class _Budget(click.ParamType):
 @input_shape_option
 @json_option
 @csv_option
-def command(
-    name: str | None,
-    batch: int,
-    size: int | tuple[int, int] | None,
-    dtype: str,
-    optimizer: str,
-    train: bool | None,
-    per_layer: bool,
-    top: int | None,
-    kinds: tuple[str, ...],
-    unit: str,
-    file: Path | None,
-    what_if: bool,
-    checkpoint: str | None,
-    freeze: tuple[str, ...],
-    budget: int | str | None,
-    check: bool,
-    shape: tuple[int, ...] | None,
-    measure: str | None,
-    model: str,
-    weights: str | None,
-    input_shape: tuple[tuple[int, ...], ...],
-    as_json: bool,
-    as_csv: bool,
-) -> int:
+@with_options(MemoryOptions)
+def command(options: MemoryOptions) -> int:
     """Say what a training step and an inference will take of memory on a GPU, before anything runs.
 
     The architecture is enough: no weights are drawn or downloaded, no data is read, nothing of what it counts is
@@ -154,74 +181,49 @@ def command(
       fmap memory mobilenet_v2 --dtype amp --top 5 --units MiB
       fmap memory --shape 32,128,56,56 --dtype float32
     """
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    if name is not None and model not in (name, DEFAULT_MODEL):
-        raise click.UsageError(f"the model is named twice, {name} and --model {model}: give one.")
-    if per_layer and top is not None:
-        raise click.UsageError("--per-layer lists all layers, --top the largest: give one.")
-    if (as_json or as_csv) and (kinds or top is not None):
-        raise click.UsageError("--kind and --top are about the table: --json and --csv have every layer.")
-    if checkpoint is not None and train is False:
-        raise click.UsageError("--checkpoint is about training, and --inference asks for none.")
-    if check and budget is None:
-        raise click.UsageError("--check holds a batch against --budget: give one.")
-    if measure is not None and re.fullmatch(r"cpu|cuda(:\d+)?", measure) is None:
-        raise click.UsageError(f"--measure {measure}: it runs on cpu, cuda or cuda:1.")
-    if shape is not None and (name is not None or as_csv or file is not None):
-        raise click.UsageError("--shape is about one tensor: it takes no MODEL, --csv or --out.")
-    if shape is not None:
-        _show_shape(shape, dtype, unit, as_json)
-        return 0
-    check_input_shape(size, input_shape)
-    from ..foreign.isolated import run_apart
-
-    request = MemoryRequest(
-        model=ModelRequest(name or model, weights, input_shape=input_shape),
-        batch=batch,
-        size=(size, size) if isinstance(size, int) else size,
-        dtype=dtype,  # type: ignore[arg-type]
-        optimizer=optimizer,  # type: ignore[arg-type]
-        modes=("train", "inference") if train is None else ("train",) if train else ("inference",),
-        checkpoint=checkpoint,
-        freeze=freeze,
-        budget=budget,  # type: ignore[arg-type]
-        what_if=what_if,
-        measure=measure,
-    )
-    forecast = run_apart("fmap_cli.memory.forecast", "forecast", request, say=remark)
+    if options.shape is not None:
+        return _put_out_shape(options, options.shape)
+    found, file = _forecast(options), options.file
     if file is not None:
-        _draw(forecast, unit, file)
-    if as_json:
-        from ..memory.document import memory_document
-
-        print_document(memory_document(forecast, file))
-    elif as_csv:
-        from ..memory.document import memory_csv
-
-        print_csv(memory_csv(forecast))
-    else:
-        from ..memory.table import print_forecast
-
-        print_forecast(forecast, unit, every=per_layer, top=top, kinds=kinds, file=file)
-    return MISFIT if check and not forecast.fits else 0
+        found.figure(options.unit).save(file)
+    return put_out(
+        options,
+        table=lambda: found.print(
+            unit=options.unit, every=options.per_layer, top=options.top, kinds=options.kinds, file=file
+        ),
+        document=lambda: found.document(file),
+        csv=found.csv,
+        found=options.check and not found.fits,
+    )
 
 
-def _draw(forecast: Forecast, unit: str, file: Path) -> None:
-    from ..drawing.files import write_scene
-    from ..files import write_file
-    from ..memory.figure import lay_out_course
+def _forecast(options: MemoryOptions) -> Forecast:
+    return api.memory(
+        one_model(options.name, options.model),
+        options.batch,
+        weights=options.weights,
+        size=options.size,
+        input_shape=options.input_shape,
+        dtype=options.dtype,
+        optimizer=options.optimizer,
+        modes=options.modes,
+        checkpoint=options.checkpoint,
+        freeze=options.freeze,
+        budget=options.budget,
+        what_if=options.what_if,
+        measure=options.measure,
+        say=remark,
+    )
 
-    scene = lay_out_course(forecast, unit)
-    write_file(file, lambda stream: write_scene(scene, stream, file.suffix.lower()))
 
-
-def _show_shape(shape: tuple[int, ...], dtype: str, unit: str, as_json: bool) -> None:
-    if as_json:
-        from ..memory.document import shape_document
-
-        print_document(shape_document(shape, dtype, _ELEMENT_BYTES[dtype]))
-        return
+def _put_out_shape(options: MemoryOptions, shape: tuple[int, ...]) -> int:
+    """What one tensor takes."""
+    from ..memory.document import shape_document
     from ..memory.table import print_shape
 
-    print_shape(shape, dtype, _ELEMENT_BYTES[dtype], unit)
+    dtype, each = options.dtype, _ELEMENT_BYTES[options.dtype]
+    return put_out(
+        options,
+        table=lambda: print_shape(shape, dtype, each, options.unit),
+        document=lambda: shape_document(shape, dtype, each),
+    )

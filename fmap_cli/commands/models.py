@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import click
 
-from .options import json_option, print_document
+from .. import api
+from .options import Options, json_option, with_options
+from .output import put_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions(Options):
+    pattern: str | None
 
 
 @click.command("models")
 @click.argument("pattern", required=False)
 @json_option
-def command(pattern: str | None, as_json: bool) -> None:
+@with_options(ModelsOptions)
+def command(options: ModelsOptions) -> int:
     """List the models there are, with sizes, weights and accuracy, without building one.
 
     PATTERN is a glob ('resnet*') or a part of a name; timm:PATTERN lists timm's models. Any of them is a --model for
@@ -19,14 +29,8 @@ def command(pattern: str | None, as_json: bool) -> None:
     \b
       fmap models 'resnet*'
     """
-    from ..models import catalog
-
-    entries = catalog(pattern)
-    if as_json:
-        from ..models.document import models_document
-
-        print_document(models_document(entries))
-        return
+    from ..models.document import models_document
     from ..models.table import print_models
 
-    print_models(entries)
+    found = api.list_models(options.pattern)
+    return put_out(options, table=lambda: print_models(found), document=lambda: models_document(found))

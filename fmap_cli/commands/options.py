@@ -1,24 +1,23 @@
-"""Click options and parameter types that commands share. No torch here: `--help` never imports it."""
+"""Options that commands share, their types, and the record that a command gets them as.
+
+No torch here: `--help` never imports it.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from math import isfinite, prod
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-from ..errors import FmapError
-from ..legible import encoding_of, legible, takes_unicode
+from ..models import DEFAULT_MODEL, brings_its_weights
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
-from ..units import one_line
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -159,49 +158,6 @@ class ColourMapType(click.ParamType):
         return str(value)
 
 
-def say(line: str) -> None:
-    """A line on stderr."""
-    with contextlib.suppress(OSError):  # what is wrong with stderr cannot be said there, and is no harm to a result
-        print(legible(line, encoding_of(sys.stderr)), file=sys.stderr, flush=True)
-
-
-def print_document(document: Mapping[str, Any]) -> None:
-    """A document as JSON on stdout: in UTF-8, or in ASCII alone where stdout has another encoding."""
-    from ..documents import dumps
-
-    print(dumps(document, ascii_only=not takes_unicode(sys.stdout)))
-
-
-def print_csv(table: str | bytes) -> None:
-    """A table as CSV on stdout, in UTF-8 whatever a terminal shows: it is for programs."""
-    from ..documents import utf8
-
-    click.echo(table if isinstance(table, bytes) else utf8(table), nl=False)
-
-
-def remark(sentence: str) -> None:
-    """Say something about a result, on stderr."""
-    say(f"note: {one_line(sentence)}")
-
-
-def report(error: FmapError) -> None:
-    """A failure as one or two lines on stderr."""
-    say(f"fmap: {one_line(error.message)}")
-    if error.hint:
-        say(f"      {one_line(error.hint)}")
-
-
-def report_failures(failures: Sequence[tuple[str, FmapError]], count: int) -> int:
-    """The images that failed, out of `count`, each with its reason, on stderr; returns the exit code."""
-    for _, error in failures:
-        report(error)
-    if failures:
-        names = ", ".join(one_line(name) for name, _ in failures[:10])
-        names += f" and {len(failures) - 10} more" if len(failures) > 10 else ""
-        say(f"fmap: {len(failures)} of {count} images failed: {names}")
-    return 1 if failures else 0
-
-
 def _model(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--model",
@@ -241,20 +197,72 @@ def check_input_shape(size: object, shapes: Sequence[tuple[int, ...]]) -> None:
         raise click.UsageError("--size and --input-shape both say how large the input is: give one.")
 
 
+def one_model(name: str | None, model: str) -> str:
+    """The model that is asked for, by the argument or by --model. Raises UsageError where they are two."""
+    if name is not None and model not in (name, DEFAULT_MODEL):
+        raise click.UsageError(f"the model is named twice, {name} and --model {model}: give one.")
+    return model if name is None else name
+
+
 model_option, weights_option, input_shape_option = _model, _weights, _input_shape
 """Those alone, for commands that run nothing on a device."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What Click read for a command: one record a command, with a field for each parameter of that name."""
+
+    as_json: bool = False
+    as_csv: bool = False
+
+    @property
+    def form(self) -> Literal["table", "json", "csv"]:
+        return "json" if self.as_json else "csv" if self.as_csv else "table"
+
+    def refuse_contradictions(self) -> None:
+        """Raises UsageError for options that contradict one another: before torch is imported."""
+        if self.as_json and self.as_csv:
+            raise click.UsageError("--json and --csv exclude each other.")
+
+
+_Record = TypeVar("_Record")
+
+
+def collect(
+    record: type[_Record], name: str, check: Callable[[_Record], None]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What Click read under the names of a record's fields comes to the command as one such record, called `name`.
+
+    >>> @collect(Options, "options", Options.refuse_contradictions)
+    ... def command(options: Options, images: tuple[str, ...]) -> str:
+    ...     return options.form
+    >>> command(as_json=True, as_csv=False, images=())
+    'json'
+    """
+    names = [each.name for each in fields(record)]  # type: ignore[arg-type]  # a dataclass
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def collected(**given: Any) -> Any:
+            found = record(**{each: given.pop(each) for each in names if each in given})
+            check(found)
+            return function(**{name: found}, **given)
+
+        return collected
+
+    return decorate
+
+
+_Options = TypeVar("_Options", bound=Options)
+
+
+def with_options(record: type[_Options]) -> Callable[[Callable[[_Options], int | None]], Callable[..., Any]]:
+    """A command gets all that Click read as one record, which holds no contradiction."""
+    return collect(record, "options", lambda options: options.refuse_contradictions())
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--model, --weights and how the network is fed and run, given to the command as one `request`."""
-
-    @functools.wraps(function)
-    def collected(*args: Any, **kwargs: Any) -> Any:
-        given = [field.name for field in fields(ModelRequest) if field.name in kwargs]
-        request = ModelRequest(**{name: kwargs.pop(name) for name in given})
-        check_input_shape(request.size, request.input_shape)
-        return function(*args, request=request, **kwargs)
-
     options: list[Callable[[Any], Any]] = [
         _model,
         _weights,
@@ -291,9 +299,52 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="How tensors lie in memory; shapes and results stay the same.",
         ),
     ]
+    collected = collect(ModelRequest, "request", lambda request: check_input_shape(request.size, request.input_shape))
+    function = collected(function)
     for option in reversed(options):
-        collected = option(collected)
-    return collected
+        function = option(function)
+    return function
+
+
+_OF_B = {
+    "model": "B's model.  [default for each: as A's]",
+    "weights": "B's weights: a name, random, or a checkpoint's path.",
+    "dtype": "B's number format.",
+    "memory_format": "How B's tensors lie in memory.",
+    "device": "Where B runs.",
+    "seed": "Seed of B's random weights.",
+    "size": "B's input size.",
+    "mean": "B's mean.",
+    "std": "B's standard deviation.",
+}
+"""Which of `model_options` may be other on B's side, and what they are there."""
+
+
+def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--vs-model, --vs-weights and so on: the command gets B's `request` as `other`, and what is `changed` by name.
+
+    To stand below `model_options`, whose types they have.
+    """
+
+    @functools.wraps(function)
+    def collected(*, request: ModelRequest, **given: Any) -> Any:
+        changes = {name: given.pop(f"vs_{name}") for name in _OF_B}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        other = replace(request, **changes)
+        if "size" in changes:
+            other = replace(other, input_shape=())
+        # A program's weights are in its file; any other model of B's gets A's weights, as it gets all else.
+        if "model" in changes and "weights" not in changes and brings_its_weights(other.model):
+            other = replace(other, weights=None)
+        return function(request=request, other=other, changed=tuple(changes), **given)
+
+    of_a = {each.name: each for each in model_options(lambda: None).__click_params__}  # type: ignore[attr-defined]
+    decorated: Callable[..., Any] = collected
+    for name, words in reversed(_OF_B.items()):
+        like = of_a[name]
+        option = click.option(f"--vs-{name.replace('_', '-')}", type=like.type, metavar=like.metavar, help=words)
+        decorated = option(decorated)
+    return decorated
 
 
 def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:

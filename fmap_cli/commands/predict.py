@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import click
 
+from .. import api
 from ..models.records import ModelRequest
-from .options import image_layout_option, json_option, model_options, print_csv, print_document, remark, report_failures
+from .options import Options, image_layout_option, json_option, model_options, with_options
+from .output import put_out, remark
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(Options):
+    images: tuple[str, ...]
+    top: int
+    batch: int
+    request: ModelRequest
+    layout: str | None
 
 
 @click.command("predict")
@@ -18,15 +31,8 @@ from .options import image_layout_option, json_option, model_options, print_csv,
 @image_layout_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank.")
 @json_option
-def command(
-    images: tuple[str, ...],
-    top: int,
-    batch: int,
-    request: ModelRequest,
-    layout: str | None,
-    as_csv: bool,
-    as_json: bool,
-) -> int:
+@with_options(PredictOptions)
+def command(options: PredictOptions) -> int:
     """Say what is in an image: the likeliest classes with their probabilities.
 
     An IMAGE is a picture, an .npy array, a pattern ('photos/**/*.jpg'), or - for standard input; a DIR stands for the
@@ -37,22 +43,20 @@ def command(
       fmap predict sample_images/coffee.png
       fmap predict sample_images --top 3
     """
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude one another.")
-    from ..answers.classify import classify
-    from ..answers.document import predictions_csv, predictions_document
-    from ..session.opening import open_session
-
-    session = open_session(request, remark)
-    found = classify(session, images, top, batch, remark, layout)
-    if found.failures and not found.several:
-        raise found.failures[0][1]
-    if as_csv:
-        print_csv(predictions_csv(found))
-    elif as_json:
-        print_document(predictions_document(found))
-    elif found.images:
-        from ..answers.table import print_predicted
-
-        print_predicted(found)
-    return report_failures(found.failures, len(found.images) + len(found.failures))
+    found = api.predict(
+        options.request,
+        options.images,
+        top=options.top,
+        batch=options.batch,
+        layout=options.layout,
+        say=remark,
+        say_failures=False,
+    )
+    return put_out(
+        options,
+        table=found.print,
+        document=found.document,
+        csv=found.csv,
+        failures=found.failures,
+        of_images=len(found.images) + len(found.failures),
+    )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from ..tables.table import console
 
 
 class _Rate(TextColumn):
@@ -23,8 +21,12 @@ class _Rate(TextColumn):
 
 
 @contextmanager
-def progress_bar(out: Console, total: int, start: int = 0) -> Iterator[Callable[[int, int], None]]:
-    """A bar of `total` images, gone when done; what it yields is told how many are done and how many of them failed."""
+def progress_bar() -> Iterator[Callable[..., None]]:
+    """A bar on stderr, gone when done, where that is a terminal and there is something to wait for.
+
+    What it yields is told how many of how many are done, for the first time before the first of them is, and how many
+    of those failed.
+    """
     columns = (
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
@@ -32,10 +34,17 @@ def progress_bar(out: Console, total: int, start: int = 0) -> Iterator[Callable[
         TimeRemainingColumn(),
         TextColumn("[yellow]{task.fields[failed]}"),
     )
-    with Progress(*columns, console=out, transient=True) as bar:
-        task = bar.add_task("", total=total, completed=start, failed="")
+    out = console(stderr=True)
+    with ExitStack() as shown:
+        bars: list[tuple[Progress, TaskID]] = []
 
-        def advanced(done: int, failed: int) -> None:
+        def advanced(done: int, total: int, failed: int = 0) -> None:
+            if total < 2 or not out.is_terminal:
+                return
+            if not bars:
+                bar = shown.enter_context(Progress(*columns, console=out, transient=True))
+                bars.append((bar, bar.add_task("", total=total, completed=done, failed="")))
+            bar, task = bars[0]
             bar.update(task, completed=done, failed=f"{failed} not read" if failed else "")
 
         yield advanced

@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from .. import api
 from ..models.records import ModelRequest
-from ..network.shapes import split_layout
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
+    Options,
     PlaceType,
     csv_option,
     json_option,
     layer_options,
     layout_option,
     model_options,
-    print_csv,
-    print_document,
-    remark,
+    with_options,
 )
+from .output import put_out, remark
 
 if TYPE_CHECKING:
-    from ..drawing.scene import Scene
-    from ..session.opening import Session
+    from ..receptive.records import EffectiveField, UnitView
 
-_NOISE = 16
+
+@dataclass(frozen=True, kw_only=True)
+class RfOptions(Options):
+    """`place` is --at."""
+
+    images: tuple[str, ...]
+    patterns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    place: tuple[int, ...] | Literal["max"] | None
+    channel: int | None
+    effective: bool
+    noise: int | None
+    groups: bool
+    out: Path | None
+    layout: str | None
+    request: ModelRequest
+
+    @property
+    def of_one_unit(self) -> bool:
+        return self.place is not None or self.effective
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        if self.of_one_unit and self.as_csv:
+            raise click.UsageError("--csv lists layers; of one unit there is --json.")
+        if self.of_one_unit and not self.patterns:
+            raise click.UsageError("--at and --effective are about one layer: name it with --layer.")
+        if self.of_one_unit and (self.kinds or self.groups):
+            raise click.UsageError(
+                "--kind and --groups are about the table; --at and --effective take one layer's name."
+            )
+        if self.channel is not None and not self.of_one_unit:
+            raise click.UsageError("--channel goes with --at or --effective.")
+        if self.noise and not self.effective:
+            raise click.UsageError("--noise goes with --effective.")
+        if self.noise and self.images:
+            raise click.UsageError("--noise takes the place of images: give one or the other.")
+        if self.effective and self.place == "max":
+            raise click.UsageError(
+                "--effective is of a unit at a place: give --at Y,X, or leave it out for the middle."
+            )
+        if len(self.images) > 1 and not self.effective:
+            raise click.UsageError(
+                f"there are {len(self.images)} images: give one; only --effective averages over several."
+            )
 
 
 @click.command("rf")
@@ -53,7 +96,7 @@ _NOISE = 16
     "--noise",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"With --effective: average over N inputs of Gaussian noise.  [default: {_NOISE} where no image is given]",
+    help=f"With --effective: average over N inputs of Gaussian noise.  [default: {api.NOISE} where no image is given]",
 )
 @click.option("--groups", is_flag=True, help="List every group of channels that see differently.")
 @click.option(
@@ -67,9 +110,8 @@ _NOISE = 16
 @model_options
 @json_option
 @csv_option
-def command(
-    images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str, ...], request: ModelRequest, **options: Any
-) -> None:
+@with_options(RfOptions)
+def command(options: RfOptions) -> int:
     """Say which pixels of the input make a layer's values: the receptive field.
 
     Without --at, a row a layer: the field's size in pixels, its stride (how far from one unit to the next), padding
@@ -84,134 +126,56 @@ def command(
       fmap rf sample_images/chelsea.png --layer features.4 --at max
       fmap rf sample_images/chelsea.png --layer features.4 --effective
     """
-    _check(images, patterns, kinds, options)
-    from ..receptive.survey import receptive_fields
-    from ..session.opening import open_architecture, open_session, read_image
-
-    if options["place"] is not None or options["effective"]:
-        session = open_session(request, remark)
-        if options["effective"]:
-            _show_effective(session, images, patterns, options, request.seed)
-        else:
-            _show_unit(session, images, patterns, options)
-        return
-    session = open_architecture(request, remark)
-    of_arrays, of_outputs = split_layout(options["layout"])
-    image = read_image(session, images[0], remark, of_arrays) if images else None
-    listing = receptive_fields(session, patterns, kinds=kinds, image=image, layout=of_outputs)
-    if options["out"] is not None:
-        from ..receptive.figure import growth_figure
-
-        _write(growth_figure(listing), options["out"])
-    if options["as_json"]:
-        from ..receptive.document import fields_document
-
-        print_document(fields_document(listing, options["out"]))
-    elif options["as_csv"]:
-        from ..receptive.document import fields_csv
-
-        print_csv(fields_csv(listing))
-    else:
-        from ..receptive.table import print_fields
-
-        print_fields(listing, groups=options["groups"], file=options["out"])
+    if options.of_one_unit:
+        return _put_out_unit(options)
+    out, image = options.out, options.images[0] if options.images else None
+    found = api.receptive_fields(
+        options.request, options.patterns, kind=options.kinds, image=image, layout=options.layout, say=remark
+    )
+    if out is not None:
+        found.figure().save(out)
+    return put_out(
+        options,
+        table=lambda: found.print(groups=options.groups, file=out),
+        document=lambda: found.document(out),
+        csv=found.csv,
+    )
 
 
-def _check(images: tuple[str, ...], patterns: tuple[str, ...], kinds: tuple[str, ...], options: dict[str, Any]) -> None:
-    """What can be refused before torch is imported."""
-    one_unit = options["place"] is not None or options["effective"]
-    if options["as_json"] and options["as_csv"]:
-        raise click.UsageError("--json and --csv exclude each other.")
-    if one_unit and options["as_csv"]:
-        raise click.UsageError("--csv lists layers; of one unit there is --json.")
-    if one_unit and not patterns:
-        raise click.UsageError("--at and --effective are about one layer: name it with --layer.")
-    if one_unit and (kinds or options["groups"]):
-        raise click.UsageError("--kind and --groups are about the table; --at and --effective take one layer's name.")
-    if options["channel"] is not None and not one_unit:
-        raise click.UsageError("--channel goes with --at or --effective.")
-    if options["noise"] and not options["effective"]:
-        raise click.UsageError("--noise goes with --effective.")
-    if options["noise"] and images:
-        raise click.UsageError("--noise takes the place of images: give one or the other.")
-    if options["effective"] and options["place"] == "max":
-        raise click.UsageError("--effective is of a unit at a place: give --at Y,X, or leave it out for the middle.")
-    if len(images) > 1 and not options["effective"]:
-        raise click.UsageError(f"there are {len(images)} images: give one; only --effective averages over several.")
+def _put_out_unit(options: RfOptions) -> int:
+    """One unit, which is always drawn."""
+    found = _effective(options) if options.effective else _unit(options)
+    out = found.figure().save(options.out or found.file_name)
+    return put_out(options, table=lambda: found.print(file=out), document=lambda: found.document(out))
 
 
-def _show_unit(session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any]) -> None:
-    from ..receptive.unit import unit_view
-    from ..receptive.unit_figure import unit_figure
-    from ..session.opening import read_image
-
-    of_arrays, of_outputs = split_layout(options["layout"])
-    image = read_image(session, images[0] if images else None, remark, of_arrays)
-    view = unit_view(session, image, patterns, options["place"], options["channel"], layout=of_outputs)
-    path = options["out"] or _path(image.stem, session, view.row.layer.name, "unit")
-    _write(unit_figure(view), path)
-    if options["as_json"]:
-        from ..receptive.document import unit_document
-
-        print_document(unit_document(view, path))
-    else:
-        from ..receptive.table import print_unit
-
-        print_unit(view, path)
+def _unit(options: RfOptions) -> UnitView:
+    assert options.place is not None
+    return api.unit(
+        options.request,
+        options.images,
+        options.patterns,
+        at=options.place,
+        channel=options.channel,
+        layout=options.layout,
+        say=remark,
+    )
 
 
-def _show_effective(
-    session: Session, images: tuple[str, ...], patterns: tuple[str, ...], options: dict[str, Any], seed: int
-) -> None:
-    from ..receptive.effective_figure import effective_figure
-    from ..receptive.unit import effective_field
-    from ..session.opening import groups, read_image
-    from ..tables.table import console
+def _effective(options: RfOptions) -> EffectiveField:
     from .progress import progress_bar
 
-    sources = groups(session, images)
-    noise = options["noise"] or (0 if images else _NOISE)
-    of_arrays, of_outputs = split_layout(options["layout"])
-    inputs = [read_image(session, each, (lambda _: None) if noise else remark, of_arrays) for each in sources]
-    count = noise or len(inputs)
-    out = console(stderr=True)
-    with progress_bar(out, count) if out.is_terminal and count > 1 else nullcontext(_not_shown) as advance:
-        found = effective_field(
-            session,
-            inputs,
-            patterns,
-            noise=noise,
-            seed=seed,
-            place=options["place"],
-            channel=options["channel"],
-            layout=of_outputs,
-            say=lambda done: advance(done, 0),
+    assert options.place != "max"
+    with progress_bar() as advanced:
+        return api.effective_field(
+            options.request,
+            options.images,
+            options.patterns,
+            noise=options.noise,
+            seed=options.request.seed,
+            at=options.place,
+            channel=options.channel,
+            layout=options.layout,
+            advanced=advanced,
+            say=remark,
         )
-    stem = "noise" if noise else inputs[0].stem
-    path = options["out"] or _path(stem, session, found.row.layer.name, "effective")
-    _write(effective_figure(found), path)
-    if options["as_json"]:
-        from ..receptive.document import effective_document
-
-        print_document(effective_document(found, path))
-    else:
-        from ..receptive.table import print_effective
-
-        print_effective(found, path)
-
-
-def _not_shown(done: int, failed: int) -> None:
-    """For runs whose progress nobody watches."""
-
-
-def _path(stem: str, session: Session, layer: str, what: str) -> Path:
-    from ..drawing.files import figure_name
-
-    return Path(figure_name(stem, session.model.name, f"{layer}-{what}"))
-
-
-def _write(scene: Scene, path: Path) -> None:
-    from ..drawing.files import write_scene
-    from ..files import write_file
-
-    write_file(path, lambda file: write_scene(scene, file, path.suffix.lower()))

@@ -2,37 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ..errors import FmapError, ImageError, ModelError
-from ..maps.records import Choice, Drawing
+from .. import api
+from ..errors import DONE, FAILED, ImageError
+from ..maps.records import Drawing
 from ..models.records import ModelRequest
-from ..network.shapes import split_layout
 from .options import (
     FIGURE_SUFFIXES,
     ChannelsType,
     ColourMapType,
     FileType,
     FiniteRange,
+    Options,
     json_option,
     layout_option,
     model_options,
-    print_document,
-    remark,
-    report,
+    with_options,
 )
+from .output import put_out, remark, report
 
 if TYPE_CHECKING:
-    from ..maps.records import FeatureMap, Look
-    from ..receptive.records import FieldRow
-    from ..session.opening import Session
+    from PIL.Image import Image
+
+    from ..maps.looks import Looks
+    from ..maps.records import Look
 
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(Options):
+    """`every` is --all, `with_fields` --rf."""
+
+    images: tuple[str, ...]
+    layers: tuple[str, ...]
+    request: ModelRequest
+    channels: tuple[int, ...] | None
+    top: int | None
+    by: Literal["std", "mean", "max", "l2"]
+    every: bool
+    scale: Literal["channel", "layer"]
+    clip: float
+    cmap: str | None
+    overlay: bool
+    raw: bool
+    tile: int | None
+    out: Path | None
+    out_dir: Path | None
+    save: Path | None
+    layout: str | None
+    score: float
+    with_fields: bool
+    inline: bool
+
+    @property
+    def drawing(self) -> Drawing:
+        return Drawing(self.scale, self.clip, self.cmap, self.tile, self.overlay)
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        if self.out is not None and self.out_dir is not None:
+            raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
+        if self.raw and self.out is not None and self.out.suffix.lower() not in RAW_SUFFIXES:
+            raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
+        if sum([self.channels is not None, self.top is not None, self.every]) > 1:
+            raise click.UsageError("--channels, --top and --all exclude one another.")
+        if self.raw and self.with_fields:
+            raise click.UsageError("--raw writes bare tiles, --rf draws on the photo beside them: give one of them.")
+        if self.raw and self.overlay:
+            raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
+
+    def refuse_one_file_for(self, count: int, what: str) -> None:
+        """Raises UsageError where --out is one file and there are more figures; `what` says of what."""
+        if self.out is not None and count > 1:
+            raise click.UsageError(f"--out names one file, and {what}: use --out-dir.")
 
 
 @click.command("show")
@@ -112,9 +163,8 @@ ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 )
 @click.option("--inline", is_flag=True, help="Also draw the figure in the terminal.")
 @json_option
-def command(
-    images: tuple[str, ...], layers: tuple[str, ...], request: ModelRequest, as_json: bool, **options: Any
-) -> int:
+@with_options(ShowOptions)
+def command(options: ShowOptions) -> int:
     """Draw what chosen layers see in an image.
 
     There is one figure for each image and layer: the picture the network saw, a tile for each channel with its
@@ -125,173 +175,71 @@ def command(
     \b
       fmap show sample_images/coffee.png --layer conv1
     """
-    _check(options)
-    choice = Choice(options["channels"], options["top"], options["by"], options["every"])
-    drawing = Drawing(options["scale"], options["clip"], options["cmap"], options["tile"], options["overlay"])
+    from ..maps.files import FigureFiles
 
-    from ..maps.look import look
-    from ..session.opening import groups, open_session, read_image
-
-    of_arrays, of_outputs = split_layout(options["layout"])
-    session = open_session(request, remark)
-    sources = groups(session, images)
-    if options["out"] is not None and len(sources) > 1:
-        raise click.UsageError(f"--out names one file, and there are {len(sources)} images: use --out-dir.")
-    output = _Output(session, drawing, options, several=len(sources) > 1)
-    failures: list[FmapError] = []
-    for source in sources:
-        try:
-            image = read_image(session, source, remark, of_arrays)
-        except ImageError as error:
-            failures.append(error.bare())
-            if len(sources) > 1:
-                report(error)
-            continue
-        output.add(
-            look(
-                session,
-                image,
-                layers,
-                choice,
-                keep_arrays=options["save"] is not None,
-                least_score=options["score"],
-                layout=of_outputs,
-            )
-        )
-    if len(failures) == len(sources) == 1:
-        raise failures[0]
-    output.finish(as_json, inline=options["inline"])
-    return 1 if failures else 0
-
-
-def _check(options: dict[str, Any]) -> None:
-    """What can be refused before torch is imported."""
-    if options["out"] is not None and options["out_dir"] is not None:
-        raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
-    if options["raw"] and options["out"] is not None and options["out"].suffix.lower() not in RAW_SUFFIXES:
-        raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
-    if sum([options["channels"] is not None, options["top"] is not None, options["every"]]) > 1:
-        raise click.UsageError("--channels, --top and --all exclude one another.")
-    if options["raw"] and options["with_fields"]:
-        raise click.UsageError("--raw writes bare tiles, --rf draws on the photo beside them: give one of them.")
-    if options["raw"] and options["overlay"]:
-        raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
-
-
-class _Output:
-    """Writes the figures as the looks come in, then prints them all."""
-
-    def __init__(self, session: Session, drawing: Drawing, options: dict[str, Any], several: bool) -> None:
-        from ..files import make_directory
-        from ..inputs.feeds import feed_of
-
-        self.session = session
-        self.drawing = drawing
-        self.out: Path | None = options["out"]
-        self.directory: Path = options["out_dir"] or Path()
-        self.save: Path | None = options["save"]
-        self.raw: bool = options["raw"]
-        self.with_fields: bool = options["with_fields"]
-        if self.with_fields and session.model.input_kind == "images":
-            raise ModelError(
-                f"{session.model.name} is a detector: its figures show a resized picture, --rf boxes the given one.",
-                hint="`fmap rf IMAGE --layer L --at max` draws the box of a detector's unit.",
-            )
-        if self.with_fields and feed_of(session.model).axes[-2:] != ("H", "W"):
-            raise ModelError(f"--rf boxes what units see on the picture, and {session.model.name} takes none.")
-        self.fields: dict[tuple[int, ...], dict[str, FieldRow]] = {}
-        self.several = several
-        self.looks: list[tuple[Look, list[str | None]]] = []
-        self.names: set[Path] = set()
-        if options["out_dir"] is not None:
-            make_directory(self.directory)
-
-    def add(self, look: Look) -> None:
-        """Write this look's figures."""
-        if self.out is not None and len(look.maps) > 1:
-            raise click.UsageError(f"--out names one file, and {len(look.maps)} layers match: use --out-dir.")
-        self.looks.append((look, [self._write(look, feature_map) for feature_map in look.maps]))
-
-    def _write(self, look: Look, feature_map: FeatureMap) -> str | None:
-        """The file written; None for an output without values, of which there is no picture."""
-        from ..drawing.files import write_scene
-        from ..files import write_file
-        from ..maps.raw import write_raw
-
-        if not feature_map.maps.size:
-            remark(f"{feature_map.layer.name} puts out nothing here, {list(feature_map.shape)}: no figure.")
-            return None
-        if self.drawing.overlay and not feature_map.is_map:
-            remark(f"{feature_map.layer.name} has no height and width to lay over the photo.")
-        path = self.out or self._free_name(look, feature_map)
-        suffix = path.suffix.lower()
-        if self.raw:
-            write_file(path, lambda file: write_raw(feature_map, self.drawing, file, suffix))
+    looks = _looks(options)
+    options.refuse_one_file_for(len(looks), f"there are {len(looks)} images")
+    files = FigureFiles(options.drawing, options.out, options.out_dir, options.raw, remark)
+    shown: list[tuple[Look, list[str | None]]] = []
+    for each in looks:
+        if isinstance(each, ImageError):
+            if len(looks) == 1:
+                raise each
+            report(each)
         else:
-            write_file(path, lambda file: write_scene(self._figure(look, feature_map), file, suffix))
-        return str(path)
+            options.refuse_one_file_for(len(each.maps), f"{len(each.maps)} layers match")
+            shown.append((each, files.write(each)))
+    if shown:
+        _put_out(options, shown, several=len(looks) > 1)
+    return FAILED if len(shown) < len(looks) else DONE
 
-    def _figure(self, look: Look, feature_map: FeatureMap) -> Any:
-        from ..maps.figure import layer_figure
 
-        units = self._strongest_units(look, feature_map) if self.with_fields and feature_map.is_map else ()
-        return layer_figure(look, feature_map, self.drawing, units=units)
+def _looks(options: ShowOptions) -> Looks:
+    return api.looks(
+        options.request,
+        options.images,
+        options.layers,
+        channels=options.channels,
+        top=options.top,
+        by=options.by,
+        all=options.every,
+        score=options.score,
+        rf=options.with_fields,
+        keep_arrays=options.save is not None,
+        layout=options.layout,
+        say=remark,
+    )
 
-    def _strongest_units(self, look: Look, feature_map: FeatureMap) -> Any:
-        """Each tile's strongest unit with what it sees, of an input as large as this one."""
-        from ..receptive.survey import receptive_fields
-        from ..receptive.unit import strongest_units
 
-        size = tuple(look.image.tensor.shape)
-        if size not in self.fields:
-            rows = receptive_fields(self.session, image=look.image).layers
-            self.fields[size] = {row.layer.name: row for row in rows}
-        return strongest_units(feature_map.maps, feature_map.drawn, self.fields[size][feature_map.layer.name])
+def _put_out(options: ShowOptions, shown: Sequence[tuple[Look, Sequence[str | None]]], *, several: bool) -> None:
+    """Save the arrays asked for, then print every look as a table or as JSON."""
+    from ..maps.document import save_looks, show_document
+    from ..maps.table import print_looks
 
-    def _free_name(self, look: Look, feature_map: FeatureMap) -> Path:
-        """A name that this run has not used: two images may share a stem."""
-        from ..drawing.files import figure_name
+    looks = [look for look, _ in shown]
+    if options.save is not None:
+        save_looks(options.save, looks)
+    if options.inline:
+        _draw_inline(options, looks)
+    written = [(look, [file for file in files if file is not None]) for look, files in shown]
+    put_out(
+        options,
+        table=lambda: print_looks(written, None if options.save is None else str(options.save)),
+        document=lambda: show_document(looks, [files for _, files in shown], several=several),
+    )
 
-        stem, model = look.image.stem, self.session.model.name
-        path = self.directory / figure_name(stem, model, feature_map.layer.name)
-        number = 2
-        while path in self.names:
-            path = self.directory / figure_name(stem, model, feature_map.layer.name, number)
-            number += 1
-        self.names.add(path)
-        return path
 
-    def finish(self, as_json: bool, *, inline: bool) -> None:
-        """Save the arrays asked for, then print every look as a table or as JSON; nothing where none succeeded."""
-        if not self.looks:
-            return
-        from ..maps.document import save_looks, show_document
+def _draw_inline(options: ShowOptions, looks: Sequence[Look]) -> None:
+    from ..maps.inline import print_inline
+    from ..tables.table import console
 
-        looks = [look for look, _ in self.looks]
-        if self.save is not None:
-            save_looks(self.save, looks)
-        if inline:
-            self._draw_inline(as_json)
-        if as_json:
-            files = [files for _, files in self.looks]
-            print_document(show_document(looks, files, several=self.several))
-            return
-        from ..maps.table import print_looks
+    out = console(stderr=options.as_json)
+    for look in looks:
+        for each in look.maps:
+            if each.maps.size:
+                pixels = partial(_pixels, look, each.layer.name, options.drawing)
+                print_inline(out, pixels, each, look.image, options.drawing)
 
-        written = [(look, [file for file in files if file is not None]) for look, files in self.looks]
-        print_looks(written, str(self.save) if self.save else None)
 
-    def _draw_inline(self, as_json: bool) -> None:
-        from ..maps.inline import print_inline
-        from ..tables.table import console
-
-        out = console(stderr=as_json)
-        for look, _ in self.looks:
-            for each in look.maps:
-                if each.maps.size:
-                    print_inline(out, partial(self._pixels, look, each), each, look.image, self.drawing)
-
-    def _pixels(self, look: Look, feature_map: FeatureMap) -> Any:
-        from ..drawing.raster import rasterise
-
-        return rasterise(self._figure(look, feature_map))
+def _pixels(look: Look, layer: str, drawing: Drawing) -> Image:
+    return look.figure(layer, drawing).image()

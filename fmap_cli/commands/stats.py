@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
-from ..errors import FmapError
+from .. import api
+from ..errors import CHECK_FAILED, FmapError
 from ..models.records import ModelRequest
-from ..network.shapes import split_layout
 from ..statistics.columns import SORTS
-from ..statistics.records import Finding, LayerRecord, Run
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
     FiniteRange,
+    Options,
     csv_option,
     json_option,
     layer_options,
     layout_option,
     model_options,
-    print_csv,
-    print_document,
-    remark,
+    with_options,
 )
+from .output import put_out, remark, reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..statistics.distributed import Team
+    from ..health import Thresholds
+    from ..statistics.records import LayerRecord, Run
+    from ..statistics.running import Counted
 
 _TOP = 50
 _NAMED = 10
@@ -40,8 +39,58 @@ _OF_A_PASS = {
     *ModelRequest.__dataclass_fields__,
     *("batch", "checkpoint_every", "layout", "limit", "resume", "shuffle", "workers"),
 }
-FOUND = 3
-"""The exit code of `--check` where there is a finding at or above `--fail-on`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsOptions(Options):
+    images: tuple[str, ...]
+    patterns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    per_channel: bool
+    sort: str | None
+    reverse: bool
+    top: int | None
+    by_class: bool
+    limit: int | None
+    shuffle: bool
+    batch: int
+    workers: int | None
+    save: Path | None
+    load: bool
+    resume: bool
+    checkpoint_every: float
+    check: bool
+    fail_on: Literal["warning", "error"]
+    thresholds: tuple[str, ...]
+    out: Path | None
+    request: ModelRequest
+    layout: str | None
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        if self.per_channel and self.by_class:
+            raise click.UsageError("--per-channel and --by-class exclude each other.")
+        of_channels = {"sort": self.sort, "top": self.top, "reverse": self.reverse}
+        for name, given in of_channels.items():
+            if given and not self.per_channel:
+                raise click.UsageError(f"--{name} is about channels: give --per-channel, too.")
+        if self.load:
+            _refuse_passes()
+            if not self.images:
+                raise click.UsageError("--load takes saved runs: fmap stats --load run.fmap.")
+        elif any(image.lower().endswith(".fmap") for image in self.images):
+            raise click.UsageError("a .fmap file is a saved run: give --load to show it.")
+
+
+def _refuse_passes() -> None:
+    """Raises UsageError where an option is given that says something about a pass."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name))
+        if parameter.name in _OF_A_PASS and given is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--load shows runs that are over: {max(parameter.opts, key=len)} says nothing about them."
+            )
 
 
 @click.command("stats")
@@ -77,7 +126,7 @@ FOUND = 3
     metavar="SECONDS",
     help="How often a run notes down how far it is.",
 )
-@click.option("--check", is_flag=True, help=f"Exit with {FOUND} where there is a finding as grave as --fail-on.")
+@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} where there is a finding as grave as --fail-on.")
 @click.option(
     "--fail-on",
     type=click.Choice(["warning", "error"]),
@@ -103,7 +152,8 @@ FOUND = 3
 @layout_option
 @json_option
 @csv_option
-def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_csv: bool, **options: Any) -> int:
+@with_options(StatsOptions)
+def command(options: StatsOptions) -> int:
     """Say what every layer's numbers are, and what is wrong with them.
 
     Mean, standard deviation, extremes, zeros and distribution of each layer's output, over one image, a folder or
@@ -116,358 +166,96 @@ def command(images: tuple[str, ...], request: ModelRequest, as_json: bool, as_cs
       fmap stats sample_images --save run.fmap
       torchrun --nproc-per-node 2 -m fmap_cli stats sample_images
     """
-    _refuse_contradictions(images, as_json, as_csv, options)
-    from ..files import check_folder
-    from ..health import Thresholds, findings, reaches
+    from ..health import Thresholds
 
-    thresholds = Thresholds.with_changes(options["thresholds"])
-    for path in (options["out"], options["save"]):
-        if path is not None:
-            check_folder(path)
-    exit_code, forget = 0, None
-    if options["load"]:
-        run = _loaded(images)
-    else:
-        gathered, exit_code, forget = _gathered(images, request, options)
-        if gathered is None:  # another process of the team speaks for all
-            return exit_code
-        run = gathered
-    shown = _shown(run, options)
-    found = findings(run.layers, run.images, thresholds)
-    try:
-        files, failure = _write(run, found, shown, options, save=exit_code == 0), None
-    except FmapError as error:  # what took hours to count is shown all the same
-        files, failure = [], error
-    _print(run, found, shown, files, as_json, as_csv, options)
-    if failure is not None:
-        raise failure
-    if forget is not None:
-        forget()
-    if exit_code == 0 and options["check"] and reaches(found, options["fail_on"]):
-        return FOUND
-    return exit_code
+    thresholds = Thresholds.with_changes(options.thresholds)
+    reserve(options.out, options.save)
+    if options.load:
+        return _put_out(options, thresholds, api.load_run(*options.images, say=remark))
+    with _counted(options) as counted:
+        if counted.run is None:  # another process of the team speaks for all
+            return counted.exit_code
+        code = _put_out(options, thresholds, counted.run, save=counted.complete)
+        counted.forget()
+    return counted.exit_code or code
 
 
-def _refuse_contradictions(images: Sequence[str], as_json: bool, as_csv: bool, options: dict[str, Any]) -> None:
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    if options["per_channel"] and options["by_class"]:
-        raise click.UsageError("--per-channel and --by-class exclude each other.")
-    for name in ("sort", "top", "reverse"):
-        if options[name] and not options["per_channel"]:
-            raise click.UsageError(f"--{name} is about channels: give --per-channel, too.")
-    if options["load"]:
-        for parameter in click.get_current_context().command.params:
-            given = click.get_current_context().get_parameter_source(str(parameter.name))
-            if parameter.name in _OF_A_PASS and given is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError(
-                    f"--load shows runs that are over: {max(parameter.opts, key=len)} says nothing about them."
-                )
-        if not images:
-            raise click.UsageError("--load takes saved runs: fmap stats --load run.fmap.")
-    elif any(image.lower().endswith(".fmap") for image in images):
-        raise click.UsageError("a .fmap file is a saved run: give --load to show it.")
+def _counted(options: StatsOptions) -> AbstractContextManager[Counted]:
+    from .progress import progress_bar
 
-
-# -- where the numbers come from ---------------------------------------------------------------------------------
-
-
-def _loaded(arguments: Sequence[str]) -> Run:
-    """The saved runs as one."""
-    from ..statistics.merging import merge_runs, notes
-    from ..statistics.runs import load_run
-
-    runs = [(argument, load_run(Path(argument))) for argument in arguments]
-    for name, run in runs:
-        for note in notes(name, run):
-            remark(note)
-    return merge_runs(runs)
-
-
-def _gathered(
-    images: Sequence[str], request: ModelRequest, options: dict[str, Any]
-) -> tuple[Run | None, int, Callable[[], None] | None]:
-    """The run over the images, by this process alone or by its team; the exit code if it was stopped.
-
-    The last is what to call once the run is saved: it forgets how far the run was.
-    """
-    from ..interrupts import stoppable
-    from ..session.opening import open_session
-    from ..statistics.distributed import any_of, device_of, find_team, meeting, merged
-    from ..statistics.gather import Gathering, origin_of, statistics
-    from ..statistics.plan import plan_run
-
-    team = find_team()
-    say = remark if team.leads else _silently
-    session = open_session(replace(request, device=device_of(team, request.device)), say)
-    with meeting(team):
-        plan = plan_run(
-            session,
-            images,
-            limit=options["limit"],
-            shuffle_seed=request.seed if options["shuffle"] else None,
-            by_class=options["by_class"],
-            rank=team.rank,
-            ranks=team.ranks,
-        )
-        _remark_on_repeats(plan.entries, say)
-        plan = replace(plan, digest=_digest(plan.digest, options))
-        long = len(plan.entries) > options["batch"] or team.ranks > 1
-        origin = origin_of(session, digest=long or options["save"] is not None)
-        notebook = _Notebook(options["save"], plan.digest, origin, team)
-        if long or options["save"] is not None:
-            notebook.take(options["resume"])
-        earlier = notebook.read(plan.digest, origin, say) if options["resume"] else None
-        of_arrays, of_outputs = split_layout(options["layout"])
-        gathering = Gathering(
-            session,
-            patterns=options["patterns"],
-            kinds=options["kinds"],
-            histogram="channel" if options["per_channel"] else "layer",
-            earlier=earlier,
-            layout=of_outputs,
-        )
-        start = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
-        with gathering, stoppable() as wish, _progress(len(plan.entries), start, team) as advanced:
-            run = statistics(
-                session,
-                plan,
-                gathering,
-                origin,
-                batch=options["batch"],
-                say=say,
-                workers=options["workers"],
-                layout=of_arrays,
-                earlier=earlier,
-                advanced=advanced,
-                stop=wish,
-                checkpoint=notebook.write,
-                checkpoint_seconds=options["checkpoint_every"],
-            )
-        unfinished = run.progress is not None and run.progress.done < run.progress.total
-        if unfinished and long:
-            notebook.write(run)
-        stopped = any_of(team, unfinished)
-        run_of_all = merged(team, run)
-        if run_of_all is None:
-            if not stopped:
-                notebook.discard()
-            return None, wish.exit_code, None
-        if not run_of_all.images:
-            _raise_all_failed(run_of_all)
-        if stopped:
-            known = f"stopped after {run_of_all.images} images"
-            if notebook.mine and notebook.path.exists():
-                remark(f"{known}; noted in {notebook.path}. The same command with --resume goes on.")
-            else:
-                remark(f"{known}.")
-            return run_of_all, wish.exit_code or 1, None
-        return run_of_all, 0, notebook.discard
-
-
-def _silently(_sentence: str) -> None:
-    pass
-
-
-def _raise_all_failed(run: Run) -> None:
-    if not run.failures:
-        raise FmapError("there is no image among these to count.", hint="Check the arguments and --limit.")
-    name, reason = run.failures[0]
-    if len(run.failures) == 1:
-        raise FmapError(reason)
-    raise FmapError(
-        f"none of the {len(run.failures)} images could be read.", hint=f"The first of them, {name}: {reason}"
+    return api.resumable_stats(
+        options.request,
+        options.images,
+        options.patterns,
+        kind=options.kinds,
+        per_channel=options.per_channel,
+        by_class=options.by_class,
+        limit=options.limit,
+        shuffle=options.request.seed if options.shuffle else None,
+        batch=options.batch,
+        workers=options.workers,
+        layout=options.layout,
+        save=options.save,
+        resume=options.resume,
+        checkpoint_every=options.checkpoint_every,
+        progress=progress_bar,
+        say=remark,
     )
 
 
-def _digest(digest: str, options: dict[str, Any]) -> str:
-    """Of the list of images and of all that says what is counted, and in which batches."""
-    names = ("patterns", "kinds", "per_channel", "by_class", "batch", "layout")
-    return _hash((digest, *(options[name] for name in names)))
+def _put_out(options: StatsOptions, thresholds: Thresholds, run: Run, *, save: bool = True) -> int:
+    """The files asked for, then the table; what took hours to count is shown also where they cannot be written."""
+    from ..health import reaches
+
+    run = replace(run, findings=tuple(api.findings(run, thresholds)))
+    shown = _shown(run, options)
+    failure = None
+    files: list[str] = []
+    try:
+        if save and options.save is not None:
+            files.append(str(run.save(options.save)))
+        if options.out is not None:
+            files.append(str(run.figure(shown=shown).save(options.out)))
+    except FmapError as error:
+        failure, files = error, []
+    if run.failures and options.form != "table":  # the tables name them themselves
+        _remark_on_failures(run)
+    code = put_out(
+        options,
+        table=lambda: _print(run, shown, options, files),
+        document=lambda: run.document(shown=shown, channels=options.per_channel, files=files),
+        csv=lambda: run.csv(shown=shown, channels=options.per_channel),
+        found=options.check and reaches(run.findings, options.fail_on),
+    )
+    if failure is not None:
+        raise failure
+    return code
 
 
-def _hash(what: object) -> str:
-    import hashlib
-
-    return hashlib.sha256(repr(what).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _remark_on_repeats(entries: Sequence[Any], say: Callable[[str], None]) -> None:
-    paths = [entry for entry in entries if isinstance(entry, str)]
-    if len(set(paths)) < len(paths):
-        say(f"{len(paths) - len(set(paths))} of {len(paths)} images are named more than once, and count as often.")
-
-
-class _Notebook:
-    """Where a run notes down how far it is: beside the file it will be saved in, or in the user's cache."""
-
-    def __init__(self, save: Path | None, digest: str, origin: Any, team: Team) -> None:
-        self.team = team
-        part = f".{team.rank + 1}-of-{team.ranks}" if team.ranks > 1 else ""
-        if save is not None:
-            self.path = save.with_name(f"{save.name}{part}.part")
-        else:
-            self.path = _cache() / f"{_hash((digest, origin.identity))[:16]}{part}.part"
-        self.save = save
-        self.mine = True
-        self.failed = False
-
-    def take(self, resume: bool) -> None:
-        """No other fmap writes here as long as this command runs. Raises FmapError where another does.
-
-        Two that count the same without saving it do not stand in each other's way: the first one takes the notes.
-        """
-        from ..files import make_directory, sole_writer
-
-        with suppress(FmapError):
-            make_directory(self.path.parent)
-        other = click.get_current_context().with_resource(sole_writer(self.path))
-        if other is None:
-            return
-        who = f"another fmap (process {other})" if other else "another fmap"
-        if self.save is not None or resume:
-            raise FmapError(
-                f"{who} is at work on {self.save or self.path}.",
-                hint="Wait until it has ended, or give this run a --save of its own.",
-            )
-        self.mine = False
-
-    def read(self, digest: str, origin: Any, say: Callable[[str], None]) -> Run | None:
-        """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
-        from ..statistics.merging import check_mergeable
-        from ..statistics.runs import load_run
-
-        if not self.path.exists():
-            say(f"there is no run to go on with ({self.path} is not there): starting with the first image.")
-            return None
-        try:
-            run = load_run(self.path)
-        except FmapError as error:
-            raise FmapError(error.message, hint="Without --resume the run starts anew.") from None
-        check_mergeable((str(self.path), run), ("this run", Run(origin, (), 0, ())))
-        at = run.progress
-        if at is None or (at.digest, at.rank, at.ranks) != (digest, self.team.rank, self.team.ranks):
-            raise FmapError(
-                f"{self.path} is of another list of images than the arguments name now, or of other options.",
-                hint="The same images, layers, --batch and the like are needed. Without --resume the run starts anew.",
-            )
-        say(f"going on after {at.done} of {at.total} images ({self.path}).")
-        return run
-
-    def write(self, run: Run) -> None:
-        """Note the run down; where that fails it is said once, and the run goes on."""
-        from ..files import make_directory
-        from ..statistics.runs import save_run
-
-        if not self.mine:
-            return
-        try:
-            make_directory(self.path.parent)
-            save_run(self.path, run)
-        except FmapError as error:
-            if not self.failed:
-                remark(f"how far the run is could not be noted down, so --resume will not find it: {error.message}")
-            self.failed = True
-
-    def discard(self) -> None:
-        with suppress(OSError):
-            if self.mine:
-                self.path.unlink()
-
-
-def _cache() -> Path:
-    import os
-
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fmap" / "runs"
-
-
-@contextmanager
-def _progress(total: int, start: int, team: Team) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left on stderr, where that is a terminal and there is something to wait for."""
-    from ..tables.table import console
-
-    out = console(stderr=True)
-    if total < 2 or not out.is_terminal or not team.leads:
-        yield lambda done, failed: None
-        return
-    from .progress import progress_bar
-
-    with progress_bar(out, total, start) as advanced:
-        yield advanced
-
-
-# -- what is shown -----------------------------------------------------------------------------------------------
-
-
-def _shown(run: Run, options: dict[str, Any]) -> list[LayerRecord]:
+def _shown(run: Run, options: StatsOptions) -> list[LayerRecord]:
     """The layers to show: those asked for; else all that put out a tensor of their own."""
-    if options["patterns"] and not options["load"]:
+    if options.patterns and not options.load:
         return list(run.layers)  # no others were counted
     from ..network.selection import pick_names
 
-    whole = [each for each in run.layers if each.same_as is None or options["patterns"]]
-    names = pick_names({each.layer.name: each.layer.kind for each in whole}, options["patterns"], options["kinds"])
+    whole = [each for each in run.layers if each.same_as is None or options.patterns]
+    names = pick_names({each.layer.name: each.layer.kind for each in whole}, options.patterns, options.kinds)
     return [each for each in whole if each.layer.name in names]
 
 
-def _write(
-    run: Run, found: Sequence[Finding], shown: Sequence[LayerRecord], options: dict[str, Any], *, save: bool
-) -> list[str]:
-    files = []
-    if save and options["save"] is not None:
-        from ..statistics.runs import save_run
+def _print(run: Run, shown: list[LayerRecord], options: StatsOptions, files: list[str]) -> None:
+    from ..statistics.table import print_channels, print_classes
 
-        save_run(options["save"], run)
-        files.append(str(options["save"]))
-    if options["out"] is not None:
-        from ..drawing.files import write_scene
-        from ..files import write_file
-        from ..statistics.figure import lay_out_depth
-
-        out: Path = options["out"]
-        scene = lay_out_depth(run, found, shown)
-        write_file(out, lambda file: write_scene(scene, file, out.suffix.lower()))
-        files.append(str(out))
-    return files
-
-
-def _print(
-    run: Run,
-    found: Sequence[Finding],
-    shown: Sequence[LayerRecord],
-    files: Sequence[str],
-    as_json: bool,
-    as_csv: bool,
-    options: dict[str, Any],
-) -> None:
-    names = {each.layer.name for each in shown}
-    classes = [
-        replace(each, layers=tuple(record for record in each.layers if record.layer.name in names))
-        for each in run.classes
-    ]
-    only = replace(run, layers=tuple(shown), classes=tuple(classes))
-    if run.failures and (as_json or as_csv):  # the tables name them themselves
-        named = ", ".join(name for name, _ in run.failures[:_NAMED])
-        more = f" and {len(run.failures) - _NAMED} more" if len(run.failures) > _NAMED else ""
-        remark(f"{len(run.failures)} of {run.images + len(run.failures)} images could not be read: {named}{more}.")
-    if as_json:
-        from ..statistics.document import stats_document
-
-        print_document(stats_document(only, found, channels=options["per_channel"], files=files))
-    elif as_csv:
-        from ..statistics.document import stats_csv
-
-        print_csv(stats_csv(only, channels=options["per_channel"]))
-    elif options["per_channel"]:
-        from ..statistics.table import print_channels
-
-        sort, top = options["sort"] or "layer", options["top"] or _TOP
-        print_channels(run, shown, sort=sort, reverse=options["reverse"], top=top, written=files)
-    elif options["by_class"]:
-        from ..statistics.table import print_classes
-
+    if options.per_channel:
+        sort, top = options.sort or "layer", options.top or _TOP
+        print_channels(run, shown, sort=sort, reverse=options.reverse, top=top, written=files)
+    elif options.by_class:
         print_classes(run, shown, written=files)
     else:
-        from ..statistics.table import notes_on, print_run
+        run.print(shown=shown, files=files)
 
-        print_run(run, found, shown=shown, written=files, notes=notes_on(run, shown))
+
+def _remark_on_failures(run: Run) -> None:
+    named = ", ".join(name for name, _ in run.failures[:_NAMED])
+    more = f" and {len(run.failures) - _NAMED} more" if len(run.failures) > _NAMED else ""
+    remark(f"{len(run.failures)} of {run.images + len(run.failures)} images could not be read: {named}{more}.")

@@ -57,6 +57,8 @@ def open_sides(request: ModelRequest, other: ModelRequest, say: Say) -> tuple[Se
         if before.model.preprocessing == after.model.preprocessing:  # what is assumed is said where it stays so
             for sentence in notes_about(before.model.notes, "feeding"):
                 say(sentence)
+    if other.seed != request.seed and other.seed != b.model.weights.seed:
+        say(f"--vs-seed {other.seed} changes nothing: B's weights are not random, but {b.model.weights}.")
     return a, b
 
 
@@ -465,12 +467,15 @@ def compare_runs(
     *,
     kinds: Sequence[str] = (),
     threshold: float | None = None,
+    say: Say = lambda _: None,
 ) -> Comparison:
     """How far two saved runs' statistics are apart, layer by layer; `names` is what to call them.
 
     `patterns` are names of layers or globs. Runs of two models are compared where all their layers have the same names
     and numbers of channels. Raises FmapError where they have not, and LayerError where nothing is left to compare.
     """
+    if a.origin.input != b.origin.input:
+        say(f"the two were fed differently: {a.origin.input}; and {b.origin.input}.")
     layers_a, layers_b = ({each.layer.name: each for each in side.layers} for side in (a, b))
     unlike = [
         (name, layers_a[name].shape, layers_b[name].shape)

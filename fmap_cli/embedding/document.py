@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from ..documents import SCHEMA_VERSION, csv_text, dumps, failed_rows, finite, in_one_order, in_utf8
-from ..errors import FmapError
 from ..files import write_file, write_files
 from ..models.document import assumed_input, document_head
 from .records import Embeddings
-
-if TYPE_CHECKING:
-    pass
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
@@ -61,9 +57,7 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> list[Path]:
     return [path, beside]
 
 
-def embeddings_document(
-    embeddings: Embeddings, failures: Sequence[tuple[str, FmapError]], files: Sequence[Path]
-) -> dict[str, Any]:
+def embeddings_document(embeddings: Embeddings, files: Sequence[Path] = ()) -> dict[str, Any]:
     """The result of `fmap embed`; the vectors themselves stand in it where no file has been written."""
     entries: list[dict[str, Any]] = []
     for at, (name, norm) in enumerate(zip(embeddings.images, embeddings.norms, strict=True)):
@@ -83,7 +77,7 @@ def embeddings_document(
         "dimension": embeddings.vectors.shape[1],
         "file": str(files[0]) if files else None,
         "images": entries,
-        "failed": failed_rows(failures),
+        "failed": failed_rows(embeddings.failures),
         "assumed_input": assumed_input(embeddings.origin.takes),
         "axes": list(embeddings.axes.names) if embeddings.axes is not None else None,
         "axes_how": embeddings.axes.how if embeddings.axes is not None else None,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..answers.heads import Candidate, Recorder, classifiers, likely_classifier, read_by, scores_in
 from ..answers.reading import class_scores, embedding_in, tensors
-from ..errors import ImageError, LayerError, ModelError
+from ..errors import ImageError, ImagesFailedError, LayerError, ModelError
 from ..inputs.records import ImageInput
 from ..network.axes import axes_by_rank
 from ..network.capture import Sink
@@ -67,14 +67,14 @@ def embed(
     layout: str | None = None,
     of_outputs: str | None = None,
     similar: int | None = None,
-) -> tuple[Embeddings | None, Failures]:
+) -> Embeddings:
     """One vector for each image out of one layer, in batches of `size`; and the images that gave none.
 
     `pattern` None is `find_place`'s choice. `layout` is of arrays, `of_outputs` of the layer's output.
-    `similar` also finds each image's so many nearest neighbours. What is held
-    is the vectors and one batch. None where no image gave a vector.
+    `similar` also finds each image's so many nearest neighbours. What is held is the vectors and one batch.
 
-    Raises LayerError for a layer that cannot be had as vectors, and what `session.groups` and `session.run` raise.
+    Raises LayerError for a layer that cannot be had as vectors, what `session.groups` and `session.run` raise, and
+    where no image gave a vector the reason, or ImagesFailedError for several.
     """
     sources = groups(session, arguments)
     if similar is not None and len(sources) < 2:
@@ -106,23 +106,21 @@ def embed(
         vectors[len(names) : len(names) + len(rows)] = rows
         names += [image.name for image in batch]
     if place is None:
-        return None, failures
+        raise failures[0][1] if len(failures) == 1 else ImagesFailedError(failures)
     vectors = vectors[: len(names)]
     neighbours = None if similar is None else tuple(tuple(row) for row in nearest(vectors, similar))
-    return (
-        Embeddings(
-            origin=session.origin,
-            layer=place.name,
-            enters=place.entered,
-            shape=(1, vectors.shape[1]) if place.more else place.shape,
-            pooling=place.pooling,
-            images=tuple(names),
-            vectors=vectors,
-            norms=norms(vectors),
-            neighbours=neighbours,
-            axes=place.axes,
-        ),
-        failures,
+    return Embeddings(
+        origin=session.origin,
+        layer=place.name,
+        enters=place.entered,
+        shape=(1, vectors.shape[1]) if place.more else place.shape,
+        pooling=place.pooling,
+        images=tuple(names),
+        vectors=vectors,
+        norms=norms(vectors),
+        neighbours=neighbours,
+        axes=place.axes,
+        failures=tuple(failures),
     )
 
 

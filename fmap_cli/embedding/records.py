@@ -23,7 +23,8 @@ class Embeddings(Result):
     `vectors` is `[N, D]` float32, or float64 from a network in float64; `norms` their lengths in float64. `shape` is
     the layer's output for one image, `enters` the classifier that reads it where that is why it was chosen, `pooling`
     `none` for a layer that is a vector already. `neighbours` holds for each image the nearest others as (index, cosine
-    similarity), nearest first; None where not asked for. `axes` are the layer's.
+    similarity), nearest first; None where not asked for. `axes` are the layer's. `failures` are the images that gave no
+    vector, by name, each with the reason.
     """
 
     origin: Origin
@@ -36,11 +37,12 @@ class Embeddings(Result):
     norms: np.ndarray
     neighbours: tuple[tuple[tuple[int, float], ...], ...] | None = None
     axes: Axes | None = None
+    failures: tuple[tuple[str, FmapError], ...] = ()
 
-    def document(self, files: Sequence[Path] = (), failures: Sequence[tuple[str, FmapError]] = ()) -> dict[str, Any]:
+    def document(self, files: Sequence[Path] = ()) -> dict[str, Any]:
         from .document import embeddings_document
 
-        return embeddings_document(self, failures, files)
+        return embeddings_document(self, files)
 
     def print(self, *, files: Sequence[Path] = ()) -> None:
         from .table import print_embeddings

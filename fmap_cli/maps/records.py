@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,9 +15,12 @@ from ..results import Drawn, Figure
 from ..statistics.records import LayerStats
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import torch
 
+    from ..receptive.records import UnitBox
     from ..statistics.channels import ChannelStats
 
 
@@ -93,7 +96,8 @@ class Look(Drawn):
 
     `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
     the whole outputs by layer name where they were asked for. `detects` says that the network finds objects, whether it
-    found any or not. `labels` are the names of the answer's classes, None where they are not known.
+    found any or not. `labels` are the names of the answer's classes, None where they are not known. `units` holds by
+    layer name each tile's strongest unit, its row and column and what it sees, where they were asked for.
     """
 
     origin: Origin
@@ -104,6 +108,7 @@ class Look(Drawn):
     detections: tuple[Detection, ...] = ()
     detects: bool = False
     labels: tuple[str, ...] | None = None
+    units: Mapping[str, tuple[tuple[tuple[int, int], UnitBox], ...]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         from .document import show_document
@@ -119,12 +124,14 @@ class Look(Drawn):
         """The figure of one of the layers, the first unless it is named. Raises LayerError for one not asked for."""
         from .figure import layer_figure
 
-        found = [each for each in self.maps if layer in (None, each.layer.name, each.asked)]
+        named = [each for each in self.maps if layer in (None, each.layer.name)]
+        found = named or [each for each in self.maps if layer == each.asked]
         if not found:
             raise LayerError(
                 f"layer {layer!r} was not asked for.", hint=", ".join(each.layer.name for each in self.maps)
             )
-        return Figure(layer_figure(self, found[0], drawing or Drawing()))
+        units = self.units.get(found[0].layer.name, ())
+        return Figure(layer_figure(self, found[0], drawing or Drawing(), units=units))
 
     def _repr_png_(self) -> bytes:
         """The figures of all layers, one below the other."""

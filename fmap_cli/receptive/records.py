@@ -147,6 +147,12 @@ class FieldListing(Drawn):
         return Figure(growth_figure(self))
 
 
+def _file_name(stem: str, model: str, what: str) -> str:
+    from ..drawing.files import figure_name
+
+    return figure_name(stem, model, what)
+
+
 @dataclass(frozen=True, slots=True)
 class UnitView(Drawn):
     """One unit of a layer for one image: its value and its box.
@@ -165,6 +171,11 @@ class UnitView(Drawn):
     map: np.ndarray
     box: UnitBox
     image: ImageInput
+
+    @property
+    def file_name(self) -> str:
+        """What its figure is called where nobody says."""
+        return _file_name(self.image.stem, self.origin.model, f"{self.row.layer.name}-unit")
 
     def document(self, file: Path | None = None) -> dict[str, Any]:
         from .document import unit_document
@@ -189,7 +200,7 @@ class EffectiveField(Drawn):
     `energy` is the mean absolute gradient, summed over the input's channels, `[H, W]` float64, its sum 1 (0 where
     nothing moves the unit). `channel` is None where the gradient is that of all channels' sum. `holds` lists (share,
     height, width): the smallest box around `centre` that holds the share, of the theoretical box's proportions.
-    `source` says what the inputs were.
+    `source` says what the inputs were, `stem` what files are named after them.
     """
 
     origin: Origin
@@ -203,6 +214,12 @@ class EffectiveField(Drawn):
     count: int
     source: str
     image: ImageInput | None = None
+    stem: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """What its figure is called where nobody says."""
+        return _file_name(self.stem, self.origin.model, f"{self.row.layer.name}-effective")
 
     def document(self, file: Path | None = None) -> dict[str, Any]:
         from .document import effective_document

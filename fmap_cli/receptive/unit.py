@@ -176,6 +176,7 @@ def effective_field(
         count=count,
         source=f"Gaussian noise (seed {seed})" if noise else "images",
         image=None if noise or len(images) > 1 else images[0],
+        stem="noise" if noise else images[0].stem,
     )
 
 

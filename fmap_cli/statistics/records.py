@@ -115,26 +115,39 @@ class Run(Drawn):
         names = {each.layer.name for each in self.layers}
         return tuple(each for each in self.layers if each.same_as not in names)
 
-    def document(self, *, channels: bool = False, files: Sequence[str] = ()) -> dict[str, Any]:
+    def only(self, shown: Sequence[LayerRecord] | None) -> Run:
+        """The run with these layers alone, in all its classes; None stands for the distinct ones."""
+        layers = self.distinct if shown is None else tuple(shown)
+        names = {each.layer.name for each in layers}
+        classes = [
+            replace(each, layers=tuple(record for record in each.layers if record.layer.name in names))
+            for each in self.classes
+        ]
+        return replace(self, layers=layers, classes=tuple(classes))
+
+    def document(
+        self, *, shown: Sequence[LayerRecord] | None = None, channels: bool = False, files: Sequence[str] = ()
+    ) -> dict[str, Any]:
         from .document import stats_document
 
-        return stats_document(replace(self, layers=self.distinct), self.findings, channels=channels, files=files)
+        return stats_document(self.only(shown), self.findings, channels=channels, files=files)
 
-    def csv(self, *, channels: bool = False) -> str:
+    def csv(self, *, shown: Sequence[LayerRecord] | None = None, channels: bool = False) -> str:
         from .document import stats_csv
 
-        return stats_csv(replace(self, layers=self.distinct), channels=channels)
+        return stats_csv(self.only(shown), channels=channels)
 
-    def print(self) -> None:
+    def print(self, *, shown: Sequence[LayerRecord] | None = None, files: Sequence[str] = ()) -> None:
         from .table import notes_on, print_run
 
-        print_run(self, self.findings, shown=self.distinct, notes=notes_on(self, self.distinct))
+        layers = self.distinct if shown is None else shown
+        print_run(self, self.findings, shown=layers, written=files, notes=notes_on(self, layers))
 
-    def figure(self) -> Figure:
+    def figure(self, *, shown: Sequence[LayerRecord] | None = None) -> Figure:
         """The distribution of each layer's values through depth."""
         from .figure import lay_out_depth
 
-        return Figure(lay_out_depth(self, self.findings, self.distinct))
+        return Figure(lay_out_depth(self, self.findings, self.distinct if shown is None else shown))
 
     def save(self, path: str | Path) -> Path:
         """Write the run itself (`.fmap`, which `load_run` reads), its document, its rows or its figure."""

@@ -346,7 +346,7 @@ def test_features_are_no_scores_for_either_command(fmap: Run, samples: Path) -> 
 
 
 def test_wrong_usage(fmap: Run) -> None:
-    fmap("predict", "--csv", "--json").refused("--csv and --json exclude one another", code=2)
+    fmap("predict", "--csv", "--json").refused("--json and --csv exclude each other", code=2)
     fmap("predict", "--top", 0).refused("--top", code=2)
 
 

@@ -1,0 +1,57 @@
+"""The files of `fmap show`: one a layer, under names made of image, model and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..drawing.files import figure_name
+from ..files import make_directory, write_file
+from .raw import write_raw
+from .records import Drawing, FeatureMap, Look
+
+
+@dataclass(frozen=True, slots=True)
+class FigureFiles:
+    """Writes the figures of looks, or the bare tiles (`raw`), into one `file`, or into a directory.
+
+    `say` is told what is not drawn as one might expect. Raises OutputError.
+    """
+
+    drawing: Drawing
+    file: Path | None
+    directory: Path | None
+    raw: bool
+    say: Callable[[str], None]
+    _names: set[Path] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.directory is not None:
+            make_directory(self.directory)
+
+    def write(self, look: Look) -> list[str | None]:
+        """The file of each layer, in order; None for an output without values, of which there is no picture."""
+        return [self._write(look, each) for each in look.maps]
+
+    def _write(self, look: Look, feature_map: FeatureMap) -> str | None:
+        name = feature_map.layer.name
+        if not feature_map.maps.size:
+            self.say(f"{name} puts out nothing here, {list(feature_map.shape)}: no figure.")
+            return None
+        if self.drawing.overlay and not feature_map.is_map:
+            self.say(f"{name} has no height and width to lay over the photo.")
+        path = self.file or self._free_name(look, name)
+        if self.raw:
+            write_file(path, lambda file: write_raw(feature_map, self.drawing, file, path.suffix.lower()))
+        else:
+            look.figure(name, self.drawing).save(path)
+        return str(path)
+
+    def _free_name(self, look: Look, layer: str) -> Path:
+        """A name that this run has not used: two images may share a stem."""
+        directory, number = self.directory or Path(), 1
+        while (path := directory / figure_name(look.image.stem, look.origin.model, layer, number)) in self._names:
+            number += 1
+        self._names.add(path)
+        return path

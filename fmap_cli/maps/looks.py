@@ -1,0 +1,94 @@
+"""One network's looks at any number of images, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..errors import ImageError, ModelError
+from ..inputs.feeds import feed_of
+from ..network.shapes import split_layout
+from ..receptive.records import FieldRow
+from ..receptive.survey import receptive_fields
+from ..receptive.unit import strongest_units
+from ..session.opening import Session, groups, read_image
+from .look import look
+from .records import Choice, Look
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What of an image is looked at: the layers that the patterns pick, and of each the channels of the `choice`.
+
+    `score` is the least score of a detector's boxes; `strongest` finds each drawn channel's strongest unit and what it
+    sees. `layout` is of arrays or of the outputs of the layers picked.
+    """
+
+    patterns: tuple[str, ...] = ()
+    choice: Choice = Choice()  # noqa: RUF009 - frozen
+    score: float = 0.5
+    layout: str | None = None
+    keep_arrays: bool = True
+    strongest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The looks at these images, each made when it is asked for; for an image that cannot be read, the reason.
+
+    Raises ImageError where the sources name no images, and ModelError where the strongest units cannot be boxed on
+    what this network's figures show.
+    """
+
+    session: Session
+    sources: Sequence[str]
+    looking: Looking
+    say: Callable[[str], None]
+    _groups: list[str | Sequence[str] | None] = field(init=False)
+    _fields: dict[tuple[int, ...], dict[str, FieldRow]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_groups", groups(self.session, self.sources))
+        model = self.session.model
+        if self.looking.strongest and model.input_kind == "images":
+            raise ModelError(
+                f"{model.name} is a detector: its figures show a resized picture, --rf boxes the given one.",
+                hint="`fmap rf IMAGE --layer L --at max` draws the box of a detector's unit.",
+            )
+        if self.looking.strongest and feed_of(model).axes[-2:] != ("H", "W"):
+            raise ModelError(f"--rf boxes what units see on the picture, and {model.name} takes none.")
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[Look | ImageError]:
+        of_arrays, of_outputs = split_layout(self.looking.layout)
+        for source in self._groups:
+            try:
+                image = read_image(self.session, source, self.say, of_arrays)
+            except ImageError as error:
+                yield ImageError(error.message, hint=error.hint)
+                continue
+            found = look(
+                self.session,
+                image,
+                self.looking.patterns,
+                self.looking.choice,
+                keep_arrays=self.looking.keep_arrays,
+                least_score=self.looking.score,
+                layout=of_outputs,
+            )
+            yield self._with_units(found) if self.looking.strongest else found
+
+    def _with_units(self, found: Look) -> Look:
+        """The look with each map's strongest units, of an input as large as this one."""
+        maps = [each for each in found.maps if each.is_map]
+        size = tuple(found.image.tensor.shape)
+        if maps and size not in self._fields:
+            rows = receptive_fields(self.session, image=found.image).layers
+            self._fields[size] = {row.layer.name: row for row in rows}
+        units = {
+            each.layer.name: tuple(strongest_units(each.maps, each.drawn, self._fields[size][each.layer.name]))
+            for each in maps
+        }
+        return replace(found, units=units)

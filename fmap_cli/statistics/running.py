@@ -1,0 +1,217 @@
+"""A run over images from beginning to end: planned, counted, noted down and gone on with, shared out over a team."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import DONE, FAILED, FmapError, ImageError
+from ..interrupts import stoppable
+from ..network.shapes import split_layout
+from ..session.opening import Session
+from .checkpoint import RunCheckpoint, digest_of
+from .distributed import Team, any_of, find_team, meeting, merged
+from .gather import Gathering, origin_of, statistics
+from .plan import Entry, Plan, plan_run
+from .records import Run, RunOrigin
+
+Say = Callable[[str], None]
+Advanced = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What is counted of which images. `shuffle` is the seed of a random order, which `limit` then cuts."""
+
+    patterns: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    per_channel: bool = False
+    by_class: bool = False
+    limit: int | None = None
+    shuffle: int | None = None
+    batch: int = 8
+    workers: int | None = None
+    layout: str | None = None
+
+    def plan(self, session: Session, sources: Sequence[str], team: Team = Team()) -> Plan:  # noqa: B008 - frozen
+        """The images in their order. Its digest is also of all that says what is counted, and in which batches."""
+        plan = plan_run(
+            session,
+            sources,
+            limit=self.limit,
+            shuffle_seed=self.shuffle,
+            by_class=self.by_class,
+            rank=team.rank,
+            ranks=team.ranks,
+        )
+        counted = (self.patterns, self.kinds, self.per_channel, self.by_class, self.batch, self.layout)
+        return replace(plan, digest=digest_of((plan.digest, *counted)))
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """How a long run is kept: where it will be saved, whether it goes on, how often it is noted down."""
+
+    save: Path | None = None
+    resume: bool = False
+    checkpoint_every: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A run that is over. `run` is None in a process whose part another one has; `complete` that nobody stopped it.
+
+    `exit_code` tells how it was stopped; `forget` is to be called once the run is saved and shown.
+    """
+
+    run: Run | None
+    exit_code: int
+    complete: bool
+    forget: Callable[[], None]
+
+
+def count(session: Session, sources: Sequence[str], counting: Counting, say: Say) -> Run:
+    """The run over these images, in this process. Raises ImageError where none of them could be read."""
+    plan = counting.plan(session, sources)
+    origin = origin_of(session, digest=len(plan.entries) > counting.batch)
+    run = _through(session, plan, origin, counting, say)
+    _check_any(run)
+    return run
+
+
+def _through(
+    session: Session,
+    plan: Plan,
+    origin: RunOrigin,
+    counting: Counting,
+    say: Say,
+    *,
+    earlier: Run | None = None,
+    advanced: Advanced = lambda done, total, failed=0: None,
+    stop: Callable[[], bool] = lambda: False,
+    checkpoint: Callable[[Run], None] | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> Run:
+    """The run through the plan, from where `earlier` ended until it is done or `stop` says so."""
+    of_arrays, of_outputs = split_layout(counting.layout)
+    gathering = Gathering(
+        session,
+        patterns=counting.patterns,
+        kinds=counting.kinds,
+        histogram="channel" if counting.per_channel else "layer",
+        earlier=earlier,
+        layout=of_outputs,
+    )
+    total = len(plan.entries)
+    with gathering:
+        advanced(earlier.progress.done if earlier is not None and earlier.progress is not None else 0, total)
+        return statistics(
+            session,
+            plan,
+            gathering,
+            origin,
+            batch=counting.batch,
+            say=say,
+            workers=counting.workers,
+            layout=of_arrays,
+            earlier=earlier,
+            advanced=lambda done, failed: advanced(done, total, failed),
+            stop=stop,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+
+
+@contextmanager
+def counted(
+    opened: Callable[[Team, Say], Session],
+    sources: Sequence[str],
+    counting: Counting,
+    keeping: Resumable,
+    say: Say,
+    progress: Callable[[], AbstractContextManager[Advanced]],
+) -> Iterator[Counted]:
+    """The run over these images by this process, or by the team that a launcher has started it in; what was `opened`
+    for one process is its network.
+
+    The first SIGINT or SIGTERM stops it after the batch at hand. Inside, no other fmap takes its notes. Raises what
+    `plan_run` and `statistics` raise, and FmapError where there is nothing to go on from or no image could be read.
+    """
+    team = find_team()
+    say = say if team.leads else _silently
+    session = opened(team, say)
+    with ExitStack() as held:
+        with meeting(team):
+            plan = counting.plan(session, sources, team)
+            _remark_on_repeats(plan.entries, say)
+            long = len(plan.entries) > counting.batch or team.ranks > 1
+            kept = long or keeping.save is not None
+            origin = origin_of(session, digest=kept)
+            notes = RunCheckpoint(keeping.save, plan.digest, origin, team, say)
+            if kept:
+                held.enter_context(notes.taken(resume=keeping.resume))
+            earlier = notes.read() if keeping.resume else None
+            shown = progress() if team.leads else nullcontext(_unseen)
+            with stoppable() as wish, shown as advanced:
+                run = _through(
+                    session,
+                    plan,
+                    origin,
+                    counting,
+                    say,
+                    earlier=earlier,
+                    advanced=advanced,
+                    stop=wish,
+                    checkpoint=notes.write,
+                    checkpoint_seconds=keeping.checkpoint_every,
+                )
+            unfinished = run.progress is not None and run.progress.done < run.progress.total
+            if unfinished and long:
+                notes.write(run)
+            stopped = any_of(team, unfinished)
+            whole = merged(team, run)
+        yield _ended(whole, stopped, wish.exit_code, notes, say)
+
+
+def _ended(run: Run | None, stopped: bool, exit_code: int, notes: RunCheckpoint, say: Say) -> Counted:
+    """What has become of the run. Raises FmapError where no image could be read."""
+    if run is None:
+        if not stopped:
+            notes.discard()
+        return Counted(None, exit_code, not stopped, _unseen)
+    _check_any(run)
+    if not stopped:
+        return Counted(run, DONE, True, notes.discard)
+    known = f"stopped after {run.images} images"
+    where = f"; noted in {notes.path}. The same command with --resume goes on." if notes.noted else "."
+    say(f"{known}{where}")
+    return Counted(run, exit_code or FAILED, False, _unseen)
+
+
+def _check_any(run: Run) -> None:
+    if run.images:
+        return
+    if not run.failures:
+        raise FmapError("there is no image among these to count.", hint="Check the arguments and --limit.")
+    name, reason = run.failures[0]
+    if len(run.failures) == 1:
+        raise ImageError(reason)
+    raise ImageError(
+        f"none of the {len(run.failures)} images could be read.", hint=f"The first of them, {name}: {reason}"
+    )
+
+
+def _remark_on_repeats(entries: Sequence[Entry], say: Say) -> None:
+    paths = [entry for entry in entries if isinstance(entry, str)]
+    if len(set(paths)) < len(paths):
+        say(f"{len(paths) - len(set(paths))} of {len(paths)} images are named more than once, and count as often.")
+
+
+def _silently(_sentence: str) -> None:
+    """For the processes of a team that say nothing."""
+
+
+def _unseen(*_told: object) -> None:
+    """For what nobody is told of."""
