@@ -130,7 +130,7 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(fmap: Run, arguments: li
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fmap_cli.units.scaled", None)
+    monkeypatch.setattr("fmap_cli.models.catalog", None)
     with pytest.raises(TypeError):
         cli.run(["models"])
 
