@@ -99,6 +99,7 @@ d_handler = does(lambda output: (signal.signal(signal.SIGINT, signal.SIG_IGN), o
 # In a process of their own.
 p_out, p_err = after(lambda: os.close(1)), after(lambda: os.close(2))
 p_all = after(lambda: os.closerange(0, 60))
+p_daemon = after(lambda: os.closerange(3, 4096))
 p_system = after(lambda: os.system("echo from below"))
 p_forward = does(lambda output: (os.close(1), os.close(2), output)[2])
 p_thread = after(lambda: threading.Thread(target=time.sleep, args=(600,)).start())

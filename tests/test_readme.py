@@ -26,7 +26,7 @@ def commands_of(text: str) -> list[str]:
     ['fmap a  # why']
     """
     found = []
-    for before, block in re.findall(r"(?:(<!--[^\n]*-->)\n)?^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+    for before, block in re.findall(r"(?:(<!--[^\n]*-->)\n)?^```(?:sh)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         if "needs network" in before:
             continue
         lines = block.replace("\\\n", " ").splitlines()

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-_HIGH = 100
-"""Kept descriptors have numbers from here on: code that closes the usual ones does not reach them."""
+_HIGH = 1 << 17
+"""Kept descriptors have numbers just below this, or below the hard limit: code that closes all that the soft limit
+allows does not reach them."""
 _kept: dict[int, int] = {}
 
 
@@ -31,9 +32,10 @@ def keep_streams() -> None:
         import fcntl
     except ImportError:
         return
-    for number in range(3):
-        with contextlib.suppress(OSError, ValueError):
-            _kept[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    with _high_numbers() as first:
+        for number in range(3):
+            with contextlib.suppress(OSError, ValueError):
+                _kept[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, first)
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if number in _kept and isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:
@@ -47,6 +49,27 @@ def keep_streams() -> None:
             )
             setattr(sys, name, own)
             setattr(sys, f"__{name}__", own)
+
+
+@contextlib.contextmanager
+def _high_numbers() -> Iterator[int]:
+    """A number from which on nobody else has descriptors. Inside they may be had; afterwards the limit is as before.
+
+    A descriptor stays good when the soft limit sinks below it.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _HIGH if hard == resource.RLIM_INFINITY else min(hard, _HIGH)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, soft), hard))
+    except (OSError, ValueError):
+        most = soft
+    try:
+        yield max(most - 16, 0)
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _open_closed() -> None:
@@ -83,6 +106,7 @@ def guest_code() -> Iterator[None]:
         for number, copy in _kept.items():
             with contextlib.suppress(OSError):
                 os.dup2(copy, number)
+        _mend_errors()
         for each, handler in handlers.items():
             if signal.getsignal(each) is not handler:
                 signal.signal(each, handler)
@@ -91,6 +115,16 @@ def guest_code() -> Iterator[None]:
                 os.chdir(folder)
         if defaults is not None:
             _restore(*defaults)
+
+
+def _mend_errors() -> None:
+    """Where even the kept descriptors were closed, and standard error was not: that can still be written to."""
+    if 2 in _kept:
+        try:
+            os.fstat(_kept[2])
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(2, _kept[2])
 
 
 class _Lent:

@@ -548,8 +548,8 @@ def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     # Version 3 differs from 2 in the names of fields alone, which no picture has.
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(stream)
-    if any(length < 0 for length in shape):
-        raise ValueError(f"negative length in {shape}")
+    if any(length < 0 or isinstance(length, bool) for length in shape):
+        raise ValueError(f"no length in {shape}")
     return shape, dtype
 
 
