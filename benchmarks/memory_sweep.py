@@ -21,7 +21,7 @@ MEDIAN_S, SLOWEST_S = 1.5, 8.0
 def main() -> int:
     measure.show_machine("torch", "torchvision", "fmap-cli")
     from fmap_cli.errors import FmapError
-    from fmap_cli.foreign.isolated import run_apart
+    from fmap_cli.foreign.isolated import run_isolated
     from fmap_cli.memory.forecast import forecast
     from fmap_cli.memory.records import MemoryRequest
     from fmap_cli.models.records import ModelRequest
@@ -35,7 +35,7 @@ def main() -> int:
         request = MemoryRequest(ModelRequest(name), batch=2)
         start = time.perf_counter()
         try:
-            found = run_apart("fmap_cli.memory.forecast", "forecast", request, say=lambda sentence: None)
+            found = run_isolated("fmap_cli.memory.forecast", "forecast", request, say=lambda sentence: None)
         except FmapError as error:
             refused.append((name, error.message))
             print(f"{name:40} {time.perf_counter() - start:6.2f} s  refused: {error.message[:200]}", flush=True)

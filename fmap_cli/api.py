@@ -678,9 +678,9 @@ def memory(
         measure=measure,
     )
     if isinstance(model, str):
-        from .foreign.isolated import run_apart
+        from .foreign.isolated import run_isolated
 
-        found: Forecast = run_apart("fmap_cli.memory.forecast", "forecast", request, say=say)
+        found: Forecast = run_isolated("fmap_cli.memory.forecast", "forecast", request, say=say)
         return found
     from .memory.forecast import forecast
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: as the end of the program, from its first moment to its last, or as a wish to stop."""
+"""Ctrl-C and SIGTERM: as the end of the program, from its first moment to its last, or as a request to stop."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def _watch(pipe: int) -> None:
             return
         if number not in (bytes([signal.SIGINT]), bytes([signal.SIGTERM])):
             continue
-        wish = _wishes[-1] if _wishes else None
-        if wish is not None and not wish.told:
-            wish.told = True
+        request = _requests[-1] if _requests else None
+        if request is not None and not request.told:
+            request.told = True
             os.write(2, _WAITS)
         elif not _ending.wait(_PATIENCE_SECONDS):
             os.write(2, b"fmap: interrupted.\n")
@@ -112,10 +112,10 @@ def _end_with(parent: Any, number: int) -> None:
     os._exit(1)
 
 
-# -- a wish to stop ----------------------------------------------------------------------------------------------
+# -- a request to stop ----------------------------------------------------------------------------------------------
 
 
-class Wish:
+class StopRequest:
     """Whether somebody wishes the run to stop, and by which signal."""
 
     def __init__(self) -> None:
@@ -131,32 +131,32 @@ class Wish:
         return DONE if self.signal is None else ended_by(self.signal)
 
 
-_wishes: list[Wish] = []
+_requests: list[StopRequest] = []
 
 
 @contextmanager
-def stoppable() -> Iterator[Wish]:
-    """Inside, the first SIGINT or SIGTERM only sets the wish; the second ends the program at once, as ever.
+def stoppable() -> Iterator[StopRequest]:
+    """Inside, the first SIGINT or SIGTERM only sets the request; the second ends the program at once, as ever.
 
     Outside the main thread, where Python lets nobody handle signals, they do what they did before.
     """
-    wish = Wish()
+    request = StopRequest()
     before: dict[signal.Signals, Any] = {}
 
     def noted(number: int, frame: FrameType | None) -> None:
-        if wish.signal is not None:
+        if request.signal is not None:
             _end(number, frame)
-        wish.signal = number
+        request.signal = number
 
     try:
         for each in (signal.SIGINT, signal.SIGTERM):
             before[each] = signal.signal(each, noted)
     except ValueError:
         pass
-    _wishes.append(wish)
+    _requests.append(request)
     try:
-        yield wish
+        yield request
     finally:
-        _wishes.remove(wish)
+        _requests.remove(request)
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -26,13 +26,13 @@ from ..errors import FmapError
 from . import raised
 
 
-def run_apart(module: str, function: str, *arguments: Any, say: Callable[[str], None]) -> Any:
+def run_isolated(module: str, function: str, *arguments: Any, say: Callable[[str], None]) -> Any:
     """What `module.function(*arguments, say)` returns, run in a process of its own.
 
     Arguments and result are pickled, and the module is found as here, by `sys.path`. An FmapError from there is raised
     here. So is one where the process fails in another way, or ends without a word; it says how.
     """
-    with Apart(module, function, *arguments) as other:
+    with Isolated(module, function, *arguments) as other:
         return other.result(say)
 
 
@@ -47,7 +47,7 @@ class EndedError(FmapError):
         self.silent = silent
 
 
-class Apart:
+class Isolated:
     """A function that runs in a process of its own from now until the end of the `with` block.
 
     `purpose` stands in messages: "the process that {purpose} was ended by …". What a `quiet` one writes on standard
@@ -67,7 +67,7 @@ class Apart:
         self._until: float | None = None
         self._silent = False
 
-    def __enter__(self) -> Apart:
+    def __enter__(self) -> Isolated:
         return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:

@@ -23,7 +23,7 @@ def layers_document(listing: Listing) -> dict[str, Any]:
         "layer_count": listing.count,
         "convolutions": {
             "count": listing.convolutions,
-            "pointwise": listing.mixers,
+            "pointwise": listing.pointwise,
             "depthwise": listing.depthwise,
             "strided": listing.strided,
         },

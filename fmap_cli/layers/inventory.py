@@ -26,7 +26,7 @@ def convolutions(layers: Sequence[CountedLayer]) -> list[CountedLayer]:
     ]
 
 
-def is_mixer(layer: CountedLayer) -> bool:
+def is_pointwise(layer: CountedLayer) -> bool:
     """Whether a convolution looks at one place alone, across channels: 1 × 1."""
     geometry = layer.geometry
     return geometry is not None and prod(geometry.kernel) == 1 and not geometry.per_channel

@@ -63,7 +63,7 @@ class Listing(Result):
     `stages` are the shapes, channels first and without the batch, that the map passes through as its resolution
     changes. `parameters` are all the network has, `idle_parameters` those that no operation took. `uncounted` are
     operations that multiply and that nobody has a formula for, each with the first layer that ran it.
-    `convolutions`, `mixers` (1 × 1), `depthwise` and `strided` count calls of convolutions. `input_shape` is that
+    `convolutions`, `pointwise` (1 × 1), `depthwise` and `strided` count calls of convolutions. `input_shape` is that
     of the batch of one (or of the one image, for networks that take lists).
     """
 
@@ -76,7 +76,7 @@ class Listing(Result):
     idle_parameters: int
     multiply_adds: int
     convolutions: int
-    mixers: int
+    pointwise: int
     depthwise: int
     strided: int
     uncounted: tuple[tuple[str, str], ...] = ()

@@ -66,7 +66,7 @@ def survey(
         idle_parameters=counted.idle_parameters,
         multiply_adds=counted.total,
         convolutions=len(convolutions),
-        mixers=sum(map(inventory.is_mixer, convolutions)),
+        pointwise=sum(map(inventory.is_pointwise, convolutions)),
         depthwise=sum(each.geometry is not None and each.geometry.per_channel for each in convolutions),
         strided=sum(map(inventory.is_strided, convolutions)),
         uncounted=tuple(counted.uncounted.items()),

@@ -64,7 +64,7 @@ def _totals(listing: Listing, with_field: bool) -> list[str]:
     lines += [f"note: {units.one_line(note)}" for note in listing.notes]
     if listing.convolutions:
         kinds = [
-            f"{listing.mixers} are 1×1 (channel mixers)",
+            f"{listing.pointwise} are 1×1 (channel mixers)",
             f"{listing.depthwise} depthwise",
             f"{listing.strided} strided",
         ]

@@ -40,7 +40,7 @@ _COLOURS: dict[str, Colour] = {
 _PHASES = {"forward": "forward", "backward": "backward", "step": "optimiser step"}
 
 
-def lay_out_course(forecast: Forecast, unit: str) -> Scene:
+def memory_figure(forecast: Forecast, unit: str) -> Scene:
     """The figure: a plot for each mode, one below the other, and beside each the layers that take most."""
     scene = Scene(width=_LEFT + _PLOT[1] + _GAP + _NAMES + _BARS + _VALUES + MARGIN)
     fed = units.shape(forecast.inputs[0])

@@ -222,6 +222,6 @@ class Forecast(Drawn):
 
     def figure(self, unit: str = "MB") -> Figure:
         """What is alive through a step, and the layers that take most."""
-        from .figure import lay_out_course
+        from .figure import memory_figure
 
-        return Figure(lay_out_course(self, unit))
+        return Figure(memory_figure(self, unit))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import ModelError
-from fmap_cli.foreign.isolated import Apart, EndedError
+from fmap_cli.foreign.isolated import EndedError, Isolated
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def tried(spec: str, module: str, function: str, *arguments: Any) -> Iterator[Ca
 
     Raises ModelError where that does not end in time and memory, or ends the process.
     """
-    with Apart(module, function, spec, *arguments, purpose="tries the program", quiet=True) as other:
+    with Isolated(module, function, spec, *arguments, purpose="tries the program", quiet=True) as other:
         other.heard_within(_IMPORT_SECONDS)
 
         def result() -> Any:

@@ -27,7 +27,7 @@ class Team:
     local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process prints and writes for all."""
         return self.rank == 0
 
@@ -96,7 +96,7 @@ def meeting(team: Team) -> Iterator[None]:
 
 
 def merged(team: Team, run: Run) -> Run | None:
-    """The whole run, in the process that leads; None in the others.
+    """The whole run, in the main process; None in the others.
 
     The parts meet pairwise, as in a knock-out tournament: with N processes log2(N) merges one after another, and no
     process holds more than two records. `progress` is that of the first part that is unfinished, None where

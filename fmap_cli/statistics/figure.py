@@ -80,7 +80,7 @@ class _Layer:
         return KINDS.get(self.record.layer.kind, ELSE)
 
 
-def lay_out_depth(run: Run, findings: Sequence[Finding], records: Sequence[LayerRecord]) -> Scene:
+def depth_figure(run: Run, findings: Sequence[Finding], records: Sequence[LayerRecord]) -> Scene:
     """The figure of these layers; one that only repeats another of them is left out.
 
     A box holds the middle half of a layer's values and its paler ends 98 % of them, a line goes from the least to the

@@ -145,9 +145,9 @@ class Run(Drawn):
 
     def figure(self, *, shown: Sequence[LayerRecord] | None = None) -> Figure:
         """The distribution of each layer's values through depth."""
-        from .figure import lay_out_depth
+        from .figure import depth_figure
 
-        return Figure(lay_out_depth(self, self.findings, self.distinct if shown is None else shown))
+        return Figure(depth_figure(self, self.findings, self.distinct if shown is None else shown))
 
     def save(self, path: str | Path) -> Path:
         """Write the run itself (`.fmap`, which `load_run` reads), its document, its rows or its figure."""

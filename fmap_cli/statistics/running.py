@@ -140,7 +140,7 @@ def counted(
     `plan_run` and `statistics` raise, and FmapError where there is nothing to go on from or no image could be read.
     """
     team = find_team()
-    say = say if team.leads else _silently
+    say = say if team.is_main else _silently
     session = opened(team, say)
     with ExitStack() as held:
         with meeting(team):
@@ -153,8 +153,8 @@ def counted(
             if kept:
                 held.enter_context(notes.taken(resume=keeping.resume))
             earlier = notes.read() if keeping.resume else None
-            shown = progress() if team.leads else nullcontext(_unseen)
-            with stoppable() as wish, shown as advanced:
+            shown = progress() if team.is_main else nullcontext(_unseen)
+            with stoppable() as asked, shown as advanced:
                 run = _through(
                     session,
                     plan,
@@ -163,7 +163,7 @@ def counted(
                     say,
                     earlier=earlier,
                     advanced=advanced,
-                    stop=wish,
+                    stop=asked,
                     checkpoint=notes.write,
                     checkpoint_seconds=keeping.checkpoint_every,
                 )
@@ -172,7 +172,7 @@ def counted(
                 notes.write(run)
             stopped = any_of(team, unfinished)
             whole = merged(team, run)
-        yield _ended(whole, stopped, wish.exit_code, notes, say)
+        yield _ended(whole, stopped, asked.exit_code, notes, say)
 
 
 def _ended(run: Run | None, stopped: bool, exit_code: int, notes: RunCheckpoint, say: Say) -> Counted:

@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from fmap_cli.errors import FmapError, ModelError
-from fmap_cli.foreign import isolated as apart
-from fmap_cli.foreign.isolated import run_apart
+from fmap_cli.foreign import isolated
+from fmap_cli.foreign.isolated import run_isolated
 
 HERE = Path(__file__).parent
 
 
 def test_the_result_comes_back_and_sentences_on_the_way() -> None:
     said: list[str] = []
-    assert run_apart("apart_tasks", "double", 21, say=said.append) == 42
+    assert run_isolated("isolated_tasks", "double", 21, say=said.append) == 42
     assert said == ["doubling 21"]
 
 
 def test_an_error_keeps_its_class_and_hint() -> None:
     with pytest.raises(ModelError) as caught:
-        run_apart("apart_tasks", "refuses", say=print)
+        run_isolated("isolated_tasks", "refuses", say=print)
     assert (caught.value.message, caught.value.hint) == ("no such thing", "try another")
 
 
@@ -41,14 +41,14 @@ def test_an_error_keeps_its_class_and_hint() -> None:
 )
 def test_any_other_end_is_one_line(function: str, words: str) -> None:
     with pytest.raises(FmapError) as caught:
-        run_apart("apart_tasks", function, say=print)
+        run_isolated("isolated_tasks", function, say=print)
     assert words in caught.value.message
     assert "\n" not in caught.value.message
 
 
 def test_no_process_stays_behind() -> None:
     said: list[str] = []
-    run_apart("apart_tasks", "tells", say=said.append)
+    run_isolated("isolated_tasks", "tells", say=said.append)
     with pytest.raises(ProcessLookupError):
         os.kill(int(said[0]), 0)
 
@@ -61,14 +61,14 @@ def test_an_exception_here_ends_the_other_process() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_apart("apart_tasks", "hangs", say=interrupted)
+        run_isolated("isolated_tasks", "hangs", say=interrupted)
     with pytest.raises(ProcessLookupError):
         os.kill(int(said[0]), 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_while_the_other_process_starts_ends_it_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
-    child = apart._start(([], "apart_tasks", "hangs", ()))
+    child = isolated._start(([], "isolated_tasks", "hangs", ()))
     child.send_signal(signal.SIGINT)
     assert child.stdout is not None
     with child.stdout:
@@ -86,8 +86,8 @@ def test_it_works_after_a_backward_pass() -> None:
         "import torch\n"
         "torch._C._ensureCUDADeviceGuardSet()\n"
         "torch.ones(1, requires_grad=True).square().backward()\n"
-        "from fmap_cli.foreign.isolated import run_apart\n"
-        "print(run_apart('apart_tasks', 'gradient_of_square', 3.0, say=print))\n"
+        "from fmap_cli.foreign.isolated import run_isolated\n"
+        "print(run_isolated('isolated_tasks', 'gradient_of_square', 3.0, say=print))\n"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE, timeout=120)
     assert (ran.stdout, ran.stderr) == ("6.0\n", "")
@@ -106,11 +106,11 @@ def test_it_works_while_another_thread_holds_a_lock(tmp_path: Path) -> None:
     (tmp_path / "gate.py").write_text("import threading\nentered, done = threading.Event(), threading.Event()\n")
     script = (
         "import gate, os, threading\n"
-        "from fmap_cli.foreign.isolated import run_apart\n"
+        "from fmap_cli.foreign.isolated import run_isolated\n"
         "os.environ['first'] = str(os.getpid())\n"
         "threading.Thread(target=__import__, args=('slow',)).start()\n"
         "gate.entered.wait()\n"
-        "print(run_apart('slow', 'three', say=print))\n"
+        "print(run_isolated('slow', 'three', say=print))\n"
         "gate.done.set()\n"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
@@ -122,9 +122,9 @@ def test_a_script_is_not_run_a_second_time(how: str, tmp_path: Path) -> None:
     """It has no `if __name__ == "__main__"` around what it does, as nothing has in a notebook."""
     script = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
-        "from fmap_cli.foreign.isolated import run_apart\n"
+        "from fmap_cli.foreign.isolated import run_isolated\n"
         "print('once', flush=True)\n"
-        "print(run_apart('apart_tasks', 'double', 21, say=lambda sentence: None))\n"
+        "print(run_isolated('isolated_tasks', 'double', 21, say=lambda sentence: None))\n"
     )
     file = tmp_path / "script.py"
     file.write_text(script)
@@ -134,7 +134,9 @@ def test_a_script_is_not_run_a_second_time(how: str, tmp_path: Path) -> None:
 
 
 def test_what_a_network_prints_is_not_standard_output() -> None:
-    code = "from fmap_cli.foreign.isolated import run_apart; print(run_apart('apart_tasks', 'prints', say=print))"
+    code = (
+        "from fmap_cli.foreign.isolated import run_isolated; print(run_isolated('isolated_tasks', 'prints', say=print))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE)
     assert ran.stdout == "1\n"
     assert "a network's own words" in ran.stderr
@@ -143,8 +145,8 @@ def test_what_a_network_prints_is_not_standard_output() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_other_process_ends_with_this_one(number: signal.Signals) -> None:
-    run = "run_apart('apart_tasks', 'hangs', say=lambda s: print(s, flush=True))"
-    code = f"from fmap_cli.foreign.isolated import run_apart; {run}"
+    run = "run_isolated('isolated_tasks', 'hangs', say=lambda s: print(s, flush=True))"
+    code = f"from fmap_cli.foreign.isolated import run_isolated; {run}"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=HERE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())

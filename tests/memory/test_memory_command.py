@@ -83,7 +83,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_here(module: str, function: str, *arguments: Any, say: Callable[[str], None]) -> Any:
         return getattr(importlib.import_module(module), function)(*arguments, say)
 
-    monkeypatch.setattr("fmap_cli.foreign.isolated.run_apart", run_here)
+    monkeypatch.setattr("fmap_cli.foreign.isolated.run_isolated", run_here)
 
 
 def test_the_bill_of_a_network_whose_sum_fits_on_paper(fmap: Run, own: str) -> None:

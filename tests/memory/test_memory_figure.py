@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from pages import drawn, faults, labels, texts
 
 from fmap_cli.drawing.scene import Scene
-from fmap_cli.memory.figure import lay_out_course
+from fmap_cli.memory.figure import memory_figure
 from fmap_cli.memory.records import Forecast, LayerMemory, MemoryBill, MemoryCourse, MemoryShare
 from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.records import LayerRef
@@ -42,7 +42,7 @@ def bill(
 
 def figure(*bills: MemoryBill, model: str = "net", unit: str = "MB") -> Scene:
     forecast = Forecast(Origin(model, Weights("none")), 2, ((2, 3, 8, 8),), "float32", "sgd", "sum", 9, 0, bills)
-    return lay_out_course(forecast, unit)
+    return memory_figure(forecast, unit)
 
 
 STEP = [[5, 5, 5, 5], [0, 20, 40, 10], [1, 0, 15, 0]]

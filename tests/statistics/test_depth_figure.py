@@ -20,14 +20,14 @@ from fmap_cli.drawing.files import write_scene
 from fmap_cli.drawing.raster import rasterise
 from fmap_cli.drawing.scene import Scene, Text, text_width
 from fmap_cli.network.records import LayerKind
-from fmap_cli.statistics.figure import lay_out_depth
+from fmap_cli.statistics.figure import depth_figure
 from fmap_cli.statistics.records import Finding, LayerRecord, Run
 
 BLUE, ORANGE, GREEN = (0, 114, 178), (230, 159, 0), (0, 158, 115)
 
 
 def figure(*records: LayerRecord, findings: Sequence[Finding] = ()) -> Scene:
-    return lay_out_depth(run_of(*records), findings, records)
+    return depth_figure(run_of(*records), findings, records)
 
 
 def deep_run(count: int, factor: float = 1.0) -> Run:
@@ -56,14 +56,14 @@ def heights(axes: Axes, ends: dict[int, tuple[float, float]]) -> list[float]:
 def test_all_is_on_the_page_whatever_there_is_to_draw(count: int, factor: float) -> None:
     run = deep_run(count, factor)
     many = [Finding(each.layer.name, "a-check", "note", "words. " * 99, "", "") for each in run.layers]
-    scene = lay_out_depth(run, many, run.layers)
+    scene = depth_figure(run, many, run.layers)
     assert faults(scene) == []
     assert scene.width <= max(1800, 5 * count + 400) and scene.height <= 1300
 
 
 def test_odd_layers_are_drawn_and_their_page_too() -> None:
     run = odd_run()
-    scene = lay_out_depth(run, FINDINGS, run.layers)
+    scene = depth_figure(run, FINDINGS, run.layers)
     page = rasterise(scene)
     assert page.size == (scene.width, scene.height)
     assert any("17 layers" in words for words in texts(scene)), "the block that repeats is left out"
@@ -105,7 +105,7 @@ def test_one_layer_out_of_all_proportion_does_not_hide_the_others(size: float) -
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_shrinking_and_growing_show(factor: float) -> None:
     run = deep_run(30, factor)
-    axes = drawn(lay_out_depth(run, (), run.layers))["values"]
+    axes = drawn(depth_figure(run, (), run.layers))["values"]
     high = heights(axes, lines(axes, "half"))[::3]
     assert len(high) == 10
     assert high == sorted(high, reverse=factor < 1)
@@ -114,7 +114,7 @@ def test_shrinking_and_growing_show(factor: float) -> None:
 
 def test_kinds_have_colours_and_the_legend_names_those_there_are() -> None:
     run = deep_run(6)
-    scene = lay_out_depth(run, (), run.layers)
+    scene = depth_figure(run, (), run.layers)
     for name, share in (("half", 1.0), ("98 %", 0.38)):
         (found,) = [each for each in drawn(scene)["values"].collections if each.get_label() == name]
         colours = [rgb(mixed(colour, share)) for colour in (BLUE, ORANGE, GREEN)] * 2
@@ -125,7 +125,7 @@ def test_kinds_have_colours_and_the_legend_names_those_there_are() -> None:
 
 def test_the_title_says_model_weights_and_images() -> None:
     run = deep_run(3)
-    title, line, *_ = texts(lay_out_depth(run, (), run.layers))
+    title, line, *_ = texts(depth_figure(run, (), run.layers))
     assert title.startswith("efficientnet_lite0")
     assert line == "weights: ImageNet · 4 images from photos · 3 layers in execution order"
 
@@ -133,7 +133,7 @@ def test_the_title_says_model_weights_and_images() -> None:
 def test_every_layer_is_named_where_there_is_room_and_names_keep_their_end() -> None:
     for count, step in ((20, 1), (60, 1), (200, 3)):
         run = deep_run(count)
-        axes = drawn(lay_out_depth(run, (), run.layers))["layers"]
+        axes = drawn(depth_figure(run, (), run.layers))["layers"]
         assert labels(axes, "x") == {at: run.layers[at].layer.name for at in range(0, count, step)}
     long = record("backbone." * 20 + "conv", normal(2, 9))
     assert any(words.startswith("…") and words.endswith("backbone.conv") for words in texts(figure(long)))
@@ -186,7 +186,7 @@ def test_findings_have_a_row_a_check_and_are_told_once_each() -> None:
 
 
 def test_without_layers_the_page_says_so() -> None:
-    scene = lay_out_depth(run_of(), (), ())
+    scene = depth_figure(run_of(), (), ())
     assert "No layer has values to draw." in texts(scene)
     rasterise(scene)
 
@@ -203,7 +203,7 @@ def test_the_figure_is_written_the_same_twice(suffix: str) -> None:
     written = []
     for _ in range(2):
         file = io.BytesIO()
-        write_scene(lay_out_depth(run, (), run.layers), file, suffix)
+        write_scene(depth_figure(run, (), run.layers), file, suffix)
         written.append(file.getvalue())
     assert written[0] == written[1] and len(written[0]) > 1000
     if suffix == ".svg":
