@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import ImageError, ModelError
+from .errors import FmapError, ImageError, ModelError
 from .frameworks import load_torchvision
 from .inputs.held import source_of
 from .models import DEFAULT_MODEL
@@ -115,7 +115,20 @@ def _request(given: Mapping[str, Any]) -> ModelRequest:
     def numbers(value: Any) -> tuple[float, ...] | None:
         return None if value is None else (float(value),) if isinstance(value, (int, float)) else tuple(value)
 
+    from torch import nn
+
     model, device = given["model"], given["device"]
+    if not isinstance(model, (str, nn.Module)):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise ModelError(f"{what} is no model.", hint="Give a name, a file, or a module: an instance, not its class.")
+    if not isinstance(model, str) and given["weights"] is not None:
+        raise ModelError(
+            "weights are for models with a name or a file.", hint="Load your module's own: load_state_dict."
+        )
+    if isinstance(given["labels"], str):
+        raise ModelError("labels are the names of the classes: a list of strings, not one string.")
+    if given["size"] is not None and given["input_shape"]:
+        raise ModelError("size and input_shape both say how large the input is: give one of them.")
     if device is None:
         tensors = () if isinstance(model, str) else (*model.parameters(), *model.buffers())
         device = next((str(each.device) for each in tensors), "cpu")
@@ -128,11 +141,30 @@ def _request(given: Mapping[str, Any]) -> ModelRequest:
         mean=numbers(given["mean"]),
         std=numbers(given["std"]),
         value_range=given["value_range"],
-        device=device,
-        dtype=given["dtype"],
+        device=str(device),
+        dtype=None if given["dtype"] is None else _dtype(given["dtype"]),
         memory_format=given["memory_format"],
         labels=None if given["labels"] is None else tuple(given["labels"]),
     )
+
+
+def _dtype(given: object) -> str:
+    name = str(given).removeprefix("torch.")
+    found: str = _among("dtype", name, ("float32", "float64", "float16", "bfloat16"))
+    return found
+
+
+def _among(name: str, given: Any, known: Sequence[Any]) -> Any:
+    if given not in known:
+        raise FmapError(f"{name} is {given!r}: it has to be one of {', '.join(map(repr, known))}.")
+    return given
+
+
+def _at_least(least: int, **numbers: int | None) -> None:
+    """Raises FmapError for a number below the least that makes sense; None is no number."""
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise FmapError(f"{name} is {number}: it has to be at least {least}.")
 
 
 def load_image(image: AnyImage, *, name: str | None = None) -> str:
@@ -182,10 +214,15 @@ def _sources(images: Images) -> list[str]:
         return [source_of(images)]
     if not isinstance(images, Iterable):
         raise ImageError(f"{type(images).__name__} is no image.", hint="Give a path, an array, a tensor, or several.")
-    return [source_of(each) for each in images]
+    found = [source_of(each) for each in images]
+    if not found and not isinstance(images, tuple):
+        raise ImageError("no image was given: the list is empty.", hint="Without `images` a bundled photo is taken.")
+    return found
 
 
-def _names(given: Names) -> tuple[str, ...]:
+def _names(given: Names | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
     return (given,) if isinstance(given, str) else tuple(given)
 
 
@@ -246,6 +283,8 @@ def looks(
     say: Say = _note,
 ) -> Looks:
     """`feature_maps` of any number of images, each when it is asked for; for one that cannot be read, the reason."""
+    _at_least(1, top=top)
+    _among("by", by, ("std", "mean", "max", "l2"))
     session = _opened(model, say)
     from .maps.looks import Looking, Looks
     from .maps.records import Choice
@@ -281,6 +320,8 @@ def stats(
     >>> record.layer.name, record.shape, record.channels.mean.shape
     ('x', (1, 3, 224, 224), (3,))
     """
+    _at_least(1, batch=batch, limit=limit)
+    _at_least(0, workers=workers)
     session = _opened(model, say)
     from .statistics.running import Counting, count
 
@@ -330,8 +371,8 @@ def resumable_stats(
 def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -> list[Finding]:
     """What a person should worry about in a run's numbers: dead channels, saturation, NaN, what float16 would lose.
 
-    In the order of the layers, each with its evidence in words. `changes` are thresholds of docs/health.md, with `_`
-    for `-` in their names: `dead_share=0.2`; `thresholds` are all of them.
+    In the order of the layers, each with its evidence in words. `changes` are thresholds of docs/health.md by
+    their names, `dead_share=0.2`; `thresholds` are all of them.
 
     >>> [finding.check for finding in findings(stats(say=lambda _: None))]
     ['dead-channels']
@@ -340,7 +381,7 @@ def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -
     from .health import findings as found_in
 
     if thresholds is None:
-        thresholds = Thresholds.with_changes([f"{name.replace('_', '-')}={value}" for name, value in changes.items()])
+        thresholds = Thresholds.with_changes([f"{name}={value}" for name, value in changes.items()])
     return list(found_in(run.layers, run.images, thresholds))
 
 
@@ -389,7 +430,7 @@ def layers(
     from .session.opening import read_image
 
     of_arrays, of_outputs = split_layout(layout)
-    picture = None if image is None else read_image(session, _one(image), say, of_arrays)
+    picture = None if image is None else read_image(session, _one(session, image), say, of_arrays)
     return survey(session, _names(layer), kinds=_names(kind), depth=depth, image=picture, layout=of_outputs)
 
 
@@ -417,7 +458,7 @@ def receptive_fields(
     from .session.opening import read_image
 
     of_arrays, of_outputs = split_layout(layout)
-    picture = None if image is None else read_image(session, _one(image), say, of_arrays)
+    picture = None if image is None else read_image(session, _one(session, image), say, of_arrays)
     return fields_of(session, _names(layer), kinds=_names(kind), image=picture, layout=of_outputs)
 
 
@@ -446,7 +487,7 @@ def unit(
     from .session.opening import read_image
 
     of_arrays, of_outputs = split_layout(layout)
-    picture = read_image(session, _one(image), say, of_arrays)
+    picture = read_image(session, _one(session, image), say, of_arrays)
     return unit_view(session, picture, _names(layer), at, channel, layout=of_outputs)
 
 
@@ -465,7 +506,7 @@ def effective_field(
 ) -> EffectiveField:
     """How much each input pixel moves one unit of a layer, on average over images, or over inputs of noise.
 
-    `energy` is the squared gradient's share of each pixel, float64 `[H, W]`, adding up to 1 (Luo et al. 2016). `at` is
+    `energy` is the absolute gradient's share of each pixel, float64 `[H, W]`, adding up to 1 (Luo et al. 2016). `at` is
     the unit's row and column, or None for the middle. Without images it is over 16 inputs of Gaussian noise drawn from
     `seed`. `advanced` is told how many of how many inputs are done. Raises LayerError, ModelError and ImageError.
     """
@@ -511,6 +552,7 @@ def predict(
     >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]
     """
+    _at_least(1, top=top, batch=batch)
     session = _opened(model, say)
     from .answers.classify import classify
 
@@ -543,6 +585,8 @@ def embed(
     >>> embed(say=lambda _: None).vectors.shape
     (1, 1280)
     """
+    _at_least(1, batch=batch, similar=similar)
+    _among("pool", pool, (None, "avg", "max", "gem", "cls", "none"))
     session = _opened(model, say)
     from .embedding.embed import embed as vectors_of
     from .network.shapes import split_layout
@@ -662,6 +706,11 @@ def memory(
     >>> forecast.parameters, [bill.mode for bill in forecast.bills]
     (11689512, ['train', 'inference'])
     """
+    _at_least(1, batch=batch)
+    _among("dtype", dtype, ("float32", "float16", "bfloat16", "amp"))
+    _among("optimizer", optimizer, ("sgd", "sgd-momentum", "adam", "adamw", "none"))
+    for mode in _names(modes) or (None,):
+        _among("modes", mode, ("train", "inference"))
     from .memory.records import MemoryRequest
 
     request = MemoryRequest(
@@ -670,7 +719,7 @@ def memory(
         size=(size, size) if isinstance(size, int) else size,
         dtype=dtype,
         optimizer=optimizer,
-        modes=tuple(modes),
+        modes=_names(modes),  # type: ignore[arg-type] # checked above
         checkpoint=checkpoint,
         freeze=_names(freeze),
         budget=budget,
@@ -700,7 +749,11 @@ def list_models(pattern: str | None = None) -> list[ModelEntry]:
     return catalog(pattern)
 
 
-def _one(images: Images) -> str | Sequence[str] | None:
+def _one(session: Session, images: Images) -> str | Sequence[str] | None:
     """The source of one pass: one image, or those that belong together; None where there is none."""
-    found = _sources(images)
-    return found[0] if len(found) == 1 else found or None
+    from .session.opening import groups
+
+    found = groups(session, _sources(images))
+    if len(found) > 1:
+        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
+    return found[0]

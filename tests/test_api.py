@@ -187,7 +187,7 @@ def test_a_pillow_image_is_read_as_its_file_would_be(mode: str, tmp_path: Path) 
 
 def test_an_image_keeps_its_name_and_goes_to_other_processes() -> None:
     image = fmap.load_image(np.zeros((8, 8), np.uint8), name="dark")
-    assert (str(image), source_of(image)) == ("dark", "dark")
+    assert (str(image), str(source_of(image))) == ("dark", "dark")
     again = pickle.loads(pickle.dumps(image))
     assert again.content == copy.copy(image).content == image.content  # type: ignore[attr-defined]
 
@@ -277,3 +277,44 @@ def test_figures_show_in_a_notebook_and_tables_where_there_is_none(tmp_path: Pat
     run = fmap.stats(images=PHOTO, say=quietly)
     assert fmap.load_run(run.save(tmp_path / "run.fmap")).document()["layers"] == run.document()["layers"]
     assert "features.0.0" in fmap.layers(say=quietly)._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda net, image: fmap.load_model(5), "int is no model"),
+        (lambda net, image: fmap.load_model(Branches), "the class Branches"),
+        (lambda net, image: fmap.load_model(net, weights="random"), "weights are for models"),
+        (lambda net, image: fmap.load_model(net, labels="xyz"), "a list of strings"),
+        (lambda net, image: fmap.load_model(net, size=32, input_shape=(3, 64, 64)), "give one of them"),
+        (lambda net, image: fmap.load_model(net, dtype="float12"), "dtype is 'float12'"),
+        (lambda net, image: fmap.feature_maps(net, image, top=0), "top is 0"),
+        (lambda net, image: fmap.feature_maps(net, image, by="var"), "by is 'var'"),
+        (lambda net, image: fmap.stats(net, []), "the list is empty"),
+        (lambda net, image: fmap.stats(net, image, batch=0), "batch is 0"),
+        (lambda net, image: fmap.unit(net, [image, image], "0"), "one at a time"),
+        (lambda net, image: fmap.layers(net, image=[image, image]), "one at a time"),
+        (lambda net, image: fmap.embed(net, image, pool="mean"), "pool is 'mean'"),
+        (lambda net, image: fmap.memory(net, 0), "batch is 0"),
+        (lambda net, image: fmap.memory(net, optimizer="addam"), "optimizer is 'addam'"),
+        (lambda net, image: fmap.memory(net, modes="eval"), "modes is 'eval'"),
+    ],
+)
+def test_wrong_arguments_are_named(call: Callable[..., Any], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(fmap.FmapError, match=words):
+        call(sequential(), np.zeros((32, 32, 3), np.uint8))
+
+
+def test_two_images_of_one_name_are_two_images() -> None:
+    black, white = (np.full((32, 32, 3), value, np.uint8) for value in (0, 255))
+    model = fmap.load_model(sequential(), size=32, say=quietly)
+    assert fmap.compare(model, black, white, say=quietly).parts
+    assert not fmap.compare(model, black, black.copy(), say=quietly).parts
+    assert source_of(black) != source_of(white) and source_of(black) != str(source_of(black))
+
+
+def test_a_threshold_of_the_findings_is_an_argument() -> None:
+    run = fmap.stats(images=PHOTO, say=quietly)
+    assert len(fmap.findings(run, dead_share=0.01)) >= len(fmap.findings(run))
+    with pytest.raises(fmap.FmapError, match="dead_shares"):
+        fmap.findings(run, dead_shares=0.1)

@@ -22,6 +22,15 @@ class HeldImage(str):
         held.content = content
         return held
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same picture: two that have one name may differ, and neither is a file of that name."""
+        return isinstance(other, HeldImage) and str(self) == str(other) and self.content == other.content
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.content)
 
