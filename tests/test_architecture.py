@@ -61,7 +61,7 @@ ALLOWED: dict[str, str] = {
     ),
     "commands": (
         "api comparison documents embedding errors files health legible maps memory models network receptive"
-        " statistics tables units"
+        " results statistics tables units"
     ),
     "cli": "commands errors foreign interrupts legible",
     "__main__": "cli",

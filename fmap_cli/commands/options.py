@@ -18,6 +18,7 @@ import click
 from ..models import DEFAULT_MODEL, brings_its_weights
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
+from ..results import FIGURE_SUFFIXES as FIGURE_SUFFIXES
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -368,7 +369,6 @@ def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return layer(kind(function))
 
 
-FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 image_layout_option = click.option(
     "--layout", metavar="AXES", help="Axes of an .npy array: HWC, CHW, NHWC, NCHW or HW."
 )

@@ -115,21 +115,11 @@ def _class_like(qualified: str, base: type) -> type:
     """
     from torch import nn
 
+    from fmap_cli.network.axes.known import OVER_MAPS
+
     home, _, name = qualified.rpartition(".")
     known = getattr(sys.modules.get(home), name, None) if home.startswith("torch.nn.") else None
-    told_by_class = (
-        nn.modules.conv._ConvNd,
-        nn.modules.batchnorm._BatchNorm,
-        nn.modules.instancenorm._InstanceNorm,
-        nn.modules.pooling._MaxPoolNd,
-        nn.modules.pooling._AvgPoolNd,
-        nn.modules.pooling._AdaptiveAvgPoolNd,
-        nn.modules.pooling._AdaptiveMaxPoolNd,
-        nn.Linear,
-        nn.Dropout,
-        nn.Identity,
-        nn.Sequential,
-    )
+    told_by_class = (*OVER_MAPS, nn.Linear, nn.Dropout, nn.Identity, nn.Sequential)
     bases: tuple[type, ...] = (base,)
     if isinstance(known, type) and issubclass(known, told_by_class):
         bases = (base, known)

@@ -38,7 +38,7 @@ def axes_by_rank(shape: Sequence[int]) -> Axes:
     return Axes(_BY_RANK.get(len(shape), ("?",) * len(shape)), how)
 
 
-_CHANNELS_SECOND = (
+OVER_MAPS = (
     nn.modules.conv._ConvNd,
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -46,9 +46,10 @@ _CHANNELS_SECOND = (
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
 )
+"""What torch.nn's own layers over maps of any number of axes are subclasses of."""
+
+_CHANNELS_SECOND = (*OVER_MAPS, nn.GroupNorm, nn.LocalResponseNorm)
 
 
 def axes_by_module(module: nn.Module | None, shape: Sequence[int]) -> Axes | None:
