@@ -122,7 +122,7 @@ def is_light(inside: str) -> bool:
 
 # Hooks that are part of a network as it was loaded, and watch nothing: an exported program of a fixed batch
 # gets its one image repeated.
-HOOKS_FOR_GOOD = {"models/exported.py": {"register_forward_pre_hook"}}
+HOOKS_FOR_GOOD = {"models/programs/exported.py": {"register_forward_pre_hook"}}
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from fmap_cli.errors import FmapError
 from fmap_cli.inputs.images import load_array, load_image
-from fmap_cli.models import checkpoint, program_check
+from fmap_cli.models import checkpoint
 from fmap_cli.models.archive import RefusedError
+from fmap_cli.models.programs import check
 from fmap_cli.models.records import Preprocessing
 from fmap_cli.statistics.runs import load_run
 
@@ -66,7 +67,7 @@ def broken(draw: st.DrawFn, whole: bytes) -> bytes:
 
 def _checked(file: Path) -> None:
     with contextlib.suppress(RefusedError):  # what becomes an FmapError of those who call it
-        program_check.check(file)
+        check.check(file)
 
 
 def _picture(suffix: str) -> Callable[[], bytes]:

@@ -75,7 +75,7 @@ def load_model(
     if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     if brings_its_weights(spec):
-        from fmap_cli.models import exported
+        from fmap_cli.models.programs import exported
 
         return exported.load(spec, weights, wishes=wishes)
     if ":" in spec and not spec.startswith("timm:"):
@@ -108,7 +108,7 @@ def brings_its_weights(spec: str | nn.Module) -> bool:
     >>> brings_its_weights("net.pt2"), brings_its_weights("net.py:make"), brings_its_weights("resnet18")
     (True, False, False)
     """
-    from fmap_cli.models import exported
+    from fmap_cli.models.programs import exported
 
     if not isinstance(spec, str):
         return True

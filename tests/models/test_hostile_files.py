@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fmap_cli.errors import FmapError, ModelError, WeightsError
-from fmap_cli.models import checkpoint, exported, expressions, pickle_check
+from fmap_cli.models import checkpoint, pickle_check
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import Wishes
+from fmap_cli.models.programs import exported, expressions
 
 CHECKPOINTS = hostile.checkpoints()
 

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.foreign import raised
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import archive, building, endless, pickle_check, probing, program_check, sizes, tensor_files, trial
+from fmap_cli.models import archive, building, pickle_check, probing, tensor_files
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes, fed, usual_input
+from fmap_cli.models.programs import check, endless, sizes, trial
 from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def try_exported(spec: str, wishes: Wishes, say: Callable[[float], None]) -> Non
 
 def _check_exported(spec: str) -> None:
     try:
-        program_check.check(Path(spec))
+        check.check(Path(spec))
     except pickle_check.CodeError as error:
         raise _holds_code(spec) from error
     except RefusedError as error:

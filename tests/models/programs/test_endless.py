@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from fmap_cli.errors import ModelError
-from fmap_cli.models import endless, exported, load_model, sizes, trial
+from fmap_cli.models import load_model
+from fmap_cli.models.programs import endless, exported, sizes, trial
 from fmap_cli.models.records import LoadedModel
 from fmap_cli.network.capture import capture
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fmap_cli.errors import ModelError
-from fmap_cli.models import trial
+from fmap_cli.models.programs import trial
 
 _TIMES_AS_MANY = 20
 """So many times as many turns as in a pass while the program was tried are nothing strange; over larger input, more."""

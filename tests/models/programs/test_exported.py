@@ -22,7 +22,8 @@ from torch import nn
 from fmap_cli.commands.group import group
 from fmap_cli.errors import FmapError, ModelError, WeightsError
 from fmap_cli.layers.survey import survey
-from fmap_cli.models import brings_its_weights, endless, exported, load_model, trial
+from fmap_cli.models import brings_its_weights, load_model
+from fmap_cli.models.programs import endless, exported, trial
 from fmap_cli.models.records import LoadedModel, ModelRequest
 from fmap_cli.network.capture import capture
 from fmap_cli.network.records import LayerRef

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fmap_cli.models import archive, expressions, tensor_files
+from fmap_cli.models import archive, tensor_files
 from fmap_cli.models.archive import RefusedError, shown
+from fmap_cli.models.programs import expressions
 
 _MOST_JSON_BYTES = 64 << 20
 _MOST_SIDE_BYTES = 256 << 20  # example inputs, and whole state dicts of older versions
