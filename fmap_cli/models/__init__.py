@@ -75,9 +75,9 @@ def load_model(
     if spec.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     if brings_its_weights(spec):
-        from fmap_cli.models.programs import exported
+        from fmap_cli.models.programs import opening
 
-        return exported.load(spec, weights, wishes=wishes)
+        return opening.load(spec, weights, wishes=wishes)
     if ":" in spec and not spec.startswith("timm:"):
         from fmap_cli.models import factory
 
@@ -108,11 +108,11 @@ def brings_its_weights(spec: str | nn.Module) -> bool:
     >>> brings_its_weights("net.pt2"), brings_its_weights("net.py:make"), brings_its_weights("resnet18")
     (True, False, False)
     """
-    from fmap_cli.models.programs import exported
+    from fmap_cli.models.programs import opening
 
     if not isinstance(spec, str):
         return True
-    return not spec.startswith("timm:") and exported.is_program(spec)
+    return not spec.startswith("timm:") and opening.is_program(spec)
 
 
 def catalog(pattern: str | None = None) -> list[ModelEntry]:

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fmap_cli.errors import FmapError, ModelError, WeightsError
-from fmap_cli.models import checkpoint, pickle_check
+from fmap_cli.models import checkpoint, load_model, pickle_check
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.models.preprocessing import Wishes
-from fmap_cli.models.programs import exported, expressions
+from fmap_cli.models.programs import expressions
 
 CHECKPOINTS = hostile.checkpoints()
 
@@ -94,7 +93,7 @@ def test_a_view_lies_within_its_storage() -> None:
 
 def test_a_program_is_opened(whole: bytes, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(whole)
-    loaded = exported.load("net.pt2", None, wishes=Wishes())
+    loaded = load_model("net.pt2")
     assert loaded.module(torch.rand(1, 3, 20, 24))["out"].shape == (1, 4, 9, 11)
 
 
@@ -102,7 +101,7 @@ def test_a_program_that_asks_for_more_is_refused_in_a_line(whole: bytes, tmp_pat
     for name, content in hostile.programs(whole).items():
         (tmp_path / "net.pt2").write_bytes(content)
         with pytest.raises(ModelError) as caught:
-            exported.load("net.pt2", None, wishes=Wishes())
+            load_model("net.pt2")
         assert caught.value.message.startswith("net.pt2 "), name
         assert not caught.value.message.startswith("cannot load"), (name, caught.value.message)
         assert len(str(caught.value)) < 700, name

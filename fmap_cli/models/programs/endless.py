@@ -109,20 +109,13 @@ def one_pass(program: Program, arguments: Any) -> Iterator[None]:
     except Exception as error:
         if run.stopped is not None:
             raise run.stopped from None  # torch's interpreter makes a RuntimeError of it
-        if is_about_memory(error):
+        if trial.is_about_memory(error):
             program.lacks_memory()
         raise
     else:
         program.turns = max(program.turns, run.turns)
     finally:
         _current = None
-
-
-def is_about_memory(error: BaseException) -> bool:
-    """Whether what failed is that memory could not be had."""
-    return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("allocate memory", "bad_alloc", "vector::_M_", "basic_string")
-    )
 
 
 def turn(number: int, go_on: bool) -> bool:

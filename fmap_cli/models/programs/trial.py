@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import ModelError
+from fmap_cli.foreign import raised
 from fmap_cli.foreign.isolated import EndedError, Isolated
 
 if TYPE_CHECKING:
     import torch
+
+    from fmap_cli.models.records import NetworkInput
+
+    Program = tuple[torch.nn.Module, NetworkInput, tuple[str, ...]]
+    """A program as a network, what that takes, and what the user should know of it."""
 
 SECONDS = 8.0
 """So long may one step take: loading, or one pass over a picture of the usual size."""
@@ -35,6 +41,7 @@ _MOST_LACKS = 3
 _LACKS_MEMORY = 77
 """The exit code of the process that tries a program which lacked memory so often."""
 
+INSTEAD = "To see its layers, make the network in Python: `--model path/to/file.py:factory --weights FILE`."
 HINT = (
     "If you trust it, make the network in Python: a factory in `--model path/to/file.py:factory` that returns"
     " `torch.jit.load(FILE)` or `torch.export.load(FILE).module()`."
@@ -79,9 +86,34 @@ def refusal_for_memory(spec: str) -> ModelError:
     )
 
 
+def is_about_memory(error: BaseException) -> bool:
+    """Whether what failed is that memory could not be had."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("allocate memory", "bad_alloc", "vector::_M_", "basic_string")
+    )
+
+
+def not_loaded(spec: str, kind: str, error: Exception, hint: str) -> ModelError:
+    """What to say where torch fails to load a program of this kind."""
+    if is_about_memory(error):
+        return refusal_for_memory(spec)
+    return ModelError(f"cannot load the {kind} program {spec}: {raised.what(error)}", hint=hint)
+
+
 def bytes_for(inputs: Sequence[torch.Tensor]) -> int:
     """How much memory a program may take over these inputs."""
     return int(MOST_BYTES * larger(sum(each.numel() for each in inputs)))
+
+
+def inputs_for(takes: NetworkInput) -> list[torch.Tensor]:
+    """Something for the network to run on."""
+    import torch
+
+    dtype = getattr(torch, takes.dtype)
+    return [
+        torch.zeros((1, *shape), dtype=torch.int64) if whole else torch.rand(1, *shape).to(dtype)
+        for shape, whole in zip(takes.shapes, takes.integers, strict=True)
+    ]
 
 
 def larger(values: int) -> float:

@@ -17,7 +17,7 @@ from torch import nn
 
 from fmap_cli.errors import ModelError
 from fmap_cli.models import load_model
-from fmap_cli.models.programs import endless, exported, sizes, trial
+from fmap_cli.models.programs import endless, script, sizes, trial, walk
 from fmap_cli.models.records import LoadedModel
 from fmap_cli.network.capture import capture
 
@@ -250,11 +250,11 @@ def test_a_loop_with_an_end_is_torchs_own(monkeypatch: pytest.MonkeyPatch, whole
 def opened(net: nn.Module, whole: bool) -> LoadedModel:
     """The program as `load_model` opens it, without the process that tries it."""
     scripted(net)
-    script, unit = exported._read_script("net.pt")
+    read, unit = script._read_script("net.pt")
     assert endless.watch_loops(unit)
     program = endless.Program("net.pt")
     program.may_run(3)
-    module = exported._whole(script, program) if whole else exported._mirror(script, unit, program)
+    module = script._whole(read, program) if whole else walk.mirror_of(read, unit, program)
     found: Any = type("Loaded", (), {"module": module.eval()})
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import pickle
 import re
 import time
@@ -23,7 +24,7 @@ from fmap_cli.commands.group import group
 from fmap_cli.errors import FmapError, ModelError, WeightsError
 from fmap_cli.layers.survey import survey
 from fmap_cli.models import brings_its_weights, load_model
-from fmap_cli.models.programs import endless, exported, trial
+from fmap_cli.models.programs import endless, trial, walk
 from fmap_cli.models.records import LoadedModel, ModelRequest
 from fmap_cli.network.capture import capture
 from fmap_cli.network.records import LayerRef
@@ -50,7 +51,7 @@ def tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @contextlib.contextmanager
     def tried(spec: str, module: str, function: str, *arguments: Any) -> Iterator[Callable[[], Any]]:
-        yield lambda: getattr(exported, function)(spec, *arguments, lambda seconds: None)
+        yield lambda: getattr(importlib.import_module(module), function)(spec, *arguments, lambda seconds: None)
 
     monkeypatch.setattr(trial, "tried", tried)
     monkeypatch.setattr(trial, "Limits", NoLimits)
@@ -272,12 +273,12 @@ def test_a_program_that_cannot_be_followed_runs_whole_and_says_so(
     def broken(plan: Any, node: Any, ins: list[int], outs: list[int]) -> Any:
         def step(values: dict[int, Any]) -> None:
             if breaks == "unknown":
-                raise exported._UnknownError("`aten::relu`")
+                raise walk.UnknownError("`aten::relu`")
             values[outs[0]] = values[ins[0]] * (1 / 0 if breaks == "fails" else 2)
 
         return step
 
-    monkeypatch.setitem(exported._MAKERS, "aten::relu", broken)
+    monkeypatch.setitem(walk._MAKERS, "aten::relu", broken)
     model = load_model(str(folder / "traced.pt"))
     assert model.notes == (
         f"only the answer of traced.pt can be seen, not what is inside: {reason}. To see its layers, make the network "
