@@ -16,46 +16,50 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import (
-        compare,
-        effective_field,
-        embed,
-        feature_maps,
-        findings,
-        layers,
-        list_models,
-        load_image,
-        load_model,
-        load_run,
-        memory,
-        predict,
-        receptive_fields,
-        stats,
-        unit,
-    )
-    from .errors import FmapError
+    from . import errors as errors
+    from .api import compare as compare
+    from .api import effective_field as effective_field
+    from .api import embed as embed
+    from .api import feature_maps as feature_maps
+    from .api import findings as findings
+    from .api import layers as layers
+    from .api import list_models as list_models
+    from .api import load_image as load_image
+    from .api import load_model as load_model
+    from .api import load_run as load_run
+    from .api import memory as memory
+    from .api import predict as predict
+    from .api import receptive_fields as receptive_fields
+    from .api import stats as stats
+    from .api import unit as unit
+    from .errors import FmapError as FmapError
 
     __version__: str
 
-__all__ = [
-    "FmapError",
-    "__version__",
-    "compare",
-    "effective_field",
-    "embed",
-    "feature_maps",
-    "findings",
-    "layers",
-    "list_models",
-    "load_image",
-    "load_model",
-    "load_run",
-    "memory",
-    "predict",
-    "receptive_fields",
-    "stats",
-    "unit",
-]
+_FROM = {
+    "errors": "",
+    "FmapError": "errors",
+    "compare": "api",
+    "effective_field": "api",
+    "embed": "api",
+    "feature_maps": "api",
+    "findings": "api",
+    "layers": "api",
+    "list_models": "api",
+    "load_image": "api",
+    "load_model": "api",
+    "load_run": "api",
+    "memory": "api",
+    "predict": "api",
+    "receptive_fields": "api",
+    "stats": "api",
+    "unit": "api",
+}
+"""The public names, and the file of this package that each is taken from: a new verb has a line here, and one above for
+type checkers. A verb may live in `api` or in its own room (`"explain": "explain.api"`).
+"""
+
+__all__ = ["__version__", *_FROM]
 
 
 def __getattr__(name: str) -> Any:
@@ -66,8 +70,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         found: Any = version("fmap-cli")
+    elif not _FROM[name]:
+        return importlib.import_module(f".{name}", __name__)
     else:
-        found = getattr(importlib.import_module(".errors" if name == "FmapError" else ".api", __name__), name)
+        found = getattr(importlib.import_module(f".{_FROM[name]}", __name__), name)
     globals()[name] = found
     return found
 
@@ -83,7 +89,7 @@ class _Package(ModuleType):
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
+        if not (_FROM.get(name) and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

@@ -10,62 +10,58 @@ takes it elsewhere.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from .errors import FmapError, ImageError, ModelError
+from .arguments import (
+    Advanced,
+    Say,
+    among,
+    architecture,
+    at_least,
+    device_of,
+    dtype_of,
+    labels_of,
+    model_in,
+    names_of,
+    nobody,
+    note,
+    numbers_of,
+    opened,
+    picture,
+    request_of,
+    shapes_of,
+    sources_of,
+)
+from .errors import ImageError, ModelError
 from .frameworks import load_torchvision
 from .inputs.held import source_of
 from .models import DEFAULT_MODEL
 from .models.records import ModelRequest
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from PIL import Image
     from torch import nn
 
     from .answers.records import Predictions
+    from .arguments import AnyImage, AnyModel, Images, Names, Size
     from .comparison.records import Comparison
     from .embedding.records import Embeddings
     from .health import Thresholds
     from .layers.records import Listing
     from .maps.looks import Looks
-    from .maps.records import Look
+    from .maps.records import Look, Looking
     from .memory.records import Forecast
     from .models.records import ModelEntry
     from .receptive.records import EffectiveField, FieldListing, UnitView
     from .session.opening import Session
-    from .statistics.records import Finding, Run
+    from .statistics.records import Counting, Finding, Resumable, Run
     from .statistics.running import Counted
-
-    AnyModel = str | nn.Module | Session | ModelRequest
-    AnyImage = str | Path | Image.Image | np.ndarray | torch.Tensor
-    Images = AnyImage | Iterable[AnyImage] | None
-    Names = str | Iterable[str]
-    Size = int | tuple[int, int]
-
-Say = Callable[[str], None]
-Advanced = Callable[..., None]
-"""What is told of a long run: how many inputs are done, of how many, and how many of them failed."""
 
 NOISE = 16
 """How many inputs of noise an effective field is the mean over, unless told otherwise."""
-
-
-def _note(sentence: str) -> None:
-    print(f"note: {sentence}", file=sys.stderr)
-
-
-def _nobody(*_told: object) -> None:
-    """Is told, and tells nobody."""
-
-
-# -- what goes in ------------------------------------------------------------------------------------------------
 
 
 def load_model(
@@ -82,7 +78,7 @@ def load_model(
     device: str | None = None,
     dtype: str | None = None,
     memory_format: Literal["contiguous", "channels_last"] = "contiguous",
-    say: Say = _note,
+    say: Say = note,
 ) -> Session:
     """A network ready to be looked at: the one that a spec names, or a live module of your own.
 
@@ -101,70 +97,27 @@ def load_model(
     >>> model.model.name, model.model.preprocessing.crop
     ('Sequential', (32, 32))
     """
-    return _opened(_request(locals()), say)
-
-
-def _shapes(given: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
-    """One shape an input: `(3, 32, 32)` is that of the only one."""
-    if given and isinstance(given[0], int):
-        return (tuple(given),)
-    return tuple(tuple(each) for each in given)
-
-
-def _request(given: Mapping[str, Any]) -> ModelRequest:
-    def numbers(value: Any) -> tuple[float, ...] | None:
-        return None if value is None else (float(value),) if isinstance(value, (int, float)) else tuple(value)
-
-    from torch import nn
-
-    model, device = given["model"], given["device"]
-    if not isinstance(model, (str, nn.Module)):
-        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise ModelError(f"{what} is no model.", hint="Give a name, a file, or a module: an instance, not its class.")
-    if not isinstance(model, str) and given["weights"] is not None:
+    if not isinstance(model_in(model), str) and weights is not None:
         raise ModelError(
             "weights are for models with a name or a file.", hint="Load your module's own: load_state_dict."
         )
-    if isinstance(given["labels"], str):
-        raise ModelError("labels are the names of the classes: a list of strings, not one string.")
-    if given["size"] is not None and given["input_shape"]:
+    if size is not None and input_shape:
         raise ModelError("size and input_shape both say how large the input is: give one of them.")
-    if device is None:
-        tensors = () if isinstance(model, str) else (*model.parameters(), *model.buffers())
-        device = next((str(each.device) for each in tensors), "cpu")
-    return ModelRequest(
-        model=model,
-        weights=given["weights"],
-        seed=given["seed"],
-        size=given["size"],
-        input_shape=_shapes(given["input_shape"]),
-        mean=numbers(given["mean"]),
-        std=numbers(given["std"]),
-        value_range=given["value_range"],
-        device=str(device),
-        dtype=None if given["dtype"] is None else _dtype(given["dtype"]),
-        memory_format=given["memory_format"],
-        labels=None if given["labels"] is None else tuple(given["labels"]),
+    request = ModelRequest(
+        model,
+        weights,
+        seed,
+        size,
+        shapes_of(input_shape),
+        numbers_of(mean),
+        numbers_of(std),
+        value_range,
+        device_of(model, device),
+        dtype_of(dtype),
+        memory_format,
+        labels_of(labels),
     )
-
-
-def _dtype(given: object) -> str:
-    name = str(given).removeprefix("torch.")
-    found: str = _among("dtype", name, ("float32", "float64", "float16", "bfloat16"))
-    return found
-
-
-def _among(name: str, given: Any, known: Sequence[Any]) -> Any:
-    if given not in known:
-        raise FmapError(f"{name} is {given!r}: it has to be one of {', '.join(map(repr, known))}.")
-    return given
-
-
-def _at_least(least: int, **numbers: int | None) -> None:
-    """Raises FmapError for a number below the least that makes sense; None is no number."""
-    for name, number in numbers.items():
-        if number is not None and number < least:
-            raise FmapError(f"{name} is {number}: it has to be at least {least}.")
+    return opened(request, say)
 
 
 def load_image(image: AnyImage, *, name: str | None = None) -> str:
@@ -179,51 +132,6 @@ def load_image(image: AnyImage, *, name: str | None = None) -> str:
     'black'
     """
     return source_of(image, name)
-
-
-def _opened(model: AnyModel, say: Say) -> Session:
-    """A session of what a verb was given. All verbs call this, or its neighbour, before they import their subject."""
-    load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
-    from .session.opening import Session, open_session
-
-    if isinstance(model, Session):
-        return model
-    return open_session(model, say) if isinstance(model, ModelRequest) else load_model(model, say=say)
-
-
-def _architecture(model: AnyModel, say: Say) -> Session:
-    """A session in which the values of the weights do not matter: of a spec none are drawn or downloaded."""
-    load_torchvision()
-    from .session.opening import open_architecture
-
-    request = _request_of(model)
-    return _opened(model, say) if request is None else open_architecture(request, say)
-
-
-def _request_of(model: object) -> ModelRequest | None:
-    """What asks for a model that has yet to be made; None for one in hand."""
-    request = ModelRequest(model) if isinstance(model, str) else model
-    return request if isinstance(request, ModelRequest) and isinstance(request.model, str) else None
-
-
-def _sources(images: Images) -> list[str]:
-    """The sources that the images are, one or several."""
-    if images is None:
-        return []
-    if isinstance(images, (str, Path)) or hasattr(images, "__array__") or hasattr(images, "getbands"):
-        return [source_of(images)]
-    if not isinstance(images, Iterable):
-        raise ImageError(f"{type(images).__name__} is no image.", hint="Give a path, an array, a tensor, or several.")
-    found = [source_of(each) for each in images]
-    if not found and not isinstance(images, tuple):
-        raise ImageError("no image was given: the list is empty.", hint="Without `images` a bundled photo is taken.")
-    return found
-
-
-def _names(given: Names | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 # -- the verbs ---------------------------------------------------------------------------------------------------
@@ -241,7 +149,7 @@ def feature_maps(
     score: float = 0.5,
     rf: bool = False,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> Look:
     """What layers see in one image, as `fmap show` draws it: their maps, numbers and whole outputs, and the answer.
 
@@ -256,9 +164,12 @@ def feature_maps(
     >>> look.maps[0].layer.name, look.maps[0].shape, look.predictions[0].label
     ('features.0.0', (1, 32, 112, 112), 'espresso')
     """
-    found = looks(
-        model, image, layer, channels=channels, top=top, by=by, all=all, score=score, rf=rf, layout=layout, say=say
-    )
+    at_least(1, top=top)
+    among("by", by, ("std", "mean", "max", "l2"))
+    from .maps.records import Choice, Looking
+
+    choice = Choice(None if channels is None else tuple(channels), top, by, all)
+    found = looks(model, image, Looking(names_of(layer), choice, score, layout, strongest=rf), say)
     if len(found) > 1:
         raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
     (look,) = found
@@ -267,30 +178,12 @@ def feature_maps(
     return look
 
 
-def looks(
-    model: AnyModel = DEFAULT_MODEL,
-    images: Images = None,
-    layer: Names = (),
-    *,
-    channels: Sequence[int] | None = None,
-    top: int | None = None,
-    by: Literal["std", "mean", "max", "l2"] = "std",
-    all: bool = False,
-    score: float = 0.5,
-    rf: bool = False,
-    keep_arrays: bool = True,
-    layout: str | None = None,
-    say: Say = _note,
-) -> Looks:
+def looks(model: AnyModel, images: Images, looking: Looking, say: Say = note) -> Looks:
     """`feature_maps` of any number of images, each when it is asked for; for one that cannot be read, the reason."""
-    _at_least(1, top=top)
-    _among("by", by, ("std", "mean", "max", "l2"))
-    session = _opened(model, say)
-    from .maps.looks import Looking, Looks
-    from .maps.records import Choice
+    session = opened(model, say)
+    from .maps.looks import Looks
 
-    choice = Choice(None if channels is None else tuple(channels), top, by, all)
-    return Looks(session, _sources(images), Looking(_names(layer), choice, score, layout, keep_arrays, rf), say)
+    return Looks(session, sources_of(images), looking, say)
 
 
 def stats(
@@ -306,7 +199,7 @@ def stats(
     batch: int = 8,
     workers: int | None = None,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> Run:
     """Mean, standard deviation, extremes, zeros, NaN, infinity and distribution of every layer's output over images.
 
@@ -320,49 +213,39 @@ def stats(
     >>> record.layer.name, record.shape, record.channels.mean.shape
     ('x', (1, 3, 224, 224), (3,))
     """
-    _at_least(1, batch=batch, limit=limit)
-    _at_least(0, workers=workers)
-    session = _opened(model, say)
-    from .statistics.running import Counting, count
+    at_least(1, batch=batch, limit=limit)
+    at_least(0, workers=workers)
+    session = opened(model, say)
+    from .statistics.records import Counting
+    from .statistics.running import count
 
-    counting = Counting(_names(layer), _names(kind), per_channel, by_class, limit, shuffle, batch, workers, layout)
-    return _judged(count(session, _sources(images), counting, say))
+    counting = Counting(names_of(layer), names_of(kind), per_channel, by_class, limit, shuffle, batch, workers, layout)
+    return _judged(count(session, sources_of(images), counting, say))
 
 
 def resumable_stats(
     request: ModelRequest,
     images: Images,
-    layer: Names = (),
+    counting: Counting,
+    kept: Resumable,
     *,
-    kind: Names = (),
-    per_channel: bool = False,
-    by_class: bool = False,
-    limit: int | None = None,
-    shuffle: int | None = None,
-    batch: int = 8,
-    workers: int | None = None,
-    layout: str | None = None,
-    save: Path | None = None,
-    resume: bool = False,
-    checkpoint_every: float = 60.0,
-    progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(_nobody),
-    say: Say = _note,
+    progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(nobody),
+    say: Say = note,
 ) -> AbstractContextManager[Counted]:
-    """`stats` for a run that takes hours: noted down every `checkpoint_every` seconds, stopped by Ctrl-C after a batch,
-    gone on with (`resume`), shared out over the processes that torchrun starts.
+    """`stats` for a run that takes hours: noted down as `kept` says, stopped by Ctrl-C after a batch, gone on with,
+    shared out over the processes that torchrun starts.
 
-    What it yields is to be saved in `save` and shown inside; its `forget` then forgets how far the run was.
+    What it yields is to be saved and shown inside; its `forget` then forgets how far the run was.
     """
     load_torchvision()
-    from .statistics.distributed import device_of
-    from .statistics.running import Counting, Resumable, counted
+    from .statistics.distributed import device_of as device_in
+    from .statistics.running import counted
 
-    counting = Counting(_names(layer), _names(kind), per_channel, by_class, limit, shuffle, batch, workers, layout)
     return counted(
-        lambda team, say: _opened(replace(request, device=device_of(team, request.device)), say),
-        _sources(images),
+        lambda team, say: opened(replace(request, device=device_in(team, request.device)), say),
+        sources_of(images),
         counting,
-        Resumable(save, resume, checkpoint_every),
+        kept,
         say,
         progress,
     )
@@ -390,7 +273,7 @@ def _judged(run: Run) -> Run:
     return replace(run, findings=tuple(findings(run)))
 
 
-def load_run(*paths: str | Path, say: Say = _note) -> Run:
+def load_run(*paths: str | Path, say: Say = note) -> Run:
     """A run saved by `fmap stats --save`; several of one network's as one, as if over all their images.
 
     Raises FmapError for what is no run, and for runs that do not go together.
@@ -400,8 +283,8 @@ def load_run(*paths: str | Path, say: Say = _note) -> Run:
 
     runs = [(str(path), load_run(Path(path))) for path in paths]
     for name, run in runs:
-        for note in notes(name, run):
-            say(note)
+        for sentence in notes(name, run):
+            say(sentence)
     return _judged(merge_runs(runs))
 
 
@@ -413,7 +296,7 @@ def layers(
     depth: int | None = None,
     image: Images = None,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> Listing:
     """Every layer in the order they run: name, kind, shape, parameters, multiply-adds, receptive field.
 
@@ -424,14 +307,11 @@ def layers(
     >>> listing.layers[0].layer.name, listing.layers[0].shape, listing.layers[0].multiply_adds
     ('conv1', (1, 64, 112, 112), 118013952)
     """
-    session = _architecture(model, say)
+    session = architecture(model, say)
     from .layers.survey import survey
-    from .network.shapes import split_layout
-    from .session.opening import read_image
 
-    of_arrays, of_outputs = split_layout(layout)
-    picture = None if image is None else read_image(session, _one(session, image), say, of_arrays)
-    return survey(session, _names(layer), kinds=_names(kind), depth=depth, image=picture, layout=of_outputs)
+    read, of_outputs = picture(session, image, say, layout)
+    return survey(session, names_of(layer), kinds=names_of(kind), depth=depth, image=read, layout=of_outputs)
 
 
 def receptive_fields(
@@ -441,7 +321,7 @@ def receptive_fields(
     kind: Names = (),
     image: Images = None,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> FieldListing:
     """What the units of every layer see of the input: the field's size, stride and start in pixels, rows before
     columns.
@@ -452,14 +332,11 @@ def receptive_fields(
     >>> rows[0].field.axes[0].size, rows[0].field.axes[0].stride
     (43, Fraction(4, 1))
     """
-    session = _architecture(model, say)
-    from .network.shapes import split_layout
+    session = architecture(model, say)
     from .receptive.survey import receptive_fields as fields_of
-    from .session.opening import read_image
 
-    of_arrays, of_outputs = split_layout(layout)
-    picture = None if image is None else read_image(session, _one(session, image), say, of_arrays)
-    return fields_of(session, _names(layer), kinds=_names(kind), image=picture, layout=of_outputs)
+    read, of_outputs = picture(session, image, say, layout)
+    return fields_of(session, names_of(layer), kinds=names_of(kind), image=read, layout=of_outputs)
 
 
 def unit(
@@ -470,7 +347,7 @@ def unit(
     at: tuple[int, ...] | Literal["max"] = "max",
     channel: int | None = None,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> UnitView:
     """One unit of a layer: its value for an image, and exactly which pixels it sees (`box`).
 
@@ -481,14 +358,12 @@ def unit(
     >>> seen.place, [(axis.size, str(axis.stride)) for axis in seen.row.field.axes]
     ((0, 0, 0), [(3, '2'), (3, '2')])
     """
-    session = _opened(model, say)
-    from .network.shapes import split_layout
+    session = opened(model, say)
     from .receptive.unit import unit_view
-    from .session.opening import read_image
 
-    of_arrays, of_outputs = split_layout(layout)
-    picture = read_image(session, _one(session, image), say, of_arrays)
-    return unit_view(session, picture, _names(layer), at, channel, layout=of_outputs)
+    read, of_outputs = picture(session, () if image is None else image, say, layout)
+    assert read is not None
+    return unit_view(session, read, names_of(layer), at, channel, layout=of_outputs)
 
 
 def effective_field(
@@ -501,8 +376,8 @@ def effective_field(
     at: tuple[int, ...] | None = None,
     channel: int | None = None,
     layout: str | None = None,
-    advanced: Advanced = _nobody,
-    say: Say = _note,
+    advanced: Advanced = nobody,
+    say: Say = note,
 ) -> EffectiveField:
     """How much each input pixel moves one unit of a layer, on average over images, or over inputs of noise.
 
@@ -510,21 +385,21 @@ def effective_field(
     the unit's row and column, or None for the middle. Without images it is over 16 inputs of Gaussian noise drawn from
     `seed`. `advanced` is told how many of how many inputs are done. Raises LayerError, ModelError and ImageError.
     """
-    session = _opened(model, say)
+    session = opened(model, say)
     from .network.shapes import split_layout
     from .receptive.unit import effective_field as field_of
     from .session.opening import groups, read_image
 
     of_arrays, of_outputs = split_layout(layout)
-    sources = _sources(images)
+    sources = sources_of(images)
     drawn = noise or (0 if sources else NOISE)
-    read = [read_image(session, each, _nobody if drawn else say, of_arrays) for each in groups(session, sources)]
+    read = [read_image(session, each, nobody if drawn else say, of_arrays) for each in groups(session, sources)]
     count = drawn or len(read)
     advanced(0, count)
     return field_of(
         session,
         read,
-        _names(layer),
+        names_of(layer),
         noise=drawn,
         seed=seed,
         place=at,
@@ -541,7 +416,7 @@ def predict(
     top: int = 5,
     batch: int = 16,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
     say_failures: bool = True,
 ) -> Predictions:
     """The likeliest classes of each image with their probabilities, most likely first.
@@ -552,11 +427,11 @@ def predict(
     >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]
     """
-    _at_least(1, top=top, batch=batch)
-    session = _opened(model, say)
+    at_least(1, top=top, batch=batch)
+    session = opened(model, say)
     from .answers.classify import classify
 
-    found = classify(session, _sources(images), top, batch, say, layout)
+    found = classify(session, sources_of(images), top, batch, say, layout)
     if found.failures and not found.several:
         raise found.failures[0][1]
     for _, error in found.failures if say_failures else ():
@@ -573,7 +448,7 @@ def embed(
     batch: int = 16,
     similar: int | None = None,
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
     say_failures: bool = True,
 ) -> Embeddings:
     """One vector an image: what the network's classifier reads, or a layer's output, pooled over its places.
@@ -585,15 +460,15 @@ def embed(
     >>> embed(say=lambda _: None).vectors.shape
     (1, 1280)
     """
-    _at_least(1, batch=batch, similar=similar)
-    _among("pool", pool, (None, "avg", "max", "gem", "cls", "none"))
-    session = _opened(model, say)
+    at_least(1, batch=batch, similar=similar)
+    among("pool", pool, (None, "avg", "max", "gem", "cls", "none"))
+    session = opened(model, say)
     from .embedding.embed import embed as vectors_of
     from .network.shapes import split_layout
 
     of_arrays, of_outputs = split_layout(layout)
     found = vectors_of(
-        session, _sources(images), layer, pool, batch, say, layout=of_arrays, of_outputs=of_outputs, similar=similar
+        session, sources_of(images), layer, pool, batch, say, layout=of_arrays, of_outputs=of_outputs, similar=similar
     )
     for _, error in found.failures if say_failures else ():
         say(error.message)
@@ -613,7 +488,7 @@ def compare(
     keep_maps: bool = True,
     names: tuple[str, str] = ("A", "B"),
     layout: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> Comparison:
     """Layer by layer, how far two sides are apart, A being the reference, and where they part.
 
@@ -634,8 +509,8 @@ def compare(
             raise ModelError("a run is compared with another run.", hint="compare(run_a, run_b)")
         from .comparison.pairs import compare_runs
 
-        return compare_runs(model, image, names, _names(layer), kinds=_names(kind), threshold=threshold, say=say)
-    sources = [*_sources(image), *_sources(other)]
+        return compare_runs(model, image, names, names_of(layer), kinds=names_of(kind), threshold=threshold, say=say)
+    sources = [*sources_of(image), *sources_of(other)]
     if vs is None and len(sources) != 2:
         raise ImageError(
             f"nothing to compare: one network and {len(sources)} image{'s' * (len(sources) != 1)}.",
@@ -653,8 +528,8 @@ def compare(
         image_a,
         b,
         image_b,
-        _names(layer),
-        kinds=_names(kind),
+        names_of(layer),
+        kinds=names_of(kind),
         threshold=threshold,
         draw=draw,
         keep_maps=keep_maps,
@@ -667,10 +542,10 @@ def _sides(model: AnyModel, vs: AnyModel | None, say: Say) -> tuple[Session, Ses
 
     Where both have yet to be made, one that does not say how it is to be fed is fed as the other one.
     """
-    one, other = _request_of(model), _request_of(vs)
+    one, other = request_of(model), request_of(vs)
     if vs is None or one is None or other is None:
-        a = _opened(model, say)
-        return a, a if vs is None else _opened(vs, say), False
+        a = opened(model, say)
+        return a, a if vs is None else opened(vs, say), False
     load_torchvision()
     from .comparison.pairs import open_sides
 
@@ -693,7 +568,7 @@ def memory(
     budget: int | Literal["auto"] | None = None,
     what_if: bool = False,
     measure: str | None = None,
-    say: Say = _note,
+    say: Say = note,
 ) -> Forecast:
     """What a training step and an inference take of memory, in bytes, before they run: nothing of it is allocated.
 
@@ -706,22 +581,22 @@ def memory(
     >>> forecast.parameters, [bill.mode for bill in forecast.bills]
     (11689512, ['train', 'inference'])
     """
-    _at_least(1, batch=batch)
-    _among("dtype", dtype, ("float32", "float16", "bfloat16", "amp"))
-    _among("optimizer", optimizer, ("sgd", "sgd-momentum", "adam", "adamw", "none"))
-    for mode in _names(modes) or (None,):
-        _among("modes", mode, ("train", "inference"))
+    at_least(1, batch=batch)
+    among("dtype", dtype, ("float32", "float16", "bfloat16", "amp"))
+    among("optimizer", optimizer, ("sgd", "sgd-momentum", "adam", "adamw", "none"))
+    for mode in names_of(modes) or (None,):
+        among("modes", mode, ("train", "inference"))
     from .memory.records import MemoryRequest
 
     request = MemoryRequest(
-        model=ModelRequest(model, weights, input_shape=_shapes(input_shape)),
+        model=ModelRequest(model, weights, input_shape=shapes_of(input_shape)),
         batch=batch,
         size=(size, size) if isinstance(size, int) else size,
         dtype=dtype,
         optimizer=optimizer,
-        modes=_names(modes),  # type: ignore[arg-type] # checked above
+        modes=names_of(modes),  # type: ignore[arg-type] # checked above
         checkpoint=checkpoint,
-        freeze=_names(freeze),
+        freeze=names_of(freeze),
         budget=budget,
         what_if=what_if,
         measure=measure,
@@ -747,13 +622,3 @@ def list_models(pattern: str | None = None) -> list[ModelEntry]:
     from .models import catalog
 
     return catalog(pattern)
-
-
-def _one(session: Session, images: Images) -> str | Sequence[str] | None:
-    """The source of one pass: one image, or those that belong together; None where there is none."""
-    from .session.opening import groups
-
-    found = groups(session, _sources(images))
-    if len(found) > 1:
-        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
-    return found[0]

@@ -14,62 +14,44 @@ from typing import Any
 
 import pytest
 
+import fmap_cli
+from fmap_cli.commands.group import COMMANDS
 from fmap_cli.comparison.records import Side
 from fmap_cli.results import Result
 
 PACKAGE = Path(__file__).parent.parent / "fmap_cli"
 
-# What each room may import of this project, whenever it does so. A room is a file, or one of the folders below.
-# A new room gets a line here, with no more in it than it needs, and one in docs/architecture.md.
-ALLOWED: dict[str, str] = {
-    # What everything stands on.
-    "errors": "",
-    "units": "",
-    "frameworks": "",
-    "legible": "",
-    "interrupts": "errors",
-    "files": "errors",
-    "foreign": "errors",
-    "documents": "errors files",
-    "results": "documents drawing errors files tables",
-    # From a spec and files to a pass.
-    "network": "errors foreign",
-    "models": "documents errors foreign frameworks network tables units",
-    "inputs": "errors frameworks models",
-    "session": "errors foreign inputs models network",
-    # How results are shown, whatever they are about.
-    "tables": "documents legible",
-    "drawing": "errors units",
-    # The subjects.
-    "answers": "documents drawing errors models network results session tables units",
-    "receptive": "documents drawing errors foreign inputs models network results session tables units",
-    "statistics": (
-        "documents drawing errors files foreign inputs interrupts models network results session tables units"
-    ),
-    "memory": "documents drawing errors foreign frameworks inputs models network results session tables units",
-    "health": "errors statistics units",
-    "layers": "documents errors frameworks inputs models network receptive results session tables units",
-    "maps": (
-        "answers documents drawing errors files inputs models network receptive results session statistics tables units"
-    ),
-    "comparison": "documents drawing errors inputs models network results session statistics tables units",
-    "embedding": "answers documents errors files inputs models network results session tables units",
-    # The front door: what notebooks, scripts and the commands call; and the command line.
-    "api": (
-        "answers comparison embedding errors foreign frameworks health inputs layers maps memory models"
-        " network receptive session statistics"
-    ),
-    "commands": (
-        "api comparison documents embedding errors files health legible maps memory models network receptive"
-        " results statistics tables units"
-    ),
-    "cli": "commands errors foreign interrupts legible",
-    "__main__": "cli",
-    "__init__": "api errors",
-}
-FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+PAGE = PACKAGE.parent / "docs" / "architecture.md"
 
-SUBJECTS = {"answers", "comparison", "embedding", "health", "layers", "maps", "memory", "receptive", "statistics"}
+FLOORS = ("ground", "showing", "pass", "subject", "door")
+
+
+@dataclass(frozen=True)
+class Room:
+    """A row of the table in docs/architecture.md: a room is a file, or one of the folders, of the package."""
+
+    name: str
+    is_folder: bool
+    floor: str
+    needs: frozenset[str]
+
+
+def rooms_in(page: str) -> list[Room]:
+    rows = re.findall(r"^\| `(\w+)(/?)` \| ([a-z]+) \| .* \| ([^|]*) \|$", page, re.MULTILINE)
+    return [
+        Room(name, slash == "/", floor, frozenset(needs.replace("–", "").replace(",", " ").split()))
+        for name, slash, floor, needs in rows
+    ]
+
+
+ROOMS = {room.name: room for room in rooms_in(PAGE.read_text(encoding="utf-8"))}
+SUBJECTS = {room.name for room in ROOMS.values() if room.floor == "subject"}
+# What each room may import of this project, whenever it does so: `subjects` in the table are all of them.
+ALLOWED: dict[str, str] = {
+    room.name: " ".join(sorted(room.needs - {"subjects"} | (SUBJECTS if "subjects" in room.needs else set())))
+    for room in ROOMS.values()
+}
+
 # Subjects do not build on one another ...
 BUILD_ON = {  # ... but for these.
     "comparison": {"statistics"},
@@ -85,6 +67,7 @@ LIGHT_ROOMS = {
         "__init__",
         "__main__",
         "api",
+        "arguments",
         "cli",
         "commands",
         "documents",
@@ -97,7 +80,7 @@ LIGHT_ROOMS = {
     *("health", "interrupts", "legible", "models", "results", "tables", "units"),
 }
 # the files that say and show what a subject found, in every room,
-LIGHT_NAMES = {"__init__", "columns", "document", "figure", "records", "table", "words"}
+LIGHT_NAMES = {"__init__", "api", "columns", "document", "figure", "records", "table", "words"}
 # and these.
 LIGHT_FILES = {
     *("inputs/held.py", "inputs/images.py", "inputs/ranges.py", "inputs/sources.py"),
@@ -230,27 +213,70 @@ def trespasses(source: str, module: str, *, is_package: bool = False) -> list[st
 def test_a_room_imports_what_the_table_allows_and_nothing_else(
     inside: str, module: str, is_package: bool, source: str
 ) -> None:
-    assert room_of(module) in ALLOWED, f"{inside} is a new room: give it a line in ALLOWED and docs/architecture.md"
+    assert room_of(module) in ROOMS, f"{inside} is a new room: give it a row in docs/architecture.md"
     assert trespasses(source, module, is_package=is_package) == []
 
 
 def test_every_room_in_the_table_exists_and_the_table_names_only_rooms() -> None:
-    rooms = {room_of(module) for _, module, *_ in FILES}
-    assert set(ALLOWED) == rooms
-    assert {name for row in ALLOWED.values() for name in row.split()} <= rooms
-    assert len(rooms) <= 30
+    assert set(ROOMS) == {room_of(module) for _, module, *_ in FILES}
+    assert {name for row in ALLOWED.values() for name in row.split()} <= set(ROOMS)
+    assert {room.name for room in ROOMS.values() if room.is_folder} == {
+        path.parent.name for path in PACKAGE.glob("*/__init__.py")
+    }
+    assert len([name for name in ROOMS if not name.startswith("__")]) <= 30
+
+
+def test_a_room_imports_from_its_own_floor_and_those_below() -> None:
+    assert {room.floor for room in ROOMS.values()} == set(FLOORS)
+    upwards = {
+        (room.name, need)
+        for room in ROOMS.values()
+        for need in ALLOWED[room.name].split()
+        if FLOORS.index(ROOMS[need].floor) > FLOORS.index(room.floor)
+    }
+    assert upwards == set()
+
+
+def test_every_room_whose_records_are_results_is_a_subject() -> None:
+    assert {room_of(each.__module__) for each in results()} <= SUBJECTS
+    assert SUBJECTS - {room_of(each.__module__) for each in results()} == {"health"}  # its findings are a run's
 
 
 def test_the_table_allows_no_more_than_is_used() -> None:
-    used: dict[str, set[str]] = {room: set() for room in ALLOWED}
+    used: dict[str, set[str]] = {room: set() for room in ROOMS}
     for _, module, is_package, source in FILES:
         room = room_of(module)
+        assert room is not None
         for each in imports_of(source, module, is_package=is_package):
             target = room_of(each.whole) if each.module == "fmap_cli" else room_of(each.module)
             if target is not None and target != room:
                 used[room].add(target)
-    idle = {room: set(row.split()) - used[room] for room, row in ALLOWED.items() if set(row.split()) - used[room]}
-    assert idle == {}
+    for room in ROOMS.values():
+        if "subjects" in room.needs:
+            used[room.name] = used[room.name] - SUBJECTS | {"subjects"}
+    wrong = {name: ", ".join(sorted(found)) or "–" for name, found in used.items() if found != ROOMS[name].needs}
+    assert wrong == {}, "docs/architecture.md says otherwise of what these rooms import"
+
+
+def test_public_names_are_for_type_checkers_what_they_are_when_used() -> None:
+    (source,) = (source for inside, _, _, source in FILES if inside == "__init__.py")
+    typed = {
+        each.name: each.module.removeprefix("fmap_cli").removeprefix(".")
+        for each in imports_of(source, "fmap_cli", is_package=True)
+        if each.for_typing
+    }
+    assert typed == fmap_cli._FROM
+    for name, module in typed.items():
+        there = importlib.import_module(f"fmap_cli.{module or name}")
+        assert getattr(fmap_cli, name) is (getattr(there, name) if module else there)
+
+
+def test_every_command_has_a_file_and_every_file_of_one_is_listed() -> None:
+    own = {"__init__", "group", "options", "output", "progress"}
+    there = {Path(inside).stem for inside in names if inside.startswith("commands/")} - own
+    assert there == set(COMMANDS)
+    for name in COMMANDS:
+        assert importlib.import_module(f"fmap_cli.commands.{name}").command.name == name
 
 
 def test_subjects_build_on_no_other_but_those_named() -> None:
@@ -312,7 +338,7 @@ def hooks_in(source: str) -> list[str]:
 SHOWING = [
     each
     for each in FILES
-    if each[0].startswith(("drawing/", "tables/")) or Path(each[0]).stem in LIGHT_NAMES - {"__init__"}
+    if each[0].startswith(("drawing/", "tables/")) or Path(each[0]).stem in LIGHT_NAMES - {"__init__", "api"}
 ]
 
 
@@ -483,3 +509,11 @@ def test_torch_at_import_is_found_and_deferred_or_for_typing_is_not() -> None:
         at_import("if TYPE_CHECKING:\n    import torch\nelse:\n    import numpy", "fmap_cli.models.records", packages)
         == []
     )
+
+
+def test_the_table_of_rooms_is_read_from_the_page() -> None:
+    page = "| `units` | ground | numbers | – |\n| `maps/` | subject | a \\| b | units, results |\n| other | x |\n"
+    assert rooms_in(page) == [
+        Room("units", False, "ground", frozenset()),
+        Room("maps", True, "subject", frozenset({"units", "results"})),
+    ]

@@ -12,7 +12,7 @@ import click
 
 from .. import api
 from ..errors import DONE, FAILED, ImageError
-from ..maps.records import Drawing
+from ..maps.records import Choice, Drawing, Looking
 from ..models.records import ModelRequest
 from .options import (
     FIGURE_SUFFIXES,
@@ -31,7 +31,6 @@ from .output import put_out, remark, report
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..maps.looks import Looks
     from ..maps.records import Look
 
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -66,6 +65,17 @@ class ShowOptions(Options):
     @property
     def drawing(self) -> Drawing:
         return Drawing(self.scale, self.clip, self.cmap, self.tile, self.overlay)
+
+    @property
+    def looking(self) -> Looking:
+        return Looking(
+            self.layers,
+            Choice(self.channels, self.top, self.by, self.every),
+            self.score,
+            self.layout,
+            keep_arrays=self.save is not None,
+            strongest=self.with_fields,
+        )
 
     def refuse_contradictions(self) -> None:
         super().refuse_contradictions()
@@ -177,7 +187,7 @@ def command(options: ShowOptions) -> int:
     """
     from ..maps.files import FigureFiles
 
-    looks = _looks(options)
+    looks = api.looks(options.request, options.images, options.looking, remark)
     options.refuse_one_file_for(len(looks), f"there are {len(looks)} images")
     files = FigureFiles(options.drawing, options.out, options.out_dir, options.raw, remark)
     shown: list[tuple[Look, list[str | None]]] = []
@@ -192,23 +202,6 @@ def command(options: ShowOptions) -> int:
     if shown:
         _put_out(options, shown, several=len(looks) > 1)
     return FAILED if len(shown) < len(looks) else DONE
-
-
-def _looks(options: ShowOptions) -> Looks:
-    return api.looks(
-        options.request,
-        options.images,
-        options.layers,
-        channels=options.channels,
-        top=options.top,
-        by=options.by,
-        all=options.every,
-        score=options.score,
-        rf=options.with_fields,
-        keep_arrays=options.save is not None,
-        layout=options.layout,
-        say=remark,
-    )
 
 
 def _put_out(options: ShowOptions, shown: Sequence[tuple[Look, Sequence[str | None]]], *, several: bool) -> None:

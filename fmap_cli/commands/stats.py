@@ -14,6 +14,7 @@ from .. import api
 from ..errors import CHECK_FAILED, FmapError
 from ..models.records import ModelRequest
 from ..statistics.columns import SORTS
+from ..statistics.records import Counting, Resumable
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
@@ -65,6 +66,24 @@ class StatsOptions(Options):
     out: Path | None
     request: ModelRequest
     layout: str | None
+
+    @property
+    def counting(self) -> Counting:
+        return Counting(
+            self.patterns,
+            self.kinds,
+            self.per_channel,
+            self.by_class,
+            self.limit,
+            self.request.seed if self.shuffle else None,
+            self.batch,
+            self.workers,
+            self.layout,
+        )
+
+    @property
+    def kept(self) -> Resumable:
+        return Resumable(self.save, self.resume, self.checkpoint_every)
 
     def refuse_contradictions(self) -> None:
         super().refuse_contradictions()
@@ -184,22 +203,7 @@ def _counted(options: StatsOptions) -> AbstractContextManager[Counted]:
     from .progress import progress_bar
 
     return api.resumable_stats(
-        options.request,
-        options.images,
-        options.patterns,
-        kind=options.kinds,
-        per_channel=options.per_channel,
-        by_class=options.by_class,
-        limit=options.limit,
-        shuffle=options.request.seed if options.shuffle else None,
-        batch=options.batch,
-        workers=options.workers,
-        layout=options.layout,
-        save=options.save,
-        resume=options.resume,
-        checkpoint_every=options.checkpoint_every,
-        progress=progress_bar,
-        say=remark,
+        options.request, options.images, options.counting, options.kept, progress=progress_bar, say=remark
     )
 
 

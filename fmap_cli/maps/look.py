@@ -14,13 +14,10 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..models.records import LoadedModel
 from ..network.axes import channel_maps, undrawn_axes
-from ..network.capture import Sink
 from ..network.kinds import module_kind
 from ..network.records import Axes, LayerRef
-from ..network.selection import Selection
-from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name
-from ..session.passes import run
+from ..session.picked import look_at_layers
 from ..statistics.channels import ChannelStats
 from ..statistics.reference import channel_stats, layer_stats
 from .records import Choice, FeatureMap, Look
@@ -55,40 +52,23 @@ def look(
     Raises LayerError for a pattern that picks nothing, channels that are not there or a layout that does not fit, and
     ModelError where the network fails on this input.
     """
-    selection = Selection(patterns or default_patterns(session.model), session.model.module)
-    resolver = axes_for(session, image, layout)
     labels = session.model.labels
-    maps: dict[str, FeatureMap] = {}
-    arrays: dict[str, Tensor] = {}
 
-    def watch(layer: LayerRef) -> Sink:
-        def sink(output: Tensor) -> None:
-            if not selection.offer(layer, output.shape):
-                return
-            classes = label_map(output, labels) if layer.kind == "output" else None
-            found = _feature_map(layer, output, resolver.of(layer, output.shape), choice)
-            maps[layer.name] = replace(found, label_map=classes)
-            if keep_arrays:
-                arrays[layer.name] = laid_out(output).detach().to("cpu", copy=True)
-            for name in maps.keys() - selection.wanted():
-                del maps[name]
-                arrays.pop(name, None)
+    def look(layer: LayerRef, output: Tensor, axes: Axes) -> tuple[FeatureMap, Tensor | None]:
+        classes = label_map(output, labels) if layer.kind == "output" else None
+        found = replace(_feature_map(layer, output, axes, choice), label_map=classes)
+        return found, laid_out(output).detach().to("cpu", copy=True) if keep_arrays else None
 
-        return sink
-
-    if selection.needs_operations:
-        resolver.prepare()
-    output = run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
-    asked = selection.chosen()
+    picked, output = look_at_layers(session, image, patterns or default_patterns(session.model), look, layout=layout)
     seen, scale = _picture_seen(session, image)
     return Look(
         origin=session.origin,
         image=seen,
         maps=tuple(
-            replace(maps[layer.name], asked=pattern, role=_role(session, output, layer)) for layer, pattern in asked
+            replace(each.found[0], asked=each.asked, role=_role(session, output, each.layer)) for each in picked
         ),
         predictions=predictions(output, labels),
-        arrays={layer.name: arrays[layer.name] for layer, _ in asked if layer.name in arrays},
+        arrays={each.layer.name: each.found[1] for each in picked if each.found[1] is not None},
         detections=detections(output, labels, least_score, scale),
         detects=session.model.input_kind == "images",
         labels=labels,

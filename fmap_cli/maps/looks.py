@@ -13,23 +13,7 @@ from ..receptive.survey import receptive_fields
 from ..receptive.unit import strongest_units
 from ..session.opening import Session, groups, read_image
 from .look import look
-from .records import Choice, Look
-
-
-@dataclass(frozen=True, slots=True)
-class Looking:
-    """What of an image is looked at: the layers that the patterns pick, and of each the channels of the `choice`.
-
-    `score` is the least score of a detector's boxes; `strongest` finds each drawn channel's strongest unit and what it
-    sees. `layout` is of arrays or of the outputs of the layers picked.
-    """
-
-    patterns: tuple[str, ...] = ()
-    choice: Choice = Choice()  # noqa: RUF009 - frozen
-    score: float = 0.5
-    layout: str | None = None
-    keep_arrays: bool = True
-    strongest: bool = False
+from .records import Look, Looking
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,22 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Looking:
+    """What of an image is looked at: the layers that the patterns pick, and of each the channels of the `choice`.
+
+    `score` is the least score of a detector's boxes; `strongest` finds each drawn channel's strongest unit and what it
+    sees. `layout` is of arrays or of the outputs of the layers picked.
+    """
+
+    patterns: tuple[str, ...] = ()
+    choice: Choice = Choice()
+    score: float = 0.5
+    layout: str | None = None
+    keep_arrays: bool = True
+    strongest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """How maps become colours.
 

@@ -30,6 +30,30 @@ class LayerStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting:
+    """What is counted of which images. `shuffle` is the seed of a random order, which `limit` then cuts."""
+
+    patterns: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    per_channel: bool = False
+    by_class: bool = False
+    limit: int | None = None
+    shuffle: int | None = None
+    batch: int = 8
+    workers: int | None = None
+    layout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """How a long run is kept: where it will be saved, whether it goes on, how often (seconds) it is noted down."""
+
+    save: Path | None = None
+    resume: bool = False
+    checkpoint_every: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class LayerRecord:
     """What is known of one layer after `images` images in which it ran.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ..errors import DONE, FAILED, FmapError, ImageError
 from ..interrupts import stoppable
@@ -15,48 +14,10 @@ from .checkpoint import RunCheckpoint, digest_of
 from .distributed import Team, any_of, find_team, meeting, merged
 from .gather import Gathering, origin_of, statistics
 from .plan import Entry, Plan, plan_run
-from .records import Run, RunOrigin
+from .records import Counting, Resumable, Run, RunOrigin
 
 Say = Callable[[str], None]
 Advanced = Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """What is counted of which images. `shuffle` is the seed of a random order, which `limit` then cuts."""
-
-    patterns: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    per_channel: bool = False
-    by_class: bool = False
-    limit: int | None = None
-    shuffle: int | None = None
-    batch: int = 8
-    workers: int | None = None
-    layout: str | None = None
-
-    def plan(self, session: Session, sources: Sequence[str], team: Team = Team()) -> Plan:  # noqa: B008 - frozen
-        """The images in their order. Its digest is also of all that says what is counted, and in which batches."""
-        plan = plan_run(
-            session,
-            sources,
-            limit=self.limit,
-            shuffle_seed=self.shuffle,
-            by_class=self.by_class,
-            rank=team.rank,
-            ranks=team.ranks,
-        )
-        counted = (self.patterns, self.kinds, self.per_channel, self.by_class, self.batch, self.layout)
-        return replace(plan, digest=digest_of((plan.digest, *counted)))
-
-
-@dataclass(frozen=True, slots=True)
-class Resumable:
-    """How a long run is kept: where it will be saved, whether it goes on, how often it is noted down."""
-
-    save: Path | None = None
-    resume: bool = False
-    checkpoint_every: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +33,27 @@ class Counted:
     forget: Callable[[], None]
 
 
+def plan_of(counting: Counting, session: Session, sources: Sequence[str], team: Team = Team()) -> Plan:  # noqa: B008
+    """The images in their order. The plan's digest is also of all that says what is counted, and in which batches."""
+    plan = plan_run(
+        session,
+        sources,
+        limit=counting.limit,
+        shuffle_seed=counting.shuffle,
+        by_class=counting.by_class,
+        rank=team.rank,
+        ranks=team.ranks,
+    )
+    counted = (
+        *(counting.patterns, counting.kinds, counting.per_channel, counting.by_class),
+        *(counting.batch, counting.layout),
+    )
+    return replace(plan, digest=digest_of((plan.digest, *counted)))
+
+
 def count(session: Session, sources: Sequence[str], counting: Counting, say: Say) -> Run:
     """The run over these images, in this process. Raises ImageError where none of them could be read."""
-    plan = counting.plan(session, sources)
+    plan = plan_of(counting, session, sources)
     origin = origin_of(session, digest=len(plan.entries) > counting.batch)
     run = _through(session, plan, origin, counting, say)
     _check_any(run)
@@ -144,7 +123,7 @@ def counted(
     session = opened(team, say)
     with ExitStack() as held:
         with meeting(team):
-            plan = counting.plan(session, sources, team)
+            plan = plan_of(counting, session, sources, team)
             _remark_on_repeats(plan.entries, say)
             long = len(plan.entries) > counting.batch or team.ranks > 1
             kept = long or keeping.save is not None
