@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fmap_cli.errors import FmapError
-from fmap_cli.inputs.images import load_array, load_image
+from fmap_cli.inputs.arrays import load_array
+from fmap_cli.inputs.images import load_image
 from fmap_cli.models import checkpoint
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.programs import check

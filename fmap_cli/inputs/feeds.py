@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ..errors import ImageError
 from ..models.records import LoadedModel, NetworkInput, Preprocessing
-from .images import load_array, load_image, sample_path
+from .arrays import load_array
+from .images import load_image, sample_path
 from .records import ImageInput
 from .sources import image_sources
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from PIL import Image
+
+    # What reading gives: an 8-bit picture (mode RGB or L), or float32 values in 0..1 as [C, H, W].
+    Picture = Image.Image | np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
