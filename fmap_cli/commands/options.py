@@ -163,7 +163,7 @@ def _model(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--model",
         "-m",
-        default="efficientnet_lite0",
+        default=DEFAULT_MODEL,
         show_default=True,
         metavar="MODEL",
         help="A name out of `fmap models`, timm:NAME, your own network as package.module:factory or "

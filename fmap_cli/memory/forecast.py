@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from ..errors import DeviceError, FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
-from ..models import torchvision_zoo
 from ..models.preprocessing import FOUND, NOT_FOUND
 from ..models.probing import formats_of
 from ..models.records import LoadedModel, Origin
@@ -132,9 +131,8 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
             f"{model.name} has lazy layers, whose shapes are not known before they have run.",
             hint="Let the factory run the network once, on zeros of the input's shape, before it returns it.",
         )
-    trained = torchvision_zoo.as_trained(model.name) if model.weights.kind == "none" else None
-    if trained is not None:
-        model = replace(model, module=trained)
+    if model.as_trained is not None and model.weights.kind == "none":
+        model = replace(model, module=model.as_trained())
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
     if request.dtype == "float32" and formats_of(model.module) != [torch.float32]:
         say(f"what {model.name} is made in is cast: all of it is counted in float32; --dtype says another format.")

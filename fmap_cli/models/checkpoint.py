@@ -144,12 +144,15 @@ def _built_for(classes: int | None, saved: Checkpoint, build: Build) -> torch.nn
     return None if compare(saved, module) else module
 
 
-def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str) -> None:
-    """Copies the file's values into the network, cast to its types. Strict: raises WeightsError on any misfit."""
+def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str, *, is_own: bool = False) -> None:
+    """Copies the file's values into the network, cast to its types. Strict: raises WeightsError on any misfit.
+
+    `is_own` says that the network is the user's own, so that the error need not say how to name it.
+    """
     state = dict(saved.tensors)
     misfit = compare(saved, module)
     if misfit.reshaped or misfit.retyped:
-        raise _does_not_fit(saved, misfit, model_name, module)
+        raise _does_not_fit(saved, misfit, model_name, module, is_own=is_own)
     # Torch has the last word on names: modules rename keys of older versions while they load.
     tensors = _StateDict(state)
     tensors._metadata = dict(saved.metadata or getattr(module.state_dict(), "_metadata", {}))
@@ -164,7 +167,7 @@ def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str) -> None:
         retyped=(),
     )
     if left:
-        raise _does_not_fit(saved, left, model_name, module)
+        raise _does_not_fit(saved, left, model_name, module, is_own=is_own)
 
 
 class _StateDict(dict[str, Any]):
@@ -340,7 +343,9 @@ def _without_counters(keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(key for key in keys if key.rpartition(".")[2] != matching.COUNTER)
 
 
-def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: torch.nn.Module) -> WeightsError:
+def _does_not_fit(
+    saved: Checkpoint, misfit: Misfit, model_name: str, module: torch.nn.Module, *, is_own: bool
+) -> WeightsError:
     own = module.state_dict()
     if misfit.missing and not own.keys() & saved.tensors.keys():
         return WeightsError(
@@ -362,8 +367,7 @@ def _does_not_fit(saved: Checkpoint, misfit: Misfit, model_name: str, module: to
     return WeightsError(
         f"{saved.name} does not fit {model_name}: {'; '.join(parts)}",
         hint="Is it from another network, or one with another head?"
-        # A factory is what the user has named already.
-        + ("" if ":" in model_name else " Your own network is `--model path/to/file.py:factory --weights FILE`.")
+        + ("" if is_own else " Your own network is `--model path/to/file.py:factory --weights FILE`.")
         + _choices(saved),
     )
 

@@ -19,13 +19,12 @@ from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.preprocessing import assumed
 from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing, Weights
+from fmap_cli.models.sources import DEFAULT_MODEL, Asked
 
 if TYPE_CHECKING:
     import torch
 
-    from fmap_cli.models.preprocessing import Wishes
-
-NAME = "efficientnet_lite0"
+NAME = DEFAULT_MODEL
 WEIGHTS_NAME = "ImageNet"
 CLASSES = 1000
 MULTIPLY_ADDS = 385_187_552  # counted by torch's FlopCounterMode at 224×224, halved
@@ -54,7 +53,15 @@ _STAGES = (
 )
 
 
-def entry() -> ModelEntry:
+def names() -> list[str]:
+    return [NAME]
+
+
+def has(name: str) -> bool:
+    return name == NAME
+
+
+def entry(name: str = NAME) -> ModelEntry:
     """The line of `fmap models`."""
     return ModelEntry(
         name=NAME,
@@ -69,8 +76,9 @@ def entry() -> ModelEntry:
     )
 
 
-def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = True) -> LoadedModel:
+def load(asked: Asked) -> LoadedModel:
     """The embedded model with its own weights, random ones, or a checkpoint's."""
+    weights, seed, initialise = asked.weights, asked.seed, asked.initialise
     own = PREPROCESSING
     labels: tuple[str, ...] | None = imagenet_labels()
     notes: tuple[str, ...] = ()
@@ -101,7 +109,7 @@ def load(weights: str | None, *, seed: int, wishes: Wishes, initialise: bool = T
         module=module.eval(),
         name=NAME,
         weights=values,
-        preprocessing=wishes.over(own),
+        preprocessing=asked.wishes.over(own),
         labels=labels,
         notes=notes,
     )

@@ -25,13 +25,20 @@ from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_zoo
 from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
 from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
+from fmap_cli.models.sources import Asked
 
 if TYPE_CHECKING:
     import torch
 
 
-def load(spec: str, weights: str | None, *, seed: int, wishes: Wishes) -> LoadedModel:
+def load(asked: Asked) -> LoadedModel:
     """The network that the factory makes, seeded, with the values it made or a checkpoint's."""
+    spec, weights, seed, wishes = asked.spec, asked.weights, asked.seed, asked.wishes
+    if ":" not in spec:
+        raise ModelError(
+            f"{spec} is a file; which function or class in it makes the network?",
+            hint=f"Name it after a colon: `--model {spec}:NAME`.",
+        )
     if weights is not None and weights.lower() in ("default", "random"):
         weights = None
     load_torchvision()  # most factories import it: this way it is quick
@@ -64,7 +71,6 @@ def fed_network(
     wishes: Wishes,
     *,
     notes: tuple[str, ...] = (),
-    labels: tuple[str, ...] | None = None,
 ) -> LoadedModel:
     """A network that says nothing of itself, and how it is fed: as its class wants it, or what was found it `takes`."""
     like = torchvision_zoo.name_by_class(module)
@@ -80,7 +86,6 @@ def fed_network(
         name=name,
         weights=weights,
         preprocessing=preprocessing,
-        labels=labels,
         input_kind=input_kind,
         frames=frames,
         notes=notes + said,
@@ -273,5 +278,5 @@ def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) ->
     """Loads a checkpoint into the network; what to call it, and notes."""
     saved = checkpoint.matched(saved, module)
     rebuilt = checkpoint.resize_heads(module, saved)
-    checkpoint.fill(module, saved, spec)
+    checkpoint.fill(module, saved, spec, is_own=True)
     return Weights("file", saved.name), saved.notes + rebuilt + checkpoint.finite_notes(module)

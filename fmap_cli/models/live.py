@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError
 from . import lazy, probing, torchvision_zoo
 from .factory import fed_network
-from .preprocessing import Wishes
 from .records import LoadedModel, Weights
+from .sources import Asked
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def load(module: nn.Module, *, wishes: Wishes, labels: tuple[str, ...] | None = None) -> LoadedModel:
-    """The module, not a copy of it, with what is needed to feed it.
+def load(asked: Asked) -> LoadedModel:
+    """The module in hand, not a copy of it, with what is needed to feed it.
 
-    What it takes is found by running it on blank inputs (a copy on the CPU, if it is elsewhere), unless `wishes` say
-    so. Raises ModelError for a network with lazy layers, whose shapes would be fixed by that.
+    What it takes is found by running it on blank inputs (a copy on the CPU, if it is elsewhere), unless the wishes
+    say so. Raises ModelError for a network with lazy layers, whose shapes would be fixed by that.
     """
+    module: nn.Module = asked.spec
     if lazy.has_any(module):
         raise ModelError(
             f"{type(module).__name__} has lazy layers, whose shapes are not known before they have run.",
@@ -29,5 +30,5 @@ def load(module: nn.Module, *, wishes: Wishes, labels: tuple[str, ...] | None = 
     takes = None
     if torchvision_zoo.name_by_class(module) is None:
         here = all(each.device.type == "cpu" for each in [*module.parameters(), *module.buffers()])
-        takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), wishes)
-    return fed_network(module, type(module).__name__, Weights("given"), takes, wishes, labels=labels)
+        takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), asked.wishes)
+    return fed_network(module, type(module).__name__, Weights("given"), takes, asked.wishes)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fnmatch
 import functools
 import importlib.util
 import logging
@@ -26,8 +25,10 @@ from fmap_cli.foreign.raised import what
 from fmap_cli.frameworks import load_timm
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.embedded import imagenet_labels
+from fmap_cli.models.names import near
 from fmap_cli.models.preprocessing import Wishes, assumed
 from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing, Weights
+from fmap_cli.models.sources import Asked
 
 if TYPE_CHECKING:
     import torch
@@ -69,31 +70,21 @@ def has(name: str) -> bool:
     return is_installed() and bool(_timm().is_model(name.partition(".")[0]))
 
 
-def entries(pattern: str) -> list[ModelEntry]:
-    """The lines of `fmap models timm:PATTERN`: a glob or a part of the name, in any case; empty means all."""
-    names = list(_timm().list_models())
-    glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
-    found = [name for name in names if fnmatch.fnmatchcase(name.lower(), glob)]
-    if not found:
-        raise ModelError(f"no model of timm's matches {pattern!r}", hint=_near(pattern.strip("*?[]")))
-    return [_entry(name) for name in found]
+def names() -> list[str]:
+    """Without tags, in timm's order."""
+    return list(_timm().list_models())
 
 
-def load(
-    spec: str,
-    weights: str | None,
-    *,
-    seed: int,
-    wishes: Wishes,
-    say: Callable[[str], None],
-    initialise: bool = True,
-) -> LoadedModel:
-    """The model of `timm:NAME`; see `fmap_cli.models.load_model` for the rest."""
-    asked = spec.removeprefix(PREFIX)
-    weights = weights or "default"
-    if asked.startswith(_SOURCES):
-        return _load_from_source(spec, asked, weights, seed, wishes, say)
-    which = _architecture(spec, asked)
+def load(asked: Asked) -> LoadedModel:
+    """The model of `timm:NAME`."""
+    spec, seed, wishes, say, initialise = asked.spec, asked.seed, asked.wishes, asked.say, asked.initialise
+    if not spec.startswith(PREFIX):
+        raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
+    name = spec.removeprefix(PREFIX)
+    weights = asked.weights or "default"
+    if name.startswith(_SOURCES):
+        return _load_from_source(spec, name, weights, seed, wishes, say)
+    which = _architecture(spec, name)
     if weights.lower() == "random":
         with building.fresh(seed, initialise=initialise):
             module = _build(which, **_sized(which, wishes))
@@ -138,14 +129,14 @@ def _architecture(spec: str, asked: str) -> _Architecture:
     timm = _timm()
     name, _, tag = asked.partition(".")
     if not name or not timm.is_model(name):
-        raise ModelError(f"timm has no model {asked!r}", hint=_near(asked))
+        raise ModelError(f"timm has no model {asked!r}", hint=near(name, PREFIX))
     cfgs = timm.models.get_arch_pretrained_cfgs(name)
     if tag and asked not in cfgs:
         tags = _tags(name)
-        near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.5) or tags
+        like_it = difflib.get_close_matches(tag, tags, n=3, cutoff=0.5) or tags
         raise ModelError(
             f"timm's {name} has no weights tagged {tag!r}",
-            hint=f"It has {_listed(near)}." if tags else f"timm has no weights for it: `--model {PREFIX}{name}`.",
+            hint=f"It has {_listed(like_it)}." if tags else f"timm has no weights for it: `--model {PREFIX}{name}`.",
         )
     cfg = cfgs.get(asked) or timm.get_pretrained_cfg(name)
     if cfg is None:
@@ -174,14 +165,6 @@ def _tag_named(which: _Architecture, weights: str) -> str | None:
         return which.tag
     bare = weights.removeprefix(f"{which.name}.")
     return bare if bare in _tags(which.name) else None
-
-
-def _near(asked: str) -> str:
-    name = asked.partition(".")[0]
-    known = list(_timm().list_models())
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
-    wished = f"Did you mean {' or '.join(PREFIX + match for match in near)}? " if near else ""
-    return f"{wished}`fmap models 'timm:PATTERN'` lists timm's, say `fmap models 'timm:resnet*'`."
 
 
 def _listed(items: list[str]) -> str:
@@ -421,7 +404,8 @@ def _imagenet_subset(count: int) -> tuple[str, ...]:
     return tuple(short if uses[short] == 1 else whole for short, whole in zip(first, words, strict=True))
 
 
-def _entry(name: str) -> ModelEntry:
+def entry(name: str) -> ModelEntry:
+    """The line of `fmap models`."""
     cfg = _timm().get_pretrained_cfg(name) or _usual()
     tags = _tags(name)
     return ModelEntry(

@@ -22,8 +22,10 @@ from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.foreign.raised import what
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, tensor_files
+from fmap_cli.models.names import unknown
 from fmap_cli.models.preprocessing import Wishes, assumed
 from fmap_cli.models.records import InputKind, LoadedModel, ModelEntry, Note, Preprocessing, Weights
+from fmap_cli.models.sources import Asked
 
 if TYPE_CHECKING:
     import torch
@@ -49,28 +51,24 @@ def names() -> list[str]:
     return list(_models().list_models())
 
 
-def entries() -> list[ModelEntry]:
-    """The lines of `fmap models`, in torchvision's order."""
-    return [_entry(name) for name in names()]
+def has(name: str) -> bool:
+    return name in names()
 
 
-def load(
-    name: str,
-    weights: str | None,
-    *,
-    seed: int,
-    wishes: Wishes,
-    say: Callable[[str], None],
-    initialise: bool = True,
-) -> LoadedModel:
-    """The model `name` of `names()`; see `fmap_cli.models.load_model` for the rest."""
-    weights = weights or "default"
+def load(asked: Asked) -> LoadedModel:
+    """The model of that name. Raises ModelError for a name that there is not: this source takes what no other does."""
+    name, wishes = asked.spec, asked.wishes
+    if not has(name):
+        raise unknown(name)
+    weights = asked.weights or "default"
     if weights.lower() == "random":
-        return _load_random(name, seed, wishes, initialise)
+        return _load_random(name, asked.seed, wishes, asked.initialise)
     entry = _entry_named(name, weights)
     if entry is not None:
         _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
-        return _load_pretrained(name, entry, _fetched(name, entry, say), Weights("pretrained", entry.name), wishes)
+        return _load_pretrained(
+            name, entry, _fetched(name, entry, asked.say), Weights("pretrained", entry.name), wishes
+        )
     if not checkpoint.looks_like_a_file(weights):
         raise WeightsError(
             f"{name} has no weights named {weights!r}, and there is no such file",
@@ -317,15 +315,10 @@ def _structure(name: str, entry: Any) -> dict[str, Any]:
     return arguments
 
 
-def as_trained(name: str) -> torch.nn.Module | None:
-    """The network with the auxiliary heads that torchvision trains it with; None where there are no others anyway.
-
-    GoogLeNet's pretrained set comes without them, so it is built without them elsewhere. The weights are not drawn.
-    """
-    if name != "googlenet":
-        return None
+def _googlenet_as_trained() -> torch.nn.Module:
+    """GoogLeNet with its auxiliary heads: the pretrained set comes without them, so it is built without elsewhere."""
     with building.fresh(0, initialise=False):
-        module = _build(name, {"aux_logits": True, "init_weights": False})
+        module = _build("googlenet", {"aux_logits": True, "init_weights": False})
     building.settle(module)
     return module
 
@@ -468,6 +461,7 @@ def _loaded(
         frames=VIDEO_FRAMES if input_kind == "video" else 1,
         notes=notes,
         rebuild=_rebuilder(name, entry),
+        as_trained=_googlenet_as_trained if name == "googlenet" else None,
     )
 
 
@@ -515,7 +509,8 @@ def _labels(entry: Any) -> tuple[str, ...] | None:
     return tuple(entry.meta.get("categories") or ()) or None
 
 
-def _entry(name: str) -> ModelEntry:
+def entry(name: str) -> ModelEntry:
+    """The line of `fmap models`."""
     enum = _all_weights(name)
     default = enum.DEFAULT
     multiply_adds = default.meta.get("_ops")  # in thousand millions

@@ -8,25 +8,16 @@ from pathlib import Path
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import archive
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.models.preprocessing import Wishes, fed
+from fmap_cli.models.preprocessing import fed
 from fmap_cli.models.programs import exported, script
 from fmap_cli.models.programs.trial import INSTEAD
 from fmap_cli.models.records import LoadedModel, Weights
-
-SUFFIXES = (".pt", ".pth", ".pt2", ".ts", ".torchscript", ".jit", ".bin", ".ckpt", ".safetensors")
-
-
-def is_program(spec: str) -> bool:
-    """Whether a `--model` value names a file by its suffix.
-
-    >>> is_program("runs/net.pt2"), is_program("net.py:make"), is_program("resnet18")
-    (True, False, False)
-    """
-    return Path(spec).suffix.lower() in SUFFIXES
+from fmap_cli.models.sources import Asked
 
 
-def load(spec: str, weights: str | None, *, wishes: Wishes) -> LoadedModel:
-    """The program in the file `spec`, with its own weights."""
+def load(asked: Asked) -> LoadedModel:
+    """The program in the file, with its own weights."""
+    spec, weights, wishes = asked.spec, asked.weights, asked.wishes
     kind = _kind(spec)
     if weights is not None and weights.lower() != "default":
         raise WeightsError(
