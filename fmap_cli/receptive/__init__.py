@@ -1,6 +1,6 @@
 """Receptive fields: which pixels of the image go into a layer's values.
 
-`Follower` carries along with every tensor of a pass what it sees, by the rules of `rules` on the fields of `field`;
+`Follower` carries along with every tensor of a pass what it sees (`field`), by a rule an operation (`operations`);
 `describe` turns what it has found of a layer into size, stride and start. `effective` measures how much of that counts.
 """
 

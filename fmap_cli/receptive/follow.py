@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import field as fields
-from . import further  # noqa: F401 - adds its rules to the others
 from .field import Cause, Field
-from .rules import Call, flattened, rule_for, unknown
+from .operations.calls import Call, flattened, unknown
+from .rules import rule_for
 
 Fields = tuple[Field | None, ...]
 """One for each axis of the image."""

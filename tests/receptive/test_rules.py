@@ -387,10 +387,11 @@ def test_the_oracle_can_fail() -> None:
     module = transparent(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)))
     agree_with_autograd(module, (1, 1, 6, 6))
     from fmap_cli.receptive import rules
+    from fmap_cli.receptive.operations.calls import Call
 
     own = rules._BY_NAME["aten::convolution"]
 
-    def wrong(call: rules.Call) -> Any:
+    def wrong(call: Call) -> Any:
         call.arguments["padding"] = [0, 0]
         return own(call)
 
