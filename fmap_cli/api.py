@@ -538,7 +538,7 @@ def compare(
 
 
 def _sides(model: AnyModel, vs: AnyModel | None, say: Say) -> tuple[Session, Session, bool]:
-    """Both networks, and whether they were asked to be fed differently.
+    """Both networks, and whether they were asked to get different input.
 
     Where both have yet to be made, one that does not say how it is to be fed is fed as the other one.
     """

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 RUN_SUFFIX = ".fmap"
 
 _WHAT_TO_GIVE = (
-    "give two images, or what is other on B's side (--vs-weights, --vs-dtype, …), or two saved runs (.fmap)."
+    "give two images, or say what is different about B (--vs-weights, --vs-dtype, …), or give two saved runs (.fmap)."
 )
 
 
@@ -60,29 +60,29 @@ class CompareOptions(Options):
 
     def refuse_contradictions(self) -> None:
         if len(self.sources) > 2:
-            raise click.UsageError(f"A and B are two, and {len(self.sources)} were given: {_WHAT_TO_GIVE}")
+            raise click.UsageError(f"compare takes two, A and B, and {len(self.sources)} were given: {_WHAT_TO_GIVE}")
         if self.of_runs:
             self._refuse_passes()
         elif len(self.sources) < 2 and not self.changed:
-            what = "one image makes no two sides" if self.sources else "nothing to compare"
+            what = "there is nothing to compare the image with" if self.sources else "nothing to compare"
             raise click.UsageError(f"{what}: {_WHAT_TO_GIVE}")
         super().refuse_contradictions()
         if self.draw is not None and self.out is None:
-            raise click.UsageError("--draw says what the figure shows: give its file with --out.")
+            raise click.UsageError("--draw chooses the layer of the figure: add --out FILE.")
         if self.draw is not None and self.of_runs:
             raise click.UsageError("--draw shows maps, and saved runs have none.")
 
     def _refuse_passes(self) -> None:
         """Raises UsageError where one side is no saved run, or an option is about a pass."""
         if len(self.sources) != 2 or not all(source.lower().endswith(RUN_SUFFIX) for source in self.sources):
-            raise click.UsageError("a saved run is compared with another one: give two .fmap files.")
+            raise click.UsageError("a saved run can only be compared with another saved run: give two .fmap files.")
         context = click.get_current_context()
         about_passes = ["layout", *(field.name for field in fields(ModelRequest))]
         named = [name for name in about_passes if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
         named += [f"vs_{name}" for name in self.changed]
         if named:
             option = f"--{named[0].replace('_', '-')}"
-            raise click.UsageError(f"{option} is about a pass over an image, and saved runs are over.")
+            raise click.UsageError(f"{option} changes how images run through a network, and saved runs are finished.")
 
 
 @click.command("compare")
@@ -92,10 +92,10 @@ class CompareOptions(Options):
     "--threshold",
     type=FiniteRange(0, float("inf"), max_open=True),
     metavar="REL",
-    help="Relative L2 difference above which the two have parted.  [default: what rounding does not reach in the"
+    help="Relative L2 difference above which a layer counts as different.  [default: more than rounding makes in the"
     " coarser dtype: 1e-12 float64, 1e-4 float32, 0.02 float16 and TF32, 0.1 bfloat16]",
 )
-@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} where a layer is over the threshold.")
+@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} if a layer is over the threshold.")
 @model_options
 @vs_options
 @layout_option
@@ -110,17 +110,17 @@ class CompareOptions(Options):
     "--draw",
     metavar="PATTERN",
     help="The layer whose maps the figure shows, the first of several.  [default: the first map over the threshold, or"
-    " the farthest]",
+    " the one that differs most]",
 )
 @json_option
 @csv_option
 @with_options(CompareOptions)
 def command(options: CompareOptions) -> int:
-    """Say where two sides part: layer by layer, how far B's outputs are from A's.
+    """Compare two sides layer by layer: how far B's outputs are from A's, and from where on they differ.
 
     A and B are two images through one network; or one image (the bundled sample if none) through two variants, B being
-    as A but for what --vs- options change; or two runs saved by `fmap stats --save`. Identical sides differ by exactly
-    zero. Differences are relative to A. Of saved runs, --layer takes names and globs alone.
+    like A except for what --vs- options change; or two runs saved by `fmap stats --save`. Identical sides differ by
+    exactly zero. Differences are relative to A. Of saved runs, --layer takes names and globs alone.
 
     \b
       fmap compare sample_images/coffee.png sample_images/chelsea.png

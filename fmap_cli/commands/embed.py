@@ -49,7 +49,7 @@ class _Command(click.Command):
     "--layer",
     "-l",
     metavar="PATTERN",
-    help="The layer the vectors come out of: a name, conv3, first or last.  [default: what the classifier reads]",
+    help="The layer the vectors come from: a name, conv3, first or last.  [default: what the classifier reads]",
 )
 @click.option(
     "--pool",
@@ -57,7 +57,9 @@ class _Command(click.Command):
     help="How a map becomes a vector: mean, maximum or generalised mean (p = 3) of each channel; the class token; or"
     " all values. Without --layer, of the last map before the classifier.  [default: avg]",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images at once.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images per pass."
+)
 @click.option(
     "--similar",
     type=click.IntRange(min=1),

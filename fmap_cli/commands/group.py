@@ -16,10 +16,10 @@ COMMANDS = {
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
     "rf": "Say which pixels a layer's values are made of: receptive fields.",
     "predict": "Say what is in an image: the likeliest classes.",
-    "embed": "Sum up each image in one vector, and find like images.",
-    "compare": "Say at which layer two images, two variants or two runs part.",
-    "memory": "Say what a step will take of memory, before it runs, and the largest batch.",
-    "models": "List the models there are.",
+    "embed": "Turn each image into one vector, and find similar images.",
+    "compare": "Compare two images, two variants or two runs, layer by layer.",
+    "memory": "Say how much memory a step takes, before it runs; the largest batch.",
+    "models": "List the available models.",
 }
 
 

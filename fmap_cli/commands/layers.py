@@ -47,7 +47,7 @@ class LayersOptions(Options):
     "--depth",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Modules inside N others are summed up in those: 1 shows a network's main parts.",
+    help="List modules down to this depth and sum up deeper ones in them: 1 shows a network's main parts.",
 )
 @click.option(
     "--image",

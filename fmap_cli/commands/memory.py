@@ -52,7 +52,7 @@ class _Budget(click.ParamType):
             self.fail(f"{value!r} is no amount of memory: give a number and one of {known}, or auto.", param, ctx)
         budget = int(float(found[1]) * units[found[2].lower()])
         if budget <= 0:
-            self.fail(f"{value!r} is no memory at all.", param, ctx)
+            self.fail(f"{value!r} is too little: give more than 0 bytes.", param, ctx)
         return budget
 
 
@@ -94,9 +94,9 @@ class MemoryOptions(Options):
         if self.form != "table" and (self.kinds or self.top is not None):
             raise click.UsageError("--kind and --top are about the table: --json and --csv have every layer.")
         if self.checkpoint is not None and self.train is False:
-            raise click.UsageError("--checkpoint is about training, and --inference asks for none.")
+            raise click.UsageError("--checkpoint is about training: leave out --inference.")
         if self.check and self.budget is None:
-            raise click.UsageError("--check holds a batch against --budget: give one.")
+            raise click.UsageError("--check compares the batch with a budget: add --budget.")
         if self.measure is not None and re.fullmatch(r"cpu|cuda(:\d+)?", self.measure) is None:
             raise click.UsageError(f"--measure {self.measure}: it runs on cpu, cuda or cuda:1.")
         if self.shape is not None and (self.name is not None or self.as_csv or self.file is not None):
@@ -116,7 +116,9 @@ class MemoryOptions(Options):
     metavar="N",
     help="Images in a batch.",
 )
-@click.option("--size", type=SizeType(), metavar="S|H,W", help="Input size: of a square, or height and width.")
+@click.option(
+    "--size", type=SizeType(), metavar="S|H,W", help="Input size: one number for a square, or height and width."
+)
 @click.option(
     "--dtype",
     type=click.Choice(list(_ELEMENT_BYTES)),
@@ -129,11 +131,13 @@ class MemoryOptions(Options):
     type=click.Choice(["sgd", "sgd-momentum", "adam", "adamw", "none"]),
     default="sgd-momentum",
     show_default=True,
-    help="What the training step updates with; its state and temporaries count.",
+    help="Optimiser of the training step; its state and temporaries are counted.",
 )
-@click.option("--train/--inference", "train", default=None, help="One of the two.  [default: both]")
+@click.option("--train/--inference", "train", default=None, help="Only training, or only inference.  [default: both]")
 @click.option("--per-layer", is_flag=True, help="List every layer in execution order.")
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="List the N layers that keep most.  [default: 8]")
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help="List the N layers that keep the most memory.  [default: 8]"
+)
 @click.option("--kind", "-k", "kinds", multiple=True, type=click.Choice(get_args(LayerKind)), help="Only these layers.")
 @click.option(
     "--units",
@@ -144,7 +148,9 @@ class MemoryOptions(Options):
     help="MB is 10⁶ bytes, MiB 2²⁰.",
 )
 @click.option("--out", "-o", "file", type=FileType(FIGURE_SUFFIXES), metavar="FILE", help="Draw memory through time.")
-@click.option("--what-if", is_flag=True, help="The same with one thing changed: half the batch, AMP, checkpoints, …")
+@click.option(
+    "--what-if", is_flag=True, help="Also show the step with one thing changed: half the batch, AMP, checkpoints, …"
+)
 @click.option(
     "--checkpoint",
     metavar="auto|PATTERN",
@@ -157,10 +163,15 @@ class MemoryOptions(Options):
     "--budget",
     type=_Budget(),
     metavar="24GB|auto",
-    help="Whether --batch fits in this, and the largest batch that does; auto takes this card's memory.",
+    help="Say whether --batch fits in this much memory, and the largest batch that does; auto: what this GPU has.",
 )
-@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} where --batch does not fit in --budget.")
-@click.option("--shape", type=ShapeType(0), metavar="N,N,…", help="One tensor's bytes, spelled out; no model.")
+@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} if --batch does not fit in --budget.")
+@click.option(
+    "--shape",
+    type=ShapeType(0),
+    metavar="N,N,…",
+    help="The size of one tensor, worked out step by step; takes no model.",
+)
 @click.option("--measure", metavar="DEVICE", help="Also run it for real on cpu or cuda, and compare.")
 @model_option
 @weights_option

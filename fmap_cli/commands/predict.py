@@ -23,9 +23,11 @@ class PredictOptions(Options):
 
 @click.command("predict")
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR]...")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="How many answers.")
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images run at once."
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="How many classes to list."
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images per pass."
 )
 @model_options
 @image_layout_option

@@ -63,11 +63,9 @@ class RfOptions(Options):
         if self.noise and not self.effective:
             raise click.UsageError("--noise goes with --effective.")
         if self.noise and self.images:
-            raise click.UsageError("--noise takes the place of images: give one or the other.")
+            raise click.UsageError("--noise replaces the images: give one or the other.")
         if self.effective and self.place == "max":
-            raise click.UsageError(
-                "--effective is of a unit at a place: give --at Y,X, or leave it out for the middle."
-            )
+            raise click.UsageError("--effective needs one place: give --at Y,X, or leave --at out for the middle.")
         if len(self.images) > 1 and not self.effective:
             raise click.UsageError(
                 f"there are {len(self.images)} images: give one; only --effective averages over several."
@@ -98,7 +96,7 @@ class RfOptions(Options):
     metavar="N",
     help=f"With --effective: average over N inputs of Gaussian noise.  [default: {api.NOISE} where no image is given]",
 )
-@click.option("--groups", is_flag=True, help="List every group of channels that see differently.")
+@click.option("--groups", is_flag=True, help="List every group of channels whose fields differ.")
 @click.option(
     "--out",
     "-o",

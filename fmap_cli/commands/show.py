@@ -115,7 +115,7 @@ class ShowOptions(Options):
     type=click.Choice(["std", "mean", "max", "l2"]),
     default="std",
     show_default=True,
-    help="What channels are ranked by where not all are drawn.",
+    help="How channels are ranked when not all are drawn.",
 )
 @click.option("--all", "every", is_flag=True, help="Draw every channel, in order.  [default: up to 64]")
 @click.option(
@@ -123,14 +123,14 @@ class ShowOptions(Options):
     type=click.Choice(["channel", "layer"]),
     default="channel",
     show_default=True,
-    help="Whose lowest and highest value the colours span.",
+    help="Colours span each channel's own range, or the whole layer's.",
 )
 @click.option(
     "--clip",
     type=FiniteRange(0, 50, max_open=True),
     default=0.0,
     metavar="PCT",
-    help="Leave this percentage of values at either end out of the scale.",
+    help="Cut off this percentage of the values at each end of the scale.",
 )
 @click.option(
     "--cmap",
@@ -166,7 +166,7 @@ class ShowOptions(Options):
     type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Least score of the boxes a detector's figures show.",
+    help="Lowest score of the boxes drawn for a detector.",
 )
 @click.option(
     "--rf", "with_fields", is_flag=True, help="Mark each tile's strongest unit, and box on the photo what it sees."

@@ -108,50 +108,52 @@ def _refuse_passes() -> None:
         given = context.get_parameter_source(str(parameter.name))
         if parameter.name in _OF_A_PASS and given is ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"--load shows runs that are over: {max(parameter.opts, key=len)} says nothing about them."
+                f"--load only shows finished runs: {max(parameter.opts, key=len)} has no effect on them."
             )
 
 
 @click.command("stats")
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR|RUN.fmap...]")
 @layer_options
-@click.option("--per-channel", is_flag=True, help="A row a channel instead of a row a layer.")
+@click.option("--per-channel", is_flag=True, help="One row for each channel instead of each layer.")
 @click.option("--sort", type=click.Choice(SORTS), help="Sort the channels by this.  [default: layer]")
-@click.option("--reverse", is_flag=True, help="Sort the other way round: numbers from the smallest on.")
+@click.option("--reverse", is_flag=True, help="Reverse the order: smallest numbers first.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Show so many channels.  [default: {_TOP}]",
+    help=f"Show at most this many channels.  [default: {_TOP}]",
 )
-@click.option("--by-class", is_flag=True, help="A row a class: classes are the folders in DIR.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many images.")
+@click.option("--by-class", is_flag=True, help="One row for each class: classes are the folders in DIR.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this many images.")
 @click.option("--shuffle", is_flag=True, help="Take the images in an order drawn with --seed.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images at once.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images per pass.")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
     metavar="N",
     help="Processes that read images.  [default: one a core, at most 8; 0 for few images]",
 )
-@click.option("--save", type=FileType((".fmap",)), metavar="RUN.fmap", help="Keep the numbers, to show or merge later.")
+@click.option("--save", type=FileType((".fmap",)), metavar="RUN.fmap", help="Save the numbers, to show or merge later.")
 @click.option("--load", is_flag=True, help="The arguments are saved runs: show them, several as one.")
-@click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
+@click.option("--resume", is_flag=True, help="Continue where the same command was stopped or killed.")
 @click.option(
     "--checkpoint-every",
     type=FiniteRange(0),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often a run notes down how far it is.",
+    help="How often a run saves its progress.",
 )
-@click.option("--check", is_flag=True, help=f"Exit with {CHECK_FAILED} where there is a finding as grave as --fail-on.")
+@click.option(
+    "--check", is_flag=True, help=f"Exit with {CHECK_FAILED} if a finding is at least as severe as --fail-on."
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["warning", "error"]),
     default="warning",
     show_default=True,
-    help="The least grave finding that --check fails on.",
+    help="The lowest severity on which --check fails.",
 )
 @click.option(
     "--threshold",

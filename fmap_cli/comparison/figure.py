@@ -79,9 +79,9 @@ def comparison_figure(comparison: Comparison) -> Scene:
 def _draw_title(scene: Scene, comparison: Comparison) -> int:
     first = comparison.first
     if first is not None and first.layer.kind == "input":
-        title = "A and B differ from the input on"
+        title = "A and B already get different input"
     elif first is not None:
-        title = f"A and B part at {units.one_line(first.layer.name)}"
+        title = f"A and B diverge at {units.one_line(first.layer.name)}"
     elif not comparison.layers:
         title = "No layer has the same shape in A and B"
     elif comparison.unlike_shapes:
@@ -89,7 +89,7 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     elif identical(comparison):
         title = "A and B are identical" + (" where both can be compared" if has_more(comparison) else "")
     else:
-        title = f"A and B stay together within {comparison.threshold:g}"
+        title = f"A and B agree within {comparison.threshold:g}"
     sentences = (verdict(comparison), *remarks(comparison))
     return draw_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
 
@@ -141,7 +141,7 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     shares = [each.difference.relative_l2 for each in layers]
     what = "‖mean B - mean A‖ / ‖mean A‖ over the channels" if is_run(comparison) else "‖B - A‖ / ‖A‖"
     repeats = len(comparison.layers) - len(layers)
-    note = f"; {repeats} more put out the same tensors" if repeats else ""
+    note = f"; {repeats} containers that repeat a layer are not drawn" if repeats else ""
     words = f"{what}, {len(layers)} layer{'s' * (len(layers) != 1)} in the order they run{note}"
     top = draw_heading(scene, "Relative L2 difference through depth", words, left, top, _AREA) + 32
     low, high = _decades(shares, comparison.threshold)
@@ -156,7 +156,7 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
         y = draw_paragraph(scene, words, x0, y, width, SMALL_SIZE, _OVER)
     keys = []
     if inf in shares:
-        keys.append(Key("NaN or infinite on one side only, or A is zero throughout", NAN_RGB))
+        keys.append(Key("NaN or infinite on one side only, or A is zero everywhere", NAN_RGB))
     if any(0 < share < 10.0**low for share in shares):
         keys.append(Key("on the base line: below the scale", _UNDER))
     if 0 in shares:
@@ -301,7 +301,7 @@ def _draw_legend(scene: Scene, pair: DrawnPair, difference: np.ndarray, most: fl
         (
             SEQUENTIAL,
             ("channel's lowest", "channel's highest"),
-            "A and B: one scale a channel for both, the values between them",
+            "A and B: each channel has one scale for both",
         ),
         (
             DIVERGING,

@@ -97,7 +97,9 @@ def _fed_as(
     if fed == mine:
         return own
     side = "A" if name == "B" else "B"
-    say(f"{side} ({own.model.name}) does not say how it is to be fed: it gets what {name} gets, {fed.steps}.")
+    say(
+        f"{side} ({own.model.name}) does not say how images are prepared for it: it gets what {name} gets, {fed.steps}."
+    )
     return replace(own, model=replace(own.model, preprocessing=fed))
 
 
@@ -106,23 +108,27 @@ def read_sides(
 ) -> tuple[ImageInput, ImageInput]:
     """The image for either side, as its network takes it: two sources, or one for both; none is the bundled sample.
 
-    `fed_as_asked` says that sides which are fed differently are so because B was to be. Raises ImageError.
+    `fed_as_asked` says that where the sides get different input, B was asked to. Raises ImageError.
     """
     say = once(say)
     if len(sources) == 2 and sources[0] == sources[1] == "-":
-        raise ImageError("standard input can be read once, and both images are to come from it.")
+        raise ImageError("standard input can be read only once, and both images are given as -.")
     source_a, source_b = (*sources, *sources)[:2] if sources else (None, None)
     image_a = read_image(a, source_a, say, layout)
     alike = _feeding(a) == _feeding(b)
     if not alike and fed_as_asked:
-        say("A and B are fed differently, as --vs-size, --vs-mean or --vs-std ask.")
+        say("A and B get different input, as --vs-size, --vs-mean or --vs-std ask.")
     elif not alike:
-        say("A and B see different pictures, as the weights of each ask; --size, --mean and --std make them alike.")
+        say(
+            "A and B get different input: their weights ask for different preprocessing; --size, "
+            "--mean and --std make it"
+            " the same."
+        )
     if source_a == source_b and alike:
         return image_a, image_a
     if source_a == source_b == "-":
         raise ImageError(
-            "A and B are fed differently, and standard input can be read once.", hint="Give the image as a file."
+            "A and B get different input, and standard input can be read only once.", hint="Give the image as a file."
         )
     return image_a, read_image(b, source_b, say, layout)
 
@@ -433,7 +439,7 @@ class _Drawing:
         if self._asked is None:
             raise LayerError(
                 f"--draw {self.asked.patterns[0]} {self._why_not}.",
-                hint="Name a map that both sides have, in one shape.",
+                hint="Name a map that has the same shape on both sides.",
             )
         return self._asked
 
@@ -475,7 +481,7 @@ def compare_runs(
     and numbers of channels. Raises FmapError where they have not, and LayerError where nothing is left to compare.
     """
     if a.origin.input != b.origin.input:
-        say(f"the two were fed differently: {a.origin.input}; and {b.origin.input}.")
+        say(f"the two runs prepared their images differently: {a.origin.input}; and {b.origin.input}.")
     layers_a, layers_b = ({each.layer.name: each for each in side.layers} for side in (a, b))
     unlike = [
         (name, layers_a[name].shape, layers_b[name].shape)

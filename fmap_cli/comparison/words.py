@@ -93,10 +93,10 @@ def verdict(comparison: Comparison) -> str:
     name = units.one_line(worst.layer.name)
     if comparison.unlike_shapes:
         unlike = len(comparison.unlike_shapes)
-        odd = f"{unlike} layer{'s have' if unlike != 1 else ' has'} another shape on either side"
+        odd = f"{unlike} layer{'s have' if unlike != 1 else ' has'} different shapes in A and B"
         if identical(comparison):
-            return f"{odd}; {_all(len(layers))} of a common shape differ{'s' * (len(layers) == 1)} by exactly zero"
-        of = f"of {count} of a common shape none is over {comparison.threshold:g}"
+            return f"{odd}; {_all(len(layers))} with the same shape differ{'s' * (len(layers) == 1)} by exactly zero"
+        of = f"of {count} with the same shape none is over {comparison.threshold:g}"
         return f"{odd}; {of}, the farthest apart is {name} ({_how_far(worst)})"
     if identical(comparison):
         both = " that both have" if has_more(comparison) else ""
@@ -109,7 +109,7 @@ def _how_far(compared: Compared) -> str:
     unlike = compared.difference.unlike
     if unlike:
         what = "channel" if run else "value"
-        return f"{units.count(unlike)} {what}{'s' * (unlike != 1)} NaN or infinite on one side alone"
+        return f"{units.count(unlike)} {what}{'s' * (unlike != 1)} NaN or infinite on one side only"
     what = "relative L2 of the channels' means" if run else "relative L2"
     return f"{what} {units.number(compared.difference.relative_l2)}"
 
@@ -151,17 +151,17 @@ def inputs_in_words(comparison: Comparison) -> str:
         return ""
     if isinstance(found, Difference):
         return (
-            f"A and B see different input: {units.number(found.relative_l2)} apart (relative L2), "
+            f"A and B get different input: {units.number(found.relative_l2)} apart (relative L2), "
             f"{units.number(found.max_abs)} at most"
         )
     if found is not None:
         return (
-            "A and B were fed differently: the means of the input's channels are "
+            "A and B got different input: the means of the input's channels are "
             f"{units.number(found.relative_l2)} apart (relative L2)"
         )
     if a.size is not None and b.size is not None and a.size != b.size:
-        return f"A and B see different input: {a.size[0]} × {a.size[1]} px and {b.size[0]} × {b.size[1]} px"
-    return "A and B were fed differently"
+        return f"A and B get different input: {a.size[0]} × {a.size[1]} px and {b.size[0]} × {b.size[1]} px"
+    return "A and B got different input"
 
 
 def remarks(comparison: Comparison) -> list[str]:

@@ -155,7 +155,7 @@ def _largest(found: Sequence[_Found]) -> tuple[_Found, str]:
     """The layer with the largest share of such channels, and words on all the others."""
     worst = max(found, key=lambda each: float(each[1].mean()))
     of_all = sum(int(silent.sum()) for _, silent, _ in found)
-    among = f", the largest share of {len(found)} layers with such channels ({count(of_all)} in all)"
+    among = f"; of {len(found)} layers with such channels ({count(of_all)} in all) this one has the largest share"
     return worst, among if len(found) > 1 else ""
 
 
@@ -184,7 +184,7 @@ def _dead_finding(found: _Found, thresholds: Thresholds, among: str = "") -> Fin
 
 
 _DEAD_ADVICE = "Lower the learning rate or the weight decay, start again with He's initialisation, or use LeakyReLU"
-_ALL_SILENT = " Nothing of the image gets through this layer."
+_ALL_SILENT = " Nothing about the image gets through this layer."
 
 
 def _consequence(layer: Seen, dead: np.ndarray, shut: np.ndarray, thresholds: Thresholds) -> str:
@@ -206,7 +206,8 @@ def _why(dead: np.ndarray, shut: np.ndarray) -> str:
     who = f"{count(int(shut.sum()))} of them"
     if shut.sum() == dead.sum():
         who = "It" if shut.sum() == 1 else "All of them"
-    return f" {who} held one value in the layer before, too: not these images but its weights do that."
+    were = "was" if who == "It" or shut.sum() == 1 else "were"
+    return f" {who} {were} already constant in the layer before: that comes from its weights, not from these images."
 
 
 def _proof(images: int, thresholds: Thresholds) -> str:
@@ -216,9 +217,10 @@ def _proof(images: int, thresholds: Thresholds) -> str:
         return f" Such a channel responds to fewer than {percent(bound)} of images like these (95 % confidence)."
     sound = 1 - 0.05 ** (1 / thresholds.dead_images)
     return (
-        f" {images_in_words(images)} {'proves' if images == 1 else 'prove'} little: such a channel may still respond "
-        f"to {percent(bound)} of other images (95 % confidence); {images_in_words(thresholds.dead_images)} would bring "
-        f"that to {percent(sound)}."
+        f" {images_in_words(images)} {'is' if images == 1 else 'are'} too few to be sure: such "
+        f"a channel may still respond "
+        f"to up to {percent(bound)} of other images (95 % confidence); with {images_in_words(thresholds.dead_images)} "
+        f"that would be at most {percent(sound)}."
     )
 
 
@@ -227,7 +229,8 @@ def _constant_finding(found: _Found, thresholds: Thresholds, among: str = "") ->
     part, sure = int(still.sum()), thresholds.dead_images
     held = layer.channels.mean[still]
     low, high = number(held.min()), number(held.max())
-    values = f"the value {low}" if low == high else f"one value each ({low} … {high})"
+    values = low if low == high else f"each its own value, {low} … {high}"
+    are = "is" if part == 1 else "are"
     of_weights = _is_of_weights(layer)
     advice = (
         "Look for weights or a normalisation's scale that went to zero (weight decay, pruning)"
@@ -235,11 +238,11 @@ def _constant_finding(found: _Found, thresholds: Thresholds, among: str = "") ->
         else f"Look at {images_in_words(sure)} before you call them constant"
     )
     if layer.images >= sure:
-        advice += "; such channels carry nothing and can be folded into the next layer's bias"
+        advice += "; such channels carry no information and can be folded into the next layer's bias"
     return layer.told(
         "constant-channels",
         _constant_severity(layer, still, thresholds),
-        f"{_part(part, layer)} held {values} {layer.everywhere}{among}."
+        f"{_part(part, layer)} {are} constant ({values}) {layer.everywhere}{among}."
         + (_ALL_SILENT if still.all() and layer.width > 1 else ""),
         f"{advice}.",
         np.flatnonzero(still),

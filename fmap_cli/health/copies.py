@@ -100,11 +100,11 @@ def copied_finding(
         shown = ["=".join(map(str, members[:6])) + ("=…" if len(members) > 6 else "") for members in groups[:most]]
         left = f" and {counted(len(groups) - most, 'other group')}" if len(groups) > most else ""
         are = "is a copy of another" if same == 1 else "are copies of others"
-        words.append(f"{are}, alike in every number to the last bit: {', '.join(shown)}{left}.")
+        words.append(f"{are}, identical to the last bit: {', '.join(shown)}{left}.")
     if multiples:
         shown = [f"{channel} = {number(factor)} × {first}" for channel, first, factor in multiples[:most]]
         left = f" and {len(multiples) - most} more" if len(multiples) > most else ""
-        are = "is another one times a number" if len(multiples) == 1 else "are others times a number"
+        are = "is a multiple of another one" if len(multiples) == 1 else "are multiples of others"
         words.append(f"{are}: {', '.join(shown)}{left}.")
     amounts = [amount for amount in (same, len(multiples)) if amount]
     spare = sum(amounts)
@@ -119,7 +119,7 @@ def copied_finding(
         "Compare these filters' weights: filters that start alike stay alike, so look for a constant initialisation or "
         "weights copied by hand."
         + (
-            " Copies can be merged, adding up the next layer's weights for them."
+            " Copies can be merged if the next layer's weights for them are added up."
             if layer.images >= thresholds.dead_images
             else ""
         ),

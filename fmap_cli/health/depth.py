@@ -53,8 +53,8 @@ def _trend(
         "error" if abs(total) >= 2 * bound else "warning",
         f"the root mean square {'grows' if grows else 'falls'} from {number(run[0].rms)} at {run[0].name} to "
         f"{number(run[-1].rms)} at {run[-1].name}, about {number(2 ** abs(slope))} times "
-        f"{'more' if grows else 'less'} with each of {len(run)} {noun}; here it has passed "
-        f"{number(ratio)} times {'the first' if grows else 'less than the first'}.",
+        f"{'more' if grows else 'less'} with each of {len(run)} {noun}; here it is "
+        f"{number(ratio)} times {'the first' if grows else 'smaller than the first'}.",
         _TREND_ADVICE[noun],
         sample=f"over {images_in_words(images)}, {len(run)} {noun} with no normalisation between them",
     )

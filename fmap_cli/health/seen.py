@@ -86,9 +86,9 @@ class Seen:
 
     @property
     def everywhere(self) -> str:
-        """In what all of a channel's values were seen, in words: `at every place of all 5 images`."""
+        """In what all of a channel's values were seen, in words: `everywhere in all 5 images`."""
         if self.places > 1:
-            return "at every place of " + ("this image" if self.images == 1 else f"all {images_in_words(self.images)}")
+            return "everywhere in " + ("this image" if self.images == 1 else f"all {images_in_words(self.images)}")
         return "for this image" if self.images == 1 else f"in all {images_in_words(self.images)}"
 
     def severity(self, part: int, share: float, few: int, sure: int) -> Severity:

@@ -134,7 +134,7 @@ def saturated(layers: Sequence[Seen], thresholds: Thresholds) -> Iterator[Findin
             "saturated",
             "note" if gates else "warning",
             f"{about}{percent(part / of)} of {count(of)} {noun} {where}.",
-            "These pass on the input's differences no more, and no gradient: lower the scale of what comes in "
+            "Such values pass on neither differences in the input nor a gradient: lower the scale of what comes in "
             "(normalisation, initialisation, learning rate)"
             + (
                 "; a gate that is always open or shut can be removed."

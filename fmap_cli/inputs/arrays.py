@@ -161,9 +161,9 @@ def _find_layout(shape: tuple[int, ...], label: str, channels: int) -> str:
     if first != last:
         return batch + ("CHW" if first else "HWC")
     lengths = " or ".join(str(count) for count in counts)
-    found = "the first and the last axis both are" if first else "neither the first nor the last axis is"
+    found = f"the first and the last axis both have {lengths}" if first else f"no axis at either end has {lengths}"
     raise ImageError(
-        f"{label}: where are the channels of {list(shape)}? Of length {lengths}, {found}.",
+        f"{label}: cannot tell which axis of {list(shape)} holds the channels: {found} entries.",
         hint=f"Say it with --layout {batch}HWC or --layout {batch}CHW.",
     )
 

@@ -190,7 +190,7 @@ class Pairs(Feed):
         if len(found) % 2:
             raise ImageError(
                 f"{self.model.name} takes images in pairs, and there are {len(found)}.",
-                hint=f"Give two images a look: `fmap show first.png second.png --model {self.model.name}`.",
+                hint=f"Give two images: `fmap show first.png second.png --model {self.model.name}`.",
             )
         return [[each for each in found[at : at + 2] if isinstance(each, str)] for at in range(0, len(found), 2)]
 
@@ -237,7 +237,7 @@ class Arrays(Feed):
         if len(found) % count:
             raise ImageError(
                 f"{self.model.name} takes {count} inputs, and {len(found)} were given.",
-                hint=f"Give {count} a pass, in the order of the forward's arguments: {self.takes.words}.",
+                hint=f"Give {count} for each pass, in the order of the forward's arguments: {self.takes.words}.",
             )
         return [
             [each for each in found[at : at + count] if isinstance(each, str)] for at in range(0, len(found), count)
@@ -295,7 +295,7 @@ class Arrays(Feed):
         if at not in self._pictures():
             raise ImageError(
                 f"{path} does not fit: {self.model.name} takes {list(shape)}"
-                f"{'' if len(self.takes.shapes) == 1 else f' as input {at + 1}'}, which no picture is.",
+                f"{'' if len(self.takes.shapes) == 1 else f' as input {at + 1}'}, which is not the shape of a picture.",
                 hint=f"Give an .npy array of shape {list(shape)}, or --input-shape for what the network takes;"
                 " without a file it is fed noise.",
             )

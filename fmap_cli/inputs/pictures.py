@@ -159,8 +159,8 @@ def _not_an_image(label: str, start: bytes) -> ImageError:
         accept = Image.OPEN[name][1] if name in Image.OPEN else None
         if accept is not None and accept(start) is True:
             return ImageError(
-                f"{label} starts as {name} and cannot be read on: truncated, damaged, or of a kind Pillow "
-                "does not know.",
+                f"{label} starts like a {name} file but cannot be read: truncated, damaged, or of a "
+                "kind that Pillow does not know.",
                 hint="Copy or download it again, or convert it to an ordinary PNG.",
             )
     if start.startswith(b"PK\x03\x04"):

@@ -23,7 +23,7 @@ def preprocess(
     mean = _per_channel(preprocessing.mean, preprocessing.channels, "mean")
     std = _per_channel(preprocessing.std, preprocessing.channels, "std")
     if 0 in std:
-        raise ImageError(f"std holds a zero: {std}; values are divided by it.", hint="Give another --std.")
+        raise ImageError(f"std contains a zero: {std}; values are divided by std.", hint="Give another --std.")
 
     load_torchvision()
     import torch

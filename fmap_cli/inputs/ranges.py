@@ -121,7 +121,7 @@ def check_finite(planes: np.ndarray, label: str) -> None:
     if nan or infinite:
         raise ImageError(
             f"{label} holds {nan} NaN and {infinite} infinite values among {planes.size}.",
-            hint="Mend them first, for example with np.nan_to_num(array).",
+            hint="Replace them first, for example with np.nan_to_num(array).",
         )
 
 

@@ -36,7 +36,7 @@ def image_sources(arguments: Sequence[str]) -> list[str]:
     ['-', 'photo.jpg']
     """
     if sum(argument == "-" for argument in arguments) > 1:
-        raise ImageError("- is given twice: standard input can be read once.")
+        raise ImageError("- is given twice: standard input can be read only once.")
     sources: list[str] = []
     for argument in arguments:
         found = [argument]
@@ -155,6 +155,6 @@ def _no_images(folder: str) -> ImageError:
     return ImageError(
         f"there are no images in {folder}: none of the {number} files in it and below has an image's suffix ({kinds})."
         if number > 1
-        else f"there are no images in {folder}: the one file in it or below is none ({kinds}).",
-        hint="A file that is named outright is read whatever its suffix.",
+        else f"there are no images in {folder}: the one file in it or below is not an image ({kinds}).",
+        hint="A file given by its own path is read whatever its suffix.",
     )

@@ -50,7 +50,7 @@ def survey(
     shown = of_kinds([each for each in cut if each.layer.name in names], kinds)
     if not shown:
         raise LayerError(
-            f"no layer is left at --depth {depth}: those picked are further inside.",
+            f"no layer is left at --depth {depth}: the chosen ones are deeper inside.",
             hint=f"The first of them is at depth {min(each.depth for each in layers if each.layer.name in names)}.",
         )
     if layout is not None:
@@ -96,7 +96,7 @@ def _decided_by_values(session: Session, image: ImageInput, seen: SeenFields, re
     where = ", ".join(layers) if len(layers) < 5 else f"{', '.join(layers[:3])} and {len(layers) - 3} more layers"
     only_sizes = seen.follower.sized and not seen.follower.readers
     how = "the size of a tensor went by values" if only_sizes else "a value was read in Python"
-    read = f"{how} before {where}, and what runs may depend on it"
+    read = f"{how} before {where}, so what runs may depend on the picture"
     if real:
-        return (f"{read}: counted is the pass over {image.name} with these weights",)
-    return (f"{read}: without weights it was decided on blank values, so another picture may take more or less",)
+        return (f"{read}: the numbers are those of a pass over {image.name} with these weights",)
+    return (f"{read}: the numbers are those of a pass over blank values, and a picture may take more or less",)

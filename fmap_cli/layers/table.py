@@ -60,7 +60,7 @@ def _totals(listing: Listing, with_field: bool) -> list[str]:
     ]
     if listing.uncounted:
         names = [f"{name} (first in {layer})" for name, layer in listing.uncounted]
-        lines.append(f"not counted, for want of a formula: {units.one_line(', '.join(names))}")
+        lines.append(f"not counted (fmap has no formula for it): {units.one_line(', '.join(names))}")
     lines += [f"note: {units.one_line(note)}" for note in listing.notes]
     if listing.convolutions:
         kinds = [

@@ -125,12 +125,12 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
     undrawn = undrawn_axes(axes, values.shape)
     if undrawn:
         listed = ", ".join(f"{values.shape[at]} items on {_ORDINALS.get(at, f'axis {at + 1}')}" for at in undrawn)
-        notes.append(f"drawn is the first of {listed}; mean to zeros are over all")
+        notes.append(f"only the first of {listed} is drawn; the statistics are over all of them")
     if output.is_complex():
-        notes.append("complex values: their magnitudes are drawn and counted")
+        notes.append("the values are complex: their magnitudes are drawn and counted")
     if axes.grid is not None:
-        left_out = f"; {axes.prefix} before it left out" if axes.prefix else ""
-        notes.append(f"tokens drawn as their grid of {axes.grid[0]} × {axes.grid[1]}{left_out}")
+        left_out = f"; {_left_out(axes.prefix)}" if axes.prefix else ""
+        notes.append(f"tokens are drawn as a {axes.grid[0]} × {axes.grid[1]} grid{left_out}")
     return FeatureMap(
         layer=layer,
         asked=layer.name,
@@ -145,6 +145,12 @@ def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) ->
         notes=tuple(notes),
         strides=() if output.layout != torch.strided else tuple(output.stride()),
     )
+
+
+def _left_out(prefix: int) -> str:
+    if prefix == 1:
+        return "the one token before it (the class token) is not drawn"
+    return f"the {prefix} tokens before it (class token, registers) are not drawn"
 
 
 def _most_shown(maps: Tensor) -> int:

@@ -84,7 +84,7 @@ def layers(unit: str = "B", kept: int = 0, *, training: bool = True) -> tuple[Co
     )
 
 
-_BOUNDS = {"reserved": "by what is reserved", "allocated": "by what is allocated"}
+_BOUNDS = {"reserved": "by reserved memory", "allocated": "by allocated memory"}
 
 
 def largest(unit: str = "B") -> tuple[Column[LargestBatch], ...]:
@@ -99,7 +99,7 @@ def largest(unit: str = "B") -> tuple[Column[LargestBatch], ...]:
             right=True,
         ),
         Column("bytes", f"takes ({unit})", lambda row: row.bytes, _bytes(unit), right=True),
-        Column("next_bytes", "one more", lambda row: row.next_bytes, _bytes(unit), right=True),
+        Column("next_bytes", "a batch one\nlarger takes", lambda row: row.next_bytes, _bytes(unit), right=True),
     )
 
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from ..errors import DeviceError, FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
-from ..models.preprocessing import FOUND, NOT_FOUND
+from ..models.preprocessing import FOUND, NOT_FOUND, found_input
 from ..models.probing import formats_of
-from ..models.records import LoadedModel, Origin
+from ..models.records import LoadedModel, Origin, notes_about
 from ..network.axes import meta_twin
 from ..network.kinds import module_kind
 from ..session.opening import cast_floats, dtype_name, open_architecture, versions
@@ -125,6 +125,8 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     own = replace(request.model, size=request.size, device="cpu", dtype=None)
 
     model = open_architecture(own, say, unsaid=("feeding", "dtype", "objects")).model
+    if notes_about(model.notes, "feeding") and model.takes is not None and model.takes.how == FOUND:
+        say(f"input assumed: {found_input(model.takes)}; --input-shape changes it")
     _check_input(model, request)
     if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
         raise ModelError(
@@ -135,7 +137,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
         model = replace(model, module=model.as_trained())
     dtype = torch.float32 if request.dtype == "amp" else getattr(torch, request.dtype)
     if request.dtype == "float32" and formats_of(model.module) != [torch.float32]:
-        say(f"what {model.name} is made in is cast: all of it is counted in float32; --dtype says another format.")
+        say(f"{model.name} is made in another number format: it is counted in float32 here; --dtype chooses another.")
     module = cast_floats(meta_twin(model.module), dtype)
     heads = getattr(module, "roi_heads", None)
     if heads is not None and model.weights.kind == "none" and getattr(heads, "detections_per_img", None) == 1:
@@ -152,7 +154,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
         objective = objective_for(module, inputs, model.input_kind, request.batch)
     if objective is None and "train" in request.modes:
         raise ModelError(
-            f"{model.name} answers without a number that could be trained: no tensor of floats is in its answer.",
+            f"{model.name} cannot be trained: there is no floating-point tensor in its answer.",
             hint="Ask for --inference, or wrap it in a factory whose module returns what the loss is made of.",
         )
     objective = objective or Objective("none", lambda count, device: Targets((), (), mean_square))
@@ -176,7 +178,7 @@ def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
         picture = axes in ("CHW", "CTHW") and shape[0] in _PICTURE_CHANNELS
         if not picture and axes not in ("C", ""):
             raise ModelError(
-                f"{model.name} takes no picture: it runs on {takes.words}, and other sizes may do as well.",
+                f"{model.name} takes no picture: it runs on {takes.words}, and other sizes may work as well.",
                 hint=f"Say how large the input is, for example --input-shape {','.join(map(str, shape))}.",
             )
 
@@ -245,8 +247,10 @@ def _refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryReques
         what, text = raised.told(error), raised.text(error)
         if _reads_values(error):
             raise ModelError(
-                f"{model.name} reads values on its way or makes shapes out of them, and there are none yet ({what}).",
-                hint="Ask for the part that does not: a factory that returns the backbone, as --model FILE.py:factory.",
+                f"{model.name} reads values during its forward or makes shapes out of them, and this "
+                f"estimate has none ({what}).",
+                hint="Estimate the part that does not: a factory that returns the backbone, as --model "
+                "FILE.py:factory.",
             ) from error
         hint = "Try another --size (networks have a smallest input)"
         if "device meta" in text or "on the same device" in text:

@@ -40,7 +40,8 @@ OPTIMIZERS = {
 }
 _TOP = 8
 _UNKNOWN = (
-    "Not known beforehand, and not in it: cuDNN's workspaces (it picks its algorithms when it runs), the CUDA context "
+    "Not included, as it cannot be known beforehand: cuDNN's workspaces (it picks its "
+    "algorithms when it runs), the CUDA context "
     "(outside PyTorch's memory)."
 )
 _CUBLAS, _CUBLAS_HOPPER = 8_519_680, 32 << 20  # bytes
@@ -63,7 +64,7 @@ def print_forecast(
         where = f"{units.one_line(bill.peak_layer)}, {_phase(bill)}" if bill.peak_layer else _phase(bill)
         out.print(Text(f"The peak of {MODES[bill.mode]} is at {where}."), soft_wrap=True)
     usual, hopper = (units.in_unit(each, unit) for each in (_CUBLAS, _CUBLAS_HOPPER))
-    known = f"Known, and not in it: cuBLAS's workspace, {usual} {unit} a process, {hopper} {unit} on Hopper."
+    known = f"Not included either: cuBLAS's workspace, {usual} {unit} a process, {hopper} {unit} on Hopper."
     for line in (_UNKNOWN, known):
         out.print(Text(line, "dim"))
     for note in forecast.notes:
@@ -108,9 +109,13 @@ def _verdict(forecast: Forecast, budget: int, unit: str) -> list[str]:
         if bill.reserved <= budget:
             lines.append(f"{what} fits in {limit}: it reserves {reserved}.")
         elif bill.allocated <= budget:
-            lines.append(f"{what} fits in {limit} only with luck: {allocated} are allocated, {reserved} reserved.")
+            lines.append(
+                f"{what} may just fit in {limit}: it needs {allocated}, and the allocator would reserve {reserved}."
+            )
         else:
-            lines.append(f"{what} does not fit in {limit}: {allocated} are allocated, {reserved} reserved.")
+            lines.append(
+                f"{what} does not fit in {limit}: it needs {allocated}, and the allocator would reserve {reserved}."
+            )
     return [line[0].upper() + line[1:] for line in lines]
 
 

@@ -305,17 +305,17 @@ def _notes_of(saved: Checkpoint, chosen: matching.Fit, others: Sequence[matching
     if others:
         names = [f"`{fit.key}`" + (" (an average, by its name)" if fit.is_average else "") for fit in others]
         notes.append(
-            f"{file} holds others that fit and were passed over: {_listed(names, all_of_them=True)};"
+            f"{file} also holds others that fit: {_listed(names, all_of_them=True)};"
             f" `--weights {saved.path}:{others[0].key}` takes {'it' if len(others) == 1 else 'the first of them'}"
         )
     passed_over = tuple(fit.prefix for fit in others if fit.state is chosen.state and fit.prefix)
     left = [key for key in chosen.left if not (passed_over and key.startswith(passed_over))]
     if left:
         notes.append(
-            f"{file}: left out {_counted(len(left), 'tensor')} that the network does not have ({_listed(left)})"
+            f"{file}: ignored {_counted(len(left), 'tensor')} that the network does not have ({_listed(left)})"
         )
     if chosen.state.others:
-        notes.append(f"{file}: left out what is no tensor ({_listed(chosen.state.others)})")
+        notes.append(f"{file}: ignored what is not a tensor ({_listed(chosen.state.others)})")
     return tuple(notes)
 
 
@@ -349,7 +349,7 @@ def _does_not_fit(
     own = module.state_dict()
     if misfit.missing and not own.keys() & saved.tensors.keys():
         return WeightsError(
-            f"{saved.name} holds another network than {model_name}: it has {_listed(saved.tensors)}; "
+            f"{saved.name} holds the weights of another network than {model_name}: it has {_listed(saved.tensors)}; "
             f"the model has {_listed(own)}",
             hint="Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`."
             + _choices(saved),

@@ -77,7 +77,10 @@ def fed_network(
     if like is not None:
         own, input_kind, frames = torchvision_zoo.fed_by_class(like)
         preprocessing = wishes.with_size_of_shapes(name).over(own)
-        said: tuple[str, ...] = (f"fed as torchvision's {like} is, by its class: {described(preprocessing)}",)
+        said: tuple[str, ...] = (
+            f"images are prepared as for torchvision's {like}, since the network is of that class: "
+            f"{described(preprocessing)}",
+        )
     else:
         takes = takes or usual_input(wishes)
         preprocessing, input_kind, frames, said = fed(takes, wishes)

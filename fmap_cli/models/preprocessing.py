@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fmap_cli.errors import ModelError
-from fmap_cli.models.records import InputKind, LoadedModel, NetworkInput, Note, Preprocessing
+from fmap_cli.models.records import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    InputKind,
+    LoadedModel,
+    NetworkInput,
+    Note,
+    Preprocessing,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +151,28 @@ def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, 
         assumed_preprocessing(channels, (height, width), margin=known.how == IN_FILE or height == USUAL_SIZE_PX)
     )
     preprocessing = (replace(wishes, size=None) if known.how == SAID else wishes).over(own)
-    notes: tuple[str, ...] = ()
     given = None not in (wishes.size, wishes.mean, wishes.std)
-    if known.how == FOUND and not (pictures and given and wishes.channels == channels):
-        notes += (f"input assumed: {known.words}, {known.how}; --input-shape says another",)
-    elif known.how == NOT_FOUND:
+    guessed = known.how == FOUND and not (pictures and given and wishes.channels == channels)
+    notes: tuple[str, ...] = ()
+    if known.how == NOT_FOUND:
         notes += (f"input assumed: {known.words}: {known.how}; --input-shape says what it takes",)
+        guessed = False
     if pictures and not given:
-        said = f"preprocessing assumed: {described(preprocessing)}; change it with --size, --mean and --std"
-        notes += (Note(said, "feeding"),)
+        shown = [found_input(known)] * guessed + [described(preprocessing)]
+        options = "--input-shape, --size, --mean and --std" if guessed else "--size, --mean and --std"
+        notes += (
+            Note(
+                f"{'input' if guessed else 'preprocessing'} assumed: {', '.join(shown)}; {options} change it", "feeding"
+            ),
+        )
+    elif guessed:
+        notes += (f"input assumed: {found_input(known)}; --input-shape changes it",)
     return preprocessing, kind, frames[0] if kind == "video" else 1, notes
+
+
+def found_input(known: NetworkInput) -> str:
+    """The shape that a network was found to take, and how."""
+    return f"{known.words} ({known.how})"
 
 
 def assumed(own: Preprocessing) -> Preprocessing:
@@ -207,4 +227,6 @@ def described(own: Preprocessing) -> str:
         steps.append(f"centre crop {own.crop[0]}×{own.crop[1]}")
     # More channels than colours have mostly one value for all.
     mean, std = (each[:1] if len(each) > 3 and len(set(each)) == 1 else each for each in (own.mean, own.std))
+    if (tuple(mean), tuple(std)) == (IMAGENET_MEAN, IMAGENET_STD):
+        return ", ".join([*steps, "ImageNet's mean and std"])
     return ", ".join([*steps, f"mean {_numbers(mean)}", f"std {_numbers(std)}"])

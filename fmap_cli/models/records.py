@@ -22,6 +22,10 @@ InputKind = Literal["image", "images", "video", "image_pair", "arrays"]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """What happens to a picture before the network sees it; sizes are height before width.
@@ -40,8 +44,8 @@ class Preprocessing:
     crop: tuple[int, int] | None
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     channels: int = 3
     multiple_of: int = 1
     value_range: tuple[float, float] | None = None

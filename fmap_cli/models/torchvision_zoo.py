@@ -228,9 +228,9 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
         building.settle(module)
     notes: tuple[str, ...] = ()
     if name.startswith("quantized_") and not initialise:
-        notes = (f"{name} is listed in float32; with `--weights default` as it is quantized",)
+        notes = (f"{name} is listed in float32; `--weights default` lists it quantized",)
     elif name.startswith(_WITH_HEADS_FOR_OBJECTS) and not initialise:
-        said = f"what {name} computes grows with the objects it finds: listed is the computation for one"
+        said = f"what {name} computes grows with the number of objects it finds: listed is the computation for one"
         notes = (Note(said, "objects"),)
     elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)

@@ -240,7 +240,7 @@ def _axis(
     if bound is not None:
         return _because(replace(axis, kind="upper bound"), bound, "which cells {} reads depends on values")
     reasons = {
-        "of all its values together; each sees a part": merged,
+        "that of all its values together; each sees a part": merged,
         f"units see {least} to {size} px": size != least,
         "some units see nothing": not sees.all() or blind,
         "some units see less": _some_see_less(extent),

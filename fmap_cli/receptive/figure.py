@@ -188,7 +188,7 @@ def size_in_words(size: Sequence[int]) -> str:
 
 
 def answer(listing: FieldListing) -> str:
-    """In a sentence, where units see as much as the input is large, and where all of it."""
+    """In a sentence, where fields are as large as the input, and where units see all of it."""
     layers = [_Layer(row) for row in listing.layers]
     height, width = listing.size[-2:]
     parts = []
@@ -196,19 +196,19 @@ def answer(listing: FieldListing) -> str:
     enough = next((each for each in sized if each.sizes[0] >= height and each.sizes[1] >= width), None)
     if enough is not None:
         fewer = any(each.sizes[0] < height or each.sizes[1] < width for each in sized[sized.index(enough) :])
-        where = f", first at {enough.name}" if fewer else f" from {enough.name} on"
+        where = f" at {enough.name}, though not in every layer after it" if fewer else f" from {enough.name} on"
         bound = " (an upper bound)" if enough.is_bound else ""
-        parts.append(f"a unit sees as many pixels as the input has{where}{bound}")
+        parts.append(f"receptive fields are as large as the input{where}{bound}")
     if sized:
         largest = max(sized, key=lambda each: each.sizes[0] * each.sizes[1])
-        parts.append(f"the largest size is {_numbers(largest)} px, at {largest.name}")
+        parts.append(f"the largest is {_numbers(largest)} px, at {largest.name}")
         if enough is None:
-            parts[-1] += ", less than the input"
+            parts[-1] += ", smaller than the input"
     first = next((each for each in layers if each.has("whole image")), None)
     if first is not None:
-        parts.append(f"the whole image {_where_whole(layers, first)}")
+        parts.append(f"units see the whole image {_where_whole(layers, first)}")
     elif not sized:
-        parts.append("no layer's field has a size")
+        parts.append("no layer has a field of known size")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
 

@@ -125,7 +125,7 @@ def print_unit(view: UnitView, file: Path | None) -> None:
         ("value", units.number(view.value, 6)),
     ]
     for axis, inside, outside in zip(seen.axes, view.box.seen, view.box.unclipped, strict=True):
-        facts.append((_AXES[axis.axis], _extent(axis, inside, outside)))
+        facts.append((_AXES[axis.axis], _extent(axis.axis, inside, outside)))
     kinds = [f"{axis.kind}{': ' if axis.why else ''}{axis.why}" for axis in seen.axes]
     if len(set(kinds)) > 1:
         kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
@@ -138,12 +138,16 @@ def print_unit(view: UnitView, file: Path | None) -> None:
 _AXES = {"T": "frames", "H": "rows", "W": "columns"}
 
 
-def _extent(axis: FieldAxis, inside: tuple[int, int] | None, outside: tuple[int, int] | None) -> str:
+def _extent(axis: str, inside: tuple[int, int] | None, outside: tuple[int, int] | None) -> str:
     if inside is None:
         return "none: it sees nothing of the image"
-    words = f"{inside[0]} to {inside[1]}, {inside[1] - inside[0] + 1} of them"
+    unit = "frames" if axis == "T" else "px"
+    words = f"{inside[0]} to {inside[1]} ({inside[1] - inside[0] + 1} {unit})"
     if outside is not None and outside != inside:
-        words += f"; unclipped {outside[0]} to {outside[1]}, {outside[1] - outside[0] + 1}"
+        words += (
+            f"; the full field, {outside[0]} to {outside[1]} ({outside[1] - outside[0] + 1} "
+            f"{unit}), is cut off at the border"
+        )
     return words
 
 

@@ -234,7 +234,8 @@ def _one_map(session: Session, image: ImageInput, patterns: Sequence[str], layou
     row = listing.layers[0]
     if not row.field.cells:
         raise LayerError(
-            f"layer {row.layer.name!r} puts out {list(row.shape)}, values without a place: no cell of it can be named.",
+            f"layer {row.layer.name!r} puts out {list(row.shape)}, values without height and "
+            f"width: --at cannot name a cell of it.",
             hint=f"`fmap rf --layer {row.layer.name}` says what they see; --at takes a layer with height and width.",
         )
     return row

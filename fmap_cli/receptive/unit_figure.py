@@ -137,7 +137,7 @@ def box_facts(box: UnitBox, photo: tuple[int, int]) -> list[tuple[str, str]]:
         facts.append(("in time", f"frames {span_in_words(box.seen[0])}"))
     if unclipped is not None and unclipped != seen:
         words = f"rows {span_in_words(unclipped[0])}, columns {span_in_words(unclipped[1])}: {size_in_words(unclipped)}"
-        facts.append(("unclipped", words))
+        facts.append(("full field", words))
     return facts
 
 
@@ -224,7 +224,7 @@ def _photo_in_words(box: UnitBox, photo: tuple[int, int]) -> str:
     else:
         words += "The unit sees what is inside the line; the rest is paler."
     if unclipped is not None and unclipped != seen:
-        words += " Dashed: its box as if the image did not end."
+        words += " Dashed: the full field, as if the image had no border."
         if not _inside(unclipped, whole):
             words += " Hatched: the part of it outside the image, where the network reads padding."
     return words

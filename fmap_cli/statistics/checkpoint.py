@@ -58,7 +58,7 @@ class RunCheckpoint:
     def read(self) -> Run | None:
         """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
         if not self.path.exists():
-            self.say(f"there is no run to go on with ({self.path} is not there): starting with the first image.")
+            self.say(f"there is no run to continue ({self.path} does not exist): starting with the first image.")
             return None
         try:
             run = runs.load_run(self.path)
@@ -71,7 +71,7 @@ class RunCheckpoint:
                 f"{self.path} is of another list of images than the arguments name now, or of other options.",
                 hint="The same images, layers, --batch and the like are needed. Without --resume the run starts anew.",
             )
-        self.say(f"going on after {at.done} of {at.total} images ({self.path}).")
+        self.say(f"continuing after {at.done} of {at.total} images ({self.path}).")
         return run
 
     def write(self, run: Run) -> None:
@@ -83,7 +83,7 @@ class RunCheckpoint:
             runs.save_run(self.path, run)
         except FmapError as error:
             if not self.failed:
-                self.say(f"how far the run is could not be noted down, so --resume will not find it: {error.message}")
+                self.say(f"the progress could not be saved, so --resume will not find it: {error.message}")
             self.failed = True
 
     def discard(self) -> None:

@@ -86,7 +86,7 @@ def meeting(team: Team) -> Iterator[None]:
         dist.init_process_group("gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise FmapError(
-            f"process {team.rank} of {team.ranks} cannot meet the others: {raised.first_line(error)}",
+            f"process {team.rank} of {team.ranks} cannot connect to the others: {raised.first_line(error)}",
             hint="MASTER_ADDR and MASTER_PORT say where; a firewall may be between.",
         ) from error
     try:

@@ -331,7 +331,11 @@ def _sparingly(say: Say) -> Say:
         if sentence in said or len(said) > _REMARKS:
             return
         said.add(sentence)
-        say(sentence if len(said) <= _REMARKS else "there is more like this to say of further images; it is left out.")
+        say(
+            sentence
+            if len(said) <= _REMARKS
+            else "there are more notes of this kind on further images; they are not shown."
+        )
 
     return say_it
 

@@ -10,7 +10,7 @@ from ..errors import FmapError
 from .channels import FIELDS, merge, whole
 from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 
-_ALIKE = "Runs merge where model, weights, dtype, input and layers are alike: make both with the same options."
+_ALIKE = "Runs can be merged if model, weights, dtype, input and layers are the same: make both with the same options."
 
 
 def join_layers(first: LayerRecord, second: LayerRecord) -> LayerRecord:
@@ -118,7 +118,7 @@ def _check_origin(first: str, one: RunOrigin, second: str, other: RunOrigin) -> 
     if one.dtype != other.dtype:
         raise FmapError(f"{both} are of different dtypes: {one.dtype} and {other.dtype}.", hint=_ALIKE)
     if one.input != other.input:
-        raise FmapError(f"{both} took their images differently: {one.input} and {other.input}.", hint=_ALIKE)
+        raise FmapError(f"{both} prepared their images differently: {one.input} and {other.input}.", hint=_ALIKE)
 
 
 def _check_channels(first: str, one: LayerRecord, second: str, other: LayerRecord) -> None:

@@ -164,7 +164,7 @@ def _ended(run: Run | None, stopped: bool, exit_code: int, notes: RunCheckpoint,
     if not stopped:
         return Counted(run, DONE, True, notes.discard)
     known = f"stopped after {run.images} images"
-    where = f"; noted in {notes.path}. The same command with --resume goes on." if notes.noted else "."
+    where = f"; progress is saved in {notes.path}. The same command with --resume continues." if notes.noted else "."
     say(f"{known}{where}")
     return Counted(run, exit_code or FAILED, False, _unseen)
 
@@ -173,7 +173,7 @@ def _check_any(run: Run) -> None:
     if run.images:
         return
     if not run.failures:
-        raise FmapError("there is no image among these to count.", hint="Check the arguments and --limit.")
+        raise FmapError("there are no images to count.", hint="Check the arguments and --limit.")
     name, reason = run.failures[0]
     if len(run.failures) == 1:
         raise ImageError(reason)
@@ -185,7 +185,10 @@ def _check_any(run: Run) -> None:
 def _remark_on_repeats(entries: Sequence[Entry], say: Say) -> None:
     paths = [entry for entry in entries if isinstance(entry, str)]
     if len(set(paths)) < len(paths):
-        say(f"{len(paths) - len(set(paths))} of {len(paths)} images are named more than once, and count as often.")
+        say(
+            f"{len(paths) - len(set(paths))} of {len(paths)} images are given more than once, and "
+            f"are counted each time."
+        )
 
 
 def _silently(_sentence: str) -> None:

@@ -66,10 +66,14 @@ def notes_on(run: Run, shown: Sequence[LayerRecord]) -> list[str]:
     if seldom:
         listed = ", ".join(f"{each.layer.name} in {each.images}" for each in seldom[:5])
         more = f" and {len(seldom) - 5} more layers" if len(seldom) > 5 else ""
-        notes.append(f"not run for every one of the {run.images} images: {listed}{more}.")
+        notes.append(f"these layers did not run for all {run.images} images: {listed}{more}.")
     twins = sum(each.same_as in names and each.layer.name not in names for each in run.layers)
     if twins:
-        notes.append(f"left out: {twins} that put out another layer's very tensor (--layer '*' shows them).")
+        notes.append(
+            f"{_several(twins, 'container')} not listed: "
+            f"{'it repeats' if twins == 1 else 'they repeat'} the output of a layer"
+            " that is (--layer '*' shows them)."
+        )
     return notes
 
 
@@ -145,18 +149,19 @@ def _print_legend(out: Console, table: Shown, *, images: int = 0, repeats: bool 
     words = []
     if "distribution" in table.cells:
         words.append(
-            "distribution: from min to max, │ at zero, the height goes by the square root of how many values are there;"
-            " exact zeros are left out."
+            "distribution: a histogram from min to max, │ marks zero; heights are square roots of "
+            "the counts, exact zeros"
+            " are not counted."
         )
         if any(BEYOND in each.plain for each in table.cells["distribution"]):
-            words[-1] += f" {BEYOND}: values beyond ±{units.count(int(BIN_EDGES[-2]))}, which are not told apart."
+            words[-1] += f" {BEYOND}: values beyond ±{units.count(int(BIN_EDGES[-2]))}, all in one bar."
     if "dead" in table.cells:
         over = f" in {_several(images, 'image')}" if images else ""
-        words.append(f"dead: channels of an activation of which every value is 0{over}.")
+        words.append(f"dead: channels of an activation that are 0 everywhere{over}.")
     if repeats:
-        words.append("=: a block; its output is that of its last layer.")
+        words.append("=: a container; its output is that of its last layer.")
     if table.cut:
-        words.append("…: the start of a name is left out.")
+        words.append("…: the start of the name is cut off.")
     for each in words:
         print_wrapped(out, Text(each, "dim"))
 

@@ -105,7 +105,7 @@ def print_rows(
 def _left_out(columns: Sequence[Column[Any]]) -> str:
     names = ", ".join(_in_one_line(each.title or "") for each in columns)
     where = "--json has" if all(each.key for each in columns) else "a wider terminal has"
-    return f"left out for want of room: {names}; {where} {'them' if len(columns) > 1 else 'it'}"
+    return f"not enough room for: {names}; {where} {'them' if len(columns) > 1 else 'it'}"
 
 
 def _in_one_line(title: str) -> str:

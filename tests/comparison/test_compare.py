@@ -494,7 +494,7 @@ def test_another_size_of_input_leaves_the_vectors_to_compare(fmap: Fmap, tiny: s
     ran = fmap("compare", "-m", f"{tiny}:plain", "--size", 8, "--vs-size", 9, "--json")
     assert [row["name"] for row in ran.json["layers"]] == ["mean", "fc"]
     assert ran.json["unlike_shapes"][0] == {"name": "x", "shape_a": [1, 3, 8, 8], "shape_b": [1, 3, 9, 9]}
-    assert "fed differently" in ran.err
+    assert "A and B get different input" in ran.err
 
 
 def test_networks_with_nothing_in_common_are_one_line(fmap: Fmap, tiny: str) -> None:
@@ -509,14 +509,14 @@ def test_networks_with_nothing_in_common_are_one_line(fmap: Fmap, tiny: str) -> 
     ("arguments", "words"),
     [
         ((), "nothing to compare: give two images"),
-        (("{photo}",), "one image makes no two sides: give two images"),
-        (("{photo}", "{photo}", "{photo}"), "A and B are two, and 3 were given"),
-        (("a.fmap", "{photo}"), "a saved run is compared with another one"),
-        (("a.fmap",), "a saved run is compared with another one"),
-        (("a.fmap", "b.fmap", "--vs-dtype", "float16"), "--vs-dtype is about a pass"),
-        (("a.fmap", "b.fmap", "--model", "resnet18"), "--model is about a pass"),
+        (("{photo}",), "there is nothing to compare the image with: give two images"),
+        (("{photo}", "{photo}", "{photo}"), "compare takes two, A and B, and 3 were given"),
+        (("a.fmap", "{photo}"), "a saved run can only be compared with another saved run"),
+        (("a.fmap",), "a saved run can only be compared with another saved run"),
+        (("a.fmap", "b.fmap", "--vs-dtype", "float16"), "--vs-dtype changes how images run"),
+        (("a.fmap", "b.fmap", "--model", "resnet18"), "--model changes how images run"),
         (("a.fmap", "b.fmap", "--draw", "conv1", "-o", "x.png"), "saved runs have none"),
-        (("{photo}", "--vs-seed", "1", "--draw", "conv1"), "give its file with --out"),
+        (("{photo}", "--vs-seed", "1", "--draw", "conv1"), "--draw chooses the layer of the figure: add --out FILE"),
         (("{photo}", "--vs-seed", "1", "--json", "--csv"), "exclude each other"),
         (("{photo}", "--vs-seed", "1", "--threshold", "nan"), "not a number"),
         (("{photo}", "--vs-seed", "1", "--threshold", "inf"), "not in the range"),
@@ -537,7 +537,7 @@ def test_what_makes_no_two_sides_is_a_usage_error(
         (("nowhere.png", "{photo}"), "nowhere.png"),
         (("{photo}", "--vs-weights", "nowhere.pth"), "nowhere.pth"),
         (("{photo}", "--vs-device", "nowhere"), "unknown device"),
-        (("-", "-"), "standard input can be read once"),
+        (("-", "-"), "standard input can be read only once"),
         (("{photo}", "--vs-seed", "1", "-o", "nowhere/x.png"), "no directory"),
         (("{photo}", "--vs-seed", "1", "-o", "x.png", "--draw", "classifier.1"), "no height and width"),
         (("{photo}", "--vs-seed", "1", "-o", "x.png", "--draw", "nope"), "not among the layers compared"),
@@ -596,7 +596,7 @@ def test_tables_keep_to_the_terminal(fmap: Fmap, monkeypatch: pytest.MonkeyPatch
     assert max(map(len, table[:-1])) <= columns, out
     assert "features.5.2.block.1.0" in out  # in one piece
     assert ("output shape  " in out) == (columns >= 120)
-    assert ("left out for want of room: output shape; --json has it" in out) == (columns < 120)
+    assert ("not enough room for: output shape; --json has it" in out) == (columns < 120)
     assert [line for line in table if line.rstrip().endswith(" over")]
     assert table[-1].startswith("first over 0.05: ")
 
@@ -641,7 +641,7 @@ def test_what_is_other_of_how_the_sides_are_fed_is_said(
     asked = ("compare", "-m", f"{tiny}:plain", "--size", 8, "--mean", 0.25, "--std", 0.125, option, value)
     ran = fmap(*asked, "-o", "fed.svg")
     assert [f"A  {a}", f"B  {b}"] == ran.out.splitlines()[1:3]
-    assert "fed differently, as --vs-size, --vs-mean or --vs-std ask" in ran.err
+    assert "get different input, as --vs-size, --vs-mean or --vs-std ask" in ran.err
     assert "as its weights want" not in ran.err
     drawn = (workdir / "fed.svg").read_text()
     assert a in drawn
@@ -677,7 +677,7 @@ def test_figures_are_written_in_every_format(fmap: Fmap, samples: Path, workdir:
             assert 900 < picture.height < 1500
     if suffix == "svg":
         text = file.read_text()
-        assert "stay together within 0.1" in text
+        assert "agree within 0.1" in text
         assert "B - A" in text
 
 
@@ -910,7 +910,7 @@ def test_layers_of_runs_that_put_out_the_same_tensors_are_one_point_of_the_curve
     ]
     repeats = sum(row["same_as"] is not None for row in direct)
     assert (
-        f"{len(direct) - repeats} layers in the order they run; {repeats} more put"
+        f"{len(direct) - repeats} layers in the order they run; {repeats} containers that"
         in (workdir / "runs.svg").read_text()
     )
 
@@ -937,7 +937,7 @@ def test_runs_without_a_layer_of_common_shape_part(fmap: Fmap, workdir: Path) ->
     assert ran.out.splitlines()[-2] == "no layer has the same shape on both sides"
     drawn = (workdir / "w.svg").read_text()
     assert "No layer has the same shape in A and B" in drawn
-    assert "stay together" not in drawn
+    assert "agree within" not in drawn
     document = fmap(*asked, "--json").json
     assert (document["parts"], document["layers"], document["a"]["images"]) == (True, [], 3)
 
@@ -997,19 +997,19 @@ def test_the_verdict_is_a_sentence(layers: tuple[ComparedLayer, ...], words: str
         ((), "no layer has the same shape on both sides", "No layer has the same shape in A and B"),
         (
             (layer_at("a", 0, False),),
-            "1 layer has another shape on either side; the one layer of a common shape differs by exactly zero",
+            "1 layer has different shapes in A and B; the one layer with the same shape differs by exactly zero",
             "Layers of A and B differ in shape",
         ),
         (
             (layer_at("a", 0.0625, False), layer_at("b", 0.03125, False)),
-            "1 layer has another shape on either side; of 2 layers of a common shape none is over 0.1, the farthest"
+            "1 layer has different shapes in A and B; of 2 layers with the same shape none is over 0.1, the farthest"
             " apart is a (relative L2 0.0625)",
             "Layers of A and B differ in shape",
         ),
         (
             (layer_at("a", 0, False), layer_at("b", 0.5, True)),
             "first over 0.1: b (relative L2 0.5); 1 of 2 layers is over",
-            "A and B part at b",
+            "A and B diverge at b",
         ),
     ],
 )
@@ -1048,7 +1048,7 @@ def test_the_pages_example_is_what_the_command_prints(
     printed = [each.rstrip() for each in fmap(*shlex.split(line)[1:]).out.splitlines()]
     assert printed[:7] == shown[:7]
     assert len(printed) == len(shown)
-    assert printed[-3] == shown[-3] == "left out for want of room: output shape; --json has it"
+    assert printed[-3] == shown[-3] == "not enough room for: output shape; --json has it"
     for one, other in zip(printed[7:-3], shown[7:-3], strict=True):
         assert one.split()[0] == other.split()[0]
         shares = [float(each.split()[2]) for each in (one, other)]
@@ -1093,7 +1093,7 @@ def test_an_export_is_fed_as_the_network_it_was_made_of(
     assert ran.json["inputs"] == {"alike": True, "max_abs": 0.0, "relative_l2": 0.0}
     assert [ran.json[side]["preprocessing"]["resize"] for side in "ab"] == [232, 232]
     assert [row["max_abs"] for row in ran.json["layers"]] == [0.0, 0.0]
-    assert "does not say how it is to be fed: it gets what" in ran.err
+    assert "does not say how images are prepared for it: it gets what" in ran.err
     assert "preprocessing assumed" not in ran.err
 
 
@@ -1108,12 +1108,12 @@ def test_what_the_user_says_of_b_overrules_and_the_inputs_distance_stands_first(
     assert ran.json["inputs"]["max_abs"] == pytest.approx(float(((0.5 - means) / stds).max()), rel=1e-4)
     assert not ran.json["inputs"]["alike"]
     out = fmap(*asked).out
-    assert "A and B see different input: " in out
-    assert out.index("A and B see different input") < out.index("features.0.0")
+    assert "A and B get different input: " in out
+    assert out.index("A and B get different input") < out.index("features.0.0")
 
 
 def test_two_photos_are_said_to_be_apart_and_one_is_not(fmap: Fmap, samples: Path) -> None:
     asked = ("-l", "features.0.0", "--size", 32)
     apart = fmap("compare", samples / "coffee.png", samples / "chelsea.png", *asked)
-    assert "A and B see different input: " in apart.out
+    assert "A and B get different input: " in apart.out
     assert "different input" not in fmap("compare", samples / "coffee.png", "--vs-dtype", "bfloat16", *asked).out

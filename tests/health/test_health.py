@@ -69,8 +69,8 @@ def test_a_channel_that_is_always_zero_after_an_activation_is_dead(type_name: st
     assert (finding.check, finding.severity, finding.channels) == ("dead-channels", "note", (0, 2))
     assert finding.sample == "over 1 image, 3 values a channel"
     assert finding.what == (
-        "2 of 3 channels were 0 at every place of this image. 1 image proves little: such a channel may still respond "
-        "to 95.0 % of other images (95 % confidence); 300 images would bring that to 1.0 %."
+        "2 of 3 channels were 0 everywhere in this image. 1 image is too few to be sure: such a channel may still "
+        "respond to up to 95.0 % of other images (95 % confidence); with 300 images that would be at most 1.0 %."
     )
 
 
@@ -103,7 +103,7 @@ def test_severity_grows_with_share_and_images(dead: int, images: int, severity: 
     if dead == 10:
         assert finding.what.startswith("all 10 channels were 0 in all ")
         return
-    assert ("prove little" in finding.what) == (images < 300)
+    assert ("too few to be sure" in finding.what) == (images < 300)
     if images == 300:  # 1 - 0.05 ** (1 / 300) = 0.00994
         assert "fewer than 1.0 % of images like these" in finding.what
 
@@ -115,7 +115,7 @@ def test_twenty_of_thirty_two_over_forty_images_are_a_warning(images: int, sever
     [finding] = found(layer("ReLU", values, images=images))
     assert (finding.severity, finding.what.split(".")[0]) == (
         severity,
-        f"20 of 32 channels were 0 at every place of all {images} images",
+        f"20 of 32 channels were 0 everywhere in all {images} images",
     )
     assert "Look at 300 images before you call them dead." in finding.advice
     assert "prune" not in finding.advice
@@ -148,7 +148,7 @@ def test_a_map_of_which_all_channels_are_dead_is_an_error_over_any_sample(images
     assert (finding.check, finding.severity) == ("dead-channels", "error")
     where = "this image" if images == 1 else f"all {images} images"
     assert finding.what == (
-        f"all 3 channels were 0 at every place of {where}. Nothing of the image gets through this layer."
+        f"all 3 channels were 0 everywhere in {where}. Nothing about the image gets through this layer."
     )
 
 
@@ -203,8 +203,8 @@ def test_dead_channels_of_many_layers_over_few_images_are_one_note_at_the_larges
     [finding] = found(first, layer("Conv2d", noise(3, 2)), second)
     assert (finding.layer, finding.channels) == ("b", (0, 1))
     assert (
-        "2 of 3 channels were 0 at every place of this image, the largest share of 2 layers with such channels (3 in "
-        "all)" in finding.what
+        "2 of 3 channels were 0 everywhere in this image; of 2 layers with such channels (3 in all) this one has the "
+        "largest share." in finding.what
     )
 
 
@@ -245,7 +245,7 @@ def test_a_channel_shut_by_its_normalisation_is_told_once_and_why() -> None:
     before = torch.tensor([[-1.0, -1.0, -1.0], [1.0, -2.0, 3.0]])
     [finding] = found(layer("BatchNorm2d", before), layer("ReLU6", before.clamp(min=0)))
     assert (finding.layer, finding.check, finding.channels) == ("ReLU6", "dead-channels", (0,))
-    assert "It held one value in the layer before, too: not these images but its weights do that." in finding.what
+    assert "It was already constant in the layer before: that comes from its weights, not from" in finding.what
 
 
 def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
@@ -259,7 +259,7 @@ def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
 def test_a_channel_of_one_value_is_constant() -> None:
     [finding] = found(layer("BatchNorm2d", [[0.5, 0.5, 0.5], [0.5, 0.5, 0.6], [1, 2, 3]]))
     assert (finding.check, finding.severity, finding.channels) == ("constant-channels", "note", (0,))
-    assert finding.what == "1 of 3 channels held the value 0.5 at every place of this image."
+    assert finding.what == "1 of 3 channels is constant (0.5) everywhere in this image."
 
 
 @pytest.mark.parametrize("type_name", ["ReLU", "Conv2d", "BatchNorm2d", "AvgPool2d"])
@@ -432,7 +432,7 @@ def test_growth_through_depth_is_told_where_it_passes_the_bound() -> None:
     assert (finding.layer, finding.check, finding.severity) == ("conv5", "exploding", "warning")  # 3⁵ = 243
     assert finding.what == (
         "the root mean square grows from 1 at conv0 to 2187 at conv7, about 3 times more with each of 8 layers; here "
-        "it has passed 100 times the first."
+        "it is 100 times the first."
     )
     assert finding.sample == "over 1 image, 8 layers with no normalisation between them"
     assert found(*tower([3.0**at for at in range(10)]))[0].severity == "error"  # 3⁹ = 19,683 ≥ 100²
@@ -441,7 +441,7 @@ def test_growth_through_depth_is_told_where_it_passes_the_bound() -> None:
 def test_decay_through_depth_is_told_once_though_the_end_is_nearly_zero() -> None:
     told = [each for each in found(*tower([0.3**at for at in range(12)])) if each.check != "float16-underflow"]
     assert [(each.layer, each.check) for each in told] == [("conv4", "vanishing")]  # 0.3⁴ = 1 / 123
-    assert "less with each of 12 layers; here it has passed 100 times less than the first." in told[0].what
+    assert "less with each of 12 layers; here it is 100 times smaller than the first." in told[0].what
 
 
 @pytest.mark.parametrize(
@@ -573,7 +573,7 @@ def test_channels_alike_to_the_last_bit_are_copies(histogram: str | None) -> Non
     values[5] = values[2]
     [finding] = found(layer("Conv2d", values, histogram=histogram))
     assert (finding.check, finding.severity, finding.channels) == ("copied-channels", "warning", (2, 5))
-    assert finding.what == "1 of 8 channels is a copy of another, alike in every number to the last bit: 2=5."
+    assert finding.what == "1 of 8 channels is a copy of another, identical to the last bit: 2=5."
     values[7], values[0] = values[2], values[1]
     [finding] = found(layer("Conv2d", values, histogram=histogram))
     assert finding.what.startswith("3 of 8 channels are copies of others")
@@ -602,7 +602,7 @@ def test_a_filter_that_is_another_one_times_a_number_is_told(factor: float) -> N
     assert (finding.layer, finding.check, finding.severity, finding.channels) == (
         "Conv2d", "copied-channels", "note", (5, 6),
     )  # fmt: skip
-    assert finding.what == f"1 of 32 channels is another one times a number: 6 = {factor:g} × 5."
+    assert finding.what == f"1 of 32 channels is a multiple of another one: 6 = {factor:g} × 5."
 
 
 def test_a_mirrored_or_shifted_channel_is_no_copy_nor_are_those_of_a_gray_picture() -> None:
@@ -769,8 +769,8 @@ def test_the_embedded_model_over_the_sample_images_has_few_and_true_findings(hea
     [record] = [each for each in healthy if each.layer.name == finding.layer]
     silent = {channel for channel, most in enumerate(record.channels.max) if most <= 0}
     assert set(finding.channels) <= silent
-    assert f"{len(finding.channels)} of 1,152 channels were 0 at every place of all 5 images" in finding.what
-    assert "5 images prove little" in finding.what
+    assert f"{len(finding.channels)} of 1,152 channels were 0 everywhere in all 5 images" in finding.what
+    assert "5 images are too few to be sure" in finding.what
 
 
 def planted(fault: Callable[[nn.Module], None]) -> list[tuple[str, str]]:

@@ -49,7 +49,7 @@ def test_an_arrays_layout_is_found_and_said(tmp_path: Path, shape: tuple[int, ..
 def test_an_ambiguous_layout_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
     source = saved_array(tmp_path / "a.npy", np.zeros(shape, dtype=np.uint8))
     error = refusal(source)
-    assert f"where are the channels of {list(shape)}?" in error.message
+    assert f"cannot tell which axis of {list(shape)} holds the channels" in error.message
     assert "--layout" in error.hint
     batch = "N" if len(shape) == 4 else ""
     assert load_image(source, PLAIN, layout=f"{batch}HWC").pixels.shape[:2] == shape[-3:-1]
@@ -59,7 +59,7 @@ def test_an_ambiguous_layout_is_asked_for(tmp_path: Path, shape: tuple[int, ...]
 
 def test_channels_that_are_nowhere_are_asked_for(tmp_path: Path) -> None:
     source = saved_array(tmp_path / "a.npy", np.zeros((5, 6, 7), dtype=np.uint8))
-    assert "Of length 1 or 3 or 4, neither the first nor the last axis is." in refusal(source).message
+    assert "holds the channels: no axis at either end has 1 or 3 or 4 entries." in refusal(source).message
     error = refusal(source, layout="HWC")
     assert "has 7 channels (array [5, 6, 7] read as HWC); the network takes 3." in error.message
 
@@ -183,7 +183,7 @@ def test_an_array_of_other_channels_than_the_networks(tmp_path: Path) -> None:
     source = saved_array(tmp_path / "a.npy", np.zeros((6, 7, 3), dtype=np.uint8))
     error = refusal(source, preprocessing(5), layout="HWC")
     assert "has 3 channels (array [6, 7, 3] read as HWC); the network takes 5." in error.message
-    assert "Of length 5, neither" in refusal(source, preprocessing(5)).message
+    assert "no axis at either end has 5 entries" in refusal(source, preprocessing(5)).message
 
 
 def test_a_uint8_array_of_five_channels(tmp_path: Path) -> None:

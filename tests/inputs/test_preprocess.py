@@ -61,7 +61,7 @@ def test_moments_that_do_not_fit_are_refused() -> None:
     error = refusal(str(sample_path()), Preprocessing(None, None, mean=(0.5, 0.5), std=(1.0,)))
     assert error.message == "mean has 2 values; the network takes 3 channels."
     assert "--mean" in error.hint
-    assert "std holds a zero" in refusal(str(sample_path()), Preprocessing(None, None, std=(0.0,))).message
+    assert "std contains a zero" in refusal(str(sample_path()), Preprocessing(None, None, std=(0.0,))).message
 
 
 def test_a_picture_does_not_fit_a_network_of_five_channels() -> None:

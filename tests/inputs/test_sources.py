@@ -94,9 +94,9 @@ def test_what_is_refused() -> None:
     make("text/a.txt", "text/b.txt", "text/c.heic", "one/README")
     assert refusal("empty").startswith("there are no images in empty: it holds no files.")
     assert "none of the 3 files in it and below has an image's suffix (.txt, .heic)" in refusal("text")
-    assert "the one file in it or below is none (no suffix)" in refusal("one")
+    assert "the one file in it or below is not an image (no suffix)" in refusal("one")
     assert refusal("nothing/*.png").startswith("no file matches 'nothing/*.png'.")
-    assert "standard input can be read once" in refusal("-", "a.png", "-")
+    assert "standard input can be read only once" in refusal("-", "a.png", "-")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")

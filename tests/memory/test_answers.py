@@ -91,7 +91,7 @@ def test_complex_answers_are_trained_by_both_parts(networks: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "choice"])
 def test_an_answer_without_a_number_to_train_is_said(networks: Path, name: str) -> None:
-    with pytest.raises(ModelError, match="answers without a number that could be trained") as caught:
+    with pytest.raises(ModelError, match="cannot be trained: there is no floating-point tensor") as caught:
         open_subject(_request(f"{networks}:{name}"), lambda _: None)
     assert "--inference" in str(caught.value.hint)
     inference = _request(f"{networks}:{name}", modes=("inference",))

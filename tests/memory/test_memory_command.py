@@ -256,7 +256,7 @@ def test_usage(fmap: Run, arguments: tuple[object, ...], words: tuple[str, ...])
 
 
 def test_shapes_that_depend_on_data_are_refused_with_what_to_ask(fmap: Run, own: str) -> None:
-    fmap("memory", f"{own}:reads", "--size", 16).refused("reads values on its way", "backbone")
+    fmap("memory", f"{own}:reads", "--size", 16).refused("reads values during its forward", "backbone")
 
 
 def test_lazy_layers_are_counted_as_made_for_the_input(fmap: Run, own: str) -> None:

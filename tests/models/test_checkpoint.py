@@ -210,7 +210,7 @@ def test_integers_are_no_weights(state: dict[str, Any], save: Save) -> None:
 
 def test_another_network_altogether(save: Save) -> None:
     assert refusal(save({"stem.weight": torch.zeros(1)})) == (
-        "net.pth holds another network than tiny: it has stem.weight; "
+        "net.pth holds the weights of another network than tiny: it has stem.weight; "
         "the model has conv.weight, conv.bias, bn.weight and 6 more\n"
         "Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`."
     )
@@ -248,7 +248,7 @@ def test_no_code_of_a_file_is_run(
         ({"a": 1, "b": "x"}, "net.pth holds no tensors under a, b"),
         (
             {"w": torch.zeros(1), "epoch": 3},
-            "net.pth holds another network than tiny: it has w; "
+            "net.pth holds the weights of another network than tiny: it has w; "
             "the model has conv.weight, conv.bias, bn.weight and 6 more",
         ),
         (torch.zeros(2), "net.pth holds a Tensor; expected a state dict (names to tensors)"),

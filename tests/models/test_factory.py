@@ -142,9 +142,8 @@ def test_imagenets_preprocessing_is_assumed_and_said() -> None:
     assert (model.preprocessing.resize, model.preprocessing.crop) == (256, (224, 224))
     assert model.preprocessing.mean == (0.485, 0.456, 0.406)
     assert model.notes == (
-        "input assumed: [1, 3, 224, 224], found by running; --input-shape says another",
-        "preprocessing assumed: shorter side to 256, centre crop 224×224, mean 0.485, 0.456, 0.406, "
-        "std 0.229, 0.224, 0.225; change it with --size, --mean and --std",
+        "input assumed: [1, 3, 224, 224] (found by running), shorter side to 256, centre crop 224×224, ImageNet's mean "
+        "and std; --input-shape, --size, --mean and --std change it",
     )
 
 

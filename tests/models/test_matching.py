@@ -206,15 +206,15 @@ def test_a_place_that_is_not_there(save: Save) -> None:
 def test_what_is_left_out_is_named(save: Save) -> None:
     state = state_of()
     said = loaded(save({"state_dict": behind("model.", state) | {"criterion.weight": torch.ones(1)}}))[1]
-    assert "left out 1 tensor that the network does not have (criterion.weight)" in said
-    assert "left out what is no tensor (epoch (int))" in loaded(save(state | {"epoch": 3}))[1]
+    assert "ignored 1 tensor that the network does not have (criterion.weight)" in said
+    assert "ignored what is not a tensor (epoch (int))" in loaded(save(state | {"epoch": 3}))[1]
     assert "(total_ops)" in loaded(save(state | {"total_ops": torch.zeros(1)}))[1]
     assert "`wrapped` taken out of the names" in loaded(save(renamed(state, "encoder.", "encoder.wrapped.")))[1]
     headless = Net()
     headless.fc = nn.Identity()  # type: ignore[assignment]
     found, said = loaded(save(state), headless)
     assert same(found, {key: value for key, value in state.items() if not key.startswith("fc.")})
-    assert "left out 2 tensors that the network does not have (fc.weight, fc.bias)" in said
+    assert "ignored 2 tensors that the network does not have (fc.weight, fc.bias)" in said
 
 
 # --- What must not pass ------------------------------------------------------------------------------------
@@ -267,12 +267,12 @@ def test_a_network_with_another_head_is_not_passed_over_for_one_in_the_loss(save
     module, saved = Net(), behind("model.", state_of(0, classes=7)) | behind("loss.net.", state_of(1))
     found = checkpoint.matched(checkpoint.read(save({"state_dict": saved})), module)
     assert found.tensors["fc.weight"].shape == (7, 8)
-    assert "passed over: `state_dict.loss.net`;" in "\n".join(found.notes)
+    assert "also holds others that fit: `state_dict.loss.net`;" in "\n".join(found.notes)
 
 
 def test_where_nothing_fits_the_other_places_are_named(save: Save) -> None:
     path = save({"generator": {"conv.weight": torch.zeros(1)}, "critic": {"conv.bias": torch.zeros(1)}})
-    with pytest.raises(WeightsError, match=r"holds another network[\s\S]*The file also holds (generator|critic)"):
+    with pytest.raises(WeightsError, match=r"weights of another network[\s\S]*The file also holds (generator|critic)"):
         loaded(path)
 
 

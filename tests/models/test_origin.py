@@ -78,7 +78,7 @@ def test_what_is_left_unsaid_goes_by_what_a_note_is_about(tmp_path: Path, monkey
     session = open_session(ModelRequest("half.py:make"), all_said.append)
     assert all_said == list(session.model.notes)
     (feeding,), (dtype,) = notes_about(all_said, "feeding"), notes_about(all_said, "dtype")
-    assert feeding.startswith("preprocessing assumed: ")
+    assert feeding.startswith("input assumed: ")
     assert "is made in float64" in dtype
     said: list[str] = []
     open_session(ModelRequest("half.py:make"), said.append, unsaid=("feeding", "dtype", "objects"))

@@ -336,7 +336,7 @@ def test_a_checkpoint_of_other_classes_has_no_labels(tmp_path: Path) -> None:
 
 def test_another_networks_checkpoint_does_not_fit(tmp_path: Path) -> None:
     torch.save(timm.create_model("regnetx_002").state_dict(), tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"other\.pth holds another network than timm's resnet10t"):
+    with pytest.raises(WeightsError, match=r"other\.pth holds the weights of another network than timm's resnet10t"):
         load_model("timm:resnet10t", str(tmp_path / "other.pth"))
 
 

@@ -380,7 +380,7 @@ def test_another_networks_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         load_model("resnet18", path)
     assert str(caught.value) == (
-        "mine.pth holds another network than resnet18: it has 0.weight, 0.bias; "
+        "mine.pth holds the weights of another network than resnet18: it has 0.weight, 0.bias; "
         "the model has conv1.weight, bn1.weight, bn1.bias and 119 more\n"
         "Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`."
     )

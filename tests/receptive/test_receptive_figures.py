@@ -208,9 +208,9 @@ def test_the_input_is_a_line_at_its_size_and_the_first_layer_to_reach_it_is_name
     assert levels(axes) == [64]
     (word,) = [each for each in axes.texts if each.get_text() == "the input: 64 px"]
     assert isinstance(word, Annotation) and word.xy == (1, 64) and word.xyann[1] == 0
-    assert "as many pixels as the input has from b on; the largest size is 90 px, at c" in said(scene)
-    assert "less than the input" in said(growth(square("a", 3)))
-    assert "has, first at b;" in said(growth(square("a", 3), square("b", 80), square("c", 20)))
+    assert "as large as the input from b on; the largest is 90 px, at c" in said(scene)
+    assert "smaller than the input" in said(growth(square("a", 3)))
+    assert "at b, though not in every layer after it;" in said(growth(square("a", 3), square("b", 80), square("c", 20)))
 
 
 def test_an_input_that_is_not_square_has_two_lines_with_labels_apart() -> None:
@@ -219,7 +219,7 @@ def test_an_input_that_is_not_square_has_two_lines_with_labels_apart() -> None:
     places = dict(chart_words(scene))
     high, wide = places["the input: 60 px high"], places["the input: 66 px wide"]
     assert high[1] - wide[1] >= 15
-    assert "as many pixels" not in said(growth(square("a", 3), square("b", 62), size=(60, 66)))
+    assert "as large as" not in said(growth(square("a", 3), square("b", 62), size=(60, 66)))
 
 
 def test_layers_that_see_the_whole_image_stand_in_a_band_that_says_where_it_begins_and_why() -> None:
@@ -229,7 +229,7 @@ def test_layers_that_see_the_whole_image_stand_in_a_band_that_says_where_it_begi
     assert bars(axes["whole image"]) == {2: WHOLE, 3: WHOLE}
     assert axes["whole image"].bbox.y0 > axes["growth"].bbox.y1
     assert "from pool on (mean takes in the whole map)" in texts(scene)
-    assert "The largest size is 9 px, at b, less than the input; the whole image from pool on" in said(scene)
+    assert "The largest is 9 px, at b, smaller than the input; units see the whole image from pool on" in said(scene)
     assert not any("whole" in words for words in texts(growth(square("a", 3))))
     again = growth(square("a", 3), *after, square("side", 5))
     assert "first at pool (mean takes in the whole map)" in texts(again), "one after it does not"
@@ -371,7 +371,7 @@ def test_hatching_is_where_the_box_leaves_the_image_and_nowhere_else(
     if beyond:
         assert ys.min() >= top + rows[0] * scale - 1 and ys.max() <= top + (rows[1] + 1) * scale + 1
         assert xs.min() >= left + columns[0] * scale - 1 and xs.max() <= left + (columns[1] + 1) * scale + 1
-    assert ("Hatched" in said(scene)) == bool(beyond) == ("unclipped" in texts(scene))
+    assert ("Hatched" in said(scene)) == bool(beyond) == ("full field" in texts(scene))
     assert faults(scene) == []
 
 

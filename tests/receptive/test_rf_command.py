@@ -154,7 +154,10 @@ def test_the_strongest_unit_is_found(lite: Session) -> None:
 def test_at_draws_and_prints_the_unit(fmap: Run, workdir: Path) -> None:
     ran = fmap("rf", CAT, "-l", "features.4", "--at", "0,0", "--channel", 3)
     assert ran.code == 0
-    assert "unclipped -58 to 88" in ran.out and "channel 3 of 80, cell 0, 0: as asked" in ran.out
+    assert (
+        "the full field, -58 to 88 (147 px), is cut off at the border" in ran.out
+        and "channel 3 of 80, cell 0, 0: as asked" in ran.out
+    )
     name = "chelsea-efficientnet_lite0-features.4-unit.png"
     assert name in ran.out and (workdir / name).exists()
     document = fmap("rf", CAT, "-l", "features.4", "--at", "0,0", "--channel", 3, "--json", "-o", "x.svg").json
@@ -248,8 +251,8 @@ def test_a_network_without_gradients_is_refused(fmap: Run, workdir: Path) -> Non
         (("-l", "features.4", "--at", "middle"), ("'middle' is not a cell", "3,4"), 2),
         (("-l", "features.4", "--at", "-1,2"), ("is not a cell",), 2),
         (("-l", "features.4", "--at", "0,0", "--channel", "80"), ("80 channels", "--channel takes 0 to 79"), 1),
-        (("-l", "classifier.1", "--at", "max"), ("without a place", "fmap rf --layer classifier.1"), 1),
-        (("-l", "flatten", "--effective"), ("without a place",), 1),
+        (("-l", "classifier.1", "--at", "max"), ("--at cannot name a cell of it", "fmap rf --layer classifier.1"), 1),
+        (("-l", "flatten", "--effective"), ("without height and width",), 1),
         (("-l", "features.?", "--at", "max"), ("9 layers match", "--layer"), 1),
         (("-l", "features.44", "--at", "max"), ("features.44",), 1),
         (("--at", "max"), ("name it with --layer",), 2),

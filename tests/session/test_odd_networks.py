@@ -204,7 +204,7 @@ def test_magnitudes_of_complex_values_are_called_so(show):
     session = open_session(ModelRequest("nets.py:Wave", size=(16, 16)), lambda note: None)
     seen = look(session, load_image(str(sample_path()), session.model.preprocessing), ["fft_fft2", "abs"])
     magnitudes, plain = seen.maps
-    assert "complex values: their magnitudes are drawn and counted" in magnitudes.notes
+    assert "the values are complex: their magnitudes are drawn and counted" in magnitudes.notes
     assert magnitudes.stats == plain.stats
 
 

@@ -672,7 +672,7 @@ def test_runs_of_different_origins_are_refused_with_both_values() -> None:
     named = "though both are named IMAGENET1K_V1"
     unlike(run, other(digest="cd" * 32), "different weights", named, "abababababab", "cdcdcdcdcdcd")
     unlike(run, other(dtype="bfloat16"), "different dtypes", "float32", "bfloat16")
-    unlike(run, other(input="resize 232, crop 224"), "took their images differently", ORIGIN.input, "resize 232")
+    unlike(run, other(input="resize 232, crop 224"), "prepared their images differently", ORIGIN.input, "resize 232")
 
 
 def test_a_digest_says_more_than_a_name_and_an_absent_one_says_nothing() -> None:

@@ -305,7 +305,7 @@ def test_remarks_on_images_come_to_an_end(fmap: Fmap, net: str, photos: Path) ->
     assert ran.json["images"] == 25
     said = [line for line in ran.err.splitlines() if ".gif" in line]
     assert 5 < len(said) <= 20
-    assert "there is more like this to say" in ran.err
+    assert "there are more notes of this kind" in ran.err
 
 
 def test_an_image_that_the_network_fails_on_is_a_failure_too(fmap: Fmap, net: str, photos: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_layer_that_runs_only_later_is_counted_from_then_on(fmap: Fmap, net: s
     ran = fmap("stats", ".", "-m", model, "--size", 16, "--batch", 1, "--json", *kinds)
     assert {name: row["images"] for name, row in rows(ran.json).items() if name in "ab"} == {"a": 3, "b": 2}
     table = fmap("stats", ".", "-m", model, "--size", 16, "--batch", 1).out
-    assert "not run for every one of the 5 images: a in 3, b in 2" in table
+    assert "these layers did not run for all 5 images: a in 3, b in 2" in table
 
 
 def test_a_lazy_network(fmap: Fmap, net: str, photos: Path) -> None:
@@ -385,7 +385,7 @@ def test_a_pipe_in_a_folder_is_passed_over(fmap: Fmap, net: str, photos: Path) -
 
 def test_images_that_are_named_twice_are_remarked_on(fmap: Fmap, net: str, photos: Path) -> None:
     ran = fmap("stats", photos / "40.png", photos / "40.png", "-m", net, "--size", 16)
-    assert "1 of 2 images are named more than once" in ran.err
+    assert "1 of 2 images are given more than once" in ran.err
 
 
 # -- saved runs ----------------------------------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_to_the_last_bit(
     common = ("-m", net, "--size", 16, "--batch", 2, "--workers", workers, "--json")
     resumed = fmap("stats", photos, *common, "--save", "run.fmap", "--resume")
     assert resumed.code == 0, resumed.err
-    assert f"going on after {part.images} of 41 images" in resumed.err
+    assert f"continuing after {part.images} of 41 images" in resumed.err
     assert not (workdir / "run.fmap.part").exists()
     uninterrupted = fmap("stats", photos, *common)
     same(resumed.json, uninterrupted.json, exactly=True)
@@ -500,7 +500,7 @@ def test_a_signal_shows_what_is_known_and_where_it_is_noted(
 
 def test_there_is_nothing_to_go_on_with(fmap: Fmap, net: str, photos: Path) -> None:
     ran = fmap("stats", photos, "-m", net, "--size", 16, "--save", "run.fmap", "--resume", "--json")
-    assert "there is no run to go on with" in ran.err
+    assert "there is no run to continue" in ran.err
     assert ran.json["images"] == 41
 
 
@@ -542,7 +542,7 @@ def test_where_nothing_can_be_noted_down_the_run_goes_on(
     ran = fmap("stats", photos, "-m", net, "--size", 16, "--checkpoint-every", 0, "--json")
     assert ran.code == 0
     assert ran.json["images"] == 41
-    assert ran.err.count("could not be noted down") == 1
+    assert ran.err.count("progress could not be saved") == 1
 
 
 def test_numbers_that_cannot_be_saved_are_shown(

@@ -111,7 +111,7 @@ def test_what_there_is_no_room_for_is_said(printed: Printed, width: int) -> None
         lines = printed(width, print_run, run, FINDINGS, shown=run.layers)
         rule = rule_of(lines)
         rest = " ".join(lines[rule:])
-        said = re.search(r"left out for want of room: ([\w, ]+); (--json|a wider)", rest)
+        said = re.search(r"not enough room for: ([\w, ]+); (--json|a wider)", rest)
         return [short.get(each, each) for each in lines[rule - 1].split()], said[1].split(", ") if said else []
 
     every, nothing = titles(160)
@@ -146,7 +146,7 @@ def test_a_block_is_marked_and_its_distribution_not_drawn_twice(printed: Printed
     lines = printed(160, print_run, run, (), shown=run.layers)
     row = row_of(lines, "features.0 =")
     assert not set(row) & set("▁▂▃▄▅▆▇█")
-    assert any(line.startswith("=: a block") for line in lines)
+    assert any(line.startswith("=: a container") for line in lines)
     alone = printed(160, print_run, run, (), shown=[run.layers[3]])  # without the layer that it repeats
     assert set(row_of(alone, "features.0 =")) & set("▁▂▃▄▅▆▇█")
     assert alone[-1].startswith("1 of 18 layers")
@@ -156,7 +156,7 @@ def test_a_long_name_loses_its_start_and_that_is_said(printed: Printed) -> None:
     run = odd_run()
     lines = printed(80, print_run, run, (), shown=run.layers)
     assert any(line.startswith("…") and line.split()[0].endswith("name.conv") for line in lines)
-    assert "…: the start of a name is left out." in lines
+    assert "…: the start of the name is cut off." in lines
     assert "…" not in "".join(printed(80, print_run, run, (), shown=run.layers[:3]))
 
 

@@ -125,7 +125,7 @@ def test_what_matters_least_goes_first_and_is_named(
     right = ("count", "mean", "n")
     heads = [name.rjust(room) if name in right else name.ljust(room) for name, room in columns.items()]
     assert lines[0] == (" " * gap).join(heads)
-    assert " ".join(lines[3:]) == (f"left out for want of room: {left_out}" if left_out else "")
+    assert " ".join(lines[3:]) == (f"not enough room for: {left_out}" if left_out else "")
     assert max(cell_len(line) for line in lines[:3]) <= width
 
 
@@ -183,7 +183,7 @@ def test_layers_are_listed_whole(fmap: Run, monkeypatch: pytest.MonkeyPatch, wid
     lines = fmap("layers").out.splitlines()
     assert max(cell_len(line.rstrip()) for line in lines) <= width
     start = next(at for at, line in enumerate(lines) if set(line) == {"─"}) + 1
-    end = next(at for at in range(start, len(lines)) if not lines[at] or lines[at].startswith("left out"))
+    end = next(at for at in range(start, len(lines)) if not lines[at] or lines[at].startswith("not enough room"))
     # A folded name goes on in the next line: the first words together are all names, whole and in order.
     assert "".join(line.split(" ")[0] for line in lines[start:end]) == "".join(row["name"] for row in rows)
     shapes = [f"[{', '.join(map(str, row['shape']))}]" for row in rows]

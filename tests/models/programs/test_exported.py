@@ -30,10 +30,13 @@ from fmap_cli.network.capture import capture
 from fmap_cli.network.records import LayerRef
 from fmap_cli.session.opening import open_architecture
 
-FOUND = "input assumed: [1, 3, 224, 224], found by running; --input-shape says another"
+FOUND = (
+    "input assumed: [1, 3, 224, 224] (found by running), shorter side to 256, centre crop 224×224, ImageNet's mean and "
+    "std; --input-shape, --size, --mean and --std change it"
+)
 ASSUMED = (
-    "preprocessing assumed: shorter side to 256, centre crop 224×224, mean 0.485, 0.456, 0.406, "
-    "std 0.229, 0.224, 0.225; change it with --size, --mean and --std"
+    "preprocessing assumed: shorter side to 256, centre crop 224×224, ImageNet's mean and std; --size, --mean and "
+    "--std change it"
 )
 
 
@@ -207,7 +210,7 @@ def test_a_frozen_program_has_its_operations(folder: Path, net: Net) -> None:
 
 def test_a_scripts_conditions_loops_lists_and_methods_are_followed(folder: Path) -> None:
     model = load_model(str(folder / "branching.pt"))
-    assert model.notes == (FOUND, ASSUMED)  # nothing that could not be seen
+    assert model.notes == (FOUND,)  # nothing that could not be seen
     found, _, output = values(model, torch.randn(1, 3, 8, 8))
     assert [name for name in found if name.startswith("conv")] == ["conv", "conv_1", "conv_2"]
     torch.testing.assert_close(output["out"], torch.cat([found["conv"] / 2, found["conv_2"] / 2], 1))
@@ -244,7 +247,7 @@ def test_torchvisions_models_are_seen_inside(tmp_path: Path, name: str, kind: st
                 torch.jit.script(network) if kind == "script" else torch.jit.trace(network, image, check_trace=False)
             ).save(file)
     model = load_model(file)
-    assert model.notes == ((ASSUMED,) if kind == "export" else (FOUND, ASSUMED))
+    assert model.notes == ((ASSUMED,) if kind == "export" else (FOUND,))
     found, layers, _ = values(model, image)
     expected = eager(network, image)
     kinds = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "norm", nn.LayerNorm: "norm"}
@@ -284,7 +287,6 @@ def test_a_program_that_cannot_be_followed_runs_whole_and_says_so(
         f"only the answer of traced.pt can be seen, not what is inside: {reason}. To see its layers, make the network "
         "in Python: `--model path/to/file.py:factory --weights FILE`.",
         FOUND,
-        ASSUMED,
     )
     image = torch.randn(1, 3, 64, 64)
     found, _, output = values(model, image)
