@@ -10,6 +10,9 @@ import numpy as np
 
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
+TWO_HUES = (
+    "fmap-two-hues"  # for maps laid over a gray photo: cold below the middle, warm above it, brighter to the ends
+)
 
 # Colours of their own for what no colour map can say; codes follow the 256 of the palette.
 CONSTANT, NAN, INF, BACKGROUND = 256, 257, 258, 259
@@ -22,36 +25,58 @@ _LEVELS = 256
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where tiles go on a canvas: `columns` across, each `tile` (height, width) pixels, `gap` (down, across)."""
+    """Where tiles go on a canvas: `count` cells, `columns` across, `gap` (down, across) pixels apart.
+
+    A cell is a tile of `tile` (height, width) pixels, or a strip of `frames` of them, `frame_gap` pixels apart.
+    """
 
     count: int
     columns: int
     tile: tuple[int, int]
     gap: tuple[int, int]
+    frames: int = 1
+    frame_gap: int = 0
 
     @property
     def rows(self) -> int:
         return ceil(self.count / self.columns) if self.count else 0
 
     @property
+    def cell(self) -> tuple[int, int]:
+        """Height and width of a cell."""
+        return self.tile[0], self.frames * (self.tile[1] + self.frame_gap) - self.frame_gap
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of the canvas."""
         down, across = self.gap
         return (
-            max(self.rows * (self.tile[0] + down) - down, 0),
-            max(min(self.columns, self.count) * (self.tile[1] + across) - across, 0),
+            max(self.rows * (self.cell[0] + down) - down, 0),
+            max(min(self.columns, self.count) * (self.cell[1] + across) - across, 0),
         )
 
-    def corner(self, index: int) -> tuple[int, int]:
-        """Top and left pixel of a tile."""
+    def corner(self, index: int, frame: int = 0) -> tuple[int, int]:
+        """Top and left pixel of a cell, or of one of its frames."""
         row, column = divmod(index, self.columns)
-        return row * (self.tile[0] + self.gap[0]), column * (self.tile[1] + self.gap[1])
+        left = column * (self.cell[1] + self.gap[1]) + frame * (self.tile[1] + self.frame_gap)
+        return row * (self.cell[0] + self.gap[0]), left
+
+
+_WARM = ((150, 20, 10), (235, 60, 0), (255, 150, 0), (255, 235, 90))
+_COLD = ((15, 30, 130), (0, 80, 220), (0, 165, 255), (130, 240, 255))
 
 
 def palette(name: str) -> np.ndarray:
-    """Matplotlib's colour map `name` as `[256, 3]` uint8. Raises KeyError for a name it does not know."""
+    """Matplotlib's colour map `name`, or `TWO_HUES`, as `[256, 3]` uint8. Raises KeyError for an unknown name."""
     from matplotlib import colormaps
 
+    if name == TWO_HUES:
+        stops = np.array([*reversed(_COLD), *_WARM], np.float64)
+        places = np.concatenate([np.linspace(0, 0.5, len(_COLD)), np.linspace(0.5, 1, len(_WARM))])
+        places[len(_COLD) - 1] -= 0.5 / (_LEVELS - 1)  # the hue changes between the two levels in the middle
+        places[len(_COLD)] += 0.5 / (_LEVELS - 1)
+        levels = np.linspace(0.0, 1.0, _LEVELS)
+        return np.rint(np.stack([np.interp(levels, places, hue) for hue in stops.T], axis=1)).astype(np.uint8)
     colours: Any = colormaps[name](np.linspace(0.0, 1.0, _LEVELS))
     return np.rint(colours[:, :3] * 255).astype(np.uint8)
 
@@ -124,7 +149,9 @@ def fit_codes(maps: np.ndarray, low: np.ndarray, high: np.ndarray, tile: tuple[i
 
 
 def place(tiles: np.ndarray, placement: Placement, background: Any = BACKGROUND) -> np.ndarray:
-    """Tiles `[N, h, w]` or `[N, h, w, 3]` on one canvas `[height, width]` or `[height, width, 3]`."""
+    """Tiles `[N, h, w]` or `[N, h, w, 3]`, a cell's frames in a row, on one canvas `[height, width]` or with colour."""
+    if placement.frames > 1:
+        tiles = _strips(tiles, placement, background)
     count, height, width, *colour = tiles.shape
     down, across = placement.gap
     rows, columns = placement.rows, placement.columns
@@ -133,6 +160,15 @@ def place(tiles: np.ndarray, placement: Placement, background: Any = BACKGROUND)
     canvas = cells.reshape(rows, columns, height + down, width + across, *colour).swapaxes(1, 2)
     canvas = canvas.reshape(rows * (height + down), columns * (width + across), *colour)
     return np.ascontiguousarray(canvas[: placement.size[0], : placement.size[1]])
+
+
+def _strips(tiles: np.ndarray, placement: Placement, background: Any) -> np.ndarray:
+    """Frames `[N * T, h, w, …]` side by side in their cells, `[N, h, cell width, …]`."""
+    _, height, width, *colour = tiles.shape
+    count, frames, pitch = placement.count, placement.frames, width + placement.frame_gap
+    strips = np.full((count, height, frames, pitch, *colour), background, tiles.dtype)
+    strips[:, :, :, :width] = tiles.reshape(count, frames, height, width, *colour).swapaxes(1, 2)
+    return strips.reshape(count, height, frames * pitch, *colour)[:, :, : placement.cell[1]]
 
 
 def shrink(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -144,8 +180,9 @@ def shrink(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return F.adaptive_avg_pool2d(tensor, size).numpy()
 
 
-def blend(tiles: np.ndarray, photo: np.ndarray, strength: float) -> np.ndarray:
-    """Tiles `[N, h, w, 3]` over a photo `[h, w, 3]`, `strength` 0..1 of the tile's colour."""
+def blend(tiles: np.ndarray, photo: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+    """Tiles `[N, h, w, 3]` over a photo `[h, w, 3]`; `strength`, one or `[N, h, w]`, is the tile's share, 0..1."""
+    strength = np.asarray(strength, np.float32)[..., None]
     mixed = tiles.astype(np.float32) * strength + photo.astype(np.float32)[None] * (1 - strength)
     return np.rint(mixed).astype(np.uint8)
 

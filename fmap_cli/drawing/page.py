@@ -107,7 +107,7 @@ def _draw_sign(scene: Scene, key: Key, x: float, y: int) -> None:
 
 def draw_colour_bar(
     scene: Scene,
-    cmap: str,
+    cmap: str | np.ndarray,
     ends: tuple[str, str],
     left: int,
     y: int,
@@ -116,8 +116,8 @@ def draw_colour_bar(
     middle: str = "",
     at: float | None = None,
 ) -> int:
-    """A colour map's colours from its lowest to its highest, with what stands there; a tick at a share `at` of it."""
-    colours = palette(cmap)[np.linspace(0, 255, width).astype(int)]
+    """A colour map's colours, or 256 others, from lowest to highest, with what stands there; a tick at a share `at`."""
+    colours = (palette(cmap) if isinstance(cmap, str) else cmap)[np.linspace(0, 255, width).astype(int)]
     scene.add(Picture(left, y, np.ascontiguousarray(colours[None]), (_SWATCH, width)))
     if at is not None and isfinite(at):
         x = left + round(at * (width - 1))

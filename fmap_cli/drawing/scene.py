@@ -110,8 +110,14 @@ def text_width(text: str, size: int, bold: bool = False) -> float:
     return font(size, bold).getlength(text)
 
 
+_JOINTS = "._-/:,="  # after which a long name may go on in the next line
+
+
 def wrap(text: str, width: float, size: int, bold: bool = False) -> list[str]:
-    """Text in lines no wider than `width` pixels; a word that is too long by itself is broken."""
+    """Text in lines no wider than `width` pixels.
+
+    A word that is too long by itself is broken: after a dot or a dash where there is one not far from the end.
+    """
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -123,6 +129,8 @@ def wrap(text: str, width: float, size: int, bold: bool = False) -> list[str]:
             lines.append(line)
         while text_width(word, size, bold) > width and len(word) > 1:
             cut = _longest_fit(word, width, size, bold)
+            joint = max(word.rfind(sign, 0, cut) for sign in _JOINTS) + 1
+            cut = joint if joint * 3 >= cut else cut
             lines.append(word[:cut])
             word = word[cut:]
         line = word

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,7 +113,8 @@ def _print_blocks(out: Console, feature_map: FeatureMap, image: ImageInput, draw
     tile = (max(round(_BLOCK_TILE * height / width / 2), 1) * 2, _BLOCK_TILE)
     photo = Image.fromarray(image.pixels).resize((tile[1], tile[0]), Image.Resampling.LANCZOS)
     frames = feature_map.maps.shape[1]
-    colours = tile_colours(feature_map, scale_of(feature_map, drawing), tile)[::frames][:count]
+    scale = scale_of(feature_map, replace(drawing, overlay=False))
+    colours = tile_colours(feature_map, scale, tile)[::frames][:count]
     tiles = [np.asarray(photo), *colours]
     captions = ["input", *(_caption(feature_map, index) for index in range(count))]
     for start in range(0, len(tiles), across):

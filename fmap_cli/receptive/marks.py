@@ -55,19 +55,19 @@ def mark_units(
     `maps` `[N, T, H, W]` are the tiles', drawn from `corner` (top, left) on. Of a clip the frame with the largest value
     in the cell is marked.
     """
-    frames, height, width = maps.shape[1:]
+    height, width = maps.shape[2:]
     tile = placement.tile
     for index, ((row, column), box) in enumerate(found):
         colour = unit_colour(index) if _drawn(box, photo) is not None else INK
         values = maps[index, :, row, column]
         frame = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
-        first, last = placement.corner(index * frames), placement.corner(index * frames + frames - 1)
         if colour != INK:
-            top, left = corner[0] + first[0], corner[1] + first[1]
-            across = last[1] - first[1] + tile[1]
+            down, right = placement.corner(index)
+            top, left = corner[0] + down, corner[1] + right
             for out in (1, 2):
-                scene.add(Box(left - out, top - out, across + 2 * out, tile[0] + 2 * out, None, colour))
-        down, right = placement.corner(index * frames + frame)
+                size = placement.cell[1] + 2 * out, placement.cell[0] + 2 * out
+                scene.add(Box(left - out, top - out, *size, None, colour))
+        down, right = placement.corner(index, frame)
         top, left = corner[0] + down, corner[1] + right
         cell = (
             left + column * tile[1] / width,

@@ -389,6 +389,76 @@ def test_device_and_dtype_are_named_where_they_are_not_the_usual() -> None:
     assert "cuda:0, float16" in words(origin_of("net", "random", "cuda:0", "float16"))
 
 
+# -- captions in one size --------------------------------------------------------------------------------------------
+
+
+def ranges(scene: Scene, feature_map: FeatureMap) -> list[Text]:
+    """The texts under the tiles that are a range, told by what stands in them: `…`, `=` or `no finite value`."""
+    left = min(text.x for text in captions(scene).values()) if captions(scene) else 0
+    under = [item for item in scene.items if isinstance(item, Text) and item.x >= left and not item.bold]
+    return [item for item in under if " … " in item.text or item.text.startswith("= ") or "no finite" in item.text]
+
+
+@pytest.mark.parametrize("case", [name for name, (each, _) in CASES.items() if each.is_map])
+def test_every_tile_has_its_range_and_all_ranges_have_one_size(case: str) -> None:
+    feature_map, drawing = CASES[case]
+    found = ranges(figure_of(feature_map, image(), ORIGIN, drawing), feature_map)
+    assert len(found) == len(feature_map.drawn)
+    assert len({text.size for text in found}) == 1
+    assert min(text.size for text in found) >= 11
+
+
+def test_one_wide_range_among_narrow_ones_shrinks_none_of_them_alone() -> None:
+    values = np.random.default_rng(0).normal(0, 1, (64, 7, 7))
+    values[5] *= 1e-9
+    feature_map = changed(layer((1, 64, 7, 7)), values)
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing())
+    assert faults_of(scene) == []
+    digits = {
+        len(text.text.split(" … ")[0].lstrip("-0.").split("e")[0].replace(".", ""))
+        for text in ranges(scene, feature_map)
+    }
+    assert max(digits) <= 3
+    words = " ".join(item.text for item in scene.items if isinstance(item, Text))
+    assert "tiny range, in this colour (1 of the tiles): under a thousandth of the layer's" in words
+    assert "noise" not in words
+
+
+def test_classes_of_a_segmentation_stay_under_their_tiles() -> None:
+    shape = (21, 40, 60)
+    feature_map = changed(layer((1, *shape)), np.random.default_rng(0).normal(0, 1e-7, shape))
+    feature_map = replace(feature_map, label_map=np.zeros(shape[1:], int))
+    labels = tuple(f"a class with quite a long name, number {at}" for at in range(21))
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing(), labels=labels)
+    assert faults_of(scene) == []
+    tiles = gaps_free_tiles(scene)
+    widths = {right - left for left, _, right, _ in tiles}
+    assert all(ink_of(text)[2] - text.x <= max(widths) + 1 for text in captions(scene).values())
+    assert len(ranges(scene, feature_map)) == 21
+
+
+# -- the page's shape ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1280, 7, 7), (1, 512, 14, 14), (1, 700, 1, 12), (1, 128, 8, 7, 7)])
+def test_a_page_of_very_many_tiles_is_about_half_as_wide_again_as_high(shape: tuple[int, ...]) -> None:
+    scene = figure_of(layer(shape), image(), ORIGIN, Drawing())
+    assert scene.width / scene.height == pytest.approx(1.5, rel=0.15)
+
+
+def test_channels_of_a_clip_stand_farther_apart_than_their_frames() -> None:
+    scene = figure_of(layer((1, 12, 4, 14, 14)), image(), ORIGIN, Drawing())
+    tiles = gaps_free_tiles(scene)
+    row = [tile for tile in tiles if tile[1] == tiles[0][1]]
+    gaps = [b[0] - a[2] for a, b in pairwise(row)]
+    assert len(row) % 4 == 0 and len(row) > 4
+    within, between = [gap for at, gap in enumerate(gaps, 1) if at % 4], gaps[3::4]
+    assert 0 < max(within) < min(between) / 3
+    assert "A channel's 4 frames stand in a row" in " ".join(
+        item.text for item in scene.items if isinstance(item, Text)
+    )
+
+
 # -- values without a place ----------------------------------------------------------------------------------------
 
 
@@ -405,6 +475,20 @@ def test_the_strip_shows_every_value_and_the_bars_the_largest_with_their_names()
     assert names == [f"class {at}" for at in range(99, 79, -1)]
 
 
+@pytest.mark.parametrize(("count", "first"), [(1000, 0), (1280, 0), (100, 7)])
+def test_the_strips_rows_carry_the_number_of_their_first_channel(count: int, first: int) -> None:
+    feature_map = layer((1, count), drawn=range(first, count))
+    scene = figure_of(feature_map, image(), ORIGIN, Drawing())
+    strip = next(item for item in scene.items if isinstance(item, Picture) and not item.smooth)
+    numbers = [item for item in scene.items if isinstance(item, Text) and item.align == "right" and item.x < strip.x]
+    beside = [item for item in numbers if strip.y - 5 <= item.y < strip.y + strip.size[0]]
+    rows = strip.pixels.shape[0]
+    assert [int(item.text) for item in beside] == [first + row * 64 for row in range(rows)]
+    for row, item in enumerate(beside):
+        top, bottom = ink_of(item)[1], ink_of(item)[3]
+        assert (top + bottom) / 2 == pytest.approx(strip.y + (row + 0.5) * strip.size[0] / rows, abs=3)
+
+
 def test_bars_are_as_long_as_their_values() -> None:
     feature_map = replace(layer((4,)), maps=np.array([3.0, -1.0, 1.5, 0.0], np.float32).reshape(4, 1, 1, 1))
     boxes = [item for item in figure_of(feature_map, image(), ORIGIN, Drawing()).items if isinstance(item, Box)]
@@ -418,7 +502,7 @@ def test_bars_are_as_long_as_their_values() -> None:
 def test_thousands_of_values_are_averaged_and_that_is_said() -> None:
     scene = figure_of(CASES["a million values"][0], image(), ORIGIN, Drawing())
     words = " ".join(item.text for item in scene.items if isinstance(item, Text))
-    assert "All 1,003,520 values" in words and "Each cell is the mean of 4" in words
+    assert "All 1,003,520 values" in words and "Each cell is the mean of 5" in words
 
 
 # -- both ways of drawing ------------------------------------------------------------------------------------------
@@ -454,6 +538,12 @@ def test_wrapped_text_is_whole_and_no_wider_than_asked(text: str) -> None:
     assert all(text_width(line, 16) <= 120 for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert len(lines) >= 1
+
+
+def test_a_name_is_broken_at_its_dots() -> None:
+    lines = wrap("encoder.layers.encoder_layer_11.self_attention.out_projection.weight", 200, 16)
+    assert len(lines) > 2
+    assert all(line.endswith((".", "_")) for line in lines[:-1]), lines
 
 
 def test_shortened_text_fits_and_starts_the_same() -> None:

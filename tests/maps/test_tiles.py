@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fmap_cli.drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, blend, palette
+from fmap_cli.drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, TWO_HUES, palette
 from fmap_cli.maps.records import Drawing, FeatureMap
 from fmap_cli.maps.tiles import (
     DIVERGING,
@@ -20,6 +21,7 @@ from fmap_cli.maps.tiles import (
     SEQUENTIAL,
     Scale,
     frames_of,
+    gray_photo,
     overlay_colours,
     scale_of,
     tile_colours,
@@ -193,42 +195,99 @@ def test_frames_of_a_clip_are_tiles_of_their_own_on_their_channels_scale() -> No
 PHOTO = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 
 
-def test_an_overlay_is_a_blend_of_the_tiles_colours_and_the_photo() -> None:
-    net = feature_map(np.arange(64.0).reshape(1, 8, 8))
-    scale = scale_of(net, Drawing())
-    expected = blend(tile_colours(net, scale, (8, 8)), PHOTO, OVERLAY_STRENGTH)
-    assert (overlay_colours(net, scale, PHOTO, (8, 8)) == expected).all()
+def over(values: np.ndarray | list, photo: np.ndarray = PHOTO, **drawing: Any) -> np.ndarray:
+    """The overlay's only tile of a map as large as the photo, as floats."""
+    net = feature_map(values)
+    return overlay_colours(net, scale_of(net, Drawing(overlay=True, **drawing)), photo, photo.shape[:2])[0].astype(
+        float
+    )
 
 
-def test_an_overlay_is_smooth_between_units_and_keeps_within_the_scale() -> None:
+GRAY = gray_photo(PHOTO, (8, 8))
+STEP = 1.5  # of rounding, and of a palette's level
+
+
+def test_an_overlay_shows_the_photo_in_gray_where_values_are_lowest_and_is_warm_where_they_are_highest() -> None:
+    values = np.zeros((1, 8, 8))
+    values[0, 2, 3], values[0, 5, 6] = 5.0, 2.5
+    drawn = over(values)
+    least = OVERLAY_STRENGTH / 255  # the clear end is no farther than a level from clear
+    assert np.abs(drawn[0, 0] - GRAY[0, 0]).max() <= 255 * least + STEP
+    red, green, blue = drawn[2, 3]
+    assert red > green > blue + 50
+    highest = palette(TWO_HUES)[255] * OVERLAY_STRENGTH + GRAY[2, 3] * (1 - OVERLAY_STRENGTH)
+    assert np.abs(drawn[2, 3] - highest).max() <= STEP
+    half = palette(TWO_HUES)[191] * OVERLAY_STRENGTH / 2 + GRAY[5, 6] * (1 - OVERLAY_STRENGTH / 2)
+    assert np.abs(drawn[5, 6] - half).max() <= STEP + 1
+    luma = 0.299 * PHOTO[..., 0] + 0.587 * PHOTO[..., 1] + 0.114 * PHOTO[..., 2]
+    assert np.corrcoef(GRAY[..., 0].ravel(), luma.ravel())[0, 1] > 0.999
+    assert (GRAY.min(axis=2) == GRAY.max(axis=2)).all()
+
+
+def test_an_overlay_of_values_of_both_signs_has_two_hues_and_is_clear_at_zero() -> None:
+    flat = np.full((8, 8, 3), 128, np.uint8)
+    gray = gray_photo(flat, (8, 8))[0, 0, 0]
+    values = np.zeros((1, 8, 8))
+    values[0, 1, 1], values[0, 2, 2], values[0, 6, 6], values[0, 6, 1] = 4.0, 2.0, -4.0, -2.0
+    drawn = over(values, flat)
+    assert np.abs(drawn[0, 0] - gray).max() <= STEP
+    for (row, column), warm in (((1, 1), True), ((2, 2), True), ((6, 6), False), ((6, 1), False)):
+        red, _, blue = drawn[row, column]
+        assert (red - blue > 40) == warm and (blue - red > 40) == (not warm)
+    # The same distance from zero is the same opacity, whatever the farthest value of the other sign.
+    assert np.abs(drawn[1, 1] - gray).max() > np.abs(drawn[2, 2] - gray).max() + 20
+    small = np.zeros((1, 8, 8))
+    small[0, 0, 0], small[0, 7, 7] = -0.25, 10.0
+    assert np.abs(over(small, flat)[0, 0] - gray).max() < 15, "a small dip below zero stays pale"
+
+
+def test_an_overlay_of_negative_values_alone_is_clear_at_the_lowest() -> None:
+    flat = np.full((8, 8, 3), 128, np.uint8)
+    values = np.full((1, 8, 8), -5.0)
+    values[0, 3, 3] = -1.0
+    drawn = over(values, flat)
+    assert np.abs(drawn[0, 0] - gray_photo(flat, (8, 8))[0, 0]).max() <= STEP
+    assert drawn[3, 3, 0] > drawn[3, 3, 2] + 80
+
+
+def test_an_overlay_of_a_shared_scale_gives_the_same_value_the_same_colour() -> None:
+    flat = np.full((8, 8, 3), 128, np.uint8)
+    maps = np.zeros((2, 8, 8))
+    maps[0, 0, 0], maps[1, 0, 0], maps[1, 7, 7] = 3.0, 3.0, -6.0
+    net = feature_map(maps)
+    drawn = overlay_colours(net, scale_of(net, Drawing(overlay=True, scale="layer")), flat, (8, 8))
+    assert (drawn[0, 0, 0] == drawn[1, 0, 0]).all()
+    assert (drawn[0, 4, 4] == drawn[1, 4, 4]).all()
+
+
+def test_an_overlay_in_colours_that_were_asked_for_has_them_and_is_clear_at_the_low_end() -> None:
+    drawn = over(np.linspace(0, 1, 64).reshape(1, 8, 8), cmap="magma")
+    assert np.abs(drawn[0, 0] - GRAY[0, 0]).max() <= STEP
+    expected = palette("magma")[255] * OVERLAY_STRENGTH + GRAY[7, 7] * (1 - OVERLAY_STRENGTH)
+    assert np.abs(drawn[7, 7] - expected).max() <= STEP
+
+
+def test_an_overlay_is_smooth_between_units_and_fits_the_photo_to_the_tile() -> None:
     net = feature_map([[[0.0, 1.0]]])
-    scale = scale_of(net, Drawing(cmap="gray"))
-    row = overlay_colours(net, scale, np.zeros((8, 8, 3), np.uint8), (4, 8))[0, 0, :, 0].astype(int)
-    assert row[0] == 0
-    assert row[-1] == round(255 * OVERLAY_STRENGTH)
-    assert (np.diff(row) >= 0).all()
-    assert len(set(row.tolist())) > 3
+    flat = np.full((50, 30, 3), 77, np.uint8)
+    drawn = overlay_colours(net, scale_of(net, Drawing(overlay=True)), flat, (4, 8))
+    assert drawn.shape == (1, 4, 8, 3)
+    warmth = drawn[0, 0, :, 0].astype(int) - drawn[0, 0, :, 2]
+    assert (np.diff(drawn[0, 0, :, 0].astype(int)) >= 0).all()
+    assert abs(warmth[0]) <= 2 and len(set(warmth.tolist())) > 3
 
 
 def test_an_overlay_keeps_the_hard_edges_of_what_is_no_number() -> None:
-    net = feature_map([[[0.0, math.nan], [math.inf, 1.0]]])
-    black = np.zeros((8, 8, 3), np.uint8)
-    drawn = overlay_colours(net, scale_of(net, Drawing()), black, (8, 8))[0]
-    assert (drawn[:4, 4:] == blend(np.full((1, 4, 4, 3), NAN_RGB, np.uint8), black[:4, :4], OVERLAY_STRENGTH)[0]).all()
-    assert (drawn[4:, :4] == blend(np.full((1, 4, 4, 3), INF_RGB, np.uint8), black[:4, :4], OVERLAY_STRENGTH)[0]).all()
-
-
-def test_an_overlay_fits_the_photo_to_the_tile() -> None:
-    net = feature_map(np.arange(4.0).reshape(1, 2, 2))
-    flat = np.full((50, 30, 3), 77, np.uint8)
-    drawn = overlay_colours(net, scale_of(net, Drawing(cmap="gray")), flat, (10, 6))
-    assert drawn.shape == (1, 10, 6, 3)
-    assert drawn[0, 0, 0].tolist() == [round(77 * (1 - OVERLAY_STRENGTH))] * 3
+    drawn = over(np.kron([[0.0, math.nan], [math.inf, 1.0]], np.ones((4, 4)))[None])
+    for at, colour in ((np.s_[:4, 4:], NAN_RGB), (np.s_[4:, :4], INF_RGB)):
+        expected = np.array(colour) * OVERLAY_STRENGTH + GRAY[at] * (1 - OVERLAY_STRENGTH)
+        assert np.abs(drawn[at] - expected).max() <= STEP
 
 
 @pytest.mark.parametrize("tile", [(4, 4), (8, 8), (13, 9)])
 def test_an_overlay_of_a_constant_channel_has_the_constants_colour(tile: tuple[int, int]) -> None:
     net = feature_map(np.full((1, 8, 8), 2.0))
     black = np.zeros((8, 8, 3), np.uint8)
-    drawn = overlay_colours(net, scale_of(net, Drawing()), black, tile)
-    assert (drawn == np.rint(np.array(CONSTANT_RGB) * OVERLAY_STRENGTH)).all()
+    drawn = overlay_colours(net, scale_of(net, Drawing(overlay=True)), black, tile)
+    expected = np.array(CONSTANT_RGB) * OVERLAY_STRENGTH + gray_photo(black, tile) * (1 - OVERLAY_STRENGTH)
+    assert np.abs(drawn - expected).max() <= STEP
