@@ -47,8 +47,9 @@ def _draw_strip(scene: Scene, feature_map: FeatureMap, values: np.ndarray, top: 
         padded[: len(values)] = codes[0]
         codes = padded.reshape(-1, across)
         what, number = ("values", "channel") if whole[1] == 1 else ("tokens", "token")
-        words = f"All {units.count(max(whole))} {what}, {across * share[0]} a row"
-        words += f", the number of its first {number} before it" if len(codes) > 1 else ""
+        words = f"All {units.count(max(whole))} {what}"
+        if len(codes) > 1:
+            words += f", {across * share[0]} a row, the number of its first {number} before it"
         firsts = np.arange(len(codes)) * across * share[0]
         numbers = feature_map.drawn[firsts] if whole[1] == 1 else firsts
     else:
