@@ -15,6 +15,7 @@ from ..network.records import Axes
 from . import field as fields
 from .field import Field
 from .records import FieldAxis, FieldGroup, ReceptiveField, UnitBox
+from .steps import regular_step
 
 _PLACES = {"T": 2, "H": 3, "W": 4}
 """Where an axis stands in `[4, C, T, H, W]`."""
@@ -279,11 +280,11 @@ def _some_see_less(extent: np.ndarray) -> bool:
 def _stride(unclipped: np.ndarray, place: int, step: fields.Step | None) -> tuple[bool, Fraction | None]:
     """Whether the field moves along its own axis alone and from each unit alike; and how far, on average."""
     for axis in range(1, unclipped.ndim):
-        if axis != place and unclipped.shape[axis] > 1 and fields.regular_step(unclipped, axis) != fields.STILL:
+        if axis != place and unclipped.shape[axis] > 1 and regular_step(unclipped, axis) != fields.STILL:
             return False, None
     if unclipped.shape[place] == 1:
         return True, None if step is None else Fraction(step[1], step[0])
-    told = fields.regular_step(unclipped, place, [step])
+    told = regular_step(unclipped, place, [step])
     if told is None:
         return False, None if step is None else Fraction(step[1], step[0])
     return told[0] == 1, Fraction(told[1], told[0])

@@ -14,9 +14,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import field as fields
+from .arranged import reshaped
+from .collected import made_bound, merged
 from .field import Cause, Field
 from .operations.calls import Call, flattened, unknown
 from .rules import rule_for
+from .steps import told_from_memory
 
 Fields = tuple[Field | None, ...]
 """One for each axis of the image."""
@@ -240,7 +243,7 @@ _MOST_LAID_OUT = 1 << 20
 
 def _together(one: Field, because: Cause) -> Field:
     """All values' fields as one bound."""
-    return fields.reshaped(fields.made_bound(fields.merged(one), because), ())
+    return reshaped(made_bound(merged(one), because), ())
 
 
 def _same_everywhere(one: Fields, other: Fields) -> bool:
@@ -358,7 +361,7 @@ class _Storage:
             told = replace(
                 causes, shape=shape, values=self._view(at, tensor), steps=(None,) * len(shape), rest=None, _varies={}
             )
-            found.append(fields.told_from_memory(told, steps))
+            found.append(told_from_memory(told, steps))
         return tuple(found)
 
     def _view(self, at: int, tensor: Tensor) -> np.ndarray:

@@ -17,6 +17,7 @@ from torchvision.ops import deform_conv2d
 from fmap_cli.network.records import Axes
 from fmap_cli.receptive import Follower
 from fmap_cli.receptive import field as fields
+from fmap_cli.receptive.collected import accumulated
 
 
 def _positive(module: nn.Module) -> nn.Module:
@@ -236,6 +237,6 @@ def test_channels_of_a_sequence_keep_what_each_sees() -> None:
 
 def test_accumulating_backwards_is_forwards_turned_round() -> None:
     one = fields.pixels((1, 1, 1, 6), 3)
-    back = fields.accumulated(one, 3, backwards=True)
+    back = accumulated(one, 3, backwards=True)
     assert (-back.values[0]).ravel().tolist() == [0, 1, 2, 3, 4, 5]
     assert back.values[1].ravel().tolist() == [5] * 6

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import field as fields
-from ..field import Cause, Field, hull, reshaped, spread
+from ..arranged import reshaped
+from ..collected import made_unknown, maybe_all
+from ..field import Cause, Field, hull, spread
 
 
 @dataclass(eq=False, slots=True)
@@ -97,12 +98,12 @@ def everywhere(call: Call, found: Field | None) -> list[Field | None]:
 
 def anywhere(call: Call) -> list[Field | None]:
     """Which places are read depends on values: any may be."""
-    return everywhere(call, call.everything(fields.maybe_all))
+    return everywhere(call, call.everything(maybe_all))
 
 
 def unknown(call: Call) -> list[Field | None]:
     """For an operation without a rule."""
-    return everywhere(call, call.everything(fields.made_unknown))
+    return everywhere(call, call.everything(made_unknown))
 
 
 def called(function: Any, arguments: dict[str, Any]) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import field as fields
-from ..field import Field, picked, reordered, reshaped, spread, window
+from ..arranged import picked, rearranged, reordered, reshaped, side_by_side, written_into
+from ..collected import made_unknown, window
+from ..field import Field, spread
 from .calls import Call, Rule, anywhere, called, everywhere, flattened
 from .windows import slide
 
@@ -83,7 +84,7 @@ def split(call: Call) -> list[Field | None] | None:
 
 def joined_along(call: Call) -> Field | None:
     tensors = [each for each in call.get("tensors", call.get("qx")) if each.numel()]
-    return fields.side_by_side([call.of(each) for each in tensors], [each.shape for each in tensors], call["dim"])
+    return side_by_side([call.of(each) for each in tensors], [each.shape for each in tensors], call["dim"])
 
 
 def stacked(call: Call) -> Field | None:
@@ -91,7 +92,7 @@ def stacked(call: Call) -> Field | None:
     at = call.get("dim", 0) % (tensors[0].ndim + 1)
     shape = (*tensors[0].shape[:at], 1, *tensors[0].shape[at:])
     parts = [None if (each := call.of(tensor)) is None else reshaped(each, shape) for tensor in tensors]
-    return fields.side_by_side(parts, [shape] * len(tensors), at)
+    return side_by_side(parts, [shape] * len(tensors), at)
 
 
 def padded_with_zeros(call: Call) -> Field | None:
@@ -133,9 +134,9 @@ def rolled_axes(call: Call) -> Field | None:
         return None
     if not call.get("dims"):
         rolled = reshaped(one, (call["self"].numel(),))
-        return reshaped(fields.rearranged(rolled, 0, np.roll(np.arange(rolled.shape[0]), call["shifts"])), one.shape)
+        return reshaped(rearranged(rolled, 0, np.roll(np.arange(rolled.shape[0]), call["shifts"])), one.shape)
     for at, shift in zip(call["dims"], call["shifts"], strict=True):
-        one = fields.rearranged(one, at % len(one.shape), np.roll(np.arange(one.shape[at]), shift))
+        one = rearranged(one, at % len(one.shape), np.roll(np.arange(one.shape[at]), shift))
     return one
 
 
@@ -144,7 +145,7 @@ def flipped(call: Call) -> Field | None:
     if one is None:
         return None
     for at in call["dims"]:
-        one = fields.rearranged(one, at % len(one.shape), np.arange(one.shape[at])[::-1])
+        one = rearranged(one, at % len(one.shape), np.arange(one.shape[at])[::-1])
     return one
 
 
@@ -152,7 +153,7 @@ def strided(call: Call) -> Field | list[Field | None] | None:
     """A view by strides; told where the tensor lies in memory as its shape says."""
     one = call["self"]
     plain = one.is_contiguous() and one.storage_offset() == 0 and not call.get("storage_offset")
-    return moved(call) if plain else everywhere(call, call.everything(fields.made_unknown))
+    return moved(call) if plain else everywhere(call, call.everything(made_unknown))
 
 
 def moved(call: Call) -> Field | list[Field | None] | None:
@@ -196,7 +197,7 @@ def written(call: Call) -> Field | list[Field | None] | None:
             other = slide(other, at, length, 1, 1, 0, 1)
     adds = name in ("index_add", "index_reduce", "scatter_add", "scatter_reduce") or call.get("accumulate", False)
     over = not adds and call.get("reduce") is None
-    return fields.written_into(call.field("self"), other, targets.numpy(), call.shape, over=over)
+    return written_into(call.field("self"), other, targets.numpy(), call.shape, over=over)
 
 
 def _indices(call: Call) -> Sequence[Any]:

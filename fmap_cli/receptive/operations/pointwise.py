@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..field import Field, hull, reshaped, spread
+from ..arranged import reshaped
+from ..field import Field, hull, spread
 from .calls import Call
 from .moving import part_of
 from .windows import slide

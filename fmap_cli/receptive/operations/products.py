@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..field import Cause, Field, gathered, hull, made_bound, over_all, reordered, reshaped, spread
+from ..arranged import reordered, reshaped
+from ..collected import gathered, made_bound, over_all
+from ..field import Cause, Field, hull, spread
 from .calls import Call, Rule, outputs_of
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .. import field as fields
-from ..field import Field, gathered, hull, over_all, reshaped, spread
+from ..arranged import reshaped, side_by_side
+from ..collected import accumulated, gathered, merged, over_all
+from ..field import Field, hull, spread
 from .calls import Call, Rule, everywhere, outputs_of
 from .windows import slide
 
@@ -24,11 +25,11 @@ def _recurrent(call: Call, time: int, *, layers: int, both: bool, backwards: boo
             steps = last
         elif both:
             half = (*rows.shape[:-1], output.shape[-1] // 2)
-            ways = [spread(fields.accumulated(rows, time, backwards=way), half) for way in (False, True)]
-            steps = fields.side_by_side(ways, [half, half], -1)
+            ways = [spread(accumulated(rows, time, backwards=way), half) for way in (False, True)]
+            steps = side_by_side(ways, [half, half], -1)
         else:
-            steps = fields.accumulated(rows, time, backwards=backwards)
-    whole = hull([None if last is None else reshaped(fields.merged(last), ()), begin])
+            steps = accumulated(rows, time, backwards=backwards)
+    whole = hull([None if last is None else reshaped(merged(last), ()), begin])
     found: list[Field | None] = [hull([None if steps is None else spread(steps, output.shape), begin], output.shape)]
     for state in others:
         sees = state.numel() and state.is_floating_point()  # not the workspace

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .. import field as fields
-from ..field import Field, gathered, hull, over_all, reshaped, spread
+from ..arranged import reshaped
+from ..collected import accumulated, gathered, over_all
+from ..field import Field, hull, spread
 from .calls import Call, axes_of, everywhere, outputs_of
 from .pointwise import pointwise
 
@@ -35,7 +36,7 @@ def cumulative(call: Call) -> list[Field | None]:
     one = call.of(call.tensors()[0])
     if one is None:
         return []
-    done = fields.accumulated(one, call["dim"] % len(one.shape)) if one.shape else one
+    done = accumulated(one, call["dim"] % len(one.shape)) if one.shape else one
     return [done for _ in outputs_of(call)]
 
 

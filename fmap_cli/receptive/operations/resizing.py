@@ -9,7 +9,8 @@ from math import ceil, floor, gcd
 import numpy as np
 import torch
 
-from ..field import Field, window
+from ..collected import window
+from ..field import Field
 from .calls import Call, Rule, called
 
 

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .. import field as fields
-from ..field import Field, gathered, hull, over_all, reordered, reshaped, window
+from ..arranged import reordered, reshaped
+from ..collected import gathered, over_all, window
+from ..field import Field, hull
 from .calls import Call, anywhere, outputs_of, per_axis
 
 
