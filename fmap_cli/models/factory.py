@@ -22,7 +22,7 @@ from fmap_cli.errors import ModelError
 from fmap_cli.foreign import raised
 from fmap_cli.foreign.guests import guest_code
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_zoo
+from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_classes
 from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
 from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 from fmap_cli.models.sources import Asked
@@ -47,7 +47,7 @@ def load(asked: Asked) -> LoadedModel:
     def settle(module: torch.nn.Module) -> NetworkInput | None:
         if saved is not None:
             lazy.take_shapes(module, saved.tensors)
-        if torchvision_zoo.name_by_class(module) is not None:
+        if torchvision_classes.name_by_class(module) is not None:
             return None
         takes = probing.find_input(module, wishes)
         if lazy.has_any(module):
@@ -73,9 +73,9 @@ def fed_network(
     notes: tuple[str, ...] = (),
 ) -> LoadedModel:
     """A network that says nothing of itself, and how it is fed: as its class wants it, or what was found it `takes`."""
-    like = torchvision_zoo.name_by_class(module)
+    like = torchvision_classes.name_by_class(module)
     if like is not None:
-        own, input_kind, frames = torchvision_zoo.fed_by_class(like)
+        own, input_kind, frames = torchvision_classes.fed_by_class(like)
         preprocessing = wishes.with_size_of_shapes(name).over(own)
         said: tuple[str, ...] = (
             f"images are prepared as for torchvision's {like}, since the network is of that class: "

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from . import lazy, probing, torchvision_zoo
+from . import lazy, probing, torchvision_classes
 from .factory import fed_network
 from .records import LoadedModel, Weights
 from .sources import Asked
@@ -28,7 +28,7 @@ def load(asked: Asked) -> LoadedModel:
             hint="Run it once on an input of yours, then load it.",
         )
     takes = None
-    if torchvision_zoo.name_by_class(module) is None:
+    if torchvision_classes.name_by_class(module) is None:
         here = all(each.device.type == "cpu" for each in [*module.parameters(), *module.buffers()])
         takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), asked.wishes)
     return fed_network(module, type(module).__name__, Weights("given"), takes, asked.wishes)

@@ -16,7 +16,7 @@ from torch import nn
 from fmap_cli.inputs.images import load_image, sample_path
 from fmap_cli.models import load_model
 from fmap_cli.models.records import ModelRequest
-from fmap_cli.models.torchvision_zoo import name_by_class
+from fmap_cli.models.torchvision_classes import name_by_class
 from fmap_cli.session.opening import open_session, read_image
 from fmap_cli.session.passes import network_inputs
 

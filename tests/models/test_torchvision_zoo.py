@@ -17,7 +17,8 @@ from torch import nn
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import load_model
 from fmap_cli.models.records import LoadedModel, Weights
-from fmap_cli.models.torchvision_zoo import names, preprocessing_of
+from fmap_cli.models.torchvision_sets import preprocessing_of
+from fmap_cli.models.torchvision_zoo import names
 
 SAY_NOTHING = lambda sentence: pytest.fail(f"said {sentence!r}")  # noqa: E731
 
