@@ -11,14 +11,10 @@ import functools
 import importlib.util
 import logging
 import math
-import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.foreign.raised import what
@@ -29,12 +25,12 @@ from fmap_cli.models.names import near
 from fmap_cli.models.preprocessing import Wishes, assumed
 from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing, Weights
 from fmap_cli.models.sources import Asked
+from fmap_cli.models.timm_hub import host_of, hub_quiet, is_cached, unreachable
 
 if TYPE_CHECKING:
     import torch
 
 PREFIX = "timm:"
-CONNECT_TIMEOUT_S = 10
 
 # timm reads these from a hub or a folder before it knows which network they are.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
@@ -248,74 +244,23 @@ def _with_timms_weights(
 ) -> torch.nn.Module:
     """The network as timm makes it with its own weights, fetched where they are not in the cache yet."""
     timm = _timm()
-    host = _host(name, cfg)
-    if host is not None and not _is_cached(name, cfg):
-        unreachable = _unreachable(host)
-        if unreachable is not None:
-            raise WeightsError(f"cannot download timm's {name} from {host}: {unreachable}", hint=_INSTEAD)
+    host = host_of(name, cfg)
+    if host is not None and not is_cached(name, cfg):
+        reason = unreachable(host)
+        if reason is not None:
+            raise WeightsError(f"cannot download timm's {name} from {host}: {reason}", hint=_INSTEAD)
         say(f"Downloading timm's {name} from {host}, once")
         host_answers = True
     else:
-        host_answers = host is not None and _unreachable(host) is None
+        host_answers = host is not None and unreachable(host) is None
     try:
-        with building.quiet(), _hub_quiet(offline=not host_answers):
+        with building.quiet(), hub_quiet(offline=not host_answers):
             module: torch.nn.Module = timm.create_model(name, **{"pretrained": True, **arguments})
     except Exception as error:
         if host is None:
             raise ModelError(f"timm cannot load {name}: {what(error)}") from error
         raise WeightsError(f"timm cannot load its weights {name}: {what(error)}", hint=_INSTEAD) from error
     return module
-
-
-def _host(name: str, cfg: Any | None) -> str | None:
-    """Where the weights come from; None for a folder."""
-    if name.startswith("local-dir:"):
-        return None
-    if cfg is not None and not cfg.hf_hub_id and isinstance(cfg.url, str) and cfg.url:
-        return urlsplit(cfg.url).netloc
-    from huggingface_hub import constants
-
-    return urlsplit(constants.ENDPOINT).netloc
-
-
-def _is_cached(name: str, cfg: Any | None) -> bool:
-    """Whether anything of what the model needs is on this machine already."""
-    import torch.hub
-    from huggingface_hub import constants
-
-    repository = cfg.hf_hub_id if cfg is not None else name.partition(":")[2]
-    if not repository:
-        return Path(torch.hub.get_dir(), "checkpoints", str(getattr(cfg, "url", "")).rpartition("/")[2]).is_file()
-    folder = f"models--{repository.partition('@')[0].replace('/', '--')}"
-    return any(Path(constants.HF_HUB_CACHE, folder, "snapshots").glob("*/*"))
-
-
-def _unreachable(host: str) -> str | None:
-    """Why no connection to the host can be opened, at once; the hub's own client tries for most of a minute."""
-    if getproxies():
-        return None  # the name may be known to the proxy alone
-    name, _, port = host.partition(":")
-    try:
-        socket.create_connection((name, int(port or 443)), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        return str(error.strerror or error)
-    return None
-
-
-@contextlib.contextmanager
-def _hub_quiet(offline: bool) -> Iterator[None]:
-    """The hub's client says nothing about retries inside; `offline` has it look in its cache alone."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import logging as hub_logging
-
-    before = constants.HF_HUB_OFFLINE, hub_logging.get_verbosity()
-    try:
-        constants.HF_HUB_OFFLINE = offline or before[0]
-        hub_logging.set_verbosity_error()
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before[0]
-        hub_logging.set_verbosity(before[1])
 
 
 def _load_file(which: _Architecture, path: str, wishes: Wishes) -> LoadedModel:

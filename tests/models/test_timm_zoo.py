@@ -22,7 +22,7 @@ from fmap_cli.inputs.images import load_image, sample_path
 from fmap_cli.layers.survey import survey
 from fmap_cli.maps.look import look
 from fmap_cli.maps.records import Look
-from fmap_cli.models import catalog, load_model, timm_zoo
+from fmap_cli.models import catalog, load_model, timm_hub, timm_zoo
 from fmap_cli.models.preprocessing import Wishes
 from fmap_cli.models.records import ModelRequest
 from fmap_cli.network.records import Axes
@@ -349,7 +349,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise OSError(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(timm_zoo, "getproxies", dict)
+    monkeypatch.setattr(timm_hub, "getproxies", dict)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
