@@ -6,13 +6,24 @@ A file never runs code here: PyTorch files are read with `weights_only=True`, al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import WeightsError
 from fmap_cli.models import building, matching, tensor_files
+from fmap_cli.models.misfit import (
+    Misfit,
+    are_heads,
+    classes_of,
+    compare,
+    counted,
+    does_not_fit,
+    listed,
+    with_outputs_of,
+    without_counters,
+)
 from fmap_cli.models.records import Weights
 
 if TYPE_CHECKING:
@@ -22,7 +33,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar", ".th")
 
-_SHOWN = 3  # keys named in a message before "and N more"
 
 _WAY_OUT = tensor_files.WAY_OUT
 
@@ -51,23 +61,6 @@ class FromFile:
     weights: Weights
     classes: int | None
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """How a checkpoint's keys and a network's differ. `reshaped` holds (key, file's shape, network's shape)."""
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-    retyped: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.reshaped or self.retyped)
-
-    @property
-    def only_shapes(self) -> bool:
-        return bool(self.reshaped) and not (self.missing or self.unexpected or self.retyped)
 
 
 def looks_like_a_file(text: str) -> bool:
@@ -112,23 +105,21 @@ def module_from_file(
     with building.no_init():
         module = build(saved.tensors, None)
     first, saved = saved, matched(saved, module)
-    if (
-        saved.parts[0] is not first.parts[0]
-    ):  # another state dict of the file fits: the network's structure is in that one
+    if saved.parts[0] is not first.parts[0]:  # another state dict fits: the network's structure is in that one
         with building.no_init():
             module = build(saved.tensors, None)
     notes = saved.notes
     found: int | None = classes
     misfit = compare(saved, module)
-    if misfit.only_shapes and _are_heads(misfit, module):
-        found = _classes_of(misfit, classes)
+    if misfit.only_shapes and are_heads(misfit, module):
+        found = classes_of(misfit, classes)
         rebuilt = _built_for(found, saved, build)
         if rebuilt is not None:
             module = rebuilt
-            notes += (f"classifier rebuilt for {_counted(found or 0, 'class')}, as in the checkpoint",)
+            notes += (f"classifier rebuilt for {counted(found or 0, 'class')}, as in the checkpoint",)
         else:
             found = None
-            notes += _resize_heads(module, saved, misfit)
+            notes += with_outputs_of(module, saved, misfit)
     fill(module, saved, model_name)
     return FromFile(
         module=module, weights=Weights("file", saved.name), classes=found, notes=notes + finite_notes(module)
@@ -144,6 +135,15 @@ def _built_for(classes: int | None, saved: Checkpoint, build: Build) -> torch.nn
     return None if compare(saved, module) else module
 
 
+def check_is_file(weights: str, model: str, had: str) -> None:
+    """Raises WeightsError unless `weights`, which name no pretrained set, mean a file; `had` says what there is."""
+    if not looks_like_a_file(weights):
+        raise WeightsError(
+            f"{model} has no weights named {weights!r}, and there is no such file",
+            hint=f"{had}; `--weights random` and `--weights FILE` work too.",
+        )
+
+
 def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str, *, is_own: bool = False) -> None:
     """Copies the file's values into the network, cast to its types. Strict: raises WeightsError on any misfit.
 
@@ -152,7 +152,7 @@ def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str, *, is_own:
     state = dict(saved.tensors)
     misfit = compare(saved, module)
     if misfit.reshaped or misfit.retyped:
-        raise _does_not_fit(saved, misfit, model_name, module, is_own=is_own)
+        raise does_not_fit(saved, misfit, model_name, module, is_own=is_own)
     # Torch has the last word on names: modules rename keys of older versions while they load.
     tensors = _StateDict(state)
     tensors._metadata = dict(saved.metadata or getattr(module.state_dict(), "_metadata", {}))
@@ -161,13 +161,13 @@ def fill(module: torch.nn.Module, saved: Checkpoint, model_name: str, *, is_own:
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{saved.name} does not fit {model_name}: {error}", hint=_WAY_OUT) from error
     left = Misfit(
-        missing=_without_counters(result.missing_keys),
-        unexpected=_without_counters(result.unexpected_keys),
+        missing=without_counters(result.missing_keys),
+        unexpected=without_counters(result.unexpected_keys),
         reshaped=(),
         retyped=(),
     )
     if left:
-        raise _does_not_fit(saved, left, model_name, module, is_own=is_own)
+        raise does_not_fit(saved, left, model_name, module, is_own=is_own)
 
 
 class _StateDict(dict[str, Any]):
@@ -190,7 +190,7 @@ def finite_notes(module: torch.nn.Module) -> tuple[str, ...]:
                 and not math.isfinite(tensor.sum().item())
             ):
                 count += int((~torch.isfinite(tensor)).sum())
-    return (f"{_counted(count, 'weight')} {'is' if count == 1 else 'are'} NaN or infinite",) if count else ()
+    return (f"{counted(count, 'weight')} {'is' if count == 1 else 'are'} NaN or infinite",) if count else ()
 
 
 # --- Reading -------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def _parts(content: object, path: str, key: str | None) -> tuple[matching.StateD
         raise WeightsError(f"{path} holds an empty state dict")
     parts = matching.state_dicts(content)
     if not parts:
-        raise WeightsError(f"{path} holds no tensors under {_listed(map(str, content))}", hint=_WAY_OUT)
+        raise WeightsError(f"{path} holds no tensors under {listed(map(str, content))}", hint=_WAY_OUT)
     if key is None:
         return tuple(parts)
     named = matching.under(content, key)
@@ -237,7 +237,7 @@ def _parts(content: object, path: str, key: str | None) -> tuple[matching.StateD
             dict.fromkeys(name.partition(".")[0] for each in parts for name in each.tensors)
         )
         raise WeightsError(
-            f"{path} holds nothing under {key!r}", hint=f"It has {_listed(places)}: `--weights {path}:{places[0]}`."
+            f"{path} holds nothing under {key!r}", hint=f"It has {listed(places)}: `--weights {path}:{places[0]}`."
         )
     return tuple(named)
 
@@ -280,7 +280,7 @@ def _under_names(saved: Checkpoint, fit: matching.Fit, notes: tuple[str, ...] = 
 
 
 def _is_another_head(misfit: Misfit, module: torch.nn.Module) -> bool:
-    return misfit.only_shapes and _are_heads(misfit, module)
+    return misfit.only_shapes and are_heads(misfit, module)
 
 
 def _chosen(fits: Sequence[matching.Fit], saved: Checkpoint) -> matching.Fit:
@@ -290,7 +290,7 @@ def _chosen(fits: Sequence[matching.Fit], saved: Checkpoint) -> matching.Fit:
     if known or len(likely) == 1:
         return (known or likely)[0]
     raise WeightsError(
-        f"{saved.path} holds {len(fits)} state dicts that fit: {_listed((fit.key for fit in fits), all_of_them=True)}",
+        f"{saved.path} holds {len(fits)} state dicts that fit: {listed((fit.key for fit in fits), all_of_them=True)}",
         hint=f"Choose one, for example `--weights {saved.path}:{likely[0].key}`.",
     )
 
@@ -305,155 +305,16 @@ def _notes_of(saved: Checkpoint, chosen: matching.Fit, others: Sequence[matching
     if others:
         names = [f"`{fit.key}`" + (" (an average, by its name)" if fit.is_average else "") for fit in others]
         notes.append(
-            f"{file} also holds others that fit: {_listed(names, all_of_them=True)};"
+            f"{file} also holds others that fit: {listed(names, all_of_them=True)};"
             f" `--weights {saved.path}:{others[0].key}` takes {'it' if len(others) == 1 else 'the first of them'}"
         )
     passed_over = tuple(fit.prefix for fit in others if fit.state is chosen.state and fit.prefix)
     left = [key for key in chosen.left if not (passed_over and key.startswith(passed_over))]
     if left:
-        notes.append(
-            f"{file}: ignored {_counted(len(left), 'tensor')} that the network does not have ({_listed(left)})"
-        )
+        notes.append(f"{file}: ignored {counted(len(left), 'tensor')} that the network does not have ({listed(left)})")
     if chosen.state.others:
-        notes.append(f"{file}: ignored what is not a tensor ({_listed(chosen.state.others)})")
+        notes.append(f"{file}: ignored what is not a tensor ({listed(chosen.state.others)})")
     return tuple(notes)
-
-
-def compare(saved: Checkpoint, module: torch.nn.Module) -> Misfit:
-    """How the file's keys, shapes and types differ from the network's."""
-    own: Mapping[str, torch.Tensor] = module.state_dict()
-    both = [key for key in own if key in saved.tensors]
-    return Misfit(
-        missing=_without_counters(key for key in own if key not in saved.tensors),
-        unexpected=_without_counters(key for key in saved.tensors if key not in own),
-        reshaped=tuple(
-            (key, tuple(saved.tensors[key].shape), tuple(own[key].shape))
-            for key in both
-            if saved.tensors[key].shape != own[key].shape
-        ),
-        retyped=tuple(
-            f"{key} ({str(saved.tensors[key].dtype).removeprefix('torch.')})"
-            for key in both
-            if own[key].is_floating_point() and not saved.tensors[key].is_floating_point()
-        ),
-    )
-
-
-def _without_counters(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(key for key in keys if key.rpartition(".")[2] != matching.COUNTER)
-
-
-def _does_not_fit(
-    saved: Checkpoint, misfit: Misfit, model_name: str, module: torch.nn.Module, *, is_own: bool
-) -> WeightsError:
-    own = module.state_dict()
-    if misfit.missing and not own.keys() & saved.tensors.keys():
-        return WeightsError(
-            f"{saved.name} holds the weights of another network than {model_name}: it has {_listed(saved.tensors)}; "
-            f"the model has {_listed(own)}",
-            hint="Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`."
-            + _choices(saved),
-        )
-    parts = []
-    if misfit.missing:
-        parts.append(f"{len(misfit.missing)} missing ({_listed(misfit.missing)})")
-    if misfit.unexpected:
-        parts.append(f"{len(misfit.unexpected)} unexpected ({_listed(misfit.unexpected)})")
-    if misfit.reshaped:
-        shapes = [f"{key} {list(theirs)}, the model's {list(ours)}" for key, theirs, ours in misfit.reshaped]
-        parts.append(f"{len(shapes)} of another shape ({_listed(shapes, separator='; ')})")
-    if misfit.retyped:
-        parts.append(f"{len(misfit.retyped)} of another type ({_listed(misfit.retyped)})")
-    return WeightsError(
-        f"{saved.name} does not fit {model_name}: {'; '.join(parts)}",
-        hint="Is it from another network, or one with another head?"
-        + ("" if is_own else " Your own network is `--model path/to/file.py:factory --weights FILE`.")
-        + _choices(saved),
-    )
-
-
-def _choices(saved: Checkpoint) -> str:
-    """The other state dicts in the file, where there are some."""
-    places = [part.place for part in saved.parts[1:] if part.place]
-    return f" The file also holds {_listed(places)}: `--weights {saved.path}:{places[0]}`." if places else ""
-
-
-# --- Heads ---------------------------------------------------------------------------------------------
-
-
-def _are_heads(misfit: Misfit, module: torch.nn.Module) -> bool:
-    """Whether all differing shapes are Linear or Conv layers that differ in their number of outputs alone.
-
-    A layer inside the network cannot differ in that alone: the next one would differ in its inputs.
-    """
-    from torch import nn
-
-    def is_head(key: str, theirs: Sequence[int], ours: Sequence[int]) -> bool:
-        layer = module.get_submodule(key.rpartition(".")[0])
-        return (
-            isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
-            and len(theirs) == len(ours)
-            and theirs[1:] == ours[1:]
-            and min(theirs) > 0
-        )
-
-    return all(is_head(*item) for item in misfit.reshaped)
-
-
-def _classes_of(misfit: Misfit, classes: int) -> int | None:
-    """The number of classes that explains every shape, where heads have a multiple of `classes` outputs."""
-    found = {theirs[0] * classes / ours[0] for _, theirs, ours in misfit.reshaped}
-    only = found.pop()
-    return int(only) if not found and only >= 1 and only == int(only) else None
-
-
-def resize_heads(module: torch.nn.Module, saved: Checkpoint) -> tuple[str, ...]:
-    """Gives Linear and Conv layers that end the network the file's number of outputs, where that is all that
-    differs; what was done, in sentences. Their values are for `fill` to set."""
-    misfit = compare(saved, module)
-    if not (misfit.only_shapes and _are_heads(misfit, module)):
-        return ()
-    return _resize_heads(module, saved, misfit)
-
-
-def _resize_heads(module: torch.nn.Module, saved: Checkpoint, misfit: Misfit) -> tuple[str, ...]:
-    from torch import nn
-
-    outputs: dict[str, int] = {}
-    for key, theirs, _ in misfit.reshaped:
-        path, _, tensor = key.rpartition(".")
-        layer = module.get_submodule(path)
-        own = getattr(layer, tensor)
-        empty = own.new_empty(theirs)
-        setattr(layer, tensor, nn.Parameter(empty, requires_grad=own.requires_grad))
-        setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", theirs[0])
-        outputs[path] = theirs[0]
-    return tuple(
-        f"{path} rebuilt with {_counted(count, 'output')}, as in the checkpoint" for path, count in outputs.items()
-    )
-
-
-# --- Words ---------------------------------------------------------------------------------------------
-
-
-def _listed(items: Iterable[str], *, separator: str = ", ", all_of_them: bool = False) -> str:
-    """
-    >>> _listed(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    items = list(items)
-    if all_of_them or len(items) <= _SHOWN:
-        return separator.join(items)
-    return f"{separator.join(items[:_SHOWN])} and {len(items) - _SHOWN} more"
-
-
-def _counted(count: int, noun: str) -> str:
-    """
-    >>> _counted(1, "class"), _counted(10, "class"), _counted(2000, "weight")
-    ('1 class', '10 classes', '2,000 weights')
-    """
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def _a(noun: str) -> str:

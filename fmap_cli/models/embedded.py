@@ -96,11 +96,7 @@ def load(asked: Asked) -> LoadedModel:
             building.settle(module)
     else:
         assert weights is not None
-        if not checkpoint.looks_like_a_file(weights):
-            raise WeightsError(
-                f"{NAME} has no weights named {weights!r}, and there is no such file",
-                hint=f"It has {WEIGHTS_NAME} (the default); `--weights random` and `--weights FILE` work too.",
-            )
+        checkpoint.check_is_file(weights, NAME, f"It has {WEIGHTS_NAME} (the default)")
         found = checkpoint.module_from_file(weights, NAME, _build_for, CLASSES)
         module, values, notes = found.module, found.weights, found.notes
         own = assumed(own)

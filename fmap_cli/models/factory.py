@@ -22,7 +22,7 @@ from fmap_cli.errors import ModelError
 from fmap_cli.foreign import raised
 from fmap_cli.foreign.guests import guest_code
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building, checkpoint, lazy, probing, torchvision_classes
+from fmap_cli.models import building, checkpoint, lazy, misfit, probing, torchvision_classes
 from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
 from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 from fmap_cli.models.sources import Asked
@@ -280,6 +280,6 @@ def _kind_of(value: object) -> str:
 def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) -> tuple[Weights, tuple[str, ...]]:
     """Loads a checkpoint into the network; what to call it, and notes."""
     saved = checkpoint.matched(saved, module)
-    rebuilt = checkpoint.resize_heads(module, saved)
+    rebuilt = misfit.resize_heads(module, saved)
     checkpoint.fill(module, saved, spec, is_own=True)
     return Weights("file", saved.name), saved.notes + rebuilt + checkpoint.finite_notes(module)

@@ -90,13 +90,8 @@ def load(asked: Asked) -> LoadedModel:
     tag = _tag_named(which, weights)
     if tag is not None:
         return _load_pretrained(_architecture(spec, f"{which.name}.{tag}" if tag else which.name), wishes, say)
-    if not checkpoint.looks_like_a_file(weights):
-        tags = _tags(which.name)
-        had = f"It has {_listed(tags)}; " if tags else "timm has no weights for it; "
-        raise WeightsError(
-            f"{spec} has no weights named {weights!r}, and there is no such file",
-            hint=f"{had}`--weights random` and `--weights FILE` work too.",
-        )
+    tags = _tags(which.name)
+    checkpoint.check_is_file(weights, spec, f"It has {_listed(tags)}" if tags else "timm has no weights for it")
     return _load_file(which, weights, wishes)
 
 

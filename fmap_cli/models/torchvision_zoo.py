@@ -63,12 +63,7 @@ def load(asked: Asked) -> LoadedModel:
     if entry is not None:
         _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
         return _load_pretrained(name, entry, fetched(name, entry, asked.say), Weights("pretrained", entry.name), wishes)
-    if not checkpoint.looks_like_a_file(weights):
-        raise WeightsError(
-            f"{name} has no weights named {weights!r}, and there is no such file",
-            hint=f"It has {', '.join(each.name for each in all_weights(name))}; "
-            "`--weights random` and `--weights FILE` work too.",
-        )
+    checkpoint.check_is_file(weights, name, f"It has {', '.join(each.name for each in all_weights(name))}")
     entry = entry_of_file(name, weights)
     if entry is not None:
         _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from fmap_cli.errors import WeightsError
-from fmap_cli.models import checkpoint
+from fmap_cli.models import checkpoint, misfit
 
 
 class Tiny(nn.Module):
@@ -173,7 +173,7 @@ def test_heads_are_resized_in_place_where_no_builder_is_at_hand(tmp_path: Path) 
     torch.save(Tiny(7).state_dict(), tmp_path / "net.pth")
     module = Tiny(3)
     saved = checkpoint.read(str(tmp_path / "net.pth"))
-    assert checkpoint.resize_heads(module, saved) == ("fc rebuilt with 7 outputs, as in the checkpoint",)
+    assert misfit.resize_heads(module, saved) == ("fc rebuilt with 7 outputs, as in the checkpoint",)
     checkpoint.fill(module, saved, "tiny")
     assert module.fc.out_features == 7
     assert module.fc(torch.zeros(1, 4)).shape == (1, 7)

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.models import resnet18, resnet34
 
 from fmap_cli.errors import WeightsError
-from fmap_cli.models import checkpoint
+from fmap_cli.models import checkpoint, misfit
 
 
 class Block(nn.Module):
@@ -254,7 +254,7 @@ def test_one_key_missing_is_a_misfit_whatever_is_around_it(save: Save) -> None:
 def test_a_head_of_other_classes_behind_a_prefix(save: Save) -> None:
     module = Net()
     saved = checkpoint.matched(checkpoint.read(save({"state_dict": behind("net.", state_of(classes=7))})), module)
-    assert checkpoint.resize_heads(module, saved) == ("fc rebuilt with 7 outputs, as in the checkpoint",)
+    assert misfit.resize_heads(module, saved) == ("fc rebuilt with 7 outputs, as in the checkpoint",)
 
 
 def test_the_state_dict_with_the_networks_own_head_is_preferred(save: Save) -> None:
