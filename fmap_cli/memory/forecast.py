@@ -23,8 +23,8 @@ from ..errors import DeviceError, FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
 from ..models.preprocessing import FOUND, NOT_FOUND, found_input
-from ..models.probing import formats_of
 from ..models.records import LoadedModel, Origin, notes_about
+from ..models.trying import formats_of
 from ..network.axes import meta_twin
 from ..network.kinds import module_kind
 from ..session.opening import cast_floats, dtype_name, open_architecture, versions

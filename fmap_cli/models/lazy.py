@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from fmap_cli.errors import ModelError
 from fmap_cli.foreign.guests import guest_code
-from fmap_cli.models import building, probing
+from fmap_cli.models import building
 from fmap_cli.models.records import NetworkInput
+from fmap_cli.models.trying import device_of
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def finish(module: torch.nn.Module, takes: NetworkInput | None, spec: str) -> No
     if takes is None:
         raise refusal
     module.eval()
-    place = probing.device_of(module)
+    place = device_of(module)
     inputs = [
         torch.zeros((1, *shape), dtype=torch.int64 if whole else getattr(torch, takes.dtype), device=place)
         for shape, whole in zip(takes.shapes, takes.integers, strict=True)

@@ -8,22 +8,17 @@ that the shapes of the weights suggest.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import inspect
-import io
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isqrt, prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fmap_cli.foreign.guests import guest_code
-from fmap_cli.models import building
 from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, Wishes
 from fmap_cli.models.records import NetworkInput
-from fmap_cli.network.nested import leaves
+from fmap_cli.models.trying import Candidate, Outcome, formats_of, input_of, is_about_meta, joined, outcome_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,32 +39,6 @@ _LARGE = 2 * 3 * 400 * 400
 """Values from which on an input lies on the meta device, where what is computed takes no memory."""
 
 _ABOUT_SHAPES = (RuntimeError, ValueError, AssertionError, IndexError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """What might be an input: each argument's shape without the batch, its axes, and whether it holds integers."""
-
-    shapes: tuple[tuple[int, ...], ...]
-    axes: tuple[str, ...]
-    integers: tuple[bool, ...]
-
-    def and_(self, other: _Candidate) -> _Candidate:
-        return _Candidate(self.shapes + other.shapes, self.axes + other.axes, self.integers + other.integers)
-
-
-def _of(axes: str, *shape: int, integers: bool = False) -> _Candidate:
-    return _Candidate((shape,), (axes,), (integers,))
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """How far a run came: `steps` operations, and whether to the end; `fits` where its answer is one for each item."""
-
-    steps: int
-    runs: bool = False
-    fits: bool = False
-    error: BaseException | None = None
 
 
 @dataclass(slots=True)
@@ -123,24 +92,24 @@ class _Search:
         self.batch = next(each for each in itertools.count(2) if each not in taken)
         self.until = time.monotonic() + _SECONDS
         self.runs_left = _MOST_RUNS
-        self.spare: _Candidate | None = None
-        self.outcomes: dict[_Candidate, _Outcome] = {}
+        self.spare: Candidate | None = None
+        self.outcomes: dict[Candidate, Outcome] = {}
 
     # -- one run ---------------------------------------------------------------------------------------------
 
-    def run(self, candidate: _Candidate, batch: int | None = None) -> _Outcome:
+    def run(self, candidate: Candidate, batch: int | None = None) -> Outcome:
         """Whether the network takes this input, at a batch that no number of channels can be mistaken for."""
         if self.runs_left <= 0 or time.monotonic() > self.until:
-            return _Outcome(0)
+            return Outcome(0)
         self.runs_left -= 1
         count = self.batch if batch is None else batch
         large = count * sum(prod(shape) for shape in candidate.shapes) > _LARGE
-        outcome = _outcome_of(self.module, candidate, count, self.dtype, on_meta=large)
-        if large and _is_about_meta(outcome.error):
-            outcome = _outcome_of(self.module, candidate, count, self.dtype, on_meta=False)
+        outcome = outcome_of(self.module, candidate, count, self.dtype, on_meta=large)
+        if large and is_about_meta(outcome.error):
+            outcome = outcome_of(self.module, candidate, count, self.dtype, on_meta=False)
         return outcome
 
-    def fits(self, candidate: _Candidate) -> bool:
+    def fits(self, candidate: Candidate) -> bool:
         """Whether the network takes this input and gives one answer for each item of the batch.
 
         An input on which it runs to the end and gives another number of answers (`x.view(-1, 784)` takes anything) is
@@ -154,12 +123,12 @@ class _Search:
 
     # -- the order of trying ---------------------------------------------------------------------------------
 
-    def found(self) -> _Candidate | None:
+    def found(self) -> Candidate | None:
         if self.arguments > 1:
-            tried: Iterator[_Candidate] = self.several()
+            tried: Iterator[Candidate] = self.several()
         else:
             tried = itertools.chain.from_iterable(each() for each in self.phases())
-        usual: list[_Candidate] = []
+        usual: list[Candidate] = []
         for candidate in tried:
             if self.fits(candidate):
                 return candidate
@@ -170,7 +139,7 @@ class _Search:
         # A network, or a traced program, may insist on a batch of one.
         return next((each for each in usual if self.run(each, 1).runs), None)
 
-    def phases(self) -> list[Callable[[], Iterator[_Candidate]]]:
+    def phases(self) -> list[Callable[[], Iterator[Candidate]]]:
         """Which kinds of input to try, in what order: images first, unless the weights speak for something else."""
         places, hints = self.hints.places, self.hints
         indices = [self.tokens] if hints.tables else []
@@ -194,20 +163,20 @@ class _Search:
         folded = [each // 4 for each in named if each % 4 == 0]  # two by two pixels become four channels
         return list(dict.fromkeys([*wished, 3, 1, *named, 4, 2, *folded, *range(5, _MOST_CHANNELS + 1)]))
 
-    def images(self) -> Iterator[_Candidate]:
+    def images(self) -> Iterator[Candidate]:
         size = self.size()
         # A layer over the last axis takes any picture of that width, and is no network for pictures.
         if not self.hints.places and not self.wishes.height_width and size[1] in self.hints.features:
             return
         for channels in self.channels(2):
             if channels in self.hints.enlarged:  # a generator: what it enlarges has no size yet
-                yield _of("CHW", channels, 1, 1)
-            yield _of("CHW", channels, *size)
+                yield input_of("CHW", channels, 1, 1)
+            yield input_of("CHW", channels, *size)
 
-    def flat_images(self) -> Iterator[_Candidate]:
+    def flat_images(self) -> Iterator[Candidate]:
         """Pictures with as many values as the first linear layers take: `Flatten` and `Linear(784)`."""
         for side, channels in self.sides() if self.wishes.height_width is None else ():
-            yield _of("CHW", channels, side, side)
+            yield input_of("CHW", channels, side, side)
 
     def sides(self) -> Iterator[tuple[int, int]]:
         for features, channels in itertools.product(self.hints.features, (3, 1)):
@@ -215,7 +184,7 @@ class _Search:
             if side >= _LEAST_SIDE_PX and side * side * channels == features:
                 yield side, channels
 
-    def other_sizes(self) -> Iterator[_Candidate]:
+    def other_sizes(self) -> Iterator[Candidate]:
         """Other sizes of picture, for the numbers of channels with which the usual size came farthest."""
         if self.wishes.height_width is not None:
             return
@@ -227,73 +196,73 @@ class _Search:
         likely = [side for side, _ in self.sides()]
         for side in dict.fromkeys([*likely, *_SIZES_PX, *range(_LEAST_SIDE_PX, USUAL_SIZE_PX)]):
             for channels in best:
-                yield _of("CHW", channels, side, side)
+                yield input_of("CHW", channels, side, side)
 
-    def volumes(self) -> Iterator[_Candidate]:
+    def volumes(self) -> Iterator[Candidate]:
         height, width = self.size()
         for channels in self.channels(3):
-            yield _of("CTHW", channels, USUAL_FRAMES, height, width)
+            yield input_of("CTHW", channels, USUAL_FRAMES, height, width)
         if self.wishes.height_width is None:
             for side, channels in itertools.product((112, 64, 32, 96, 128), self.channels(3)[:4]):
                 for frames in (USUAL_FRAMES, side):
-                    yield _of("CTHW", channels, frames, side, side)
+                    yield input_of("CTHW", channels, frames, side, side)
 
-    def sequences(self) -> Iterator[_Candidate]:
+    def sequences(self) -> Iterator[Candidate]:
         """`[C, W]`, as convolutions take them, and `[W, C]`, as recurrent layers and transformers do."""
         named = list(dict.fromkeys(self.hints.channels[1]))
         features = list(dict.fromkeys([*self.hints.features[:6], *named]))
         for long, short in zip(_LENGTHS, _SHORT_LENGTHS, strict=True):
             if 1 in self.hints.places:
-                yield from (_of("CW", channels, long) for channels in dict.fromkeys([*named, 1, 2, 3]))
-            yield from (_of("WC", short, channels) for channels in features)
+                yield from (input_of("CW", channels, long) for channels in dict.fromkeys([*named, 1, 2, 3]))
+            yield from (input_of("WC", short, channels) for channels in features)
 
-    def vectors(self) -> Iterator[_Candidate]:
+    def vectors(self) -> Iterator[Candidate]:
         for features in list(dict.fromkeys(self.hints.features))[:8]:
-            yield _of("C", features)
+            yield input_of("C", features)
         if 1 in self.hints.places:
-            yield from (_of("W", length) for length in (16000, 1024))
+            yield from (input_of("W", length) for length in (16000, 1024))
 
-    def tokens(self) -> Iterator[_Candidate]:
+    def tokens(self) -> Iterator[Candidate]:
         if self.hints.tables:
-            yield from (_of("W", length, integers=True) for length in _TOKENS)
+            yield from (input_of("W", length, integers=True) for length in _TOKENS)
 
-    def several(self) -> Iterator[_Candidate]:
+    def several(self) -> Iterator[Candidate]:
         """Inputs for several arguments: one kind for each of them, then what weights suggest in any combination."""
         height, width = self.size()
-        single: list[_Candidate] = [_of("CHW", channels, height, width) for channels in self.channels(2)]
+        single: list[Candidate] = [input_of("CHW", channels, height, width) for channels in self.channels(2)]
         if 3 in self.hints.places:
             single[:0] = itertools.islice(self.volumes(), 4)
         if self.hints.tables:
-            single.insert(0, _of("W", _TOKENS[0], integers=True))
+            single.insert(0, input_of("W", _TOKENS[0], integers=True))
         single += [*self.vectors()]
         if 1 in self.hints.places:
             single += itertools.islice(self.sequences(), 4)
         if self.wishes.height_width is None:
-            single += [_of("CHW", channels, side, side) for side in (32, 28, 64) for channels in (3, 1)]
+            single += [input_of("CHW", channels, side, side) for side in (32, 28, 64) for channels in (3, 1)]
         usual, unusual = single[:2], single[2:]
         for each in usual:
-            yield _joined([each] * self.arguments)
+            yield joined([each] * self.arguments)
         likely = [each for each in single if each.axes != ("CHW",)][:4]
         named = {3, 1, *self.hints.channels[2][:2]}
         likely = [each for each in single if each.axes == ("CHW",) and each.shapes[0][0] in named][:4] + likely
-        likely += [_of("", integers=False), _of("", integers=True)]  # a number for each item: a time, a class
-        yield from (_joined(each) for each in itertools.product(likely, repeat=self.arguments))
-        yield from (_joined([each] * self.arguments) for each in unusual)
+        likely += [input_of("", integers=False), input_of("", integers=True)]  # a number for each item: a time, a class
+        yield from (joined(each) for each in itertools.product(likely, repeat=self.arguments))
+        yield from (joined([each] * self.arguments) for each in unusual)
 
     # -- what is said, and what is found ---------------------------------------------------------------------
 
     def said(self, shapes: Sequence[tuple[int, ...]]) -> NetworkInput:
         """The shapes that the user gives; whether they hold numbers or indices is found by running."""
         axes = tuple({1: "W", 2: "CW", 3: "CHW", 4: "CTHW"}.get(len(shape), "?" * len(shape)) for shape in shapes)
-        numbers = _Candidate(tuple(shapes), axes, (False,) * len(shapes))
+        numbers = Candidate(tuple(shapes), axes, (False,) * len(shapes))
         if self.hints.tables and not self.run(numbers).runs:
             for integers in itertools.product((True, False), repeat=len(shapes)):
-                indices = _Candidate(numbers.shapes, axes, integers)
+                indices = Candidate(numbers.shapes, axes, integers)
                 if any(integers) and self.run(indices).runs:
                     return self.described(indices, SAID)
         return self.described(numbers, SAID)
 
-    def described(self, found: _Candidate, how: str) -> NetworkInput:
+    def described(self, found: Candidate, how: str) -> NetworkInput:
         axes = list(found.axes)
         for at in range(len(axes)):
             if axes[at] == "CW" and len(found.shapes) == 1 and not self.grows(found, 1) and self.grows(found, 0):
@@ -310,102 +279,17 @@ class _Search:
         )
 
     def runs_on(self, found: NetworkInput) -> bool:
-        return self.run(_Candidate(found.shapes, found.axes, found.integers)).runs
+        return self.run(Candidate(found.shapes, found.axes, found.integers)).runs
 
-    def grows(self, found: _Candidate, axis: int) -> bool:
+    def grows(self, found: Candidate, axis: int) -> bool:
         """Whether the network also takes an only input that is longer along one axis."""
         shape = list(found.shapes[0])
         shape[axis] += 64
-        return self.run(_Candidate((tuple(shape),), found.axes, found.integers)).runs
+        return self.run(Candidate((tuple(shape),), found.axes, found.integers)).runs
 
 
-def _joined(each: Sequence[_Candidate]) -> _Candidate:
-    first = each[0]
-    for other in each[1:]:
-        first = first.and_(other)
-    return first
-
-
-def _may_be_of_size(outcome: _Outcome) -> bool:
+def _may_be_of_size(outcome: Outcome) -> bool:
     return outcome.runs or isinstance(outcome.error, _ABOUT_SHAPES)
-
-
-def _is_about_meta(error: BaseException | None) -> bool:
-    return error is not None and (isinstance(error, NotImplementedError) or "meta" in str(error))
-
-
-def _outcome_of(
-    module: torch.nn.Module, candidate: _Candidate, batch: int, dtype: torch.dtype, *, on_meta: bool
-) -> _Outcome:
-    import torch
-
-    from fmap_cli.network.blank import blank_arithmetic
-
-    silence = io.StringIO()
-    with (
-        guest_code(),
-        contextlib.redirect_stdout(silence),
-        contextlib.redirect_stderr(silence),
-        building.quiet(),
-        building.seeded(0),  # the numbers drawn here are nobody else's
-        torch.no_grad(),
-        blank_arithmetic() as blank,
-    ):
-        try:
-            twin = copy_of(module).eval()
-            if on_meta:
-                twin = twin.to("meta")
-            device = torch.device("meta") if on_meta else device_of(module)
-            with device if on_meta else contextlib.nullcontext():
-                inputs = [
-                    torch.zeros((batch, *shape), dtype=torch.int64 if whole else dtype, device=device)
-                    for shape, whole in zip(candidate.shapes, candidate.integers, strict=True)
-                ]
-                blank.steps = 0
-                output = twin(*inputs)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            return _Outcome(blank.steps, error=error)
-    tensors = [each for each in leaves(output) if isinstance(each, torch.Tensor)]
-    if tensors and not any(each.numel() for each in tensors):
-        return _Outcome(blank.steps)
-    one_each = not tensors or any(each.shape[:1] == (batch,) for each in tensors)
-    return _Outcome(blank.steps, runs=True, fits=one_each)
-
-
-def copy_of(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy that shares parameters, but not those that a lazy layer has yet to make; the network itself if need be."""
-    from torch.nn.parameter import is_lazy
-
-    shared: dict[int, Any] = {id(each): each for each in module.parameters() if not is_lazy(each)}
-    for each in module.buffers():  # torch copies a parameter without a shape, and fails on such a buffer
-        if is_lazy(each):
-            kind: Any = type(each)
-            shared[id(each)] = kind(each.requires_grad, each.data.device, each.data.dtype)
-    try:
-        return copy.deepcopy(module, shared)
-    except Exception:
-        return module
-
-
-def device_of(module: torch.nn.Module) -> torch.device:
-    """Where a network was made; the CPU where it has no parameters."""
-    import torch
-
-    first = next(module.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
-
-
-def formats_of(module: torch.nn.Module) -> list[torch.dtype]:
-    """The number formats of a network's parameters, float32 first if it is one of several; float32 where none has any.
-
-    In one of them it takes its input, in the only one where it has one.
-    """
-    import torch
-
-    found = dict.fromkeys(each.dtype for each in module.parameters() if each.is_floating_point())
-    return sorted(found, key=lambda dtype: dtype != torch.float32) or [torch.float32]
 
 
 def _hints(module: torch.nn.Module) -> _Hints:

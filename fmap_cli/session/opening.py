@@ -16,8 +16,8 @@ from ..foreign import raised
 from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..models import brings_its_weights, load_model
-from ..models.probing import formats_of
 from ..models.records import LoadedModel, ModelRequest, Note, Origin, Topic, Versions
+from ..models.trying import formats_of
 from ..network.axes import AxesResolver
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from fmap_cli.errors import ModelError
 from fmap_cli.foreign import raised
 from fmap_cli.frameworks import load_torchvision
-from fmap_cli.models import building, pickle_check, probing
+from fmap_cli.models import building, pickle_check
 from fmap_cli.models.archive import RefusedError
 from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes
 from fmap_cli.models.programs import check, sizes, trial
 from fmap_cli.models.programs.classes import class_like
 from fmap_cli.models.programs.trial import INSTEAD
 from fmap_cli.models.records import NetworkInput
+from fmap_cli.models.trying import formats_of
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +125,7 @@ def _open_exported(spec: str, wishes: Wishes) -> Program:
     if batch != 1 and 0 not in free:
         _repeat_input(module, batch)
         notes = (f"the program takes {batch} images at once and no other number: each is given {batch} times",)
-    dtype = str(probing.formats_of(module)[0]).removeprefix("torch.")
+    dtype = str(formats_of(module)[0]).removeprefix("torch.")
     takes = NetworkInput(((channels, *size),), ("CHW",), IN_FILE, (False,), dtype=dtype)
     return module, takes, notes
 

@@ -1,0 +1,128 @@
+"""One run of a network over a blank input that it may take: whether it does, and how far it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fmap_cli.foreign.guests import guest_code
+from fmap_cli.models import building
+from fmap_cli.network.nested import leaves
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What might be an input: each argument's shape without the batch, its axes, and whether it holds integers."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    axes: tuple[str, ...]
+    integers: tuple[bool, ...]
+
+    def and_(self, other: Candidate) -> Candidate:
+        return Candidate(self.shapes + other.shapes, self.axes + other.axes, self.integers + other.integers)
+
+
+def input_of(axes: str, *shape: int, integers: bool = False) -> Candidate:
+    return Candidate((shape,), (axes,), (integers,))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a run came: `steps` operations, and whether to the end; `fits` where its answer is one for each item."""
+
+    steps: int
+    runs: bool = False
+    fits: bool = False
+    error: BaseException | None = None
+
+
+def joined(each: Sequence[Candidate]) -> Candidate:
+    first = each[0]
+    for other in each[1:]:
+        first = first.and_(other)
+    return first
+
+
+def is_about_meta(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, NotImplementedError) or "meta" in str(error))
+
+
+def outcome_of(
+    module: torch.nn.Module, candidate: Candidate, batch: int, dtype: torch.dtype, *, on_meta: bool
+) -> Outcome:
+    import torch
+
+    from fmap_cli.network.blank import blank_arithmetic
+
+    silence = io.StringIO()
+    with (
+        guest_code(),
+        contextlib.redirect_stdout(silence),
+        contextlib.redirect_stderr(silence),
+        building.quiet(),
+        building.seeded(0),  # the numbers drawn here are nobody else's
+        torch.no_grad(),
+        blank_arithmetic() as blank,
+    ):
+        try:
+            twin = copy_of(module).eval()
+            if on_meta:
+                twin = twin.to("meta")
+            device = torch.device("meta") if on_meta else device_of(module)
+            with device if on_meta else contextlib.nullcontext():
+                inputs = [
+                    torch.zeros((batch, *shape), dtype=torch.int64 if whole else dtype, device=device)
+                    for shape, whole in zip(candidate.shapes, candidate.integers, strict=True)
+                ]
+                blank.steps = 0
+                output = twin(*inputs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Outcome(blank.steps, error=error)
+    tensors = [each for each in leaves(output) if isinstance(each, torch.Tensor)]
+    if tensors and not any(each.numel() for each in tensors):
+        return Outcome(blank.steps)
+    one_each = not tensors or any(each.shape[:1] == (batch,) for each in tensors)
+    return Outcome(blank.steps, runs=True, fits=one_each)
+
+
+def copy_of(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy that shares parameters, but not those that a lazy layer has yet to make; the network itself if need be."""
+    from torch.nn.parameter import is_lazy
+
+    shared: dict[int, Any] = {id(each): each for each in module.parameters() if not is_lazy(each)}
+    for each in module.buffers():  # torch copies a parameter without a shape, and fails on such a buffer
+        if is_lazy(each):
+            kind: Any = type(each)
+            shared[id(each)] = kind(each.requires_grad, each.data.device, each.data.dtype)
+    try:
+        return copy.deepcopy(module, shared)
+    except Exception:
+        return module
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Where a network was made; the CPU where it has no parameters."""
+    import torch
+
+    first = next(module.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def formats_of(module: torch.nn.Module) -> list[torch.dtype]:
+    """The number formats of a network's parameters, float32 first if it is one of several; float32 where none has any.
+
+    In one of them it takes its input, in the only one where it has one.
+    """
+    import torch
+
+    found = dict.fromkeys(each.dtype for each in module.parameters() if each.is_floating_point())
+    return sorted(found, key=lambda dtype: dtype != torch.float32) or [torch.float32]
