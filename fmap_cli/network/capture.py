@@ -11,7 +11,7 @@ tensors; here the forward runs on real tensors, so the same names also exist whe
 (detection models, loops over data). Two rules keep the counters (`_1`, `_2`, ...) in step with torch.fx:
 
 * arithmetic on sizes is counted (`x.shape[0] // 2` uses up `getitem` and `floordiv`), so while operations are
-  watched sizes come as `_Size` and `_Int`, a tuple and an int that report what is done with them;
+  watched sizes come as `ReportingSize` and `ReportingInt`, a tuple and an int that report what is done with them;
 * only what descends from the input or from a parameter is recorded; a constant made on the way is not.
 
 Three differences are on purpose. Modules always keep their own path (torchvision prints a module called
@@ -23,9 +23,6 @@ parameters read on the way are no layers: they do not depend on the image.
 
 from __future__ import annotations
 
-import dis
-import inspect
-import re
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
@@ -38,9 +35,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..foreign.guests import guest_code
+from . import reporting
 from .kinds import module_kind, operation_kind
-from .nested import leaves, named_fields
+from .leaves import argument_names, is_callable, is_leaf
+from .nested import leaves
+from .operation_names import IN_PLACE_OPERATORS, IPOW, called_by_operator, operation_name, without_counter
 from .records import LayerRef
+from .reporting import ReportingFields, ReportingInt, ReportingList, ReportingSize, ReportingTuple, named_tensors
 
 Sink = Callable[[Tensor], None]
 Watcher = Callable[[LayerRef], Sink | None]
@@ -154,7 +155,7 @@ class _Pass:
         self.handles: list[Any] = []
         self.known: dict[tuple[str, int], LayerRef] = {}  # (path, call) -> what an earlier pass found there
         self._start(lambda _layer: None, None)
-        self.modules = {path: each for path, each in module.named_modules() if path and _is_callable(each)}
+        self.modules = {path: each for path, each in module.named_modules() if path and is_callable(each)}
         self.watched = self.modules if paths is None else {p: m for p, m in self.modules.items() if p in paths}
 
     def _start(self, watcher: Watcher, calls: CallWatcher | None) -> None:
@@ -174,11 +175,10 @@ class _Pass:
             handle.remove()
 
     def run(self, inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None) -> Any:
-        global _current
-        outer = _current
+        outer = reporting.current
         self._start(watcher, calls)
         try:
-            _current = self
+            reporting.current = self
             self._show_inputs(inputs)
             if self.operations:
                 with _torch_function_on(), _wrapped_functions(self), _Operations(self):
@@ -189,29 +189,29 @@ class _Pass:
                 self._show_outputs(output)
             return output
         finally:
-            _current = outer
+            reporting.current = outer
             while self.scopes:
                 self._leave_scope()
 
     # -- modules ---------------------------------------------------------------------------------------------
 
     def _hook(self, path: str, module: nn.Module) -> None:
-        leaf = _is_leaf(module)
+        leaf = is_leaf(module)
 
         def before(_module: nn.Module, _args: Any) -> None:
-            if _current is self:  # a sink may run the same module in a capture of its own
+            if reporting.current is self:  # a sink may run the same module in a capture of its own
                 if self.call_watcher is not None:
                     self.call_watcher(path, True)
                 self.scopes.append(_Scope(path, leaf))
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
-            if _current is self and self.scopes and self.scopes[-1].path == path:
+            if reporting.current is self and self.scopes and self.scopes[-1].path == path:
                 self._leave_scope()
                 if self.call_watcher is not None:
                     self.call_watcher(path, False)
 
         def after(_module: nn.Module, _args: Any, output: Any) -> Any:
-            if _current is not self:
+            if reporting.current is not self:
                 return output
             name, call = self.claim(path, module=True)
             self.mark(output)
@@ -237,7 +237,7 @@ class _Pass:
 
     def _show_inputs(self, inputs: tuple[Any, ...]) -> None:
         self.mark(inputs)
-        for name, value in zip(_argument_names(self.module, len(inputs)), inputs, strict=True):
+        for name, value in zip(argument_names(self.module, len(inputs)), inputs, strict=True):
             name, _ = self.claim(name)  # another one where a module has it
             self.show(LayerRef(name, "", 0, "input", "input"), value)
 
@@ -245,7 +245,7 @@ class _Pass:
         """The tensors of an answer that is no single tensor: `out` and `aux` of a segmentation model, `output.0`."""
         if isinstance(output, Tensor):
             return
-        for key, tensor in _named_tensors(output):
+        for key, tensor in named_tensors(output):
             name, call = self.claim(key if isinstance(output, dict) else f"output.{key}")
             self.show(LayerRef(name, "", call, "output", "output"), tensor)
 
@@ -254,30 +254,38 @@ class _Pass:
     @property
     def recording(self) -> bool:
         """Operations are recorded now: they are watched, and no leaf module and no capture within runs."""
-        return self.operations and _current is self and not (self.scopes and self.scopes[-1].leaf)
+        return self.operations and reporting.current is self and not (self.scopes and self.scopes[-1].leaf)
 
     def operation(self, operation: str, output: Any) -> Any:
         """Record one operation in the running module; returns its output, followed."""
-        path = self.scopes[-1].path if self.scopes else ""
-        name, call = self.claim(f"{path}.{operation}" if path else operation)
+        path, name, call = self._claim_operation(operation)
         self.mark(output)
         if isinstance(output, Tensor):  # the tensors in a tuple are layers when they are taken out: `getitem`
             self.show(LayerRef(name, path, call, operation_kind(operation), operation), output)
         return self.follow(output)
 
+    def count(self, operation: str) -> None:
+        """Use up a counter, as torch.fx does for arithmetic on sizes."""
+        self._claim_operation(operation)
+
+    def _claim_operation(self, operation: str) -> tuple[str, str, int]:
+        """The path of the running module, and the name and call index of an operation in it."""
+        path = self.scopes[-1].path if self.scopes else ""
+        return path, *self.claim(f"{path}.{operation}" if path else operation)
+
     def follow(self, value: Any) -> Any:
         """Sizes, tuples and lists as the kinds that report what is done with them; anything else as it is."""
         kind = type(value)
         if kind is torch.Size:
-            return _Size(value)
+            return ReportingSize(value)
         if kind is tuple:
-            return _Tuple(value)
+            return ReportingTuple(value)
         if kind is list:
-            return _List(value)
+            return ReportingList(value)
         if kind is int:
-            return _Int(value)
+            return ReportingInt(value)
         if kind.__module__ == "torch.return_types":
-            return _Fields.of(value)
+            return ReportingFields.of(value)
         return value
 
     # -- names and descent -----------------------------------------------------------------------------------
@@ -314,7 +322,7 @@ class _Pass:
                 return True
             reference = self.seen.get(id(value))
             return reference is not None and reference() is value
-        if isinstance(value, (_Int, _Tuple, _List)):
+        if isinstance(value, (ReportingInt, ReportingTuple, ReportingList)):
             return True
         if isinstance(value, (tuple, list)):
             return any(self.descends(each) for each in value)
@@ -332,7 +340,7 @@ class _Pass:
                 with torch._C.DisableTorchFunction():
                     sink(output)
             return
-        tensors = list(_named_tensors(output))
+        tensors = list(named_tensors(output))
         for suffix, tensor in tensors:
             name = f"{layer.name}.{suffix}" if len(tensors) > 1 else layer.name
             if len(tensors) > 1 and (name in self.modules or name in self.taken):
@@ -383,6 +391,9 @@ class _Scope:
             self._off.__exit__(None, None, None)
 
 
+_TO_PLAIN_INT = ("int", "index", "len")  # Python wants an int of these, no subclass
+
+
 class _Operations(TorchFunctionMode):
     """Sees every torch function and tensor method called outside leaf modules."""
 
@@ -395,260 +406,12 @@ class _Operations(TorchFunctionMode):
         owner = self.owner
         if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
             return func(*args, **kwargs)
-        name = _operation_name(func)
-        if name in _IN_PLACE_OPERATORS and (func is _IPOW or _called_by_operator(sys._getframe(1))):
-            name = _IN_PLACE_OPERATORS[name]
+        name = operation_name(func)
+        if name in IN_PLACE_OPERATORS and (func is IPOW or called_by_operator(sys._getframe(1))):
+            name = IN_PLACE_OPERATORS[name]
         output = func(*args, **kwargs)
         followed = owner.operation(name, output)
         return output if name in _TO_PLAIN_INT else followed
-
-
-# -- names of operations -----------------------------------------------------------------------------------------
-
-# `x += y` and `x.add_(y)` reach a mode as the same function; torch.fx sees `add` and `add_`.
-_IN_PLACE_OPERATORS = {
-    "add_": "add",
-    "sub_": "sub",
-    "mul_": "mul",
-    "div_": "truediv",
-    "pow_": "pow",
-    "remainder_": "mod",
-    "floor_divide_": "floordiv",
-}
-_IPOW = torch.Tensor.__ipow__  # the one operator that comes through a Python function of torch's
-_TO_PLAIN_INT = ("int", "index", "len")  # Python wants an int of these, no subclass
-_OPERATOR_SYNONYMS = {"div": "truediv", "and": "and_", "or": "or_", "getattribute": "getattr", "get": "getattr"}
-_REFLECTED = re.compile(r"__[ir](?=(add|sub|mul|truediv|div|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift)__$)")
-_COUNTER = re.compile(r"(.+?)_[0-9]+$")
-
-
-def _operation_name(func: Any) -> str:
-    """torch.fx's name for a torch function or tensor method, without its counter.
-
-    >>> [_operation_name(f) for f in (torch.Tensor.__rsub__, torch.flatten, torch.Tensor.shape.__get__)]
-    ['sub', 'flatten', 'getattr']
-    """
-    if isinstance(func, torch._ops.OpOverload):  # of an exported program: `aten.add.Tensor` is `add`
-        func = func.overloadpacket
-    name = getattr(func, "__name__", None) or type(func).__name__
-    if name.startswith("__") and name.endswith("__"):
-        name = _REFLECTED.sub("__", name)[2:-2]
-        name = _OPERATOR_SYNONYMS.get(name, name)
-    name = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
-    name = re.sub(r"[^0-9a-z_]+", "_", name)
-    counted = _COUNTER.match(name)
-    return counted.group(1) if counted else name
-
-
-_BINARY_OPERATION = dis.opmap["BINARY_OP"]
-
-
-def _called_by_operator(frame: Any) -> bool:
-    """Whether the frame's running instruction is an operator (`+=`) rather than a call (`.add_()`)."""
-    return bool(frame.f_code.co_code[frame.f_lasti] == _BINARY_OPERATION)
-
-
-# -- sizes and tuples that report what is done with them ---------------------------------------------------------
-
-_current: _Pass | None = None
-
-
-def _count(operation: str) -> None:
-    """Use up a counter, as torch.fx does for arithmetic on sizes."""
-    if _current is not None and _current.recording:
-        path = _current.scopes[-1].path if _current.scopes else ""
-        _current.claim(f"{path}.{operation}" if path else operation)
-
-
-class _Int(int):
-    """An int out of a tensor's size."""
-
-    __slots__ = ()
-    __hash__ = int.__hash__
-
-
-def _counting(method: str, operation: str) -> Any:
-    plain = getattr(int, method)
-
-    def counted(self: _Int, *args: Any) -> Any:
-        result = plain(self, *args)
-        if result is NotImplemented:
-            return result
-        _count(operation)
-        return _Int(result) if type(result) is int else result
-
-    return counted
-
-
-for _operation in ("add", "sub", "mul", "floordiv", "mod", "truediv", "pow"):
-    setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
-    setattr(_Int, f"__r{_operation}__", _counting(f"__r{_operation}__", _operation))
-for _operation in ("eq", "ne", "lt", "le", "gt", "ge", "neg"):
-    setattr(_Int, f"__{_operation}__", _counting(f"__{_operation}__", _operation))
-
-
-def _taken_out(item: Any) -> Any:
-    """An item as it comes out of a tuple, recorded as the operation `getitem`."""
-    if _current is None or not _current.recording:
-        return item
-    return _current.operation("getitem", item)
-
-
-class _Tuple(tuple[Any, ...]):
-    """A tuple out of an operation or a leaf module; taking an item is the operation `getitem`."""
-
-    __slots__ = ()
-
-    def __getitem__(self, index: Any) -> Any:
-        return _taken_out(tuple.__getitem__(self, index))
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
-
-
-class _List(list[Any]):
-    """A list whose items are noted as they are taken out."""
-
-    __slots__ = ()
-
-    def __getitem__(self, index: Any) -> Any:
-        return _taken_out(list.__getitem__(self, index))
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
-
-
-class _Fields(_Tuple):
-    """What `x.max(1)` and its kin return: a tuple whose items have names too, `.values` and `.indices`."""
-
-    _original: Any
-
-    @classmethod
-    def of(cls, value: tuple[Any, ...]) -> _Fields:
-        fields = cls(value)
-        fields._original = value
-        return fields
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        return type(self._original)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # `copy` and `pickle` ask before there is an original
-            raise AttributeError(name)
-        item = getattr(self._original, name)
-        if _current is None or not _current.recording or callable(item):
-            return item
-        return _current.operation("getattr", item)
-
-    def __reduce__(self) -> Any:
-        return self._original.__reduce__()
-
-    def __repr__(self) -> str:
-        return repr(self._original)
-
-
-class _Size(_Tuple):
-    """A tensor's shape. It takes the place of a `torch.Size`, which cannot be subclassed, in every other way."""
-
-    __slots__ = ()
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:  # `isinstance(x.shape, torch.Size)`
-        return torch.Size
-
-    def __getitem__(self, index: Any) -> Any:
-        item = tuple.__getitem__(self, index)
-        return _taken_out(torch.Size(item) if isinstance(index, slice) else item)
-
-    def __add__(self, other: Any) -> Any:
-        return _combined("add", self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return _combined("add", other, self)
-
-    def __mul__(self, times: Any) -> Any:
-        _count("mul")
-        return _Size(tuple(_plain_items(self)) * times)
-
-    __rmul__ = __mul__
-
-    def numel(self) -> int:
-        _count("numel")
-        return _Int(torch.Size(_plain_items(self)).numel())
-
-    def __reduce__(self) -> Any:
-        return torch.Size, (tuple(_plain_items(self)),)
-
-    def __repr__(self) -> str:
-        return f"torch.Size([{', '.join(map(repr, _plain_items(self)))}])"
-
-
-def _combined(operation: str, left: Any, right: Any) -> Any:
-    if not isinstance(left, tuple) or not isinstance(right, tuple):
-        return NotImplemented
-    _count(operation)
-    return _Size((*_plain_items(left), *_plain_items(right)))
-
-
-def _plain_items(value: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
-    """The items, without being seen to take them."""
-    return tuple.__iter__(value) if isinstance(value, tuple) else list.__iter__(value)
-
-
-# -- what is a leaf ----------------------------------------------------------------------------------------------
-
-
-def _is_leaf(module: nn.Module) -> bool:
-    """Whether operations inside belong to the module: torch.nn's own layers, as in torch.fx."""
-    home = type(module).__module__
-    if isinstance(module, nn.Sequential):
-        return False
-    return home.startswith(("torch.nn", "torch.ao.nn", "torch.jit")) or isinstance(module, torch.jit.ScriptModule)
-
-
-def _is_callable(module: nn.Module) -> bool:
-    """Whether a module is ever called itself; containers and quantization's FloatFunctional never are."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return True
-    return type(module).forward is not nn.Module.forward and "Functional" not in type(module).__name__
-
-
-def _argument_names(module: nn.Module, count: int) -> list[str]:
-    """The first `count` argument names of the module's forward: what torchvision calls the inputs."""
-    try:
-        parameters = list(inspect.signature(module.forward).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    names += [f"input_{index}" if index else "input" for index in range(len(names), count)]
-    return names[:count]
-
-
-def _named_tensors(output: Any, prefix: str = "", within: frozenset[int] = frozenset()) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in a nested output with their keys joined by dots: `0`, `1.pool`, ...
-
-    An output that holds itself is not looked into again.
-    """
-    if isinstance(output, Tensor):
-        yield prefix, output
-        return
-    if isinstance(getattr(output, "tensors", None), Tensor):  # torchvision's ImageList: a padded batch
-        yield prefix, output.tensors
-        return
-    record = named_fields(output)
-    if isinstance(output, dict):
-        items: Any = output.items()
-    elif record is not None:
-        items = record.items()
-    elif isinstance(output, (tuple, list)) and not isinstance(output, (torch.Size, _Size)):
-        items = enumerate(_plain_items(output))
-    else:
-        return
-    if id(output) in within:
-        return
-    for key, value in items:
-        yield from _named_tensors(value, f"{prefix}.{key}" if prefix else str(key), within | {id(output)})
 
 
 @contextmanager
@@ -673,8 +436,7 @@ def _wrapped_functions(owner: _Pass) -> Iterator[None]:
 
 
 def _as_one_operation(owner: _Pass, name: str, function: Any) -> Any:
-    counted = _COUNTER.match(name)
-    operation = counted.group(1) if counted else name
+    operation = without_counter(name)
 
     def whole(*args: Any, **kwargs: Any) -> Any:
         if not owner.recording or not (owner.descends(args) or owner.descends(kwargs)):
