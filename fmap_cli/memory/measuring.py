@@ -8,10 +8,51 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..errors import DeviceError
+from ..session.opening import cast_floats
+from .allocator import simulate
 from .objectives import Targets
-from .tracing import Run, make_optimizer, with_checkpoints
+from .records import MeasuredMemory, MemoryRequest
+from .replay import program
+from .step import Mode, run_of, trace_of
+from .subject import Subject, refusals
+from .tracing import Run, Target, make_optimizer, with_checkpoints
+
+
+def measure(subject: Subject, request: MemoryRequest, mode: Mode, checkpointed: tuple[str, ...]) -> MeasuredMemory:
+    """A run on real tensors, beside the estimate for that device. Raises DeviceError and ModelError."""
+    kind = (request.measure or "").partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise DeviceError(f"--measure {request.measure}: it runs on cpu or cuda.", hint="Give --measure cpu.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device here to measure on.", hint="Give --measure cpu.")
+    device = torch.device(request.measure or "cpu")
+    target: Target = "cuda" if kind == "cuda" else "cpu"
+    steps = program(trace_of(subject, request, mode, target=target, checkpointed=checkpointed))
+    run = run_of(subject, request, mode, target=target, checkpointed=checkpointed)
+    module = cast_floats(subject.model.module.to(device), subject.dtype)
+    for ours, theirs in zip(module.parameters(), subject.module.parameters(), strict=True):
+        ours.requires_grad_(theirs.requires_grad)
+    inputs = _real(subject.inputs(request.batch), device)
+    targets = subject.objective.targets(request.batch, device) if mode == "train" else None
+    with refusals(subject.model, inputs, request):
+        allocated, reserved = real_peak(module, inputs, run, targets, device)
+    if kind == "cpu":
+        how = (
+            "Measured on the CPU: torch.profiler's allocations in the second step, with what CPU kernels take besides."
+        )
+        return MeasuredMemory(mode, str(device), how, int(steps.live().max()), allocated)
+    peaks = simulate(steps.events, steps.sizes)
+    how = "Measured on CUDA: max_memory_allocated and max_memory_reserved of two steps, workspaces included."
+    return MeasuredMemory(mode, str(device), how, peaks.allocated, allocated, peaks.reserved, reserved)
+
+
+def _real(inputs: Any, device: torch.device) -> Any:
+    if isinstance(inputs, Tensor):
+        return torch.zeros(inputs.shape, dtype=inputs.dtype, device=device)
+    return type(inputs)(_real(each, device) for each in inputs)
 
 
 def real_peak(

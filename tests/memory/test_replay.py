@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fmap_cli.memory.allocator import Peaks, simulate
-from fmap_cli.memory.forecast import open_subject, trace_of
 from fmap_cli.memory.records import MemoryRequest
 from fmap_cli.memory.replay import for_any_batch, largest, program
+from fmap_cli.memory.step import trace_of
+from fmap_cli.memory.subject import open_subject
 from fmap_cli.models.records import ModelRequest
 
 SMALL = [("resnet18", "train"), ("squeezenet1_1", "inference")]
