@@ -507,7 +507,7 @@ def compare(
     if isinstance(model, Run) or isinstance(image, Run):
         if not (isinstance(model, Run) and isinstance(image, Run)):
             raise ModelError("a run is compared with another run.", hint="compare(run_a, run_b)")
-        from .comparison.pairs import compare_runs
+        from .comparison.saved_runs import compare_runs
 
         return compare_runs(model, image, names, names_of(layer), kinds=names_of(kind), threshold=threshold, say=say)
     sources = [*sources_of(image), *sources_of(other)]
@@ -518,7 +518,7 @@ def compare(
         )
     a, b, as_asked = _sides(model, vs, say)
     from .comparison.pairs import compare as compare_sides
-    from .comparison.pairs import read_sides
+    from .comparison.sides import read_sides
     from .network.shapes import split_layout
 
     of_arrays, of_outputs = split_layout(layout)
@@ -547,7 +547,7 @@ def _sides(model: AnyModel, vs: AnyModel | None, say: Say) -> tuple[Session, Ses
         a = opened(model, say)
         return a, a if vs is None else opened(vs, say), False
     load_torchvision()
-    from .comparison.pairs import open_sides
+    from .comparison.sides import open_sides
 
     fed = ("size", "mean", "std")
     return *open_sides(one, other, say), any(getattr(one, name) != getattr(other, name) for name in fed)

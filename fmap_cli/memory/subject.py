@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +17,11 @@ from ..models.preprocessing import FOUND, NOT_FOUND, found_input
 from ..models.records import LoadedModel, Origin, notes_about
 from ..models.trying import formats_of
 from ..network.axes import meta_twin
+from ..session.batches import Say
 from ..session.opening import cast_floats, dtype_name, open_architecture, versions
 from .objectives import Objective, Targets, objective_for
 from .records import MemoryRequest
 from .tracing import mean_square
-
-Say = Callable[[str], None]
 
 META = torch.device("meta")
 _SIDE_OF_DETECTION = (480, 640)  # the usual picture of COCO; the network resizes it by itself
@@ -168,9 +167,7 @@ def refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryRequest
     """What the network raises as a ModelError that says what can be asked instead."""
     try:
         yield
-    except FmapError:
-        raise
-    except KeyboardInterrupt:
+    except (FmapError, KeyboardInterrupt):
         raise
     except BaseException as error:
         shape = list(shapes(inputs)[0])

@@ -136,9 +136,7 @@ def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fa
     """Turn what the network raises into a ModelError; what fmap's own sinks raise stays what it is."""
     try:
         yield
-    except FmapError:
-        raise
-    except KeyboardInterrupt:
+    except (FmapError, KeyboardInterrupt):
         raise
     except BaseException as error:
         if own_fault:

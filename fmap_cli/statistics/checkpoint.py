@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import FmapError
 from ..files import make_directory, sole_writer
+from ..session.batches import Say
 from . import merging, runs
 from .distributed import Team
 from .records import Run, RunOrigin
-
-Say = Callable[[str], None]
 
 
 class RunCheckpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,10 +20,9 @@ from ..inputs.images import load_image
 from ..inputs.records import ImageInput
 from ..interrupts import end_with_parent
 from ..models.records import Preprocessing
+from ..session.batches import Say
 from ..session.opening import Session, read_image
 from .plan import Entry, Plan
-
-Say = Callable[[str], None]
 
 _WORTH_WORKERS = 32
 """From so many images on, starting processes that read them takes less time than it saves."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ..errors import DONE, FAILED, FmapError, ImageError
 from ..interrupts import stoppable
 from ..network.shapes import split_layout
+from ..session.batches import Say
 from ..session.opening import Session
 from .checkpoint import RunCheckpoint, digest_of
 from .distributed import Team, any_of, find_team, meeting, merged
@@ -16,7 +17,6 @@ from .gather import Gathering, origin_of, statistics
 from .plan import Entry, Plan, plan_run
 from .records import Counting, Resumable, Run, RunOrigin
 
-Say = Callable[[str], None]
 Advanced = Callable[..., None]
 
 

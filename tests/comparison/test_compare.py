@@ -21,8 +21,9 @@ from PIL import Image
 
 from fmap_cli.comparison.figure import _most_telling, comparison_figure
 from fmap_cli.comparison.measures import THRESHOLDS, differ, differ_runs, real_numbers, total_variation
-from fmap_cli.comparison.pairs import compare, compare_runs
+from fmap_cli.comparison.pairs import compare
 from fmap_cli.comparison.records import ComparedLayer, ComparedRecord, Comparison, Side
+from fmap_cli.comparison.saved_runs import compare_runs
 from fmap_cli.comparison.words import verdict
 from fmap_cli.errors import LayerError
 from fmap_cli.inputs.records import ImageInput
@@ -682,7 +683,7 @@ def test_figures_are_written_in_every_format(fmap: Fmap, samples: Path, workdir:
 
 
 def test_a_figure_shows_the_strongest_channels_of_the_layer_asked_for(fmap: Fmap, samples: Path) -> None:
-    from fmap_cli.comparison.pairs import open_sides, read_sides
+    from fmap_cli.comparison.sides import open_sides, read_sides
     from fmap_cli.models.records import ModelRequest
 
     request = ModelRequest("efficientnet_lite0")

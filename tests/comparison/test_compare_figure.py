@@ -15,8 +15,8 @@ from small_runs import record, run_of
 
 from fmap_cli.comparison.figure import comparison_figure
 from fmap_cli.comparison.measures import differ
-from fmap_cli.comparison.pairs import compare_runs
 from fmap_cli.comparison.records import ComparedLayer, Comparison, Side
+from fmap_cli.comparison.saved_runs import compare_runs
 from fmap_cli.drawing.scene import Plot, Scene, Text
 from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.records import LayerRef
