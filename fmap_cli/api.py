@@ -386,6 +386,7 @@ def effective_field(
     `seed`. `advanced` is told how many of how many inputs are done. Raises LayerError, ModelError and ImageError.
     """
     session = opened(model, say)
+    from .inputs.framing import framings_of
     from .network.shapes import split_layout
     from .receptive.unit import effective_field as field_of
     from .session.opening import groups, read_image
@@ -394,6 +395,8 @@ def effective_field(
     sources = sources_of(images)
     drawn = noise or (0 if sources else NOISE)
     read = [read_image(session, each, nobody if drawn else say, of_arrays) for each in groups(session, sources)]
+    if not drawn:
+        framings_of(read).say(say)
     count = drawn or len(read)
     advanced(0, count)
     return field_of(

@@ -151,11 +151,15 @@ def one_source(session: Session, images: Images) -> str | Sequence[str] | None:
 
 def picture(session: Session, images: Images, say: Say, layout: str | None) -> tuple[ImageInput | None, str | None]:
     """The one image as the network takes it, or None for none; and the axes that `layout` gives outputs, if it does."""
+    from .inputs.framing import framings_of
     from .network.shapes import split_layout
     from .session.opening import read_image
 
     of_arrays, of_outputs = split_layout(layout)
-    given = None if images is None else read_image(session, one_source(session, images), say, of_arrays)
+    if images is None:
+        return None, of_outputs
+    given = read_image(session, one_source(session, images), say, of_arrays)
+    framings_of([given]).say(say)
     return given, of_outputs
 
 

@@ -83,7 +83,14 @@ LIGHT_ROOMS = {
 LIGHT_NAMES = {"__init__", "api", "columns", "document", "figure", "records", "table", "words"}
 # and these.
 LIGHT_FILES = {
-    *("inputs/arrays.py", "inputs/held.py", "inputs/images.py", "inputs/limits.py", "inputs/modes.py"),
+    *(
+        "inputs/arrays.py",
+        "inputs/framing.py",
+        "inputs/held.py",
+        "inputs/images.py",
+        "inputs/limits.py",
+        "inputs/modes.py",
+    ),
     *("inputs/pictures.py", "inputs/png.py", "inputs/preprocess.py", "inputs/ranges.py", "inputs/sources.py"),
     *("inputs/streams.py",),
     *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),

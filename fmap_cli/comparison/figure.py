@@ -27,6 +27,7 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import GRAY, INK, Colour, Picture, Plot, Scene, Text, shorten, text_width
+from ..inputs.framing import caption
 from .records import ComparedRecord, Comparison, DrawnPair
 from .words import (
     Compared,
@@ -106,11 +107,14 @@ def _draw_pictures(scene: Scene, comparison: Comparison, top: int) -> int:
         shown = fit((height, width), (_SIDE if same else 230, _SIDE), whole=False)
         scene.add(Picture(MARGIN, y, pixels, shown, smooth=True))
         y += shown[0] + 8
+        framing = comparison.framings[at]
         if same:
-            scene.add(Text(MARGIN, y, f"what both saw, {height} × {width} px", SMALL_SIZE, GRAY))
-            y += 30
+            y = draw_paragraph(scene, caption((height, width), framing, "both"), MARGIN, y, _SIDE) + 12
         else:
             y = _draw_words(scene, *about[at], y) + 12
+            if framing is not None and framing.in_words:
+                words = caption((height, width), framing)
+                y = draw_paragraph(scene, words, MARGIN + _INDENT, y - 12, _SIDE - _INDENT) + 12
     if not pictures or same:
         for letter, words in about:
             y = _draw_words(scene, letter, words or "the same", y)

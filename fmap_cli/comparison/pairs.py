@@ -104,6 +104,7 @@ def compare(
         only_b=tuple(name for name in names_b if name not in set(names_a)),
         unlike_shapes=unlike,
         pictures=(image_a.pixels, image_b.pixels),
+        framings=(image_a.framing, image_b.framing),
         pair=drawing.chosen() if drawing is not None else None,
         inputs=(inputs := _input_difference(image_a, image_b)),
         fed_alike=inputs is not None and inputs.relative_l2 == 0,

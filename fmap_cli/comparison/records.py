@@ -14,6 +14,8 @@ from ..statistics.records import LayerRecord
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..inputs.framing import Framing
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -135,9 +137,9 @@ class Comparison(Drawn):
     """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
 
     `only_a` and `only_b` are layers that one side alone has, `unlike_shapes` those with a shape on either side (of
-    runs: a number of channels). `pictures` are what both networks saw, `pair` the layer that is drawn. `inputs` is how
-    far apart what both are fed is, None where it has two shapes or is not known; `fed_alike` that nothing differs (of
-    runs: that both made their pictures the same way).
+    runs: a number of channels). `pictures` are what both networks saw, `framings` how they were cut out of the files'
+    pictures, `pair` the layer that is drawn. `inputs` is how far apart what both are fed is, None where it has two
+    shapes or is not known; `fed_alike` that nothing differs (of runs: that both made their pictures the same way).
     """
 
     a: Side
@@ -148,6 +150,7 @@ class Comparison(Drawn):
     only_b: tuple[str, ...] = ()
     unlike_shapes: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     pictures: tuple[np.ndarray, np.ndarray] | None = None
+    framings: tuple[Framing | None, Framing | None] = (None, None)
     pair: DrawnPair | None = None
     inputs: Difference | RunDifference | None = None
     fed_alike: bool = True

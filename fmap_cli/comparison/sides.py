@@ -10,6 +10,7 @@ import torch
 
 from ..errors import ImageError
 from ..inputs.feeds import feed_of
+from ..inputs.framing import framings_of
 from ..inputs.records import ImageInput
 from ..models.preprocessing import Wishes
 from ..models.records import ModelRequest, Topic, notes_about
@@ -103,12 +104,15 @@ def read_sides(
             " the same."
         )
     if source_a == source_b and alike:
+        framings_of([image_a]).say(say)
         return image_a, image_a
     if source_a == source_b == "-":
         raise ImageError(
             "A and B get different input, and standard input can be read only once.", hint="Give the image as a file."
         )
-    return image_a, read_image(b, source_b, say, layout)
+    image_b = read_image(b, source_b, say, layout)
+    framings_of([image_a, image_b]).say(say)
+    return image_a, image_b
 
 
 def _feeding(session: Session) -> tuple[Any, ...]:

@@ -45,8 +45,8 @@ def load_image(
         else:
             picture, notes = read_picture(stream, label, start, preprocessing)
     check_sizes(height_width(picture), preprocessing, label)
-    pixels, tensor, cut_notes = preprocess(picture, preprocessing, label)
-    return ImageInput(name=source, stem=_safe_stem(source), pixels=pixels, tensor=tensor, notes=(*notes, *cut_notes))
+    pixels, tensor, framing, more_notes = preprocess(picture, preprocessing, label)
+    return ImageInput(source, _safe_stem(source), pixels, tensor, (*notes, *more_notes), framing=framing)
 
 
 def sample_path(name: str = "coffee.png") -> Path:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
 from ..models.records import Preprocessing
+from .framing import Framing
+from .limits import height_width
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
 def preprocess(
     picture: Picture, preprocessing: Preprocessing, label: str
-) -> tuple[np.ndarray, torch.Tensor, list[str]]:
-    """Pixels, tensor and notes: resize, centre crop, crop to a multiple, 0..1, normalise."""
+) -> tuple[np.ndarray, torch.Tensor, Framing, list[str]]:
+    """Pixels, tensor, framing and notes: resize, centre crop, crop to a multiple, 0..1, normalise."""
     from ..frameworks import load_torchvision
 
     mean = _per_channel(preprocessing.mean, preprocessing.channels, "mean")
@@ -29,19 +31,19 @@ def preprocess(
     import torch
     from torchvision.transforms import functional as F
 
-    cut, notes = _resize_and_crop(picture, preprocessing, label)
+    cut, framing = _resize_and_crop(picture, preprocessing, label)
     values = F.convert_image_dtype(cut, torch.float32)
-    return _for_the_eye(cut, notes), F.normalize(values, mean=mean, std=std), notes
+    pixels, notes = _for_the_eye(cut)
+    return pixels, F.normalize(values, mean=mean, std=std), framing, notes
 
 
-def _resize_and_crop(picture: Picture, preprocessing: Preprocessing, label: str) -> tuple[torch.Tensor, list[str]]:
-    """The crop the network sees as `[C, H, W]`, uint8 0..255 or float32 0..1."""
+def _resize_and_crop(picture: Picture, preprocessing: Preprocessing, label: str) -> tuple[torch.Tensor, Framing]:
+    """The crop the network sees as `[C, H, W]`, uint8 0..255 or float32 0..1, and where it comes from."""
     import numpy as np
     import torch
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F
 
-    notes: list[str] = []
     work: Any = picture
     if isinstance(picture, np.ndarray):
         # A copy: torch takes neither read-only memory nor strides that run backwards.
@@ -54,15 +56,10 @@ def _resize_and_crop(picture: Picture, preprocessing: Preprocessing, label: str)
         mode = InterpolationMode(preprocessing.interpolation)
         work = F.resize(work, size, interpolation=mode, antialias=preprocessing.antialias)
     _, height, width = F.get_dimensions(work)
+    resized = height, width
     if preprocessing.crop is not None:
-        crop_height, crop_width = preprocessing.crop
-        if height < crop_height or width < crop_width:
-            notes.append(
-                f"the picture, {height} × {width}, is smaller than the crop, {crop_height} × {crop_width}: "
-                "padded with black"
-            )
-        work = F.center_crop(work, [crop_height, crop_width])
-        height, width = crop_height, crop_width
+        height, width = preprocessing.crop
+        work = F.center_crop(work, [height, width])
     multiple = preprocessing.multiple_of
     if multiple > 1:
         if min(height, width) < multiple:
@@ -70,23 +67,26 @@ def _resize_and_crop(picture: Picture, preprocessing: Preprocessing, label: str)
                 f"{label} is {height} × {width}; the network takes multiples of {multiple}.",
                 hint="Give a larger picture, or resize it with --size.",
             )
-        work = F.center_crop(work, [height - height % multiple, width - width % multiple])
+        height, width = height - height % multiple, width - width % multiple
+        work = F.center_crop(work, [height, width])
     cut = work if isinstance(work, torch.Tensor) else F.pil_to_tensor(work)
     # Bicubic weights overshoot; a picture's 8 bits end there, and so does a float's 0..1.
-    return (cut if cut.dtype == torch.uint8 else cut.clamp(0, 1)), notes
+    framing = Framing(height_width(picture), resized, (height, width))
+    return (cut if cut.dtype == torch.uint8 else cut.clamp(0, 1)), framing
 
 
-def _for_the_eye(cut: torch.Tensor, notes: list[str]) -> np.ndarray:
-    """`[H, W, 3]` uint8 of a crop `[C, H, W]`; one channel is repeated, more than 3 are averaged."""
+def _for_the_eye(cut: torch.Tensor) -> tuple[np.ndarray, list[str]]:
+    """`[H, W, 3]` uint8 of a crop `[C, H, W]`; one channel is repeated, more than 3 are averaged, which is said."""
     import numpy as np
     import torch
 
+    notes = []
     eight_bit = cut if cut.dtype == torch.uint8 else (cut.double() * 255).round().to(torch.uint8)
     if len(cut) not in (1, 3):
         eight_bit = (cut.double().mean(dim=0, keepdim=True) * 255).round().to(torch.uint8)  # [1, H, W]
         notes.append(f"the picture shows the mean over {len(cut)} channels as gray")
     pixels = eight_bit.expand(3, -1, -1).permute(1, 2, 0).numpy()  # [H, W, 3]
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels), notes
 
 
 def _per_channel(values: tuple[float, ...], channels: int, what: str) -> list[float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .framing import Framing, caption
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -22,7 +24,8 @@ class ImageInput:
     `tensor` is `[C, H, W]` float32, normalised. `name` is what to call it on outputs (a path, `-`, a sample's
     name), `stem` a short name for files. `notes` are sentences the user should read (first frame of a GIF,
     transparency laid on white, ...). `more` holds
-    what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair.
+    what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair. `framing`
+    is how the picture was resized and cropped, None for what is no picture.
     """
 
     name: str
@@ -31,3 +34,9 @@ class ImageInput:
     tensor: torch.Tensor
     notes: tuple[str, ...] = ()
     more: tuple[torch.Tensor, ...] = ()
+    framing: Framing | None = None
+
+    @property
+    def caption(self) -> str:
+        """What stands under the picture in a figure: its size, and what of it the network saw where that is unusual."""
+        return caption((self.pixels.shape[0], self.pixels.shape[1]), self.framing)

@@ -113,8 +113,7 @@ def _draw_side(
     shown = fit((height, width), (SIDE, SIDE), whole=False)
     scene.add(Picture(MARGIN, top, image.pixels, shown, smooth=True))
     y = top + shown[0] + 6
-    scene.add(Text(MARGIN, y, f"what the network saw, {height} × {width} px", SMALL_SIZE, GRAY))
-    y += 18
+    y = draw_paragraph(scene, image.caption, MARGIN, y, SIDE)
     draw_boxes(scene, look.detections, (height, width), (top, MARGIN), shown)
     names = [str(channel) for channel in feature_map.drawn]
     said = draw_unit_boxes(scene, strongest if feature_map.is_map else (), names, (height, width), (top, MARGIN), shown)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import ImageError, ModelError
 from ..inputs.feeds import feed_of
+from ..inputs.framing import Framings
 from ..network.shapes import split_layout
 from ..receptive.records import FieldRow
 from ..receptive.survey import receptive_fields
@@ -47,12 +48,14 @@ class Looks:
 
     def __iter__(self) -> Iterator[Look | ImageError]:
         of_arrays, of_outputs = split_layout(self.looking.layout)
+        framings = Framings()
         for source in self._groups:
             try:
                 image = read_image(self.session, source, self.say, of_arrays)
             except ImageError as error:
                 yield ImageError(error.message, hint=error.hint)
                 continue
+            framings.add(image.name, image.framing)
             found = look(
                 self.session,
                 image,
@@ -63,6 +66,7 @@ class Looks:
                 layout=of_outputs,
             )
             yield self._with_units(found) if self.looking.strongest else found
+        framings.say(self.say)
 
     def _with_units(self, found: Look) -> Look:
         """The look with each map's strongest units, of an input as large as this one."""

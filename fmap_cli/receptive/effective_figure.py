@@ -14,7 +14,6 @@ from ..drawing.grid import NAN_RGB, colour_codes, lookup, palette
 from ..drawing.page import (
     LINE_SIZE,
     MARGIN,
-    SMALL_SIZE,
     TEXT_SIZE,
     TOP,
     Key,
@@ -341,5 +340,4 @@ def _draw_where(scene: Scene, found: EffectiveField, image: ImageInput, top: int
     for (_, high, wide), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
         _draw_line(scene, view.place(*_clipped(_around(found, high, wide), whole)), colour)
     y = top + size[0] + 6
-    scene.add(Text(left, y, f"the same boxes on what the network saw, {height} × {width} px", SMALL_SIZE, GRAY))
-    return y + 20
+    return draw_paragraph(scene, f"the same boxes on {image.caption}", left, y, _PHOTO[1])

@@ -210,12 +210,13 @@ def _draw_photo(scene: Scene, box: UnitBox, image: ImageInput, top: int, left: i
         _draw_brackets(scene, view, seen)
     y = _draw_further(scene, view, further) + 8
     edge = max(view.left + size[1], left + 360) + _LANE * bool(further["right"])
-    return draw_paragraph(scene, _photo_in_words(box, (height, width)), left, y, edge - left), edge
+    return draw_paragraph(scene, _photo_in_words(box, image), left, y, edge - left), edge
 
 
-def _photo_in_words(box: UnitBox, photo: tuple[int, int]) -> str:
+def _photo_in_words(box: UnitBox, image: ImageInput) -> str:
     seen, unclipped = plane(box.seen), plane(box.unclipped)
-    words = f"What the network saw, {photo[0]} × {photo[1]} px. "
+    photo = image.pixels.shape
+    words = f"W{image.caption[1:]}. "
     whole = (0, photo[0] - 1), (0, photo[1] - 1)
     if seen is None:
         words += "The unit sees nothing of it: its value would be the same for any image."

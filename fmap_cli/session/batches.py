@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import FmapError, ImageError, ModelError
 from ..inputs.feeds import source_name
+from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
 from .opening import Session, once, read_image
 
@@ -26,9 +27,11 @@ def batches(
 ) -> Iterator[list[ImageInput]]:
     """The images in their order, in batches of up to `size` that have the same height and width.
 
-    `sources` are `session.groups`' own. An image that cannot be read goes to `failures`. What is said is said once.
+    `sources` are `session.groups`' own. An image that cannot be read goes to `failures`. What is said is said once, and
+    at the end how the images were cropped and enlarged, in one sentence.
     """
     say = once(say)
+    framings = Framings()
     batch: list[ImageInput] = []
     for source in sources:
         try:
@@ -36,12 +39,14 @@ def batches(
         except ImageError as error:
             failures.append((source_name(source), error.bare()))
             continue
+        framings.add(image.name, image.framing)
         if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
             yield batch
             batch = []
         batch.append(image)
     if batch:
         yield batch
+    framings.say(say)
 
 
 def check_rows(what: str, rows: int, images: int) -> None:

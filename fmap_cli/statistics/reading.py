@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..errors import FmapError, ImageError
 from ..foreign import raised
 from ..inputs.feeds import source_name
+from ..inputs.framing import Framing, Framings
 from ..inputs.images import load_image
 from ..inputs.records import ImageInput
 from ..interrupts import end_with_parent
@@ -50,13 +51,13 @@ class _Decoder(Dataset[Any]):
 
     def __getitem__(self, batch: tuple[int, list[str]]) -> Any:
         first, paths = batch
-        read: list[tuple[int, str, Any, tuple[str, ...], Any]] = []
+        read: list[tuple[int, str, Any, tuple[str, ...], Framing | None, Any]] = []
         for at, path in enumerate(paths, start=first):
             try:
                 image = load_image(path, self.preprocessing, layout=self.layout)
-                read.append((at, path, image.tensor.numpy(), image.notes, None))
+                read.append((at, path, image.tensor.numpy(), image.notes, image.framing, None))
             except ImageError as error:
-                read.append((at, path, None, (), (error.message, error.hint)))
+                read.append((at, path, None, (), None, (error.message, error.hint)))
         return first + len(paths), read
 
 
@@ -70,14 +71,24 @@ def _begin_reading(_worker: int) -> None:
 def read_batches(
     session: Session, plan: Plan, first: int, size: int, workers: int | None, layout: str | None, say: Say
 ) -> Iterator[Batch]:
-    """The images from place `first` on, batch by batch."""
+    """The images from place `first` on, batch by batch; at the end it is said how they were cropped and enlarged."""
     edges = [*range(first, len(plan.entries), size), len(plan.entries)]
     by_path = session.model.input_kind in ("image", "images") and all(_is_path(each) for each in plan.entries)
     if workers is None:
         workers = _default_workers() if len(plan.entries) - first >= _WORTH_WORKERS else 0
+    framings = Framings()
     if workers and by_path:
-        yield from _read_by_workers(session, plan, edges, workers, layout, say)
-        return
+        read = _read_by_workers(session, plan, edges, workers, layout, say)
+    else:
+        read = _read_here(session, plan, edges, layout, say)
+    for batch in read:
+        for _, image in batch.images:
+            framings.add(image.name, image.framing)
+        yield batch
+    framings.say(say)
+
+
+def _read_here(session: Session, plan: Plan, edges: Sequence[int], layout: str | None, say: Say) -> Iterator[Batch]:
     for start, stop in pairwise(edges):
         images: list[tuple[int, ImageInput]] = []
         failures: list[tuple[str, FmapError]] = []
@@ -114,13 +125,13 @@ def _read_by_workers(
         for stop, read in loader:
             images: list[tuple[int, ImageInput]] = []
             failures: list[tuple[str, FmapError]] = []
-            for at, path, array, notes, error in read:
+            for at, path, array, notes, framing, error in read:
                 if error is not None:
                     failures.append((path, ImageError(error[0], hint=error[1])))
                     continue
                 for note in notes:
                     say(f"{path}: {note}")
-                images.append((at, ImageInput(path, "", _NO_PIXELS, torch.from_numpy(array), notes)))
+                images.append((at, ImageInput(path, "", _NO_PIXELS, torch.from_numpy(array), notes, framing=framing)))
             yield Batch(stop, images, failures)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):

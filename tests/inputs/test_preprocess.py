@@ -208,4 +208,5 @@ def test_a_picture_below_the_crop_is_padded_and_said(tmp_path: Path) -> None:
     source = saved(tmp_path / "a.png", Image.new("RGB", (3, 1), "white"))
     image = load_image(source, Preprocessing(None, (3, 3)))
     assert image.pixels[:, :, 0].tolist() == [[0, 0, 0], [255, 255, 255], [0, 0, 0]]
-    assert image.notes == ("the picture, 1 × 3, is smaller than the crop, 3 × 3: padded with black",)
+    assert image.framing is not None and list(image.framing.unusual) == ["padded"]
+    assert image.notes == ()
