@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .api import stats as stats
     from .api import unit as unit
     from .errors import FmapError as FmapError
+    from .explain.api import explain as explain
 
     __version__: str
 
@@ -42,6 +43,7 @@ _FROM = {
     "compare": "api",
     "effective_field": "api",
     "embed": "api",
+    "explain": "explain.api",
     "feature_maps": "api",
     "findings": "api",
     "layers": "api",

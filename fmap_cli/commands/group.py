@@ -15,6 +15,7 @@ COMMANDS = {
     "stats": "Say what every layer's numbers are, and what is wrong.",
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
     "rf": "Say which pixels a layer's values are made of: receptive fields.",
+    "explain": "Say why a unit has its value: which inputs times which weights.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Turn each image into one vector, and find similar images.",
     "compare": "Compare two images, two variants or two runs, layer by layer.",

@@ -104,16 +104,27 @@ class ChannelsType(click.ParamType):
 
 
 class PlaceType(click.ParamType):
-    """A cell of a map, height before width: `3,4`, of a clip with its frame before; or `max`."""
+    """A cell of a map, height before width: `3,4`, of a clip with its frame before; or one of these words.
+
+    It has at least so many numbers: a sequence's has one.
+    """
 
     name = "place"
 
+    def __init__(self, least: int = 2, words: tuple[str, ...] = ("max",)) -> None:
+        self.least = least
+        self.words = words
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...] | str:
-        if isinstance(value, tuple) or str(value).strip().lower() == "max":
-            return value if isinstance(value, tuple) else "max"
+        word = str(value).strip().lower()
+        if isinstance(value, tuple) or word in self.words:
+            return value if isinstance(value, tuple) else word
         parts = [part.strip() for part in str(value).split(",")]
-        if not 2 <= len(parts) <= 3 or not all(part.isdecimal() for part in parts):
-            self.fail(f"{value!r} is not a cell: give its row and column, counted from 0, as 3,4; or max.", param, ctx)
+        if not self.least <= len(parts) <= 3 or not all(part.isascii() and part.isdecimal() for part in parts):
+            words = " or ".join(self.words)
+            self.fail(
+                f"{value!r} is not a cell: give its row and column, counted from 0, as 3,4; or {words}.", param, ctx
+            )
         return tuple(int(part) for part in parts)
 
 

@@ -57,7 +57,7 @@ def unit_figure(view: UnitView) -> Scene:
     """
     scene = Scene()
     top = TOP + 6
-    bottom, edge = _draw_photo(scene, view.box, view.image, top, MARGIN)
+    bottom, edge = draw_photo(scene, view.box, view.image, top, MARGIN)
     left = edge + _GAP
     seen = plane(view.box.seen)
     enlarges = seen is not None and seen != whole_of(view.image)
@@ -185,8 +185,10 @@ def model_in_words(origin: Origin) -> str:
 # -- the photo with the box --------------------------------------------------------------------------------------
 
 
-def _draw_photo(scene: Scene, box: UnitBox, image: ImageInput, top: int, left: int) -> tuple[int, int]:
-    """The photo, the box on it and what is beyond. Returns bottom and right edge."""
+def draw_photo(
+    scene: Scene, box: UnitBox, image: ImageInput, top: int, left: int, area: tuple[int, int] = _AREA
+) -> tuple[int, int]:
+    """The photo, the box on it and what is beyond, in an area (height, width). Returns bottom and right edge."""
     height, width = image.pixels.shape[:2]
     whole = (0, height - 1), (0, width - 1)
     seen, unclipped = plane(box.seen), plane(box.unclipped)
@@ -195,7 +197,7 @@ def _draw_photo(scene: Scene, box: UnitBox, image: ImageInput, top: int, left: i
     before = lanes + _LANE * bool(further["left"])
     above = lanes + _LANE * bool(further["top"])
     rows, columns = reach
-    size = fit((length_of(rows), length_of(columns)), _AREA)
+    size = fit((length_of(rows), length_of(columns)), area)
     view = View(rows, columns, left + before, top + above, size)
     if reach != whole:
         scene.add(Picture(view.left, view.top, _paper(view, unclipped, whole), size))

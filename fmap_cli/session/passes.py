@@ -18,7 +18,7 @@ from ..models.preprocessing import NOT_FOUND
 from ..models.records import LoadedModel
 from ..network.axes import meta_twin
 from ..network.blank import blank_arithmetic
-from ..network.capture import Sink, capture, eval_mode
+from ..network.capture import CallWatcher, Sink, capture, eval_mode
 from ..network.records import LayerRef
 from .opening import Session, dtype_name
 
@@ -97,12 +97,13 @@ def run(
     through: Callable[..., Any] | None = None,
     inputs: tuple[Any, ...] | None = None,
     gradients: bool = False,
+    calls: CallWatcher | None = None,
 ) -> Any:
     """One forward pass over one image, or a batch of one size; a failure of the network's own becomes a ModelError.
 
     `inputs` are what `network_inputs` makes of the images, where they are needed before; with `gradients` torch notes
     down how outputs come about, so that a sink can differentiate. `through` is what `capture.watching` yields, where
-    its hooks serve more passes than this.
+    its hooks serve more passes than this. `calls` is told when modules begin and end, as `capture` has it.
     """
     module = session.model.module
     batch = [images] if isinstance(images, ImageInput) else images
@@ -126,9 +127,11 @@ def run(
         inputs = network_inputs(session, batch)
     with _model_errors(session, inputs, len(batch), own_fault):
         if through is not None:
-            return through(inputs, guarded)
+            return through(inputs, guarded, calls)
         with torch.set_grad_enabled(gradients), eval_mode(module):
-            return capture(module, inputs, guarded, operations=operations, paths=paths, as_it_stands=gradients)
+            return capture(
+                module, inputs, guarded, operations=operations, paths=paths, calls=calls, as_it_stands=gradients
+            )
 
 
 @contextmanager

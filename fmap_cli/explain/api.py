@@ -1,0 +1,58 @@
+"""The verb `explain`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ..arguments import Say, among, at_least, names_of, note, opened, picture
+from ..models import DEFAULT_MODEL
+from .records import SHOWN_TERMS
+
+if TYPE_CHECKING:
+    from ..arguments import AnyModel, Images, Names
+    from .records import Explanation
+
+
+def explain(
+    model: AnyModel = DEFAULT_MODEL,
+    image: Images = None,
+    layer: Names = "conv1",
+    *,
+    channel: int | None = None,
+    at: int | tuple[int, ...] | Literal["max", "min"] = "max",
+    through: bool = False,
+    back: int = 0,
+    top: int = SHOWN_TERMS,
+    layout: str | None = None,
+    say: Say = note,
+) -> Explanation:
+    """Why a unit of a convolution or a linear layer has its value: `bias` and a term an input channel, which add up to
+    it.
+
+    `at` is the unit's row and column (frame, row and column of a clip's; a sequence's step), `max` or `min` the
+    largest or smallest value, of `channel` or of all channels. `contributions` `[I]` float64 has a term an input
+    channel, Σ over the kernel's window of W · X; `terms` the `top` largest, with patch and kernel. `total` is their
+    sum with the bias, `value` what the network computed. `through` follows the value on to the block's output
+    (`steps`), `back` the strongest terms back through so many convolutions (`recipe`). Raises LayerError, ModelError
+    and ImageError.
+
+    >>> found = explain(layer="conv1", channel=3, at=(40, 40), say=lambda _: None)
+    >>> found.contributions.shape, found.patches.shape, found.reads
+    ((3,), (3, 3, 3), ((80, 81, 82), (80, 81, 82)))
+    >>> abs(found.total - found.value) < 1e-5
+    True
+    """
+    at_least(0, back=back, channel=channel)
+    at_least(1, top=top)
+    if isinstance(at, int):
+        at = (at,)
+    elif isinstance(at, str):
+        among("at", at, ("max", "min"))
+    session = opened(model, say)
+    from .unit import explain_unit
+
+    read, of_outputs = picture(session, () if image is None else image, say, layout)
+    assert read is not None
+    return explain_unit(
+        session, read, names_of(layer), at=at, channel=channel, through=through, back=back, top=top, layout=of_outputs
+    )

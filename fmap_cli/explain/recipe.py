@@ -1,0 +1,204 @@
+"""The recipe of a value: its strongest terms, followed back through the convolutions before them, as a tree that adds
+up.
+
+Every node is a sum over values of one channel, with the weights that the node above gives them: of one place where the
+kernels are 1 × 1, else of those under a window. What it adds to the value at the root is its `contribution`, and the
+parts of a node add up to its own, what is small among them as one remainder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .asking import source_of
+from .kinds import in_words, way_of
+from .products import Product, Sum, product, weights_before
+from .records import ROUNDING, Part
+from .splitting import Found, split, values_of
+from .tape import Operation, Tape, Value
+
+_TERMS = (3, 2, 1)
+"""How many terms of a convolution are followed further back: of the value's own, of those before, and of all others."""
+
+_ROUNDING = 1e-6  # of float32, and the number formats below have more
+
+_SOURCES = 4
+"""How many parts of a term are listed; the strongest convolution among them is followed."""
+
+
+def needed_for_recipe(tape: Tape, one: Operation, back: int) -> list[Operation]:
+    """What lies between a product and the products so many further back, these included, and what lays out their
+    inputs."""
+    needed: dict[int, Operation] = {}
+    front = [one]
+    for _ in range(back):
+        found: dict[int, Operation] = {}
+        waiting = [value for each in front for value in each.reads]
+        seen: set[Value] = set()
+        while waiting:
+            value = waiting.pop()
+            operation = tape.maker[value.number]
+            if value in seen or operation is None:
+                continue
+            seen.add(value)
+            needed[operation.index] = operation
+            if way_of(operation) == "product":
+                found[operation.index] = operation
+            elif way_of(operation) != "stop":
+                waiting.extend(operation.reads)
+        front = list(found.values())
+        for each in front:
+            needed |= {between.index: between for between in source_of(tape, each)[1]}
+    return list(needed.values())
+
+
+def recipe_of(kept: Tape, one: Product, found: Sum, index: Sequence[int], back: int) -> Part:
+    """The tree of one value of a product: its terms, and what they are made of, back through `back` products more."""
+    weights = torch.zeros(kept.values[one.made].shape, dtype=torch.float64)
+    weights[tuple(index)] = 1
+    channel = int(index[one.channel_axis])
+    return _Recipe(kept, back).product(one, channel, weights, (), 0, found.bias - one.bias_of(channel))
+
+
+class _Recipe:
+    def __init__(self, kept: Tape, back: int) -> None:
+        self.kept = kept
+        self.back = back
+        self.names = {shown.value: shown.layer.name for shown in reversed(kept.shown.values())}
+
+    def product(
+        self,
+        one: Product,
+        channel: int,
+        weights: Tensor,
+        between: tuple[str, ...],
+        depth: int,
+        added: float = 0.0,
+        *,
+        follow: bool = True,
+    ) -> Part:
+        """A weighted sum over one channel that a product puts out; by the product's terms if it is to be followed."""
+        axis = one.channel_axis
+        own, made = weights.select(axis, channel), values_of(self.kept, one.made).select(axis, channel)
+        node = Part(
+            "channel",
+            float((own * made).sum()) + added,
+            one.operation.layer,
+            channel,
+            _only(own, made),
+            " → ".join(reversed(between)),
+            map=self._map(one.made, axis, channel),
+        )
+        if not follow:
+            return node
+        inputs = one.inputs_of(channel)
+        before = weights_before(self.kept, one, weights, channel)
+        read = values_of(self.kept, one.read).narrow(axis, inputs.start, len(inputs))
+        terms = (before * read).transpose(0, axis).reshape(len(inputs), -1).sum(1).numpy()
+        order = np.argsort(-np.abs(np.nan_to_num(terms, nan=np.inf)), kind="stable")
+        count = _TERMS[min(depth, len(_TERMS) - 1)]
+        parts = []
+        for at in order[:count].tolist():
+            weight = torch.zeros_like(self.kept.values[one.read], dtype=torch.float64)
+            weight.select(axis, inputs[at]).copy_(before.select(axis, at))
+            parts.append(self.term(one, inputs[at], weight, float(terms[at]), depth))
+        left = order[count:]
+        if len(left):
+            words = (
+                f"the other {len(left):,} inputs of {node.layer}"
+                if len(left) > 1
+                else f"the other input of {node.layer}"
+            )
+            parts.append(Part("rest", float(terms[left].sum()), words=words, count=len(left)))
+        bias = float(own.sum()) * one.bias_of(channel) + added
+        if bias:
+            parts.append(Part("bias", bias, node.layer))
+        return _closed(node, parts)
+
+    def term(self, one: Product, channel: int, weight: Tensor, contribution: float, depth: int) -> Part:
+        """What one input channel of a product adds, and what it is made of at the products before."""
+        axis = one.channel_axis
+        source, _ = source_of(self.kept, one.operation)
+        node = Part(
+            "input" if source in self.kept.given else "channel",
+            contribution,
+            self.names.get(source, ""),
+            channel,
+            _only(weight.select(axis, channel), values_of(self.kept, one.read).select(axis, channel)),
+            map=self._map(one.read, axis, channel),
+        )
+        if depth == self.back or node.kind == "input":
+            return node
+        found = split(self.kept, one.read, weight)
+        sources = [
+            (before, channel, own, each)
+            for each in found.products
+            if each.operation is not None and (before := product(each.operation)) is not None
+            for channel, own in _by_channel(each.weights, before.channel_axis)
+        ]
+        sources.sort(key=lambda each: -abs(float((each[2] * values_of(self.kept, each[3].value)).sum())))
+        parts = [
+            self.product(before, channel, own, each.between, depth + 1, follow=at == 0)
+            for at, (before, channel, own, each) in enumerate(sources)
+        ]
+        parts += [self._end(each) for each in found.ends]
+        parts += [Part("input", each.sum(self.kept), words="the input itself") for each in found.given]
+        size = sum(abs(each.contribution) for each in parts)
+        parts += [
+            Part("constant", each, words=f"constant of {name}")
+            for name, each in found.constants.items()
+            if abs(each) > _ROUNDING * size  # what an addition leaves is rounding
+        ]
+        parts.sort(key=lambda each: -abs(each.contribution))
+        if len(parts) > _SOURCES + 1:
+            small = parts[_SOURCES:]
+            words = f"{len(small)} smaller parts"
+            parts[_SOURCES:] = [Part("rest", sum(each.contribution for each in small), words=words, count=len(small))]
+        return _closed(node, parts)
+
+    def _end(self, found: Found) -> Part:
+        """What can't be split: it is named, and shown as it is."""
+        operation = found.operation
+        if operation is None:
+            return Part("end", found.sum(self.kept), words="what cannot be followed further back")
+        layer = self.names.get(found.value, operation.layer)
+        return Part("end", found.sum(self.kept), layer, words=f"{in_words(operation)}, which is no sum ({layer})")
+
+    def _map(self, value: Value, axis: int, channel: int) -> np.ndarray | None:
+        """The channel's whole map `[H, W]`, of a clip its middle frame; None of values without a place."""
+        values = self.kept.values[value]
+        if axis != 1 or values.ndim < 3:
+            return None
+        plane = values[0, channel]
+        if plane.ndim == 3:
+            plane = plane[len(plane) // 2]
+        found: np.ndarray = plane.reshape(-1, plane.shape[-1]).to(torch.float32).numpy()
+        return found
+
+
+def _only(weights: Tensor, values: Tensor) -> float | None:
+    """The value at the one place that counts; None where several do."""
+    places = weights.nonzero().tolist()
+    return float(values[tuple(places[0])]) if len(places) == 1 else None
+
+
+def _by_channel(weights: Tensor, axis: int) -> Iterator[tuple[int, Tensor]]:
+    """The weights of each channel that has any, 0 elsewhere."""
+    others = [each for each in range(weights.ndim) if each != axis % weights.ndim]
+    for channel in weights.abs().sum(others).nonzero().flatten().tolist():
+        own = torch.zeros_like(weights)
+        own.select(axis, channel).copy_(weights.select(axis, channel))
+        yield channel, own
+
+
+def _closed(node: Part, parts: Sequence[Part]) -> Part:
+    """A node with its parts; what rounding left between them and its own value is one more where it is not tiny."""
+    left = node.contribution - sum(each.contribution for each in parts)
+    if abs(left) > 1e-12 * abs(node.contribution):
+        parts = [*parts, Part("constant", left, words=ROUNDING)]
+    return replace(node, parts=tuple(parts))

@@ -1,0 +1,168 @@
+"""`fmap explain` in the terminal: the formula with this unit's numbers, its terms, what follows, and the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from .. import units
+from ..models.table import print_fed
+from ..tables.table import console, print_rows, print_wrapped
+from .columns import COLUMNS
+from .records import AS_ASKED, ROUNDING, Explanation, Part, Term
+from .words import (
+    added_up,
+    apart,
+    mixture,
+    not_numbers,
+    part_name,
+    plain,
+    reads,
+    shares,
+    signed,
+    symbols,
+    unit_name,
+    with_numbers,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+_WIDEST_WINDOW = 5  # cells of a kernel that are printed side by side
+
+
+def print_explanation(found: Explanation, file: Path | None = None) -> None:
+    """Why the unit has its value."""
+    out, origin = console(), found.origin
+    head = f"{origin.model} · {origin.weights.in_words} · image: {found.image.name}"
+    out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_fed(out, origin.preprocessing)
+    out.print()
+    print_wrapped(out, Text.assemble((units.one_line(found.layer.name), "bold"), f"  {found.settings.in_words}"))
+    for note in found.notes:
+        print_wrapped(out, Text(f"note: {note}", "dim"))
+    out.print()
+    _print_formula(out, found)
+    out.print()
+    _print_terms(out, found)
+    if found.terms and found.terms[0].kernel.ndim == 2 and found.terms[0].kernel.size > 1:
+        _print_window(out, found.terms[0])
+    if found.through:
+        _print_steps(out, found)
+    if found.recipe is not None:
+        _print_recipe(out, found.recipe)
+    if file is not None:
+        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+def _print_formula(out: Console, found: Explanation) -> None:
+    print_wrapped(out, Text(symbols(found.settings), "dim"))
+    name = unit_name(found)
+    before = " " * len(name)
+    lines = [with_numbers(found)]
+    if found.settings.pointwise and len(found.contributions) > 1 and not found.settings.depthwise:
+        lines.append(mixture(found))
+    lines.append(added_up(found))
+    for at, line in enumerate(lines):
+        print_wrapped(out, Text(f"{before if at else name} = {line}"), hanging=len(name) + 3)
+    total = Text.assemble(f"{before} = ", (plain(found.total, 8), "bold"), f"   {apart(found)}")
+    print_wrapped(out, total, hanging=len(name) + 3)
+    if found.picked != AS_ASKED:
+        print_wrapped(out, Text(f"{name} is {found.picked}", "dim"))
+
+
+def _print_terms(out: Console, found: Explanation) -> None:
+    under = reads(found)
+    if found.input_layer:
+        of = units.one_line(found.input_layer)
+        print_wrapped(out, Text(f"X is what {of} puts out" + (f": {under}" if under else "")))
+    elif under:
+        print_wrapped(out, Text(f"X: {under}"))
+    if found.settings.depthwise:
+        first = found.inputs.start
+        only = f"input channel {first}" if len(found.inputs) == 1 else f"input channels {first} to {found.inputs[-1]}"
+        print_wrapped(out, Text(f"depthwise: output channel {found.channel} reads {only} alone"))
+    elif found.settings.groups > 1:
+        print_wrapped(
+            out,
+            Text(
+                f"grouped: output channel {found.channel} reads input channels {found.inputs[0]} to {found.inputs[-1]}"
+            ),
+        )
+    warning = not_numbers(found)
+    if warning:
+        print_wrapped(out, Text(warning, "bold red"))
+    out.print()
+    print_rows(out, COLUMNS, found.terms)
+    count, rest = found.rest
+    if count:
+        print_wrapped(
+            out, Text(f"{count:,} more {'term adds' if count == 1 else 'terms add'} {plain(rest, 4)} together")
+        )
+    print_wrapped(out, Text(shares(found), "dim"))
+    out.print()
+
+
+def _print_window(out: Console, term: Term) -> None:
+    """The strongest term, cell by cell: the kernel, the patch under it, and their products."""
+    if max(term.kernel.shape) > _WIDEST_WINDOW:
+        return
+    out.print(Text(f"input channel {term.channel}, cell by cell"), soft_wrap=True)
+    blocks = [
+        [[plain(float(cell), 3) for cell in row] for row in block]
+        for block in (term.kernel, term.patch, term.kernel * term.patch)
+    ]
+    width = max(len(cell) for block in blocks for row in block for cell in row)
+    wide = (width + 1) * term.kernel.shape[1] - 1
+    titles = (f"{'W':^{wide}}", f"{'X':^{wide}}", f"{f'W · X, Σ = {plain(term.contribution, 4)}':^{wide}}")
+    out.print(Text(f"  {titles[0]}     {titles[1]}     {titles[2]}", "dim"), soft_wrap=True)
+    middle = len(blocks[0]) // 2
+    for at, rows in enumerate(zip(*blocks, strict=True)):
+        w, x, product = (" ".join(f"{cell:>{width}}" for cell in row) for row in rows)
+        times, equal = ("·", "=") if at == middle else (" ", " ")
+        out.print(Text(f"  {w}  {times}  {x}  {equal}  {product}".rstrip()), soft_wrap=True)
+    out.print()
+
+
+def _print_steps(out: Console, found: Explanation) -> None:
+    print_wrapped(out, Text("what follows", "bold"))
+    for step in found.steps:
+        where = f" ({units.one_line(step.layer)})" if step.layer else ""
+        print_wrapped(
+            out, Text(f"{step.operation}{where}: {step.formula} = {plain(step.after, 5)}"), indent=2, hanging=2
+        )
+        if step.note:
+            print_wrapped(out, Text(step.note, "dim"), indent=4)
+    if found.stopped:
+        print_wrapped(out, Text(units.one_line(found.stopped), "dim"), indent=2)
+    out.print()
+
+
+def _print_recipe(out: Console, recipe: Part) -> None:
+    print_wrapped(out, Text("recipe: every line adds up to the one it stands under", "bold"))
+    for line in _tree(recipe, "", "  "):
+        out.print(Text(units.one_line(line)), soft_wrap=True)
+    out.print()
+
+
+def _tree(part: Part, first: str, others: str) -> Iterator[str]:
+    words = (
+        f"{signed(part.contribution, 4)}  {part_name(part)}"
+        if others
+        else f"  {plain(part.contribution, 4)}  {part_name(part)}"
+    )
+    if part.value and others and part.kind in ("channel", "input"):
+        words += f"  ({plain(part.contribution / part.value)} × {plain(part.value)})"
+    if part.words and part.kind in ("channel", "input"):
+        words += f"  through {part.words}"
+    yield first + words
+    parts = [
+        each for each in part.parts if each.words != ROUNDING or abs(each.contribution) > 1e-5 * abs(part.contribution)
+    ]
+    for at, each in enumerate(parts):
+        last = at == len(parts) - 1
+        yield from _tree(each, others + ("└─ " if last else "├─ "), others + ("   " if last else "│  "))

@@ -1,0 +1,88 @@
+"""The recipe of a value as a tree: each channel with its map, and what it adds to the value at the root."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import units
+from ..drawing.charts import BLUE, RED
+from ..drawing.grid import DIVERGING, SEQUENTIAL, fit_codes, lookup, palette
+from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_heading, draw_outline
+from ..drawing.scene import FAINT, GRAY, INK, Box, Picture, Scene, Text, end_of, shorten
+from .records import ROUNDING, Part
+from .words import part_name, plain, signed
+
+_TILE = 72
+_NODE = (_TILE + 22, 232)  # height and width of a channel's place
+_LANE = 34  # between a node and those that it is made of
+_LINE = 17
+
+
+def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
+    """The tree from left, the value, to right, what it is made of. Returns where it ends below and on the right."""
+    words = "each column adds up to what stands left of it; each map is on its own scale"
+    y = draw_heading(scene, "Recipe", words, MARGIN, top, 900)
+    bottom, right = _draw_node(scene, recipe, MARGIN, y + 4, root=True)
+    return bottom, right
+
+
+def _draw_node(scene: Scene, part: Part, left: int, top: int, *, root: bool = False) -> tuple[int, int]:
+    """A channel and, right of it, its parts one under another."""
+    _draw_channel(scene, part, left, top, root=root)
+    x, y, right = left + _NODE[1] + _LANE, top, left + _NODE[1]
+    start = top + _TILE // 2
+    channels = [each for each in part.parts if each.kind in ("channel", "input") and each.channel is not None]
+    ends = []
+    for each in channels:
+        ends.append(y + _TILE // 2)
+        y, reached = _draw_node(scene, each, x, y)
+        right = max(right, reached)
+    if channels:
+        middle = x - _LANE // 2
+        scene.add(Box(left + _NODE[1] - 6, start, middle - left - _NODE[1] + 6, 1, GRAY))
+        scene.add(Box(middle, min(start, ends[0]), 1, max(ends[-1] - min(start, ends[0]), 1) + 1, GRAY))
+        for end in ends:
+            scene.add(Box(middle, end, x - middle - 6, 1, GRAY))
+    others = [each for each in part.parts if each not in channels and each.words != ROUNDING]
+    for each in others if part.parts else ():
+        line = f"{signed(each.contribution)} {part_name(each)}"
+        scene.add(Text(x, y, shorten(units.one_line(line), _NODE[1] + 40, TINY_SIZE), TINY_SIZE, GRAY))
+        y += _LINE
+        right = max(right, x + _NODE[1] + 40)
+    return max(top + _NODE[0], y + (8 if others else 0)), right
+
+
+def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) -> None:
+    if part.map is not None and part.map.size > 1:
+        high, wide = part.map.shape
+        factor = _TILE / max(high, wide)
+        size = max(round(high * factor), 1), max(round(wide * factor), 1)
+        scene.add(Picture(left, top, _pixels(part.map, size), size))
+        draw_outline(scene, (left, top, left + size[1], top + size[0]), ((-1, FAINT),))
+    else:
+        scene.add(Box(left, top, _TILE, _TILE, None, FAINT))
+        scene.add(Text(left + _TILE / 2, top + _TILE / 2 - 9, "one value", TINY_SIZE, GRAY, align="middle"))
+    x, room = left + _TILE + 10, _NODE[1] - _TILE - 14
+    colour = INK if root else RED if part.contribution > 0 else BLUE
+    number = plain(part.contribution, 4) if root else signed(part.contribution)
+    scene.add(Text(x, top - 2, number, TEXT_SIZE, colour, bold=True))
+    scene.add(Text(x, top + 18, f"channel {part.channel}", SMALL_SIZE))
+    scene.add(Text(x, top + 36, end_of(units.one_line(part.layer), room, TINY_SIZE), TINY_SIZE, GRAY))
+    if part.value and not root:
+        words = f"{plain(part.contribution / part.value)} × {plain(part.value)}"
+    else:
+        words = "" if root or part.kind == "input" else "over its window"
+    if part.words:
+        words = part.words
+    scene.add(Text(x, top + 54, shorten(words, room, TINY_SIZE), TINY_SIZE, GRAY))
+
+
+def _pixels(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    cmap = SEQUENTIAL
+    if low < 0:
+        cmap, high = DIVERGING, max(high, -low)
+        low = -high
+    codes = fit_codes(values.astype(np.float32)[None], np.array([low]), np.array([high]), size)
+    return np.ascontiguousarray(lookup(palette(cmap))[codes[0]])

@@ -1,0 +1,214 @@
+"""The formula of one value, in the notation of Y[o,i,j] = b[o] + Σc Σu Σv W[o,c,u,v] · X[c,i+u,j+v]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import units
+from .records import Explanation, Part, Settings
+
+_CELLS = {0: "", 1: "u", 2: "uv", 3: "suv"}
+_OUT = {0: "", 1: "i", 2: "ij", 3: "tij"}
+SIGNS = {"-": "−"}
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A number with its sign, as terms of a sum have it.
+
+    >>> signed(0.5), signed(-2), signed(float("nan"))
+    ('+ 0.5', '− 2', '+ NaN')
+    """
+    return f"{'−' if value < 0 else '+'} {plain(abs(value), digits)}"
+
+
+def less(value: float, digits: int = 3) -> str:
+    """A number taken away.
+
+    >>> less(0.5), less(-2), less(0)
+    ('− 0.5', '+ 2', '− 0')
+    """
+    return f"{'+' if value < 0 else '−'} {plain(abs(value), digits)}"
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number with a minus of its own; NaN and infinity are named.
+
+    >>> plain(-0.25), plain(float("nan")), plain(float("-inf"))
+    ('−0.25', 'NaN', '−Inf')
+    """
+    if value != value:
+        return "NaN"
+    if abs(value) == float("inf"):
+        return "Inf" if value > 0 else "−Inf"
+    if 1000 <= abs(value) < 10**digits:
+        return f"{value:.{max(digits - 4, 0)}f}".replace("-", "−")
+    return units.number(value, digits).replace("-", "−")
+
+
+def unit_name(explanation: Explanation, letter: str = "Y") -> str:
+    """`Y[447,3,5]`."""
+    return f"{letter}[{','.join(map(str, (explanation.channel, *explanation.place)))}]"
+
+
+def symbols(settings: Settings) -> str:
+    """The formula of the operation in letters.
+
+    >>> symbols(Settings("convolution", (3, 3), (2, 2), (1, 1), (1, 1), 1, 3, 8))
+    'Y[o,i,j] = b[o] + Σc Σu Σv W[o,c,u,v] · X[c, 2i−1+u, 2j−1+v]'
+    >>> symbols(Settings("convolution", (1, 1), (1, 1), (0, 0), (1, 1), 1, 3, 8))
+    'Y[o,i,j] = b[o] + Σc W[o,c] · X[c,i,j]'
+    >>> symbols(Settings("linear", (), (), (), (), 1, 3, 8))
+    'Y[o] = b[o] + Σk W[o,k] · X[k]'
+    """
+    if not settings.kernel:
+        return "Y[o] = b[o] + Σk W[o,k] · X[k]"
+    out, cells = _OUT[len(settings.kernel)], _CELLS[len(settings.kernel)]
+    places = [_place(letter, cell, settings, axis) for axis, (letter, cell) in enumerate(zip(out, cells, strict=True))]
+    where = "" if settings.operation == "convolution" else ", where these are whole"
+    return f"Y[o,{','.join(out)}] = b[o] + {_summed(settings, 'o', places)}{where}"
+
+
+def _summed(settings: Settings, channel: str, places: Sequence[str]) -> str:
+    cells = _CELLS[len(settings.kernel)]
+    c = channel if settings.depthwise else "c"
+    over = [] if settings.depthwise else ["c"]
+    over += [] if settings.pointwise else [*cells]
+    sums = "".join(f"Σ{each} " for each in over)
+    inner = [*([] if settings.depthwise else ["c"]), *([] if settings.pointwise else cells)]
+    gap = "," if all(each.isalnum() for each in places) else ", "
+    weight = f"W[{','.join([channel, *inner])}]"
+    return f"{sums}{weight} · X[{gap.join([c, *places])}]"
+
+
+def _place(letter: str, cell: str, settings: Settings, axis: int) -> str:
+    """Where the input is read along one axis, in letters."""
+    stride, padding, dilation = settings.stride[axis], settings.padding[axis], settings.dilation[axis]
+    one = settings.pointwise
+    if settings.operation != "convolution":
+        shift = "" if one else f"−{_times(dilation, cell)}"
+        top = f"{letter}{f'+{padding}' if padding else ''}{shift}"
+        return top if stride == 1 else f"({top})/{stride}"
+    return f"{_times(stride, letter)}{f'−{padding}' if padding else ''}" + ("" if one else f"+{_times(dilation, cell)}")
+
+
+def _times(factor: int, letter: str) -> str:
+    return letter if factor == 1 else f"{factor}{letter}"
+
+
+def with_numbers(explanation: Explanation) -> str:
+    """The formula of this unit: the right-hand side with its indices."""
+    settings, channel = explanation.settings, str(explanation.channel)
+    bias = plain(explanation.bias)
+    if not settings.kernel:
+        return f"{bias} + Σk W[{channel},k] · X[k]"
+    cells = _CELLS[len(settings.kernel)]
+    places = []
+    for axis, each in enumerate(explanation.reads):
+        if not each:
+            places.append("–")
+        elif settings.pointwise:
+            places.append(_whole(each[0]))
+        elif settings.operation == "convolution":
+            places.append(f"{_whole(each[0])}+{_times(settings.dilation[axis], cells[axis])}")
+        else:
+            places.append("/".join(map(_whole, each)))
+    return f"{bias} + {_summed(settings, channel, places)}"
+
+
+def _whole(number: int) -> str:
+    return str(number).replace("-", "−")
+
+
+def added_up(explanation: Explanation, count: int = 4) -> str:
+    """The sum with its largest terms: `0.1 + 1.31 + 0.82 − 0.4 … (508 more: − 0.12)`."""
+    terms = explanation.terms[:count]
+    words = " ".join([plain(explanation.bias), *(signed(each.contribution) for each in terms)])
+    left = explanation.order[len(terms) :]
+    if not len(left):
+        return words
+    rest = float(explanation.contributions[left].sum())
+    return f"{words} {signed(rest)} ({len(left):,} more)"
+
+
+def mixture(explanation: Explanation, count: int = 4) -> str:
+    """A layer that looks at one place, as a mixture of channels: `0.1 + 0.8 × [373] + 0.5 × [237] − …`."""
+    found = [plain(explanation.bias)]
+    for each in explanation.terms[:count]:
+        found.append(f"{signed(float(each.kernel.reshape(-1)[0]))} × X[{each.channel}]")
+    if len(explanation.contributions) > count:
+        found.append("+ …")
+    return " ".join(found)
+
+
+def apart(explanation: Explanation) -> str:
+    """How far the sum and the network's own value are apart."""
+    if explanation.difference != explanation.difference or abs(explanation.difference) == float("inf"):
+        return f"the network computed {plain(explanation.value, 8)}"
+    if not explanation.difference:
+        return f"exactly what the network computed in {explanation.dtype}"
+    return (
+        f"the network computed {plain(explanation.value, 8)} in {explanation.dtype}:"
+        f" {units.number(abs(explanation.difference), 2)} apart"
+    )
+
+
+def shares(explanation: Explanation) -> str:
+    """What shares are of, and how much cancels."""
+    if explanation.not_finite:
+        return "no shares: not all terms are numbers"
+    if not explanation.magnitude:
+        return "no shares: all terms are 0"
+    words = f"share: of the sum of the terms' magnitudes, {plain(explanation.magnitude)}"
+    cancelled = explanation.cancelled or 0.0
+    if len(explanation.contributions) > 1:
+        words += f"; {units.percent(cancelled)} of that cancels (terms of both signs)" if cancelled > 5e-4 else ""
+    return words
+
+
+def not_numbers(explanation: Explanation) -> str:
+    """The terms that are NaN or infinite, in words; empty where there are none."""
+    found = explanation.not_finite
+    if not found:
+        return ""
+    bad = [explanation.contributions[each - explanation.inputs.start] for each in found]
+    what = " or ".join(dict.fromkeys("NaN" if each != each else "infinite" for each in bad))
+    listed = ", ".join(map(str, found[:6])) + (f" and {len(found) - 6} more" if len(found) > 6 else "")
+    many = len(found) > 1
+    of = f"{len(found):,} of {len(explanation.contributions):,} terms"
+    return f"{of} {'are' if many else 'is'} {what}: input channel{'s' * many} {listed}"
+
+
+def reads(explanation: Explanation) -> str:
+    """Which places of the input lie under the kernel, and how many of them are padding."""
+    names = {1: ["steps"], 2: ["rows", "columns"], 3: ["frames", "rows", "columns"]}.get(len(explanation.reads), [])
+    if not explanation.reads:
+        return ""
+    words = []
+    for name, each in zip(names, explanation.reads, strict=True):
+        if not each:
+            return f"no {name[:-1]} of the input reaches it: it is the bias alone"
+        step = each[1] - each[0] if len(each) > 1 else 1
+        span = _whole(each[0]) if len(each) == 1 else f"{_whole(min(each))} to {_whole(max(each))}"
+        words.append(
+            f"{name if len(each) > 1 else name[:-1]} {span}" + (f", every {abs(step)}." if abs(step) > 1 else "")
+        )
+    cells = 1
+    inside = 1
+    for each, length in zip(explanation.reads, explanation.input_places, strict=True):
+        cells *= len(each)
+        inside *= sum(0 <= place < length for place in each)
+    outside = f"; {cells - inside} of {cells} cells lie outside, on padding" if inside < cells else ""
+    return ", ".join(words).replace("., ", ". ") + outside
+
+
+def part_name(part: Part) -> str:
+    """What a part of the recipe is called."""
+    if part.kind == "channel":
+        return f"channel {part.channel} of {part.layer}"
+    if part.kind == "input":
+        return f"channel {part.channel} of the input"
+    if part.kind == "bias":
+        return f"bias of {part.layer}"
+    if part.kind == "rest":
+        return f"{part.words}, together" if part.count != 1 else part.words
+    return part.words
