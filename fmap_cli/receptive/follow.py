@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..network.calls import TensorNotes, arguments_by_name, storage_of, tensors_in
 from . import field as fields
 from .arranged import reshaped
 from .collected import made_bound, merged
 from .field import Cause, Field
-from .operations.calls import Call, flattened, unknown
+from .operations.calls import Call, unknown
 from .rules import rule_for
 from .steps import told_from_memory
 
@@ -49,7 +50,7 @@ class Follower(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: dict[int, tuple[weakref.ref[Tensor], Fields]] = {}
+        self._known: TensorNotes[Fields] = TensorNotes()
         self._views: dict[int, list[weakref.ref[Tensor]]] = {}  # storage -> the tensors with fields that lie in it
         self._laid_out: dict[int, _Storage] = {}  # storage -> what each of its places sees, once it is written in parts
         self._unnamed: list[Cause] = []
@@ -83,10 +84,10 @@ class Follower(TorchDispatchMode):
 
     def fields_of(self, tensor: Any) -> Fields | None:
         """What a tensor's values see along each axis of the image; None where they see nothing."""
-        reference, found = self._known.get(id(tensor), (None, None))
-        if reference is not None and reference() is tensor:
+        found = self._known.get(tensor)
+        if found is not None:
             return found
-        if self._laid_out and isinstance(tensor, Tensor) and (key := _storage(tensor)) in self._laid_out:
+        if self._laid_out and isinstance(tensor, Tensor) and (key := storage_of(tensor)) in self._laid_out:
             found = self._laid_out[key].fields_of(tensor)
             self._set(tensor, found)
             return found
@@ -115,7 +116,7 @@ class Follower(TorchDispatchMode):
                 output = func.decompose(*args, **kwargs)
             if output is not NotImplemented:
                 return output
-        before = [each for each in flattened((*args, *kwargs.values())) if isinstance(each, Tensor)]
+        before = list(tensors_in((*args, *kwargs.values())))
         sees = any(self.fields_of(each) is not None for each in before)
         output = func(*args, **kwargs)
         if sees and torch.Tag.dynamic_output_shape in getattr(func, "tags", ()):
@@ -130,17 +131,11 @@ class Follower(TorchDispatchMode):
         schema = getattr(func, "_schema", None)
         if schema is None:  # a higher-order operator runs its parts through here too
             return
-        arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
-        arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
-        arguments.update(kwargs)
         if schema.name == _READING:
             self.note_reading()
             return
-        written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
-        for each in schema.arguments:
-            if each.is_out:  # what is in there before does not count
-                arguments.pop(each.name, None)
-        outputs = [each for each in flattened([output]) if isinstance(each, Tensor)]
+        arguments, written = arguments_by_name(schema, args, kwargs)
+        outputs = list(tensors_in([output]))
         rule = rule_for(func) or unknown
         along_axes = []
         cause = Cause(_operation(schema.name))
@@ -171,25 +166,23 @@ class Follower(TorchDispatchMode):
     # -- what is known of which tensor ---------------------------------------------------------------------------
 
     def _set(self, tensor: Tensor, found: Fields) -> None:
-        key = id(tensor)
         if not tensor.numel() or all(each is None for each in found):
-            self._known.pop(key, None)
+            self._known.drop(tensor)
             return
-        known = self._known
-        known[key] = (weakref.ref(tensor, lambda gone: _forget(known, key, gone)), found)
-        views = self._views.setdefault(_storage(tensor), [])
+        self._known.set(tensor, found)
+        views = self._views.setdefault(storage_of(tensor), [])
         if not any(each() is tensor for each in views):
             views[:] = [each for each in views if each() is not None]
             views.append(weakref.ref(tensor))
 
     def _write(self, tensor: Tensor, found: Fields) -> None:
         """A tensor was written to in place: so were all that share its memory."""
-        key = _storage(tensor)
+        key = storage_of(tensor)
         others = [each for ref in self._views.get(key, ()) if (each := ref()) is not None and each is not tensor]
         if key not in self._laid_out:
             # (What sees nothing so far may be part of another tensor that sees nothing: that is not written down.)
-            alone = bool(others) or (id(tensor) in self._known and _fills_storage(tensor))
-            known = [self._known.get(id(each), (None, None))[1] for each in others]
+            alone = bool(others) or (self._known.get(tensor) is not None and _fills_storage(tensor))
+            known = [self._known.get(each) for each in others]
             if alone and all(each is not None and _same_everywhere(found, each) for each in known):
                 self._set(tensor, found)
                 return
@@ -198,11 +191,11 @@ class Follower(TorchDispatchMode):
                 return
             self._laid_out[key] = _Storage(tensor, self._axes)
             for each in others:
-                if id(each) in self._known:
-                    self._laid_out[key].write(each, self._known[id(each)][1])
+                if (before := self._known.get(each)) is not None:
+                    self._laid_out[key].write(each, before)
         self._laid_out[key].write(tensor, found)
         for each in [*others, tensor]:
-            self._known.pop(id(each), None)
+            self._known.drop(each)
 
     def _write_roughly(self, tensors: Sequence[Tensor], found: Fields) -> None:
         """Note down a write into more values than are worth being told apart: any of them may see what was written."""
@@ -258,11 +251,6 @@ def _same_everywhere(one: Fields, other: Fields) -> bool:
     )
 
 
-def _forget(known: dict[int, tuple[weakref.ref[Tensor], Fields]], key: int, gone: weakref.ref[Tensor]) -> None:
-    if key in known and known[key][0] is gone:
-        del known[key]
-
-
 def _taking_turns(parts: Mapping[int, tuple[Field, ...]], turn: int) -> Callable[[Any], Field | None]:
     def of(tensor: Any) -> Field | None:
         found = parts.get(id(tensor))
@@ -279,7 +267,7 @@ def schema_name(func: Any) -> str:
 
 
 def _has_values(output: Any) -> bool:
-    return any(isinstance(each, Tensor) and each.numel() for each in flattened([output]))
+    return any(each.numel() for each in tensors_in([output]))
 
 
 def _one_each(found: Field | list[Field | None] | None, outputs: Sequence[Tensor]) -> list[Field | None]:
@@ -290,10 +278,6 @@ def _one_each(found: Field | list[Field | None] | None, outputs: Sequence[Tensor
     for each, tensor in zip(listed, outputs, strict=True):
         assert each is None or each.shape == tuple(tensor.shape), (each.shape, tensor.shape)
     return listed
-
-
-def _is_written(argument: Any) -> bool:
-    return argument.alias_info is not None and argument.alias_info.is_write
 
 
 def _renames(name: str) -> bool:
@@ -307,10 +291,6 @@ def _operation(name: str) -> str:
 
 
 # -- tensors that are written in parts ---------------------------------------------------------------------------
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
 
 
 def _fills_storage(tensor: Tensor) -> bool:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..calls import TensorNotes, arguments_by_name, storage_of, tensors_in
 from . import marks as m
 from .marks import UNKNOWN, Marks
-from .rules import Call, cat, made_new, pointwise, rule_for, tensors_in
+from .rules import Call, cat, made_new, pointwise, rule_for
 
 
 class AxisFollower(TorchDispatchMode):
@@ -37,7 +38,7 @@ class AxisFollower(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: dict[int, tuple[weakref.ref[Tensor], Marks]] = {}
+        self._known: TensorNotes[Marks] = TensorNotes()
         self._written: dict[int, tuple[Any, dict[int, m.Axis]]] = {}  # storage -> the axes that were written, by stride
         self.lost: dict[str, None] = {}
         self.waiting: dict[int, tuple[weakref.ref[Tensor], str]] = {}
@@ -49,15 +50,15 @@ class AxisFollower(TorchDispatchMode):
 
     def start(self, image: Tensor, names: Sequence[str]) -> None:
         """Follow this tensor, whose axes have these names."""
-        self._set(image, tuple(m.axis(name, length) for name, length in zip(names, image.shape, strict=True)))
+        self._known.set(image, tuple(m.axis(name, length) for name, length in zip(names, image.shape, strict=True)))
 
     def marks_of(self, tensor: Any) -> Marks | None:
         """What a tensor's axes are made of; None where it does not descend from the image."""
-        reference, found = self._known.get(id(tensor), (None, None))
-        if reference is not None and reference() is tensor:
+        found = self._known.get(tensor)
+        if found is not None:
             return found
         if self._written and isinstance(tensor, Tensor) and tensor.layout == torch.strided:
-            _, by_stride = self._written.get(_storage(tensor), (None, {}))
+            _, by_stride = self._written.get(storage_of(tensor), (None, {}))
             if by_stride:
                 return tuple(
                     m.resized(by_stride[stride], length) if stride in by_stride and length > 1 else _made(length)
@@ -83,13 +84,7 @@ class AxisFollower(TorchDispatchMode):
         schema = getattr(func, "_schema", None)
         if schema is None or not outputs:  # a higher-order operator runs its parts through here too
             return
-        arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
-        arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
-        arguments.update(kwargs)
-        written = {id(arguments.get(each.name)) for each in schema.arguments if _is_written(each)}
-        for each in schema.arguments:
-            if each.is_out:  # what is in there before does not count
-                arguments.pop(each.name, None)
+        arguments, written = arguments_by_name(schema, args, kwargs)
         rule = rule_for(func)
         found: Any = None
         if rule is not None:
@@ -102,14 +97,14 @@ class AxisFollower(TorchDispatchMode):
         listed = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, marks in zip(outputs, [*listed, *[None] * len(outputs)], strict=False):
             if rule is made_new:
-                self._known.pop(id(tensor), None)
+                self._known.drop(tensor)
                 continue
             if marks is None or [one.length for one in marks] != list(tensor.shape):
                 marks = m.unknown(tensor.shape)
             marks = m.settled(marks)
-            if id(tensor) in written and self._known.get(id(tensor), (None,))[0] is None:
+            if id(tensor) in written and self._known.get(tensor) is None:
                 self._wrote(tensor, marks)
-            self._set(tensor, marks)
+            self._known.set(tensor, marks)
         if self.waiting and (rule is pointwise or rule is cat):
             self._adopt(list(tensors_in(arguments.values())), outputs[0])
 
@@ -130,14 +125,10 @@ class AxisFollower(TorchDispatchMode):
         if tensor.layout != torch.strided:
             return
         storage = tensor.untyped_storage()
-        _, by_stride = self._written.setdefault(_storage(tensor), (storage, {}))
+        _, by_stride = self._written.setdefault(storage_of(tensor), (storage, {}))
         for stride, one in zip(tensor.stride(), marks, strict=True):
             if one.length > 1 and UNKNOWN not in one.kinds:
                 by_stride.setdefault(stride, one)
-
-    def _set(self, tensor: Tensor, marks: Marks) -> None:
-        known, key = self._known, id(tensor)
-        known[key] = (weakref.ref(tensor, lambda gone: _forget(known, key, gone)), marks)
 
 
 def _alike(one: m.Axis, length: int) -> m.Axis:
@@ -148,16 +139,3 @@ def _alike(one: m.Axis, length: int) -> m.Axis:
 
 def _made(length: int) -> m.Axis:
     return m.NOTHING if length == 1 else m.axis(m.NEW, length)
-
-
-def _forget(known: dict[int, tuple[weakref.ref[Tensor], Marks]], key: int, gone: weakref.ref[Tensor]) -> None:
-    if key in known and known[key][0] is gone:
-        del known[key]
-
-
-def _is_written(argument: Any) -> bool:
-    return argument.alias_info is not None and argument.alias_info.is_write
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)

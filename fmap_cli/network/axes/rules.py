@@ -5,42 +5,32 @@ An operation without a rule is not guessed at: nothing is known of the axes of w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .. import calls
 from ..operators import POINTWISE, QUANTIZED
 from . import marks as m
 from .marks import NEW, NOTHING, PLACES, UNKNOWN, Axis, Marks
 
 
 @dataclass(eq=False, slots=True)
-class Call:
-    """One call of an operation: its arguments by their names in torch's schema, what it returned, and the axes.
+class Call(calls.Call):
+    """One call of an operation: its arguments, what it returned, and the axes.
 
     `of` gives a tensor's axes, None where it does not descend from the image.
     """
 
-    function: Any
-    arguments: dict[str, Any]
     outputs: list[Tensor]
     of: Callable[[Any], Marks | None]
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arguments[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self.arguments.get(name, default)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.outputs[0].shape)
-
-    def tensors(self) -> list[Tensor]:
-        return list(tensors_in(self.arguments.values()))
 
     @property
     def first(self) -> Marks | None:
@@ -50,15 +40,6 @@ class Call:
 
 Rule = Callable[[Call], "Marks | list[Marks | None] | None"]
 """The axes of every tensor the call returned, or a list, one for each; None where they are not known."""
-
-
-def tensors_in(values: Any) -> Iterator[Tensor]:
-    """The tensors in nested lists and tuples."""
-    for each in values:
-        if isinstance(each, Tensor):
-            yield each
-        elif isinstance(each, (list, tuple)):
-            yield from tensors_in(each)
 
 
 def _fitted(marks: Marks | None, shape: Sequence[int]) -> Marks | None:
@@ -245,13 +226,6 @@ def _of_boxes(call: Call) -> Marks | None:
 # -- over whole axes ---------------------------------------------------------------------------------------------
 
 
-def _dims(call: Call, count: int) -> set[int]:
-    given = call.get("dim", call.get("dims"))
-    if given is None or given == []:
-        return set(range(count))
-    return {int(each) % count for each in (given if isinstance(given, (list, tuple)) else [given])} if count else set()
-
-
 def _reduction(call: Call) -> list[Marks | None]:
     """A sum, mean, maximum, … along axes, kept at length 1 or dropped."""
     if isinstance(call.get("other"), Tensor):  # `max(x, y)` is value by value
@@ -259,7 +233,7 @@ def _reduction(call: Call) -> list[Marks | None]:
     one = call.first
     if one is None:
         return []
-    over = _dims(call, len(one))
+    over = call.named_axes(len(one))
     kept = tuple(m.resized(axis, 1) if at in over else axis for at, axis in enumerate(one))
     dropped = tuple(axis for at, axis in enumerate(one) if at not in over)
     return [kept if each.ndim == len(one) else dropped if each.ndim == len(dropped) else None for each in call.outputs]
@@ -380,7 +354,7 @@ def _squeeze(call: Call) -> Marks | None:
     one = call.first
     if one is None:
         return None
-    over = _dims(call, len(one))
+    over = call.named_axes(len(one))
     return tuple(axis for at, axis in enumerate(one) if at not in over or axis.length != 1)
 
 
@@ -401,10 +375,7 @@ def _transpose(call: Call) -> Marks | None:
     one = call.first
     if one is None or len(one) < 2:
         return one
-    order = list(range(len(one)))
-    first, second = (call[name] % len(order) for name in ("dim0", "dim1")) if call.get("dim0") is not None else (0, 1)
-    order[first], order[second] = order[second], order[first]
-    return tuple(one[at] for at in order)
+    return tuple(one[at] for at in call.swapped_axes(len(one)))
 
 
 def _expand(call: Call) -> Marks | None:

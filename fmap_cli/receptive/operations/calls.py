@@ -8,30 +8,23 @@ from typing import Any
 
 from torch import Tensor
 
+from ...network import calls
 from ..arranged import reshaped
 from ..collected import made_unknown, maybe_all
 from ..field import Cause, Field, hull, spread
 
 
 @dataclass(eq=False, slots=True)
-class Call:
-    """One call of an operation: its arguments by their names in torch's schema, what it returned, and the fields.
+class Call(calls.Call):
+    """One call of an operation: its arguments, what it returned, and the fields.
 
     `of` gives a tensor's field along the axis of the image in question, None where it sees nothing. `because` is what
     a field that the call makes the whole image, unknown or a bound is put down to.
     """
 
-    function: Any
-    arguments: dict[str, Any]
     output: Any
     of: Callable[[Any], Field | None]
     because: Cause
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arguments[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self.arguments.get(name, default)
 
     def field(self, name: str) -> Field | None:
         return self.of(self.arguments[name])
@@ -39,17 +32,7 @@ class Call:
     @property
     def shape(self) -> tuple[int, ...]:
         """That of the (first) tensor returned."""
-        return tuple(self.first.shape)
-
-    @property
-    def first(self) -> Tensor:
-        output = self.output
-        while not isinstance(output, Tensor):
-            output = output[0]
-        return output
-
-    def tensors(self) -> list[Tensor]:
-        return [each for each in flattened(self.arguments.values()) if isinstance(each, Tensor)]
+        return tuple(next(calls.tensors_in([self.output])).shape)
 
     def everything(self, take: Callable[[Field, Cause], Field]) -> Field | None:
         """What any value of any argument sees, as one value, taken together by `take`."""
@@ -61,33 +44,14 @@ Rule = Callable[[Call], "Field | list[Field | None] | None"]
 """The field of every tensor the call returned that has the shape of the first, or a list, one for each."""
 
 
-def flattened(values: Any) -> list[Any]:
-    """The items of nested lists and tuples."""
-    found: list[Any] = []
-    for each in values:
-        if isinstance(each, (list, tuple)):
-            found += flattened(each)
-        else:
-            found.append(each)
-    return found
-
-
 def outputs_of(call: Call) -> list[Tensor]:
-    output = call.output
-    return [each for each in flattened([output]) if isinstance(each, Tensor)]
+    return list(calls.tensors_in([call.output]))
 
 
 def per_axis(value: Any, places: int) -> list[int]:
     """A number for each axis of the map: torch takes one for all, too."""
     values = [int(each) for each in value] if isinstance(value, (list, tuple)) else [int(value)]
     return values * places if len(values) == 1 else values
-
-
-def axes_of(call: Call, count: int) -> list[int]:
-    given = call.get("dim", call.get("dims"))
-    if given is None or given == []:
-        return list(range(count))
-    return [int(each) % count for each in (given if isinstance(given, (list, tuple)) else [given])] if count else []
 
 
 def everywhere(call: Call, found: Field | None) -> list[Field | None]:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...network.calls import tensors_in
 from ..arranged import picked, rearranged, reordered, reshaped, side_by_side, written_into
 from ..collected import made_unknown, window
 from ..field import Field, spread
-from .calls import Call, Rule, anywhere, called, everywhere, flattened
+from .calls import Call, Rule, anywhere, called, everywhere
 from .windows import slide
 
 
@@ -30,10 +31,7 @@ def transposed_axes(call: Call) -> Field | None:
     one = call.field("self")
     if one is None or len(one.shape) < 2:
         return one
-    order = list(range(len(one.shape)))
-    first, second = (call[name] % len(order) for name in ("dim0", "dim1")) if call.get("dim0") is not None else (0, 1)
-    order[first], order[second] = order[second], order[first]
-    return reordered(one, order)
+    return reordered(one, call.swapped_axes(len(one.shape)))
 
 
 def expanded(call: Call) -> Field | None:
@@ -172,7 +170,7 @@ def moved(call: Call) -> Field | list[Field | None] | None:
     arguments = {name: numbers if value is tensors[0] else value for name, value in call.arguments.items()}
     with torch._C._DisableTorchDispatch():
         sources = called(call.function, arguments)
-    found = [picked(one, each.to(torch.int64).numpy()) for each in flattened([sources]) if isinstance(each, Tensor)]
+    found = [picked(one, each.to(torch.int64).numpy()) for each in tensors_in([sources])]
     return found if len(found) > 1 else found[0]
 
 

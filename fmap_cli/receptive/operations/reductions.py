@@ -7,7 +7,7 @@ from torch import Tensor
 from ..arranged import reshaped
 from ..collected import accumulated, gathered, over_all
 from ..field import Field, hull, spread
-from .calls import Call, axes_of, everywhere, outputs_of
+from .calls import Call, everywhere, outputs_of
 from .pointwise import pointwise
 
 
@@ -18,7 +18,7 @@ def reduction(call: Call) -> Field | list[Field | None] | None:
     one = call.of(call.tensors()[0])
     if one is None:
         return None
-    done = gathered(one, axes_of(call, len(one.shape)), call.because)
+    done = gathered(one, call.named_axes(len(one.shape)), call.because)
     return [reshaped(done, tuple(each.shape)) for each in outputs_of(call)]
 
 

@@ -1,0 +1,104 @@
+"""Calls of operations beneath a dispatch mode, for whoever carries something along with tensors by a rule an operation.
+
+Operators come as overloads (`aten.add.Tensor`), with their arguments as positional or by name.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+_Note = TypeVar("_Note")
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of an operation: its arguments, by their names in torch's schema."""
+
+    function: Any
+    arguments: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.arguments.get(name, default)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors among the arguments, those in lists as well."""
+        return list(tensors_in(self.arguments.values()))
+
+    def named_axes(self, count: int) -> list[int]:
+        """The axes that `dim` or `dims` names, of a tensor with `count` of them; all where it names none."""
+        given = self.get("dim", self.get("dims"))
+        if given is None or given == []:
+            return list(range(count))
+        return [int(each) % count for each in (given if isinstance(given, (list, tuple)) else [given])] if count else []
+
+    def swapped_axes(self, count: int) -> list[int]:
+        """The order of axes after a transposition: by `dim0` and `dim1`, or of a matrix."""
+        order = list(range(count))
+        named = self.get("dim0") is not None
+        first, second = (self[name] % count for name in ("dim0", "dim1")) if named else (0, 1)
+        order[first], order[second] = order[second], order[first]
+        return order
+
+
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """The tensors in nested lists and tuples."""
+    for each in values:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, (list, tuple)):
+            yield from tensors_in(each)
+
+
+def arguments_by_name(schema: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], set[int]]:
+    """A call's arguments, with those that have defaults; and the ids of those that are written to.
+
+    What is only there for the result (`out=`) is left out: what it holds before does not count.
+    """
+    arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
+    arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
+    arguments.update(kwargs)
+    written = {
+        id(arguments.get(each.name))
+        for each in schema.arguments
+        if each.alias_info is not None and each.alias_info.is_write
+    }
+    for each in schema.arguments:
+        if each.is_out:
+            arguments.pop(each.name, None)
+    return arguments, written
+
+
+class TensorNotes(Generic[_Note]):
+    """What is noted down of tensors, each as long as it lives. It keeps none alive."""
+
+    def __init__(self) -> None:
+        self._notes: dict[int, tuple[weakref.ref[Tensor], _Note]] = {}
+
+    def get(self, tensor: Any) -> _Note | None:
+        reference, note = self._notes.get(id(tensor), (None, None))
+        return note if reference is not None and reference() is tensor else None
+
+    def set(self, tensor: Tensor, note: _Note) -> None:
+        notes, key = self._notes, id(tensor)
+
+        def forget(gone: weakref.ref[Tensor]) -> None:
+            if key in notes and notes[key][0] is gone:
+                del notes[key]
+
+        notes[key] = weakref.ref(tensor, forget), note
+
+    def drop(self, tensor: Tensor) -> None:
+        self._notes.pop(id(tensor), None)
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Where a tensor's memory is: the same number for all that share it."""
+    return int(tensor.untyped_storage()._cdata)
