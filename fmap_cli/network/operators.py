@@ -11,6 +11,61 @@ POINTWISE = (
 ).split()
 """Operators of `aten` that make each value of one value, or of one of each input, and are not marked so by torch."""
 
+OPERATORS = {
+    "convolution": "convolution _convolution cudnn_convolution miopen_convolution mkldnn_convolution",
+    "pooling": (
+        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices"
+        " max_pool1d_with_indices avg_pool1d avg_pool2d avg_pool3d quantized_max_pool1d quantized_max_pool2d"
+        " quantized_max_pool3d lp_pool2d mkldnn_max_pool2d mkldnn_max_pool3d"
+    ),
+    "adaptive pooling": (
+        "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
+        " adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
+        " mkldnn_adaptive_avg_pool2d"
+    ),
+    "nearest": (
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d"
+        " _upsample_nearest_exact2d _upsample_nearest_exact3d"
+    ),
+    "linear resizing": "upsample_linear1d upsample_bilinear2d upsample_trilinear3d",
+    "reduction": (
+        "mean sum amax amin aminmax max min prod var std var_mean std_mean norm linalg_vector_norm logsumexp"
+        " any all argmax argmin median nanmedian mode nansum count_nonzero"
+    ),
+    "along an axis": "_softmax _log_softmax softmax log_softmax _safe_softmax sort topk argsort kthvalue",
+    "running": "cumsum cumprod logcumsumexp cummax cummin",
+    "attention": (
+        "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"
+        " _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention"
+        " scaled_dot_product_attention"
+    ),
+    "attention layer": "_native_multi_head_attention _transformer_encoder_layer_fwd",
+    "layer norm": "native_layer_norm _fused_rms_norm rms_norm layer_norm",
+    "batch norm": (
+        "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm"
+        " miopen_batch_norm _batch_norm_with_update _batch_norm_no_update batch_norm quantized_batch_norm"
+    ),
+    "view": "view reshape _unsafe_view _reshape_alias flatten unflatten view_copy _reshape_copy",
+    "squeeze": "squeeze squeeze_copy squeeze_",
+    "unsqueeze": "unsqueeze unsqueeze_copy unsqueeze_",
+    "permute": "permute permute_copy",
+    "transpose": "t transpose swapaxes transpose_copy t_copy transpose_ t_",
+    "expand": "expand expand_copy broadcast_to",
+    "slice": "slice slice_copy",
+    "select": "select select_copy",
+    "split": "split split_with_sizes chunk unbind unsafe_split unsafe_chunk unsafe_split_with_sizes tensor_split",
+    "cat": "cat concat",
+    "reflection padding": "reflection_pad1d reflection_pad2d reflection_pad3d",
+    "replication padding": "replication_pad1d replication_pad2d replication_pad3d",
+    "new tensor": (
+        "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones"
+        " new_empty new_full new_empty_strided arange"
+    ),
+    "filling": "zero_ bernoulli_ uniform_ normal_ random_",
+    "overwriting": "copy_ fill_ copy",
+}
+"""Operators of `aten` by what they do, where several rooms have a rule for all of them."""
+
 QUANTIZED = {
     "convolution": [
         f"quantized::{name}{end}"

@@ -12,8 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..calls import TensorNotes, arguments_by_name, storage_of, tensors_in
 from . import marks as m
+from .calls import Call
 from .marks import UNKNOWN, Marks
-from .rules import Call, cat, made_new, pointwise, rule_for
+from .mixing import pointwise
+from .moving import cat, made_new
+from .rules import rule_for
 
 
 class AxisFollower(TorchDispatchMode):
