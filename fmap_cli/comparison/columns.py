@@ -46,6 +46,10 @@ _UNLIKE: Column[Any] = Column(
 _CHANNEL: Column[Any] = Column(
     "channel", "channel", lambda row: row.difference.channel, units.count, right=True, priority=3
 )
+POOLED_TITLE = "pooled\ncosine"
+_POOLED: Column[Any] = Column(
+    "pooled_cosine", POOLED_TITLE, lambda row: row.difference.pooled_cosine, cosine, right=True
+)
 _SAME_AS: Column[Any] = Column("same_as", None, lambda row: row.same_as)
 _OVER: Column[Any] = Column("over", "", lambda row: row.over, lambda over: "over" if over else "", optional=True)
 _BAR: Column[Any] = Column(title="", cell=_bar, after="relative_l2", priority=1)
@@ -82,6 +86,7 @@ LAYERS: tuple[Column[ComparedLayer], ...] = (
         short=Short(2, "corre-\nlation"),
     ),
     Column("correlated_channels", None, lambda row: row.difference.correlated),
+    replace(_POOLED, priority=2, after="correlation"),
     _UNLIKE,
     _CHANNEL,
     _SAME_AS,
@@ -118,4 +123,21 @@ RECORDS: tuple[Column[ComparedRecord], ...] = (
 
 
 def columns_of(comparison: Comparison) -> tuple[Column[Any], ...]:
+    """Of JSON and CSV."""
     return RECORDS if is_run(comparison) else LAYERS
+
+
+def table_of(comparison: Comparison) -> tuple[Column[Any], ...]:
+    """Of the table: for two images the pooled cosine comes first, and nothing is called over, as all layers are."""
+    if not comparison.of_images:
+        return columns_of(comparison)
+    left = {each.key: each for each in LAYERS if each.title and each.key not in ("pooled_cosine", "over")}
+    goes = {"max_abs": 4, "cosine": 5, "channel": 3}
+    rest = [replace(each, priority=goes.get(key, each.priority)) for key, each in left.items() if key]
+    bar: Column[Any] = Column(title="", cell=_pooled_bar, after="pooled_cosine", priority=1)
+    return rest[0], _POOLED, bar, *rest[1:]
+
+
+def _pooled_bar(row: ComparedLayer) -> str:
+    share = row.difference.pooled_cosine
+    return "" if share is None or share <= 0 else "█" * round(_BAR_DECADES * share) or "▏"

@@ -17,8 +17,9 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
 
     `max_abs`, `relative_l2`, `mean_shift` and `std_shift` always exist: there null is infinite. Of an infinite
     `relative_l2` the layer is over; a shift of means is infinite in a channel without any spread, over or not.
+    `of_images` says that A and B are two images; then `shared_channels` are those of one layer, strongest first.
     """
-    first = comparison.first
+    first, shared = comparison.first, comparison.shared
     return {
         "schema_version": SCHEMA_VERSION,
         "a": _side_row(comparison.a),
@@ -40,6 +41,16 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
             {"name": name, "shape_a": list(a), "shape_b": list(b)} for name, a, b in comparison.unlike_shapes
         ],
         "file": str(file) if file is not None else None,
+        "of_images": comparison.of_images,
+        "shared_channels": None
+        if shared is None
+        else {
+            "name": shared.layer.name,
+            "channels": shared.count,
+            "both": list(shared.both),
+            "only_a": list(shared.only_a),
+            "only_b": list(shared.only_b),
+        },
     }
 
 

@@ -29,6 +29,7 @@ from ..drawing.page import (
 from ..drawing.scene import GRAY, INK, Colour, Picture, Plot, Scene, Text, shorten, text_width
 from ..inputs.framing import caption
 from .records import ComparedRecord, Comparison, DrawnPair
+from .shared_figure import draw_pooled, draw_shared
 from .words import (
     Compared,
     farthest,
@@ -36,7 +37,9 @@ from .words import (
     identical,
     inputs_in_words,
     is_run,
+    pooled_layers,
     remarks,
+    shared_in_words,
     sides,
     verdict,
 )
@@ -67,9 +70,11 @@ def comparison_figure(comparison: Comparison) -> Scene:
     top = _draw_title(scene, comparison)
     left = MARGIN * 2 + _SIDE
     bottom = _draw_pictures(scene, comparison, top)
-    y = _draw_curve(scene, comparison, top, left) + 34 if comparison.layers else top
+    y = _draw_depth(scene, comparison, top, left) + 34 if comparison.layers else top
     record = _most_telling(comparison)
-    if comparison.pair is not None:
+    if comparison.shared is not None and comparison.shared.a is not None:
+        y = draw_shared(scene, comparison, comparison.shared, y, left, _AREA)
+    elif comparison.pair is not None:
         y = _draw_pair(scene, comparison, comparison.pair, y, left)
     elif record is not None:
         y = _draw_channels(scene, record, y, left)
@@ -77,9 +82,20 @@ def comparison_figure(comparison: Comparison) -> Scene:
     return scene
 
 
+def _draw_depth(scene: Scene, comparison: Comparison, top: int, left: int) -> int:
+    if comparison.of_images and pooled_layers(comparison):
+        return draw_pooled(scene, comparison, top, left, _AREA)
+    return _draw_curve(scene, comparison, top, left)
+
+
 def _draw_title(scene: Scene, comparison: Comparison) -> int:
     first = comparison.first
-    if first is not None and first.layer.kind == "input":
+    if comparison.of_images and comparison.shared is not None:
+        title = shared_in_words(comparison.shared)
+        title = title[0].upper() + title[1:]
+    elif comparison.of_images and pooled_layers(comparison):
+        title = "How alike A and B are to the network"
+    elif first is not None and first.layer.kind == "input":
         title = "A and B already get different input"
     elif first is not None:
         title = f"A and B diverge at {units.one_line(first.layer.name)}"

@@ -56,6 +56,7 @@ def differ(a: Tensor, b: Tensor, channel_axis: int | None = None) -> Difference:
     sums = [_Sums(rows_a[at : at + step], rows_b[at : at + step], scale) for at in range(0, channels, step)]
     dd, aa, bb, ab = (float(sum(getattr(each, name).sum() for each in sums)) for name in ("dd", "aa", "bb", "ab"))
     unlike = sum(each.unlike for each in sums)
+    means = np.concatenate([each.means for each in sums], axis=1) if sums else np.empty((2, 0))
     correlation: float | None
     correlated: int | None
     if length == 1 and channels > 1:
@@ -73,7 +74,20 @@ def differ(a: Tensor, b: Tensor, channel_axis: int | None = None) -> Difference:
         correlated=correlated,
         unlike=unlike,
         channels=np.concatenate([each.apart for each in sums]) if sums else np.empty(0),
+        pooled_cosine=None if channel_axis is None else pooled_cosine(means * scale),
+        means=None if channel_axis is None else means,
     )
+
+
+def pooled_cosine(means: np.ndarray) -> float | None:
+    """The cosine of two vectors of channel means, `[2, C]`, over the channels that both have one of.
+
+    >>> pooled_cosine(np.array([[3.0, 4.0, np.nan], [4.0, 3.0, 1.0]]))
+    0.96
+    """
+    a, b = means[:, np.isfinite(means).all(0)]
+    aa, bb, ab = (float(each) for each in (a @ a, b @ b, a @ b))
+    return _cosine(aa, bb, ab, same=bool((a == b).all()))
 
 
 def real_numbers(output: Tensor) -> Tensor:
@@ -109,7 +123,7 @@ def _scale(a: Tensor, b: Tensor) -> float:
 
 
 class _Sums:
-    """What is summed over some rows `[c, n]` of both sides: squares and products of their `scale`-fold, by row."""
+    """What is summed over some rows `[c, n]` of both sides, by row: squares and products of their `scale`-fold."""
 
     def __init__(self, a: Tensor, b: Tensor, scale: float) -> None:
         a, b = a.to(torch.float64), b.to(torch.float64)
@@ -126,6 +140,8 @@ class _Sums:
         self.dd = (b - a).square_().sum(1)
         self.aa, self.bb, self.ab = a.square().sum(1), b.square().sum(1), (a * b).sum(1)
         self.unlike = int(unlike.sum())
+        known = finite.sum(1, dtype=torch.float64) * scale  # NaN where there is no finite place
+        self.means: np.ndarray = torch.stack([a.sum(1) / known, b.sum(1) / known]).numpy()  # [2, c]
         self.apart: np.ndarray = torch.where(unlike > 0, torch.inf, self.dd.sqrt() / scale).numpy()
         self.correlations = _correlations(a, b, None if all_finite else finite)
 

@@ -21,6 +21,7 @@ from .drawn import Drawing
 from .measures import default_threshold, differ, real_numbers
 from .records import ComparedLayer, Comparison, Difference
 from .same_start import keep_state, same_random_numbers
+from .shared import Sharing
 from .sides import number_format, side_of
 
 
@@ -44,7 +45,8 @@ def compare(
     random numbers, for networks that draw some; where one session serves both, they start from the same parameters and
     buffers, too. Without `threshold` it is `compare.default_threshold` of both number
     formats. `keep_maps` keeps what a figure draws: of the layer that `draw` picks, or else of the first map over the
-    threshold, or of the one that differs most, the strongest channels.
+    threshold, or of the one that differs most, the strongest channels. Of two images it is instead the channels that
+    both share and do not share, of the last map.
 
     Raises LayerError for a pattern that picks nothing on either side, and where nothing can be compared.
     """
@@ -66,14 +68,17 @@ def compare(
     reference.drop_unwanted()
     for layer in reference.order:  # now, because it may run the network
         resolver.of(layer, reference.outputs[layer.name].shape)
-    drawing = Drawing(Selection([draw], b.model.module) if draw is not None else None) if keep_maps else None
+    of_images = image_a is not image_b and (a is b or image_a.name != image_b.name)
+    asked = Selection([draw], b.model.module) if draw is not None else None
+    drawing = Drawing(asked) if keep_maps and not of_images else None
+    sharing = Sharing(asked, keep_maps, a.model.input_kind != "images") if of_images else None
     other = _Other(
         selection=Selection(patterns or ("*",), b.model.module),
         kinds=frozenset(kinds),
         reference=reference,
         threshold=threshold,
         resolver=resolver,
-        drawing=drawing,
+        drawing=sharing or drawing,
     )
     if put_back is not None:
         put_back()
@@ -108,6 +113,8 @@ def compare(
         pair=drawing.chosen() if drawing is not None else None,
         inputs=(inputs := _input_difference(image_a, image_b)),
         fed_alike=inputs is not None and inputs.relative_l2 == 0,
+        of_images=of_images,
+        shared=sharing.chosen() if sharing is not None else None,
     )
 
 
@@ -190,7 +197,7 @@ class _Other(_Watched):
     reference: _Reference
     threshold: float
     resolver: AxesResolver
-    drawing: Drawing | None
+    drawing: Drawing | Sharing | None
     found: dict[str, ComparedLayer] = field(default_factory=dict)
     unlike_shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 

@@ -29,6 +29,10 @@ class Difference:
     Places where both have NaN, or the same infinity, are alike and count nowhere. In `unlike` places only one side is
     finite, or they are not finite in different ways: `max_abs` and `relative_l2` are inf then, the rest is over the
     places where both are finite. `channels` is ‖a - b‖ of each channel, float64 `[C]`, inf for those with such a place.
+
+    All that compares place by place. `means` are both sides' means of each channel over its places, float64 `[2, C]`,
+    NaN where there is no finite one, and `pooled_cosine` is the cosine of these two vectors; None where one of them is
+    zero, or no axis is that of the channels.
     """
 
     count: int
@@ -39,6 +43,8 @@ class Difference:
     correlated: int | None
     unlike: int
     channels: np.ndarray
+    pooled_cosine: float | None = None
+    means: np.ndarray | None = None
 
     @property
     def channel(self) -> int | None:
@@ -133,6 +139,32 @@ class DrawnPair:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedChannels:
+    """Which channels of one layer respond to both of two images, and which to one alone, strongest first.
+
+    A channel is strong in an image where its mean over the places is at least the root mean square of all channels'
+    means. `both` are strong in both, with one sign, `only_a` strong in A and by a factor of three weaker in B (each as
+    a share of its image's root mean square), `only_b` the other way round. `drawn` are the channels that a figure
+    shows, those of `both` first, and `a` and `b` their maps, `[N, H, W]` float32, None where none are kept; `means` are
+    theirs, `[2, N]`. `note` says what part of an output is drawn that has more. `on_photo` says that the maps can be
+    laid over the pictures; a detector's cannot, as it resizes and pads its input by itself.
+    """
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    count: int
+    both: tuple[int, ...]
+    only_a: tuple[int, ...]
+    only_b: tuple[int, ...]
+    drawn: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    means: np.ndarray
+    a: np.ndarray | None = None
+    b: np.ndarray | None = None
+    note: str = ""
+    on_photo: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison(Drawn):
     """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
 
@@ -140,6 +172,9 @@ class Comparison(Drawn):
     runs: a number of channels). `pictures` are what both networks saw, `framings` how they were cut out of the files'
     pictures, `pair` the layer that is drawn. `inputs` is how far apart what both are fed is, None where it has two
     shapes or is not known; `fed_alike` that nothing differs (of runs: that both made their pictures the same way).
+
+    `of_images` says that A and B are two images. Their maps differ everywhere, so the pooled comparison stands first,
+    and `shared` says which channels of the last map, or of the one to draw, they have in common.
     """
 
     a: Side
@@ -154,6 +189,8 @@ class Comparison(Drawn):
     pair: DrawnPair | None = None
     inputs: Difference | RunDifference | None = None
     fed_alike: bool = True
+    of_images: bool = False
+    shared: SharedChannels | None = None
 
     @property
     def first(self) -> ComparedLayer | ComparedRecord | None:
@@ -181,7 +218,10 @@ class Comparison(Drawn):
         print_comparison(self, None if file is None else str(file))
 
     def figure(self) -> Figure:
-        """The difference through depth and, of one layer, the channels that differ most."""
+        """The difference through depth and, of one layer, the channels that differ most.
+
+        Of two images, the pooled cosine through depth, and the channels that they share and do not share.
+        """
         from .figure import comparison_figure
 
         return Figure(comparison_figure(self))

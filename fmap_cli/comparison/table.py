@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from rich.text import Text as RichText
 
 from .. import units
-from ..tables.table import console, print_rows
-from .columns import columns_of
+from ..tables.table import console, print_rows, print_wrapped
+from .columns import POOLED_TITLE, table_of
 from .records import ComparedLayer, ComparedRecord, Comparison
-from .words import inputs_in_words, remarks, sides, verdict
-
-if TYPE_CHECKING:
-    pass
+from .words import inputs_in_words, questions, remarks, shared_in_words, sides, verdict
 
 
 def print_comparison(comparison: Comparison, file: str | None = None) -> None:
-    """A row a layer, in A's execution order, and below where the two part."""
+    """A row a layer, in A's execution order, what the columns answer, and below where the two part."""
     out = console()
     common, a, b = sides(comparison)
     for line in (common, f"A  {a}" if a else "", f"B  {b}" if b else ""):
@@ -29,14 +26,18 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
         out.print(RichText(fed, "bold"), soft_wrap=True)
     out.print()
     if comparison.layers:
-        print_rows(out, columns_of(comparison), comparison.layers, style=_style)
+        table = print_rows(out, table_of(comparison), comparison.layers, style=partial(_style, comparison))
+        for line in questions(comparison, pooled=POOLED_TITLE in table.cells):
+            print_wrapped(out, RichText(line, "dim"))
         out.print()
     for line in remarks(comparison):
         out.print(RichText(line), soft_wrap=True)
     out.print(RichText(verdict(comparison), "bold"), soft_wrap=True)
+    if comparison.shared is not None:
+        print_wrapped(out, RichText(shared_in_words(comparison.shared)))
     if file is not None:
         out.print(RichText.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
 
 
-def _style(row: ComparedLayer | ComparedRecord) -> str:
-    return " ".join(["dim"] * (row.same_as is not None) + ["red"] * row.over)
+def _style(comparison: Comparison, row: ComparedLayer | ComparedRecord) -> str:
+    return " ".join(["dim"] * (row.same_as is not None) + ["red"] * (row.over and not comparison.of_images))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import units
-from .records import ComparedLayer, ComparedRecord, Comparison, Difference, Side
+from .records import ComparedLayer, ComparedRecord, Comparison, Difference, SharedChannels, Side
 
 Compared = ComparedLayer | ComparedRecord
 
@@ -78,8 +78,54 @@ def is_run(comparison: Comparison) -> bool:
     return comparison.a.images is not None
 
 
+POOLED = "pooled cosine: does the network see the same things? It compares each channel's mean over all places."
+PLACES = "are the maps equal, place by place?"
+
+
+def questions(comparison: Comparison, *, pooled: bool = True) -> list[str]:
+    """What the columns of the table answer, `pooled` being one; nothing for saved runs, which hold no places."""
+    if is_run(comparison):
+        return []
+    if comparison.of_images:
+        return [POOLED, f"The other columns: {PLACES} Maps of two different images never are."]
+    return [f"max |B - A| to correlation: {PLACES}", *([POOLED] if pooled else [])]
+
+
 def verdict(comparison: Comparison) -> str:
-    """Where the two part, in a sentence."""
+    """Where the two part, in a sentence; of two images how alike they are to the network, through depth."""
+    if comparison.of_images and (pooled := pooled_layers(comparison)):
+        lowest = min(pooled, key=lambda each: each.difference.pooled_cosine or 0.0)
+        told = [_pooled(pooled[0]), *([_pooled(pooled[-1])] if len(pooled) > 1 else [])]
+        words = ", ".join(told)
+        if lowest is not pooled[0] and lowest is not pooled[-1]:
+            words += f", lowest {_pooled(lowest)}"
+        return f"pooled cosine {words}"
+    return _where_apart(comparison)
+
+
+def pooled_layers(comparison: Comparison) -> list[ComparedLayer]:
+    """The layers that have a pooled cosine, each output once."""
+    return [
+        each
+        for each in comparison.layers
+        if isinstance(each, ComparedLayer) and each.difference.pooled_cosine is not None and each.same_as is None
+    ]
+
+
+def _pooled(compared: ComparedLayer) -> str:
+    return f"{cosine(compared.difference.pooled_cosine)} at {units.one_line(compared.layer.name)}"
+
+
+def shared_in_words(shared: SharedChannels) -> str:
+    """How many channels of a layer the two images share."""
+    return (
+        f"of {units.count(shared.count)} channels of {units.one_line(shared.layer.name)}, "
+        f"{units.count(len(shared.both))} are strong in both, {units.count(len(shared.only_a))} only in A, "
+        f"{units.count(len(shared.only_b))} only in B"
+    )
+
+
+def _where_apart(comparison: Comparison) -> str:
     layers = comparison.layers
     first = comparison.first
     count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"

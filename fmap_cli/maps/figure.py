@@ -12,6 +12,7 @@ from .. import units
 from ..answers.figure import draw_boxes, draw_label_map
 from ..drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, TWO_HUES, blend, palette
 from ..drawing.grid import place as join
+from ..drawing.overlay import overlay_opacity
 from ..drawing.page import (
     MARGIN,
     SMALL_SIZE,
@@ -30,7 +31,7 @@ from ..receptive.marks import draw_unit_boxes, mark_units
 from ..receptive.records import UnitBox
 from .layout import CAPTION_TOP, LINE, SIDE, Captions, lay_out, tile_aspect
 from .records import Drawing, FeatureMap, Look
-from .tiles import Scale, check_page, overlay_colours, overlay_opacity, scale_of, tile_colours
+from .tiles import Scale, check_page, overlay_colours, scale_of, tile_colours
 from .values_figure import draw_values
 
 _MIDDLE_UP = np.linspace(128, 255, 256).astype(int)  # the warm half of two hues

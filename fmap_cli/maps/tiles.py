@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import units
-from ..drawing.grid import DIVERGING, SEQUENTIAL, TWO_HUES, Placement, blend, fit_codes, lookup, palette
+from ..drawing.grid import DIVERGING, SEQUENTIAL, TWO_HUES, Placement, fit_codes, lookup, palette
+from ..drawing.overlay import overlay
 from ..errors import OutputError
 from .records import Drawing, FeatureMap
 
-OVERLAY_STRENGTH = 0.75  # of the most opaque colours
-_BLACK, _GRAY_CONTRAST = 36, 0.72
 _LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 
 
@@ -91,48 +90,5 @@ def tile_colours(feature_map: FeatureMap, scale: Scale, tile: tuple[int, int]) -
 
 
 def overlay_colours(feature_map: FeatureMap, scale: Scale, photo: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
-    """Every tile, smoothly resized, over the photo in gray, `[N * T, tile height, tile width, 3]` uint8.
-
-    The photo shows through where values are at the clear end of the scale, and least where they are at the other:
-    `overlay_ends` says which ends these are. Units that are no number keep their hard edges.
-    """
-    import torch
-    from torch.nn import functional as F
-
-    maps, low, high = frames_of(feature_map, scale)
-    finite = np.where(np.isfinite(maps), maps, low[:, None, None])
-    tensor = torch.from_numpy(np.ascontiguousarray(finite, np.float32))[:, None]  # [N, 1, H, W]
-    smooth = F.interpolate(tensor, tile, mode="bilinear", antialias=True)[:, 0].numpy()
-    special = fit_codes(maps, low, high, tile)
-    codes = np.where(special >= 256, special, fit_codes(smooth, *overlay_ends(scale.cmap, low, high), tile))
-    colours = lookup(palette(scale.cmap))
-    opacity = np.concatenate([overlay_opacity(scale.cmap), np.full(len(colours) - 256, OVERLAY_STRENGTH)])
-    return blend(colours[codes], gray_photo(photo, tile), opacity[codes])
-
-
-def overlay_ends(cmap: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values at both ends of an overlay's colours, of maps whose own ends are `low` and `high` `[N]`.
-
-    In two hues the middle is clear. It stands for zero where a map has values to either side of it, and for the map's
-    lowest value where it has not. Other colours are clear at their lower end, and go from `low` to `high`.
-    """
-    if cmap != TWO_HUES:
-        return low, high
-    with np.errstate(invalid="ignore", over="ignore"):
-        signed = (low < 0) & (high > 0)
-        far = np.maximum(-low, high)
-        return np.where(signed, -far, low - (high - low)), np.where(signed, far, high)
-
-
-def overlay_opacity(cmap: str) -> np.ndarray:
-    """How much of each of a map's 256 colours hides the photo, 0..1."""
-    places = np.linspace(0, 1, 256)
-    return OVERLAY_STRENGTH * (np.abs(2 * places - 1) if cmap in (TWO_HUES, DIVERGING) else places)
-
-
-def gray_photo(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The photo `[h, w, 3]` in gray, resized, and with neither black nor white: colours over it are seen everywhere."""
-    from PIL import Image
-
-    resized = Image.fromarray(photo).convert("L").resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.repeat((np.asarray(resized, np.float32) * _GRAY_CONTRAST + _BLACK)[..., None], 3, axis=2)
+    """Every tile, smoothly resized, over the photo in gray, `[N * T, tile height, tile width, 3]` uint8."""
+    return overlay(*frames_of(feature_map, scale), scale.cmap, photo, tile)

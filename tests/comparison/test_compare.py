@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -597,7 +598,7 @@ def test_tables_keep_to_the_terminal(fmap: Fmap, monkeypatch: pytest.MonkeyPatch
     assert max(map(len, table[:-1])) <= columns, out
     assert "features.5.2.block.1.0" in out  # in one piece
     assert ("output shape  " in out) == (columns >= 120)
-    assert ("not enough room for: output shape; --json has it" in out) == (columns < 120)
+    assert ("not enough room for: output shape, pooled cosine; --json has them" in out) == (columns < 120)
     assert [line for line in table if line.rstrip().endswith(" over")]
     assert table[-1].startswith("first over 0.05: ")
 
@@ -689,6 +690,7 @@ def test_a_figure_shows_the_strongest_channels_of_the_layer_asked_for(fmap: Fmap
     request = ModelRequest("efficientnet_lite0")
     a, b = open_sides(request, request, lambda _: None)
     images = read_sides(a, b, [str(samples / "coffee.png"), str(samples / "chelsea.png")], lambda _: None)
+    b, images = replace(b), (images[0], replace(images[1], name=images[0].name))  # one image, fed in two ways
     comparison = compare(a, images[0], b, images[1], draw="features.2.1.add", keep_maps=True)
     pair = comparison.pair
     assert pair is not None
@@ -719,9 +721,11 @@ def test_of_several_layers_to_draw_it_is_the_first_that_can_be(pattern: str, dra
         with pytest.raises(LayerError, match="no height and width"):
             compare(session, images[0], session, images[1], draw=pattern, keep_maps=True)
         return
-    pair = compare(session, images[0], session, images[1], draw=pattern, keep_maps=True).pair
-    assert pair is not None
-    assert pair.layer.path == drawn
+    shared = compare(session, images[0], session, images[1], draw=pattern, keep_maps=True).shared
+    one_image = replace(images[1], name=images[0].name)
+    pair = compare(session, images[0], replace(session), one_image, draw=pattern, keep_maps=True).pair
+    assert shared is not None and pair is not None
+    assert shared.layer.path == pair.layer.path == drawn
 
 
 def test_a_clips_figure_says_which_frame_is_drawn(fmap: Fmap, samples: Path, workdir: Path) -> None:
@@ -1049,8 +1053,8 @@ def test_the_pages_example_is_what_the_command_prints(
     printed = [each.rstrip() for each in fmap(*shlex.split(line)[1:]).out.splitlines()]
     assert printed[:7] == shown[:7]
     assert len(printed) == len(shown)
-    assert printed[-3] == shown[-3] == "not enough room for: output shape; --json has it"
-    for one, other in zip(printed[7:-3], shown[7:-3], strict=True):
+    assert printed[-4] == shown[-4] == "not enough room for: output shape, pooled cosine; --json has them"
+    for one, other in zip(printed[7:-4], shown[7:-4], strict=True):
         assert one.split()[0] == other.split()[0]
         shares = [float(each.split()[2]) for each in (one, other)]
         assert shares[0] == pytest.approx(shares[1], rel=0.5)

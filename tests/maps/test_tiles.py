@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fmap_cli.drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, TWO_HUES, palette
+from fmap_cli.drawing.overlay import OVERLAY_STRENGTH, gray_photo
 from fmap_cli.maps.records import Drawing, FeatureMap
 from fmap_cli.maps.tiles import (
     DIVERGING,
-    OVERLAY_STRENGTH,
     SEQUENTIAL,
     Scale,
     frames_of,
-    gray_photo,
     overlay_colours,
     scale_of,
     tile_colours,
