@@ -499,8 +499,8 @@ def compare(
     vs=other_net)`. Two runs, of `stats` or `load_run`: `compare(run_a, run_b)`, called `names`. `layers` has an entry
     a layer with its `difference`; `first` is the first over `threshold` (relative, by default what the coarser number
     format allows). Of two images `difference.pooled_cosine` says how alike the network finds them, and `shared` which
-    channels of a layer respond to both. `draw` is the layer whose channels the figure shows, for which `keep_maps` keeps
-    them. Raises LayerError, ModelError and ImageError.
+    channels of a layer respond to both. `draw` is the layer whose channels the figure shows, for which `keep_maps`
+    keeps them. Raises LayerError, ModelError and ImageError.
 
     >>> same = compare(load_model(say=lambda _: None), None, vs=load_model(say=lambda _: None), say=lambda _: None)
     >>> same.parts, max(layer.difference.max_abs for layer in same.layers)
