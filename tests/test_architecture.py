@@ -98,7 +98,7 @@ LIGHT_FILES = {
     *("statistics/channels.py", "statistics/distributed.py", "statistics/merging.py", "statistics/moments.py"),
     *("statistics/run_text.py", "statistics/runs.py", "statistics/spark.py"),
     *("maps/inline.py", "maps/layout.py", "maps/raw.py", "maps/tiles.py", "maps/values_figure.py"),
-    "explain/tree_figure.py",
+    *("comparison/shared_figure.py", "explain/tree_figure.py"),
     *("receptive/effective_figure.py", "receptive/marks.py", "receptive/unit_figure.py"),
 }
 # Light by their room or name, and torch through and through: what is light imports them when it calls them.
