@@ -44,7 +44,6 @@ ELSE = ("other", OTHER)
 PLAIN: dict[str, Any] = {"parse_math": False}
 
 _NAME_STEP, _NAME_ROOM, _NAME_SIZE = 15, 200, 12
-_LEAST_STAGE = 30  # pixels that a stage takes to be named
 
 
 def points(pixels: float) -> float:
@@ -121,7 +120,7 @@ def add_strip(
     words: str,
     bars: Mapping[int, tuple[float, Colour]],
     count: int,
-    slot: int,
+    slot: float,
     left: int,
     y: int,
     *,
@@ -133,12 +132,12 @@ def add_strip(
     """
     height = 44 if scale else 12
     draw = partial(draw_strip, words=words, bars=bars, count=count, slot=slot, scale=scale)
-    scene.add(Plot(words, left, y, (height, slot * count), draw))
+    scene.add(Plot(words, left, y, (height, round(slot * count)), draw))
     return y + height + (16 if scale else 4)
 
 
 def draw_strip(
-    axes: Axes, words: str, bars: Mapping[int, tuple[float, Colour]], count: int, slot: int, scale: bool = False
+    axes: Axes, words: str, bars: Mapping[int, tuple[float, Colour]], count: int, slot: float, scale: bool = False
 ) -> None:
     along(axes, count)
     height = axes.bbox.height
@@ -180,8 +179,15 @@ def write(
 
 
 def shown_names(names: Sequence[str], slot: float) -> dict[int, str]:
-    """The names under their layers, and at which layers: each, or every second, third, … where they would touch."""
-    return {at: end_of(names[at], _NAME_ROOM, _NAME_SIZE) for at in range(0, len(names), ceil(_NAME_STEP / slot))}
+    """The names under their layers, and at which layers: each, or where they would touch every second, third, … and
+    the last."""
+    step = ceil(_NAME_STEP / slot)
+    shown = list(range(0, len(names), step))
+    if shown and shown[-1] != len(names) - 1:
+        if len(names) - 1 - shown[-1] < step and len(shown) > 1:
+            shown.pop()
+        shown.append(len(names) - 1)
+    return {at: end_of(names[at], _NAME_ROOM, _NAME_SIZE) for at in shown}
 
 
 def _draw_layers(axes: Axes, names: Sequence[str], slot: float) -> None:
@@ -198,10 +204,17 @@ def _draw_layers(axes: Axes, names: Sequence[str], slot: float) -> None:
             shaded = not shaded
             if shaded:
                 axes.axvspan(start - 0.5, end - 0.5, facecolor=rgb(BAND), edgecolor="none")
-            if count * slot >= _LEAST_STAGE:
-                words = end_of(name, count * slot - 4, _NAME_SIZE)
+            words = _stage_name(name, count * slot - 4)
+            if words:
                 write(axes, words, ((start + end - 1) / 2, 1), (0, 3), ABOVE, ha="center", size=_NAME_SIZE)
         start = end
+
+
+def _stage_name(name: str, room: float) -> str:
+    """As many of a stage's last parts as there is room for, whole; empty where there is none."""
+    parts = name.split(".")
+    ends = (".".join(parts[at:]) for at in range(len(parts)))
+    return next((end for end in ends if text_width(end, _NAME_SIZE) <= room), "")
 
 
 def stages(names: Sequence[str]) -> list[tuple[str, int]]:

@@ -24,6 +24,21 @@ _KIND_SIZE = 22
 _SWATCH = 14
 
 
+def draw_sentence_title(scene: Scene, title: str, lines: Iterable[str]) -> int:
+    """A title that says something, and what it is about in gray under it: whole, in as many lines as they need."""
+    room = scene.width - 2 * MARGIN
+    y = MARGIN - 6
+    for line in wrap(units.one_line(title), room, TITLE_SIZE, bold=True):
+        scene.add(Text(MARGIN, y, line, TITLE_SIZE, bold=True))
+        y += 38
+    y += 4
+    for words in lines:
+        for line in wrap(units.one_line(words), room, LINE_SIZE):
+            scene.add(Text(MARGIN, y, line, LINE_SIZE, GRAY))
+            y += 26
+    return y + 8
+
+
 def draw_title(scene: Scene, title: str, lines: Iterable[str] = (), kind: str = "") -> int:
     """The title over the page's whole width with `kind` in gray after it, and a line each of `lines` under it.
 

@@ -146,11 +146,16 @@ def shorten(text: str, width: float, size: int, bold: bool = False) -> str:
 
 
 def end_of(text: str, width: float, size: int) -> str:
-    """As much of the end of a text as fits: layers' names differ in the end."""
+    """As much of the end of a text as fits: layers' names differ in the end. Cut at a dot of the name if one is left.
+
+    >>> end_of("encoder.layers.encoder_layer_11.mlp.3", 170, 12)
+    '…encoder_layer_11.mlp.3'
+    """
     if text_width(text, size) <= width:
         return text
     start = next((at for at in range(1, len(text)) if text_width("…" + text[at:], size) <= width), len(text))
-    return "…" + text[start:]
+    dot = text.find(".", start - 1)
+    return "…" + text[start if dot < 0 or dot + 1 == len(text) else dot + 1 :]
 
 
 def _longest_fit(text: str, width: float, size: int, bold: bool) -> int:

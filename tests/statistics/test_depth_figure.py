@@ -127,14 +127,17 @@ def test_the_title_says_model_weights_and_images() -> None:
     run = deep_run(3)
     title, line, *_ = texts(depth_figure(run, (), run.layers))
     assert title.startswith("efficientnet_lite0")
-    assert line == "weights: ImageNet · 4 images from photos · 3 layers in execution order"
+    assert line == "efficientnet_lite0, weights: ImageNet · 4 images from photos · 3 layers in execution order"
 
 
 def test_every_layer_is_named_where_there_is_room_and_names_keep_their_end() -> None:
     for count, step in ((20, 1), (60, 1), (200, 3)):
         run = deep_run(count)
         axes = drawn(depth_figure(run, (), run.layers))["layers"]
-        assert labels(axes, "x") == {at: run.layers[at].layer.name for at in range(0, count, step)}
+        shown = labels(axes, "x")
+        assert shown == {at: run.layers[round(at)].layer.name for at in shown}
+        assert {*range(0, count - step, step), count - 1} <= {*shown}, "every so many, and the last one always"
+        assert min(np.diff(sorted(shown))) >= step
     long = record("backbone." * 20 + "conv", normal(2, 9))
     assert any(words.startswith("…") and words.endswith("backbone.conv") for words in texts(figure(long)))
 
@@ -183,6 +186,57 @@ def test_findings_have_a_row_a_check_and_are_told_once_each() -> None:
     assert [words for words in said if words in ("nearly-zero", "[red]")] == ["[red]", "nearly-zero"] * 2, (
         "the gravest first, in the list and in the chart"
     )
+
+
+def many_uniform() -> list[LayerRecord]:
+    """120 layers whose values go evenly from -3 to 5 times the layer's number, by turns a convolution and a ReLU."""
+    steps = torch.linspace(-3, 5, 801)[None]
+    return [
+        record(f"block{at // 10}.{at % 10}", steps * (at + 1), *(("conv", "Conv2d") if at % 2 else ("act", "ReLU")))
+        for at in range(120)
+    ]
+
+
+def test_many_layers_are_bands_a_kind_each_through_their_quantiles() -> None:
+    records = many_uniform()
+    axes = drawn(figure(*records))
+    assert "values" not in axes
+    for name, first in (("values of activation", 0), ("values of convolution, linear", 1)):
+        chart = axes[name]
+        places = np.arange(first, 120, 2)
+        for label, low, high in (("half", -1.0, 3.0), ("98 %", -2.92, 4.92)):
+            (band,) = [each for each in chart.collections if each.get_label() == label]
+            corners = band.get_paths()[0].vertices
+            for at in (places[3], places[-4]):
+                ends = sorted(y for x, y in corners.tolist() if x == at)
+                assert (ends[0], ends[-1]) == pytest.approx((low * (at + 1), high * (at + 1)), rel=0.05)
+        for label, share in (("median", 1.0), ("all", 5.0)):
+            line = [each for each in chart.lines if each.get_label() == label][-1]
+            assert np.asarray(line.get_xdata()).tolist() == places.tolist()
+            assert np.asarray(line.get_ydata()) == pytest.approx(share * (places + 1), rel=0.05)
+    # A decade is as high in each of them.
+    steps = [np.diff(axes[name].transData.transform([(0, 10), (0, 100)])[:, 1])[0] for name in axes if "values" in name]
+    assert steps == pytest.approx([steps[0]] * 2, rel=0.02)
+
+
+def test_a_kind_of_few_layers_keeps_its_boxes_beside_bands() -> None:
+    odd = record("pool", torch.linspace(-3, 5, 801)[None], "other", "MaxPool2d")
+    chart = drawn(figure(*many_uniform(), odd))["values of other"]
+    assert lines(chart, "half")[120] == (pytest.approx(-1, rel=0.05), pytest.approx(3, rel=0.05))
+
+
+def test_the_gravest_finding_is_the_headline_and_nothing_of_it_is_cut() -> None:
+    layers = [record(name, normal(2, 9)) for name in "abcd"]
+    found = [Finding(name, "nearly-zero", "note", f"{name} is small.", "", "") for name in "dbc"]
+    told = "it is bad, " * 30 + "and more. Of this no more"
+    found.append(Finding("c", "a-check-with-quite-a-long-name", "error", told, "", ""))
+    scene = figure(*layers, findings=found)
+    title = " ".join(item.text for item in scene.items if isinstance(item, Text) and item.bold and item.size == 30)
+    assert title == "c: " + "it is bad, " * 30 + "and more"
+    assert not any("…" in words for words in texts(scene))
+    assert "Of this no more" not in " ".join(texts(scene))
+    assert faults(scene) == []
+    assert texts(figure(*layers))[0] == "efficientnet_lite0: nothing to worry about in 4 layers"
 
 
 def test_without_layers_the_page_says_so() -> None:
