@@ -99,7 +99,7 @@ LIGHT_FILES = {
     *("statistics/run_text.py", "statistics/runs.py", "statistics/spark.py"),
     *("maps/inline.py", "maps/layout.py", "maps/raw.py", "maps/tiles.py", "maps/values_figure.py"),
     *("comparison/shared_figure.py", "explain/tree_figure.py"),
-    *("receptive/effective_figure.py", "receptive/marks.py", "receptive/unit_figure.py"),
+    *("receptive/effective_figure.py", "receptive/unit_boxes.py", "receptive/unit_figure.py"),
 }
 # Light by their room or name, and torch through and through: what is light imports them when it calls them.
 HEAVY_FILES = {"models/same_padding.py", "network/axes/__init__.py", "receptive/__init__.py"}
@@ -479,7 +479,7 @@ def test_an_allowed_import_is_not_found_fault_with(source: str, module: str) -> 
 
 def test_relative_imports_are_resolved_from_where_the_file_lies() -> None:
     assert trespasses("from ..session import opening", "fmap_cli.drawing.scene") == ["line 1: drawing imports session"]
-    assert trespasses("from ...session import opening", "fmap_cli.network.axes.marks") == [
+    assert trespasses("from ...session import opening", "fmap_cli.network.axes.factors") == [
         "line 1: network imports session"
     ]
     assert trespasses("from . import embedded", "fmap_cli.models", is_package=True) == []

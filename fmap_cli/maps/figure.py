@@ -27,8 +27,8 @@ from ..drawing.page import (
 )
 from ..drawing.scene import GRAY, INK, WHITE, Colour, Picture, Scene, Text, shorten, text_width
 from ..inputs.records import ImageInput
-from ..receptive.marks import draw_unit_boxes, mark_units
 from ..receptive.records import UnitBox
+from ..receptive.unit_boxes import draw_unit_boxes, mark_units
 from .layout import CAPTION_TOP, LINE, SIDE, Captions, lay_out, tile_aspect
 from .records import Drawing, FeatureMap, Look
 from .tiles import Scale, check_page, overlay_colours, scale_of, tile_colours

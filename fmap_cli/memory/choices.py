@@ -35,11 +35,11 @@ def _matches(name: str, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 
 
-def checkpoints_of(subject: Subject, request: MemoryRequest) -> tuple[tuple[str, ...], str]:
+def checkpointed_blocks(subject: Subject, request: MemoryRequest) -> tuple[tuple[str, ...], str]:
     """The modules that `--checkpoint` names, or those with which the peak is lowest; and what is to be said of them."""
     paths = [path for path, each in subject.module.named_modules() if path and _may_be_checkpointed(each)]
     if request.checkpoint == "auto":
-        return best_checkpoints(subject, request)
+        return best_checkpointed_blocks(subject, request)
     pattern = request.checkpoint or ""
     found = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
     found = [path for path in found if not any(path.startswith(f"{other}.") for other in found)]
@@ -55,7 +55,7 @@ def _may_be_checkpointed(module: nn.Module) -> bool:
     return module_kind(module) == "block" and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
 
 
-def best_checkpoints(subject: Subject, request: MemoryRequest) -> tuple[tuple[str, ...], str]:
+def best_checkpointed_blocks(subject: Subject, request: MemoryRequest) -> tuple[tuple[str, ...], str]:
     """Of the network's blocks, a level deep, two or three: the level whose checkpointing gives the lowest peak.
 
     And why there is none, or which levels fail.

@@ -11,7 +11,7 @@ load_torchvision()  # before the first `import torch`, which takes a quarter les
 
 from ..errors import ModelError
 from .bill import make_bill
-from .choices import checkpoints_of, freeze
+from .choices import checkpointed_blocks, freeze
 from .largest_batch import budget_of, largest_batches
 from .records import Forecast, LargestBatch, MeasuredMemory, MemoryRequest, WhatIf
 from .step import trace_of
@@ -30,7 +30,7 @@ def forecast(request: MemoryRequest, say: Say) -> Forecast:
         )
     checkpointed: tuple[str, ...] = ()
     if request.checkpoint is not None and "train" in request.modes:
-        checkpointed, remark = checkpoints_of(subject, request)
+        checkpointed, remark = checkpointed_blocks(subject, request)
         if remark:
             notes.append(remark if checkpointed else f"{remark}: nothing is checkpointed")
     traces = {mode: trace_of(subject, request, mode, checkpointed=checkpointed, named=True) for mode in request.modes}

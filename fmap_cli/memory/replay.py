@@ -14,8 +14,6 @@ import numpy as np
 
 from .records import MemoryTrace
 
-_PERSISTENT = ("parameters", "buffers", "input", "optimizer")
-
 
 @dataclass(frozen=True, slots=True)
 class Program:

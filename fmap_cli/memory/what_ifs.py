@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import FmapError
 from .allocator import simulate
-from .choices import best_checkpoints, freeze, listed
+from .choices import best_checkpointed_blocks, freeze, listed
 from .records import MemoryRequest, MemoryTrace, WhatIf
 from .replay import program
 from .step import Mode, trace_of
@@ -53,7 +53,7 @@ def find_what_ifs(
         yield attempt("single precision", "--dtype float32", lambda: other(replace(request, dtype="float32")))
     if mode == "train":
         if not checkpointed:
-            paths, remark = best_checkpoints(subject, request)
+            paths, remark = best_checkpointed_blocks(subject, request)
             if not paths:
                 yield WhatIf("gradient checkpointing", "--checkpoint auto", reason=remark)
             else:

@@ -57,10 +57,6 @@ class Selection:
         """The only modules that need watching; None where any may."""
         return None if self.needs_operations else frozenset(self.patterns)
 
-    def is_ordinal(self, pattern: str) -> bool:
-        """Whether a pattern means a convolution by its number."""
-        return pattern not in self._modules and _ORDINAL.fullmatch(pattern) is not None
-
     def offer(self, layer: LayerRef, shape: Sequence[int]) -> bool:
         """Whether the layer is picked, as far as can be known now."""
         self.seen.append(layer)

@@ -287,13 +287,13 @@ def statistics(
     earlier: Run | None = None,
     advanced: Callable[[int, int], None] = lambda done, failed: None,
     stop: Callable[[], bool] = lambda: False,
-    checkpoint: Callable[[Run], None] | None = None,
-    checkpoint_seconds: float = 60.0,
+    note_down: Callable[[Run], None] | None = None,
+    note_every: float = 60.0,
 ) -> Run:
     """Go through the plan's images, from where `earlier` stopped on; returns the run, unfinished where `stop` said so.
 
     An image that cannot be read, or that the network fails on, counts as a failure. `advanced` is told after each batch
-    how many entries are done and how many of them failed; `checkpoint` gets the run so far now and then.
+    how many entries are done and how many of them failed; `note_down` gets the run so far every `note_every` seconds.
 
     Raises ModelError where the network fails on all of the first images, and what `Gathering.add` raises.
     """
@@ -317,8 +317,8 @@ def statistics(
         advanced(done, len(failures))
         if stop():
             break
-        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds and done < len(plan.entries):
-            checkpoint(gathering.run(origin, plan, failures, done))
+        if note_down is not None and time.monotonic() - saved >= note_every and done < len(plan.entries):
+            note_down(gathering.run(origin, plan, failures, done))
             saved = time.monotonic()
     return gathering.run(origin, plan, failures, done)
 

@@ -11,11 +11,11 @@ from ..interrupts import stoppable
 from ..network.shapes import split_layout
 from ..session.batches import Say
 from ..session.opening import Session
-from .checkpoint import RunCheckpoint, digest_of
 from .distributed import Team, any_of, find_team, meeting, merged
 from .gather import Gathering, origin_of, statistics
 from .plan import Entry, Plan, plan_run
 from .records import Counting, Resumable, Run, RunOrigin
+from .run_checkpoint import RunCheckpoint, digest_of
 
 Advanced = Callable[..., None]
 
@@ -70,8 +70,8 @@ def _through(
     earlier: Run | None = None,
     advanced: Advanced = lambda done, total, failed=0: None,
     stop: Callable[[], bool] = lambda: False,
-    checkpoint: Callable[[Run], None] | None = None,
-    checkpoint_seconds: float = 60.0,
+    note_down: Callable[[Run], None] | None = None,
+    note_every: float = 60.0,
 ) -> Run:
     """The run through the plan, from where `earlier` ended until it is done or `stop` says so."""
     of_arrays, of_outputs = split_layout(counting.layout)
@@ -98,8 +98,8 @@ def _through(
             earlier=earlier,
             advanced=lambda done, failed: advanced(done, total, failed),
             stop=stop,
-            checkpoint=checkpoint,
-            checkpoint_seconds=checkpoint_seconds,
+            note_down=note_down,
+            note_every=note_every,
         )
 
 
@@ -143,8 +143,8 @@ def counted(
                     earlier=earlier,
                     advanced=advanced,
                     stop=asked,
-                    checkpoint=notes.write,
-                    checkpoint_seconds=keeping.checkpoint_every,
+                    note_down=notes.write,
+                    note_every=keeping.checkpoint_every,
                 )
             unfinished = run.progress is not None and run.progress.done < run.progress.total
             if unfinished and long:

@@ -24,8 +24,8 @@ from fmap_cli.maps.records import Drawing, FeatureMap, Look
 from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.axes import axes_by_rank, channel_maps
 from fmap_cli.network.records import Axes, LayerRef
-from fmap_cli.receptive.marks import unit_colour
 from fmap_cli.receptive.records import UnitBox
+from fmap_cli.receptive.unit_boxes import unit_colour
 from fmap_cli.statistics.reference import channel_stats, layer_stats
 
 

@@ -488,7 +488,7 @@ def test_a_signal_shows_what_is_known_and_where_it_is_noted(
     assert 0 < document["images"] < 41
     assert not document["complete"]
     (part,) = cache.glob("*.part")
-    assert f"stopped after {document['images']} images; noted in {part}" in err
+    assert f"stopped after {document['images']} images; progress is saved in {part}" in err
     assert "--resume" in err
     assert "Traceback" not in err
     monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))

@@ -1,7 +1,7 @@
 """What the axes of a layer's output mean; and the output as maps of its channels.
 
 `known` reads them off a class or a user's letters, `follow` carries them along one pass (`rules` has a rule an
-operation, `marks` what is carried), `measure` runs the network at other sizes, and `resolve` makes one answer of it.
+operation, `factors` what is carried), `measure` runs the network at other sizes, and `resolve` makes one answer of it.
 """
 
 from .known import axes_by_layout, axes_by_module, axes_by_rank

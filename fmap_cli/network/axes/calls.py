@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from .. import calls
-from . import marks as m
-from .marks import NEW, NOTHING, UNKNOWN, Axis, Marks
+from . import factors
+from .factors import NEW, NOTHING, UNKNOWN, Axis, FactoredAxes
 
 
 @dataclass(eq=False, slots=True)
@@ -21,48 +21,48 @@ class Call(calls.Call):
     """
 
     outputs: list[Tensor]
-    of: Callable[[Any], Marks | None]
+    of: Callable[[Any], FactoredAxes | None]
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.outputs[0].shape)
 
     @property
-    def first(self) -> Marks | None:
+    def first(self) -> FactoredAxes | None:
         """The axes of the first tensor among the arguments."""
         return self.of(self.tensors()[0])
 
 
-Rule = Callable[[Call], "Marks | list[Marks | None] | None"]
+Rule = Callable[[Call], "FactoredAxes | list[FactoredAxes | None] | None"]
 """The axes of every tensor the call returned, or a list, one for each; None where they are not known."""
 
 
-def fitted(marks: Marks | None, shape: Sequence[int]) -> Marks | None:
+def fitted(factored: FactoredAxes | None, shape: Sequence[int]) -> FactoredAxes | None:
     """The axes with the lengths that they came out with; None where their number is another."""
-    if marks is None or len(marks) != len(shape):
+    if factored is None or len(factored) != len(shape):
         return None
-    return tuple(m.resized(one, length) for one, length in zip(marks, shape, strict=True))
+    return tuple(factors.resized(one, length) for one, length in zip(factored, shape, strict=True))
 
 
 # -- value by value ----------------------------------------------------------------------------------------------
 
 
-def broadcast(given: Sequence[Marks], shape: Sequence[int]) -> Marks:
+def broadcast(given: Sequence[FactoredAxes], shape: Sequence[int]) -> FactoredAxes:
     """The axes of tensors laid over each other, the last ones on the last."""
     found: list[Axis] = []
     for at in range(-len(shape), 0):
-        ones = [marks[at] for marks in given if len(marks) >= -at]
+        ones = [factored[at] for factored in given if len(factored) >= -at]
         fits = [one for one in ones if one.length == shape[at]]
         best = sorted(fits, key=_doubt)
         if best:
             found.append(best[0])
         else:
-            found.append(m.resized(sorted(ones, key=_doubt)[0], shape[at]) if ones else _made(shape[at]))
+            found.append(factors.resized(sorted(ones, key=_doubt)[0], shape[at]) if ones else _made(shape[at]))
     return tuple(found)
 
 
 def _made(length: int) -> Axis:
-    return NOTHING if length == 1 else m.axis(NEW, length)
+    return NOTHING if length == 1 else factors.axis(NEW, length)
 
 
 def _doubt(one: Axis) -> int:

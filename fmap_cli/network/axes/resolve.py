@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ..capture import Sink, capture
 from ..records import Axes, LayerRef
-from . import marks as m
+from . import factors
+from .factors import FactoredAxes
 from .follow import AxisFollower
 from .known import axes_by_layout, axes_by_module, axes_by_rank
-from .marks import Marks
 from .measure import Growth
 
 FOLLOWED = "followed"
@@ -39,7 +39,7 @@ class Followed:
 
     layers: tuple[LayerRef, ...]
     shapes: Mapping[str, tuple[int, ...]]
-    marks: Mapping[str, Marks | None]
+    axes: Mapping[str, FactoredAxes | None]
     lost: tuple[str, ...]
     adopted: frozenset[str] = frozenset()
 
@@ -51,14 +51,14 @@ def follow(module: nn.Module, inputs: tuple[Any, ...], images: Iterable[tuple[Te
         follower.start(tensor, names)
     layers: list[LayerRef] = []
     shapes: dict[str, tuple[int, ...]] = {}
-    marks: dict[str, Marks | None] = {}
+    factored: dict[str, FactoredAxes | None] = {}
 
     def watch(layer: LayerRef) -> Sink:
         def sink(output: Tensor) -> None:
             layers.append(layer)
             shapes[layer.name] = tuple(output.shape)
-            marks[layer.name] = follower.marks_of(output)
-            if marks[layer.name] is None:
+            factored[layer.name] = follower.axes_of(output)
+            if factored[layer.name] is None:
                 follower.waiting[id(output)] = weakref.ref(output), layer.name
 
         return sink
@@ -66,7 +66,7 @@ def follow(module: nn.Module, inputs: tuple[Any, ...], images: Iterable[tuple[Te
     with follower:
         capture(module, inputs, watch)
     return Followed(
-        tuple(layers), shapes, {**marks, **follower.adopted}, tuple(follower.lost), frozenset(follower.adopted)
+        tuple(layers), shapes, {**factored, **follower.adopted}, tuple(follower.lost), frozenset(follower.adopted)
     )
 
 
@@ -103,7 +103,7 @@ class AxesResolver:
         if axes is not None:
             return axes
         for followed in self._passes():
-            if len(followed.shapes.get(layer.name, ())) == len(shape) and layer.name in followed.marks:
+            if len(followed.shapes.get(layer.name, ())) == len(shape) and layer.name in followed.axes:
                 return self._followed(layer.name, tuple(shape), followed)
         names = self._moved(layer.name, shape)
         if any(names):
@@ -159,21 +159,21 @@ class AxesResolver:
         return moved if len(moved) == len(shape) else ("",) * len(shape)
 
     def _followed(self, name: str, shape: tuple[int, ...], followed: Followed) -> Axes:
-        marks = followed.marks[name]
-        if marks is None:
+        factored = followed.axes[name]
+        if factored is None:
             return Axes(("?",) * len(shape), NOT_OF_THE_IMAGE)
-        names, how = m.named(marks), FOLLOWED
-        is_open = any(_is_open(one, each, names) for one, each in zip(marks, names, strict=True))
+        names, how = factors.named(factored), FOLLOWED
+        is_open = any(_is_open(one, each, names) for one, each in zip(factored, names, strict=True))
         if is_open and name not in followed.adopted:
             moved = self._moved(name, shape)
             if any(moved):
-                better = _refined(marks, names, moved)
+                better = _refined(factored, names, moved)
                 if better != names:
                     names, how = better, BOTH if any(each != "?" for each in names) else MEASURED
             elif followed.lost and all(each == "?" for each in names):
                 how = f"not followed through {', '.join(followed.lost[:2])}"
-        grid, prefix = m.grid_of(marks, names)
-        if grid is not None and shape[names.index("N")] != marks[names.index("N")].length:
+        grid, prefix = factors.grid_of(factored, names)
+        if grid is not None and shape[names.index("N")] != factored[names.index("N")].length:
             grid, prefix = None, 0  # of another size than was followed
         if grid is None and how in (BOTH, MEASURED) and names.count("N") == 1:
             grid, prefix = _grid_before(name, shape[names.index("N")], followed)
@@ -201,39 +201,39 @@ def _grid_before(name: str, length: int, followed: Followed) -> tuple[tuple[int,
     for layer in followed.layers:
         if layer.name == name:
             break
-        marks = followed.marks.get(layer.name)
-        names = m.named(marks) if marks is not None else ()
-        if marks is not None and names.count("N") == 1 and marks[names.index("N")].length == length:
-            grid, prefix = m.grid_of(marks, names)
+        factored = followed.axes.get(layer.name)
+        names = factors.named(factored) if factored is not None else ()
+        if factored is not None and names.count("N") == 1 and factored[names.index("N")].length == length:
+            grid, prefix = factors.grid_of(factored, names)
             found = (grid, prefix) if grid is not None else found
     return found
 
 
-def _is_open(one: m.Axis, name: str, names: Sequence[str]) -> bool:
+def _is_open(one: factors.Axis, name: str, names: Sequence[str]) -> bool:
     """Whether measuring may tell what an axis is. One of length 1 beside places may be the only window."""
-    if one == m.NOTHING:
+    if one == factors.NOTHING:
         return "N" in names if name == "C" else name == "?" and not {"H", "N"}.isdisjoint(names)
-    return name == "?" and m.is_open(one)
+    return name == "?" and factors.is_open(one)
 
 
-def _refined(marks: Marks, names: tuple[str, ...], moved: Sequence[str]) -> tuple[str, ...]:
+def _refined(factored: FactoredAxes, names: tuple[str, ...], moved: Sequence[str]) -> tuple[str, ...]:
     """The names with those put in that were measured, where following leaves it open.
 
     Of an axis cut in two that part is the height which grows with it: the number of windows, or, where that is fixed,
     the cells of one. Windows on the batch axis are the places already.
     """
     found = list(names)
-    for at, (one, name, grown) in enumerate(zip(marks, names, moved, strict=True)):
+    for at, (one, name, grown) in enumerate(zip(factored, names, moved, strict=True)):
         if not grown or not _is_open(one, name, names):
             continue
-        if m.UNKNOWN in one.kinds or "B·N" not in names:
+        if factors.UNKNOWN in one.kinds or "B·N" not in names:
             found[at] = grown
             # Where there is a single window its cells looked like all of the map.
             found = [
                 "?" if other == grown and place != at and not moved[place] else other
                 for place, other in enumerate(found)
             ]
-    if "C" not in found and all(m.UNKNOWN in one.kinds for one in marks):
+    if "C" not in found and all(factors.UNKNOWN in one.kinds for one in factored):
         return _finished([each if each != "?" else "" for each in found])
     return tuple(found)
 

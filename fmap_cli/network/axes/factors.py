@@ -68,7 +68,7 @@ class Axis:
         }
 
 
-Marks = tuple[Axis, ...]
+FactoredAxes = tuple[Axis, ...]
 """One for each axis of a tensor."""
 
 NOTHING = Axis()
@@ -84,7 +84,7 @@ def axis(kind: str, length: int) -> Axis:
     return Axis((whole(kind, length),))
 
 
-def unknown(shape: Sequence[int]) -> Marks:
+def unknown(shape: Sequence[int]) -> FactoredAxes:
     """Axes of which nothing is known."""
     return tuple(axis(UNKNOWN, length) for length in shape)
 
@@ -177,7 +177,7 @@ def is_grid(one: Axis) -> bool:
 # -- another shape -----------------------------------------------------------------------------------------------
 
 
-def reshaped(marks: Marks, shape: Sequence[int]) -> Marks:
+def reshaped(factored: FactoredAxes, shape: Sequence[int]) -> FactoredAxes:
     """The axes of the same values, in the same order, in another shape.
 
     >>> windows = reshaped((axis("H", 56), axis("C", 96)), (8, 7, 96))
@@ -186,12 +186,12 @@ def reshaped(marks: Marks, shape: Sequence[int]) -> Marks:
     >>> reshaped(windows, (56, 96)) == (axis("H", 56), axis("C", 96))
     True
     """
-    old = [one.length for one in marks]
+    old = [one.length for one in factored]
     if tuple(shape) == tuple(old):
-        return marks
+        return factored
     found: dict[int, Axis] = {}
     for left, right in blocks(old, shape):
-        for at, one in zip(right, _dealt([marks[at] for at in left], [shape[at] for at in right]), strict=True):
+        for at, one in zip(right, _dealt([factored[at] for at in left], [shape[at] for at in right]), strict=True):
             found[at] = one
     return tuple(found[at] for at in range(len(shape)))
 
@@ -253,7 +253,7 @@ def _merged(factors: Sequence[Factor]) -> Axis:
     return Axis(tuple(kept))
 
 
-def settled(marks: Marks) -> Marks:
+def settled(factored: FactoredAxes) -> FactoredAxes:
     """The axes with what has become of parts: windows whose cells are gone (in the channels, or in a mean) are a map.
 
     So are the cells of a window whose number is gone. Places that took channels in are finer places, where there still
@@ -263,25 +263,28 @@ def settled(marks: Marks) -> Marks:
     >>> merged == (axis("H", 28), axis("C", 192))
     True
     """
-    if all(each.is_whole for one in marks for each in one.factors) and all(len(one.factors) < 2 for one in marks):
-        return marks
-    found = list(marks)
-    mixed = [at for at, one in enumerate(marks) if "C" in one.kinds and one.kinds & PLACES and "B" not in one.kinds]
+    if all(each.is_whole for one in factored for each in one.factors) and all(len(one.factors) < 2 for one in factored):
+        return factored
+    found = list(factored)
+    mixed = [at for at, one in enumerate(factored) if "C" in one.kinds and one.kinds & PLACES and "B" not in one.kinds]
     for at in mixed:
-        places = marks[at].kinds & PLACES
-        channels = any("C" in one.kinds for other, one in enumerate(marks) if other != at)
-        cells = [each for each in marks[at].factors if each.kind in PLACES]
+        places = factored[at].kinds & PLACES
+        channels = any("C" in one.kinds for other, one in enumerate(factored) if other != at)
+        cells = [each for each in factored[at].factors if each.kind in PLACES]
         inside = all(each.step == 1 and not each.is_whole for each in cells)
-        inside &= all(each.is_whole for each in marks[at].factors if each.kind == "C")  # heads are not mixed in
-        if inside and not channels and marks[at].kinds <= PLACES | {"C"}:
-            found[at] = axis("C", marks[at].length)
+        inside &= all(each.is_whole for each in factored[at].factors if each.kind == "C")  # heads are not mixed in
+        if inside and not channels and factored[at].kinds <= PLACES | {"C"}:
+            found[at] = axis("C", factored[at].length)
         elif (
-            channels and len(places) == 1 and marks[at].factors[0].kind in places and marks[at].kinds == {*places, "C"}
+            channels
+            and len(places) == 1
+            and factored[at].factors[0].kind in places
+            and factored[at].kinds == {*places, "C"}
         ):
-            found[at] = axis(places.pop(), marks[at].length)
-            kept = [other for other, one in enumerate(marks) if other not in mixed and "C" in one.kinds]
-            if len(kept) == 1 and len(marks[kept[0]].factors) == 1:  # the channels that are left
-                found[kept[0]] = axis("C", marks[kept[0]].length)
+            found[at] = axis(places.pop(), factored[at].length)
+            kept = [other for other, one in enumerate(factored) if other not in mixed and "C" in one.kinds]
+            if len(kept) == 1 and len(factored[kept[0]].factors) == 1:  # the channels that are left
+                found[kept[0]] = axis("C", factored[kept[0]].length)
     parts = [each for one in found for each in one.factors if each.kind in PLACES and each.length > 1]
     for at, one in enumerate(found):
         if len(one.factors) > 1 and any(each.kind not in PLACES for each in one.factors):
@@ -341,7 +344,7 @@ def _own_name(one: Axis) -> str:
     return UNKNOWN
 
 
-def named(marks: Marks) -> tuple[str, ...]:
+def named(factored: FactoredAxes) -> tuple[str, ...]:
     """What to call the axes of a tensor.
 
     The first axis is the batch where no other is and it has length 1 and no meaning of its own. An axis that is made on
@@ -351,16 +354,16 @@ def named(marks: Marks) -> tuple[str, ...]:
     >>> named((axis("B", 1), axis("C", 64), NOTHING, NOTHING))
     ('B', 'C', 'H', 'W')
     """
-    names = [_own_name(one) for one in marks]
+    names = [_own_name(one) for one in factored]
     if "C" in names:
         whole_places = {_MIXED: "N"}
         names = [
             (whole_places[name] if _has_whole_places(one) else UNKNOWN) if name == _MIXED else name
-            for name, one in zip(names, marks, strict=True)
+            for name, one in zip(names, factored, strict=True)
         ]
     elif _MIXED in names:
         at = names.index(_MIXED)
-        names[at] = "N" if "" in names[1:] and _has_whole_places(marks[at]) else "C"
+        names[at] = "N" if "" in names[1:] and _has_whole_places(factored[at]) else "C"
         names = [UNKNOWN if name == _MIXED else name for name in names]
     no_batch = len(names) > 1 and not any(name.startswith("B") for name in names)
     if no_batch and (not names[0] or (names[0] == NEW and "C" in names)):
@@ -384,15 +387,15 @@ def _has_whole_places(one: Axis) -> bool:
     return {each.kind for each in one.factors if each.is_whole} >= {"H", "W"}
 
 
-def grid_of(marks: Marks, names: Sequence[str]) -> tuple[tuple[int, int] | None, int]:
+def grid_of(factored: FactoredAxes, names: Sequence[str]) -> tuple[tuple[int, int] | None, int]:
     """The grid that the tokens among these axes form, and how many come before it."""
     at = names.index("N") if names.count("N") == 1 else -1
-    if at >= 0 and marks[at] == NOTHING:  # measured: the only window
+    if at >= 0 and factored[at] == NOTHING:  # measured: the only window
         return (1, 1), 0
-    if at < 0 or not is_grid(marks[at]):
+    if at < 0 or not is_grid(factored[at]):
         return None, 0
-    high, wide = (each.length for each in marks[at].factors)
-    return (high, wide), marks[at].before
+    high, wide = (each.length for each in factored[at].factors)
+    return (high, wide), factored[at].before
 
 
 def is_open(one: Axis) -> bool:
