@@ -23,7 +23,7 @@ def main() -> int:
     from fmap_cli.errors import FmapError
     from fmap_cli.foreign.isolated import run_isolated
     from fmap_cli.memory.forecast import forecast
-    from fmap_cli.memory.records import MemoryRequest
+    from fmap_cli.memory.request import MemoryRequest
     from fmap_cli.models.records import ModelRequest
     from fmap_cli.models.torchvision_zoo import names
 

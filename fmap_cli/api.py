@@ -14,29 +14,27 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .arguments import (
     Advanced,
     Say,
     among,
     architecture,
-    at_least,
     device_of,
     dtype_of,
-    labels_of,
+    is_session,
     model_in,
     names_of,
     nobody,
     note,
-    numbers_of,
     opened,
     picture,
     request_of,
-    shapes_of,
     sources_of,
+    verb,
 )
-from .errors import ImageError, ModelError
+from .errors import FmapError, ImageError, LayerError, ModelError
 from .frameworks import load_torchvision
 from .inputs.held import source_of
 from .models import DEFAULT_MODEL
@@ -54,7 +52,7 @@ if TYPE_CHECKING:
     from .maps.looks import Looks
     from .maps.records import Look, Looking
     from .memory.records import Forecast
-    from .models.records import ModelEntry
+    from .models.records import LoadedModel, ModelEntry
     from .receptive.records import EffectiveField, FieldListing, UnitView
     from .session.opening import Session
     from .statistics.records import Counting, Finding, Resumable, Run
@@ -64,6 +62,7 @@ NOISE = 16
 """How many inputs of noise an effective field is the mean over, unless told otherwise."""
 
 
+@verb
 def load_model(
     model: str | nn.Module = DEFAULT_MODEL,
     *,
@@ -88,7 +87,8 @@ def load_model(
     `weights` is the name of a pretrained set, `random` (drawn from `seed`) or a checkpoint's path. `size` (pixels,
     height before width), `mean` and `std` (one value or one a channel, of pixels in 0..1) replace the model's own
     preprocessing. `input_shape` says what a network takes that does not say so itself, without the batch: `(3, 32,
-    32)`, or one shape an input. `labels` names a live module's classes. `device` is `cpu` unless asked, and a live
+    32)`, or one shape an input. `value_range` are the numbers in the file that are black and white. `labels` names a
+    live module's classes, one name each. `device` is `cpu` unless asked, and a live
     module's own. Raises ModelError, WeightsError and DeviceError.
 
     >>> from torch import nn
@@ -97,29 +97,39 @@ def load_model(
     >>> model.model.name, model.model.preprocessing.crop
     ('Sequential', (32, 32))
     """
-    if not isinstance(model_in(model), str) and weights is not None:
+    if isinstance(model_in(model), str):
+        if labels is not None:
+            raise ModelError("labels are for a module of your own: a model with a name or a file has its own.")
+    elif weights is not None:
         raise ModelError(
             "weights are for models with a name or a file.", hint="Load your module's own: load_state_dict."
         )
     if size is not None and input_shape:
         raise ModelError("size and input_shape both say how large the input is: give one of them.")
+    # The checks have made tuples of what may be given in several forms.
     request = ModelRequest(
         model,
         weights,
         seed,
         size,
-        shapes_of(input_shape),
-        numbers_of(mean),
-        numbers_of(std),
+        input_shape,  # type: ignore[arg-type]
+        mean,  # type: ignore[arg-type]
+        std,  # type: ignore[arg-type]
         value_range,
         device_of(model, device),
         dtype_of(dtype),
         memory_format,
-        labels_of(labels),
+        labels,  # type: ignore[arg-type]
     )
-    return opened(request, say)
+    session = opened(request, say)
+    if labels is not None:
+        from .answers.classify import check_labels
+
+        check_labels(session)
+    return session
 
 
+@verb
 def load_image(image: AnyImage, *, name: str | None = None) -> str:
     """An image as every verb takes it, under a name of your choice, which tables and figures show.
 
@@ -137,6 +147,7 @@ def load_image(image: AnyImage, *, name: str | None = None) -> str:
 # -- the verbs ---------------------------------------------------------------------------------------------------
 
 
+@verb
 def feature_maps(
     model: AnyModel = DEFAULT_MODEL,
     image: Images = None,
@@ -153,19 +164,28 @@ def feature_maps(
 ) -> Look:
     """What layers see in one image, as `fmap show` draws it: their maps, numbers and whole outputs, and the answer.
 
-    `layer` is a name, a glob (`layer?.0.conv1`), `conv3` (the third convolution), `first` or `last`, or several;
-    without one, the first convolution. `maps` has an entry a layer, in the order they run, with `maps` `[N, H, W]`
-    float32 (the channels drawn), `channels` (their statistics, `[C]`) and `stats`; `arrays` the whole outputs by layer
-    name, as torch put them out. `rf` finds each drawn channel's strongest unit and what it sees, which figures mark.
-    Several images are one input for networks that take several (optical flow). Raises LayerError, ModelError and
-    ImageError.
+    `model` is a spec, a module or what `load_model` returned. `image` is a path, a Pillow image, an array or a tensor,
+    by default a bundled photo; several are one input for networks that take several (optical flow). `layer` is a name,
+    a glob (`layer?.0.conv1`), `conv3` (the third convolution), `first` or `last`, or several; without one, the first
+    convolution.
+
+    Which channels are in `maps` is said by one of `channels` (their numbers from 0), `top` (so many, those of the
+    largest `by`: the standard deviation, the mean, the maximum or the L2 norm) and `all`; without, up to 64, those of
+    the largest `by`. `score` is the least score, from 0 to 1, of a detector's boxes. `rf` finds each drawn channel's
+    strongest unit and what it sees, which figures mark. `layout` names the axes of an array (`HWC`, `CHW`, `NHWC`,
+    `NCHW`, `HW`) or, beginning with `B`, of the outputs of the layers (`BHWC`). `say` takes the remarks, which are
+    otherwise printed on standard error.
+
+    Of the result, `maps` has an entry a layer, in the order they run, with `maps` `[N, T, H, W]` float32 (the channels
+    drawn; T is 1 but for clips), `channels` (their statistics, `[C]`) and `stats`; `arrays` the whole outputs by layer
+    name, as torch put them out. Raises LayerError, ModelError and ImageError.
 
     >>> look = feature_maps(layer="conv1", say=lambda _: None)
     >>> look.maps[0].layer.name, look.maps[0].shape, look.predictions[0].label
     ('features.0.0', (1, 32, 112, 112), 'espresso')
     """
-    at_least(1, top=top)
-    among("by", by, ("std", "mean", "max", "l2"))
+    if sum([channels is not None, top is not None, all]) > 1:
+        raise LayerError("channels, top and all each say which channels are drawn: give one of them.")
     from .maps.records import Choice, Looking
 
     choice = Choice(None if channels is None else tuple(channels), top, by, all)
@@ -186,6 +206,7 @@ def looks(model: AnyModel, images: Images, looking: Looking, say: Say = note) ->
     return Looks(session, sources_of(images), looking, say)
 
 
+@verb
 def stats(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -203,18 +224,25 @@ def stats(
 ) -> Run:
     """Mean, standard deviation, extremes, zeros, NaN, infinity and distribution of every layer's output over images.
 
-    `layers` has a record a layer in the order they run, whose `channels` hold one number a channel, float64 `[C]`.
-    `per_channel` keeps a histogram for each channel, not for the layer; `by_class` also one set a folder. `shuffle` is
-    the seed of a random order, which `limit` then cuts. Images that cannot be read are in `failures`. Raises LayerError
-    and ModelError, and ImageError where no image could be read.
+    `images` are paths, folders (all images in them and below), patterns, Pillow images, arrays or tensors; by default a
+    bundled photo. `layer` and `kind` pick layers by name or pattern and by kind (`conv`, `act`, …); without them all
+    are counted. `per_channel` keeps a histogram for each channel, not for the layer alone; `by_class` also counts each
+    folder of a folder by itself, as a class. `limit` is the most images, all by default; `shuffle` the seed of a random
+    order, which `limit` then cuts, by default the order of the paths. `batch` images (8) run at once; `workers`
+    processes read them: by default one a core, at most 8, and none for few images. `layout` names the axes of arrays
+    (`HWC`) or of outputs (`BHWC`); `say` takes the remarks.
+
+    Of the result, `layers` has a record a layer in the order they run, whose `channels` hold one number a channel,
+    float64 `[C]`; `findings` says what is wrong, `failures` which images could not be read. Raises LayerError and
+    ModelError, and ImageError where no image could be read.
 
     >>> run = stats(say=lambda _: None)
     >>> record = run.layers[0]
     >>> record.layer.name, record.shape, record.channels.mean.shape
     ('x', (1, 3, 224, 224), (3,))
     """
-    at_least(1, batch=batch, limit=limit)
-    at_least(0, workers=workers)
+    if per_channel and by_class:
+        raise FmapError("per_channel and by_class exclude each other: ask for them one after the other.")
     session = opened(model, say)
     from .statistics.records import Counting
     from .statistics.running import count
@@ -251,6 +279,7 @@ def resumable_stats(
     )
 
 
+@verb
 def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -> list[Finding]:
     """What a person should worry about in a run's numbers: dead channels, saturation, NaN, what float16 would lose.
 
@@ -262,7 +291,12 @@ def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -
     """
     from .health import Thresholds
     from .health import findings as found_in
+    from .statistics.records import Run
 
+    if not isinstance(run, Run):
+        raise FmapError(f"this {type(run).__name__} is no run: findings are about what stats or load_run returns.")
+    if thresholds is not None and changes:
+        raise FmapError("thresholds are all of them, and changes are of the usual ones: give one or the other.")
     if thresholds is None:
         thresholds = Thresholds.with_changes([f"{name}={value}" for name, value in changes.items()])
     return list(found_in(run.layers, run.images, thresholds))
@@ -278,6 +312,11 @@ def load_run(*paths: str | Path, say: Say = note) -> Run:
 
     Raises FmapError for what is no run, and for runs that do not go together.
     """
+    if not paths:
+        raise FmapError("no run was named.", hint='Give the path of one, or of several: load_run("run.fmap").')
+    for path in paths:
+        if not isinstance(path, (str, Path)) or not str(path).lower().endswith(".fmap"):
+            raise FmapError(f"{path!r} is no saved run: its name ends in .fmap, as `run.save` writes it.")
     from .statistics.merging import merge_runs, notes
     from .statistics.runs import load_run
 
@@ -288,6 +327,7 @@ def load_run(*paths: str | Path, say: Say = note) -> Run:
     return _judged(merge_runs(runs))
 
 
+@verb
 def layers(
     model: AnyModel = DEFAULT_MODEL,
     layer: Names = (),
@@ -314,6 +354,7 @@ def layers(
     return survey(session, names_of(layer), kinds=names_of(kind), depth=depth, image=read, layout=of_outputs)
 
 
+@verb
 def receptive_fields(
     model: AnyModel = DEFAULT_MODEL,
     layer: Names = (),
@@ -339,20 +380,21 @@ def receptive_fields(
     return fields_of(session, names_of(layer), kinds=names_of(kind), image=read, layout=of_outputs)
 
 
+@verb
 def unit(
     model: AnyModel = DEFAULT_MODEL,
     image: Images = None,
     layer: Names = "last",
     *,
-    at: tuple[int, ...] | Literal["max"] = "max",
+    at: tuple[int, ...] | Literal["max", "min"] = "max",
     channel: int | None = None,
     layout: str | None = None,
     say: Say = note,
 ) -> UnitView:
     """One unit of a layer: its value for an image, and exactly which pixels it sees (`box`).
 
-    `at` is its row and column in the map (frame, row and column of a clip's), or `max` for the strongest, of `channel`
-    or of all. Raises LayerError, ModelError and ImageError.
+    `at` is its row and column in the map, from 0 (frame, row and column of a clip's), or `max` for the strongest and
+    `min` for the one with the smallest value, of `channel` or of all. Raises LayerError, ModelError and ImageError.
 
     >>> seen = unit(layer="conv1", at=(0, 0), channel=3, say=lambda _: None)
     >>> seen.place, [(axis.size, str(axis.stride)) for axis in seen.row.field.axes]
@@ -366,6 +408,7 @@ def unit(
     return unit_view(session, read, names_of(layer), at, channel, layout=of_outputs)
 
 
+@verb
 def effective_field(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -381,9 +424,14 @@ def effective_field(
 ) -> EffectiveField:
     """How much each input pixel moves one unit of a layer, on average over images, or over inputs of noise.
 
-    `energy` is the absolute gradient's share of each pixel, float64 `[H, W]`, adding up to 1 (Luo et al. 2016). `at` is
-    the unit's row and column, or None for the middle. Without images it is over 16 inputs of Gaussian noise drawn from
-    `seed`. `advanced` is told how many of how many inputs are done. Raises LayerError, ModelError and ImageError.
+    `images` are what the mean is over; without any it is over `noise` inputs (16) of Gaussian noise, mean 0 and
+    standard deviation 1 after preprocessing, drawn from `seed`. `layer` picks one layer, by default the last map. `at`
+    is the unit's row and column, from 0 (of a clip frame, row and column), by default the middle. `channel` is its
+    channel, from 0; by default the gradient is that of all channels' sum, as in the paper. `layout` names the axes of
+    arrays (`HWC`) or of outputs (`BHWC`). `advanced` is told how many of how many inputs are done, `say` the remarks.
+
+    Of the result, `energy` is the absolute gradient's share of each pixel, float64 `[H, W]`, adding up to 1 (Luo et al.
+    2016). Raises LayerError, ModelError and ImageError.
     """
     session = opened(model, say)
     from .inputs.framing import framings_of
@@ -392,6 +440,10 @@ def effective_field(
     from .session.opening import groups, read_image
 
     of_arrays, of_outputs = split_layout(layout)
+    if isinstance(at, str):
+        raise LayerError(f"at is {at!r}: an effective field is of a unit at a place, a row and column, or None.")
+    if noise is not None and images is not None:
+        raise ImageError("noise takes the place of images: give one of them.")
     sources = sources_of(images)
     drawn = noise or (0 if sources else NOISE)
     read = [read_image(session, each, nobody if drawn else say, of_arrays) for each in groups(session, sources)]
@@ -412,6 +464,7 @@ def effective_field(
     )
 
 
+@verb
 def predict(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -419,22 +472,26 @@ def predict(
     top: int = 5,
     batch: int = 16,
     layout: str | None = None,
+    advanced: Advanced = nobody,
     say: Say = note,
     say_failures: bool = True,
 ) -> Predictions:
     """The likeliest classes of each image with their probabilities, most likely first.
 
-    `images` has an entry an image. Those that cannot be read are in `failures`; `say_failures` says which. Raises
+    `images` are as `stats` takes them, `top` is how many classes (5), `batch` how many images run at once (16).
+    `advanced` is told how many of how many images are done.
+
+    Of the result, `images` has an entry an image; those that cannot be read are in `failures`, and `say_failures` says
+    which. Raises
     ModelError for a network that is no classifier, and the reason where there is one image and it gave none.
 
     >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]
     """
-    at_least(1, top=top, batch=batch)
     session = opened(model, say)
     from .answers.classify import classify
 
-    found = classify(session, sources_of(images), top, batch, say, layout)
+    found = classify(session, sources_of(images), top, batch, say, layout, advanced)
     if found.failures and not found.several:
         raise found.failures[0][1]
     for _, error in found.failures if say_failures else ():
@@ -442,6 +499,7 @@ def predict(
     return found
 
 
+@verb
 def embed(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -451,33 +509,52 @@ def embed(
     batch: int = 16,
     similar: int | None = None,
     layout: str | None = None,
+    advanced: Advanced = nobody,
     say: Say = note,
     say_failures: bool = True,
 ) -> Embeddings:
     """One vector an image: what the network's classifier reads, or a layer's output, pooled over its places.
 
-    `vectors` is `[N, D]` float32, in the order of `images` (their names). `similar` finds each one's nearest others by
-    cosine similarity, too. Images that cannot be read are left out, and are in `failures`; `say_failures` says which.
-    Raises LayerError, ModelError and ImageError.
+    `images` are paths, folders, patterns, Pillow images, arrays or tensors; by default a bundled photo. `layer` is one
+    name or pattern; without it, what the classifier reads. `pool` makes a vector of a map: `avg`, `max` or `gem` (the
+    generalised mean, p = 3) of each channel over its places, `cls` the class token, `none` all values; by default
+    `avg`, and nothing where the layer is a vector. `batch` images (16) run at once. `similar` also finds so many
+    nearest others of each image, by cosine similarity. `layout` names the axes of arrays (`HWC`) or of the layer's
+    output (`BHWC`). `advanced` is told how many of how many images are done, `say` the remarks, and where
+    `say_failures` which images could not be read.
+
+    Of the result, `vectors` is `[N, D]` float32, in the order of `images` (their names); images that cannot be read are
+    left out, and are in `failures`. Raises LayerError, ModelError and ImageError.
 
     >>> embed(say=lambda _: None).vectors.shape
     (1, 1280)
     """
-    at_least(1, batch=batch, similar=similar)
     among("pool", pool, (None, "avg", "max", "gem", "cls", "none"))
+    if layer is not None and not isinstance(layer, str):
+        raise LayerError("layer is several: vectors come out of one layer.")
     session = opened(model, say)
     from .embedding.embed import embed as vectors_of
     from .network.shapes import split_layout
 
     of_arrays, of_outputs = split_layout(layout)
     found = vectors_of(
-        session, sources_of(images), layer, pool, batch, say, layout=of_arrays, of_outputs=of_outputs, similar=similar
+        session,
+        sources_of(images),
+        layer,
+        pool,
+        batch,
+        say,
+        layout=of_arrays,
+        of_outputs=of_outputs,
+        similar=similar,
+        advanced=advanced,
     )
     for _, error in found.failures if say_failures else ():
         say(error.message)
     return found
 
 
+@verb
 def compare(
     model: AnyModel | Run = DEFAULT_MODEL,
     image: Images | Run = None,
@@ -491,6 +568,7 @@ def compare(
     keep_maps: bool = True,
     names: tuple[str, str] = ("A", "B"),
     layout: str | None = None,
+    advanced: Advanced = nobody,
     say: Say = note,
 ) -> Comparison:
     """Layer by layer, how far two sides are apart, A being the reference, and from where on they differ.
@@ -511,6 +589,10 @@ def compare(
     if isinstance(model, Run) or isinstance(image, Run):
         if not (isinstance(model, Run) and isinstance(image, Run)):
             raise ModelError("a run is compared with another run.", hint="compare(run_a, run_b)")
+        of_passes = {"other": other, "vs": vs, "draw": draw, "layout": layout}
+        for name, given in of_passes.items():
+            if given is not None:
+                raise ModelError(f"{name} is about a pass over an image, and runs are over.")
         from .comparison.saved_runs import compare_runs
 
         return compare_runs(model, image, names, names_of(layer), kinds=names_of(kind), threshold=threshold, say=say)
@@ -538,6 +620,7 @@ def compare(
         draw=draw,
         keep_maps=keep_maps,
         layout=of_outputs,
+        advanced=advanced,
     )
 
 
@@ -557,8 +640,9 @@ def _sides(model: AnyModel, vs: AnyModel | None, say: Say) -> tuple[Session, Ses
     return *open_sides(one, other, say), any(getattr(one, name) != getattr(other, name) for name in fed)
 
 
+@verb
 def memory(
-    model: str | nn.Module = DEFAULT_MODEL,
+    model: AnyModel = DEFAULT_MODEL,
     batch: int = 32,
     *,
     weights: str | None = None,
@@ -569,31 +653,39 @@ def memory(
     modes: Sequence[Literal["train", "inference"]] = ("train", "inference"),
     checkpoint: str | None = None,
     freeze: Names = (),
-    budget: int | Literal["auto"] | None = None,
+    budget: int | str | None = None,
     what_if: bool = False,
     measure: str | None = None,
     say: Say = note,
 ) -> Forecast:
     """What a training step and an inference take of memory, in bytes, before they run: nothing of it is allocated.
 
-    `bills` has an entry a mode: `tensors`, `allocated`, `reserved` at the peak, and `kept` for the backward pass.
-    `budget` is in bytes, or `auto` for what the card has: `largest` then says which batch still fits. Of a spec the
-    architecture alone is made, in a process of its own; a live module is followed here, as a copy on the meta device.
-    Raises ModelError.
+    `model` is a spec, whose architecture alone is made, in a process of its own; a live module, which is followed here
+    as a copy on the meta device; or what `load_model` returned. `batch` is the number of images (32). `weights` are
+    needed only where they change the architecture. `size` is the input's in pixels, of a square or (height, width), by
+    default what the model is fed; `input_shape` says it of a network that takes no picture, without the batch.
+
+    `dtype` is the number format, `amp` automatic mixed precision (float16 where torch casts to it). `optimizer` is what
+    a training step updates with, whose state counts. `modes` are `train` and `inference`, or one of them. `checkpoint`
+    is a pattern of modules whose inside is computed again in the backward pass, or `auto` for those that leave the
+    lowest peak. `freeze` are patterns of parameters, or of modules, that do not learn. `budget` is an amount of memory
+    in bytes or with its unit (`24GB`, `16GiB`), or `auto` for what the card has: `largest` then says which batch still
+    fits. `what_if` also forecasts the step with one thing changed; `measure` (`cpu`, `cuda`) runs it for real as well.
+
+    Of the result, `bills` has an entry a mode: `tensors`, `allocated`, `reserved` at the peak, and `kept` for the
+    backward pass, all in bytes. Raises ModelError.
 
     >>> forecast = memory("resnet18", 32, say=lambda _: None)
     >>> forecast.parameters, [bill.mode for bill in forecast.bills]
     (11689512, ['train', 'inference'])
     """
-    at_least(1, batch=batch)
     among("dtype", dtype, ("float32", "float16", "bfloat16", "amp"))
-    among("optimizer", optimizer, ("sgd", "sgd-momentum", "adam", "adamw", "none"))
     for mode in names_of(modes) or (None,):
         among("modes", mode, ("train", "inference"))
-    from .memory.records import MemoryRequest
+    from .memory.request import MemoryRequest
 
     request = MemoryRequest(
-        model=ModelRequest(model, weights, input_shape=shapes_of(input_shape)),
+        model=_model_of_memory(model, weights, input_shape),
         batch=batch,
         size=(size, size) if isinstance(size, int) else size,
         dtype=dtype,
@@ -601,11 +693,11 @@ def memory(
         modes=names_of(modes),  # type: ignore[arg-type] # checked above
         checkpoint=checkpoint,
         freeze=names_of(freeze),
-        budget=budget,
+        budget=budget,  # type: ignore[arg-type] # the checks have made a number of a text
         what_if=what_if,
         measure=measure,
     )
-    if isinstance(model, str):
+    if isinstance(request.model, ModelRequest) and isinstance(request.model.model, str):
         from .foreign.isolated import run_isolated
 
         found: Forecast = run_isolated("fmap_cli.memory.forecast", "forecast", request, say=say)
@@ -615,6 +707,17 @@ def memory(
     return forecast(request, say)
 
 
+def _model_of_memory(model: AnyModel, weights: str | None, input_shape: Any) -> ModelRequest | LoadedModel:
+    """What is to be followed: the model of a session, or the request for one."""
+    if is_session(model):
+        if weights is not None or input_shape:
+            raise ModelError("the model is loaded already: give weights and input_shape to load_model.")
+        return model.model
+    request = model if isinstance(model, ModelRequest) else ModelRequest(model_in(model))
+    return replace(request, weights=weights or request.weights, input_shape=input_shape or request.input_shape)
+
+
+@verb
 def list_models(pattern: str | None = None) -> list[ModelEntry]:
     """Every model that has a name, from metadata alone: no model is built, nothing is downloaded.
 

@@ -6,6 +6,7 @@ This room knows nothing of the command line: `cli` turns an `FmapError` into one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 # How fmap ends; docs/exit-codes.md says the same in a table.
@@ -36,9 +37,9 @@ class FmapError(Exception):
 
     `message` says what was received and what was expected, in one line; `hint` says what to try next.
 
-    >>> print(FmapError("no such file: cat.jpg", hint="Run `fmap show` with no image to use the sample."))
+    >>> print(FmapError("no such file: cat.jpg", hint="Without an image, the sample is taken."))
     no such file: cat.jpg
-    Run `fmap show` with no image to use the sample.
+    Without an image, the sample is taken.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -52,11 +53,59 @@ class FmapError(Exception):
         return type(self)(self.message, hint=self.hint)
 
     def __str__(self) -> str:
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
+        """Both lines for who called a function; the command line prints `message` and `hint` as they are."""
+        return in_python(f"{self.message}\n{self.hint}" if self.hint else self.message)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+_VERBS = {"show": "feature_maps", "rf": "receptive_fields", "models": "list_models"}
+"""The functions whose commands have other names."""
+
+_ARGUMENTS = {"inference": "modes='inference'", "range": "value_range"}
+"""What options are called in Python where that is not their own name."""
+
+
+def in_python(text: str) -> str:
+    """A sentence that speaks of commands and options, in the words of who calls functions.
+
+    >>> in_python("Try another --size, or --memory-format contiguous: `fmap layers` lists them.")
+    'Try another size, or memory_format contiguous: `layers` lists them.'
+    >>> in_python("`fmap rf IMAGE --layer L --at max` draws it; `--weights random` needs no download.")
+    '`unit(image, layer="L", at="max")` draws it; `weights="random"` needs no download.'
+    """
+    text = re.sub(r"`([^`]*)`", lambda found: f"`{_call(found[1])}`", text)
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: _argument(found[1]), text)
+
+
+def _argument(option: str) -> str:
+    return _ARGUMENTS.get(option, option.replace("-", "_"))
+
+
+def _call(command: str) -> str:
+    """A command line, or options alone, as a call or its arguments; anything else as it is."""
+    words = command.split()
+    verb = words[1] if words[:1] == ["fmap"] and len(words) > 1 else ""
+    if not verb and not command.startswith("--"):
+        return command
+    given: list[str] = []
+    rest = words[2:] if verb else words
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            given.append(word.lower() if word.isupper() else f'"{word}"')
+        elif rest and not rest[0].startswith("--"):
+            given.append(f'{_argument(word[2:])}="{rest.pop(0)}"')
+        else:
+            given.append(f"{_argument(word[2:])}=True")
+    if verb == "rf" and "--effective" in words:
+        verb, given = "effective_field", [each for each in given if each != "effective=True"]
+    elif verb == "rf" and "--at" in words:
+        verb = "unit"
+    called = _VERBS.get(verb, verb)
+    return ", ".join(given) if not verb else f"{called}({', '.join(given)})" if given else called
 
 
 class ImageError(FmapError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import OutputError
 
@@ -63,6 +63,9 @@ class Result:
 
     __slots__ = ()
 
+    FILES: ClassVar[tuple[str, ...]] = (".json", ".csv")
+    """The suffixes of the files that `save` writes."""
+
     def document(self) -> dict[str, Any]:
         """What `--json` prints, as Python's own dicts, lists, numbers and strings."""
         raise NotImplementedError
@@ -75,26 +78,47 @@ class Result:
         """Print the table that the command prints, on standard output."""
         raise NotImplementedError
 
-    def table(self, width: int = _WIDTH) -> str:
-        """The table that the command prints in a terminal of so many columns, as plain text."""
+    def table(self, width: int = _WIDTH, **how: Any) -> str:
+        """The table that the command prints in a terminal of so many columns, as plain text.
+
+        `how` are the arguments of this result's `print`.
+        """
         from .tables.table import held_console
 
         with held_console(width) as out:
-            self.print()
+            self.print(**how)
         return out.export_text(styles=False)
 
     def save(self, path: str | Path) -> Path:
-        """Write the document (`.json`), the rows (`.csv`) or, where there is one, the figure: by the file's suffix."""
+        """Write a file of the form that its suffix says, one of `FILES`: whole, or not at all. Raises OutputError."""
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in self.FILES:
+            raise OutputError(
+                f"{path}: there is no such file of {type(self).__name__}.",
+                hint=f"Its name has to end in {', '.join(self.FILES[:-1])} or {self.FILES[-1]}.",
+            )
+        self._write(path, suffix)
+        return path
+
+    def _write(self, path: Path, suffix: str) -> None:
         from .documents import dumps, utf8
         from .files import write_file
 
-        path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in (".json", ".csv"):
-            raise OutputError(f"{path}: there is no such file of {type(self).__name__}.", hint="Write .json or .csv.")
         text = f"{dumps(self.document())}\n" if suffix == ".json" else self.csv()
         write_file(path, lambda file: file.write(utf8(text)))
-        return path
+
+    def __repr__(self) -> str:
+        """One line: which network it is of, and how many entries its lists have."""
+        origin = getattr(self, "origin", None)
+        of = f" of {origin.model}" if origin is not None else ""
+        sizes = []
+        for name in ("maps", "layers", "images", "bills"):
+            found = getattr(self, name, 0)
+            count = found if isinstance(found, int) else len(found)
+            if count:
+                sizes.append(f"{count} {name.removesuffix('s') if count == 1 else name}")
+        return f"<{type(self).__name__}{of}{': ' if sizes else ''}{', '.join(sizes)}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the table."""
@@ -107,14 +131,17 @@ class Drawn(Result):
 
     __slots__ = ()
 
+    FILES: ClassVar[tuple[str, ...]] = (".json", ".csv", *FIGURE_SUFFIXES)
+
     def figure(self) -> Figure:
         """The figure that the command draws."""
         raise NotImplementedError
 
-    def save(self, path: str | Path) -> Path:
-        if Path(path).suffix.lower() in FIGURE_SUFFIXES:
-            return self.figure().save(path)
-        return super().save(path)
+    def _write(self, path: Path, suffix: str) -> None:
+        if suffix in FIGURE_SUFFIXES:
+            self.figure().save(path)
+        else:
+            super()._write(path, suffix)
 
     def _repr_png_(self) -> bytes:
         return self.figure()._repr_png_()

@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -279,30 +280,239 @@ def test_figures_show_in_a_notebook_and_tables_where_there_is_none(tmp_path: Pat
     assert "features.0.0" in fmap.layers(say=quietly)._repr_html_()
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
+SIZED = {"size": 32, "say": quietly}
+WRONG: dict[str, list[tuple[Callable[..., Any], str]]] = {
+    "models": [
         (lambda net, image: fmap.load_model(5), "int is no model"),
         (lambda net, image: fmap.load_model(Branches), "the class Branches"),
+        (lambda net, image: fmap.feature_maps(None, image), "NoneType is no model"),
         (lambda net, image: fmap.load_model(net, weights="random"), "weights are for models"),
+        (lambda net, image: fmap.load_model("resnet18", weights=5), "weights is 5"),
         (lambda net, image: fmap.load_model(net, labels="xyz"), "a list of strings"),
+        (lambda net, image: fmap.load_model(net, labels=[1, 2]), "a list of strings"),
+        (lambda net, image: fmap.load_model("resnet18", labels=["a"]), "a module of your own"),
+        (lambda net, image: fmap.load_model(net, **SIZED, labels=["a", "b", "c"]), "3 labels .* with 2 classes"),
+        (lambda net, image: fmap.load_model(net, **SIZED, labels=["a"]), "1 label .* with 2 classes"),
         (lambda net, image: fmap.load_model(net, size=32, input_shape=(3, 64, 64)), "give one of them"),
+        (lambda net, image: fmap.load_model(net, input_shape="3,32,32"), "input_shape is '3,32,32'"),
+        (lambda net, image: fmap.load_model(net, input_shape=(3, -1, 4)), "input_shape is"),
+        (lambda net, image: fmap.load_model(net, input_shape=[(3, 32, 32), 5]), "input_shape is"),
         (lambda net, image: fmap.load_model(net, dtype="float12"), "dtype is 'float12'"),
-        (lambda net, image: fmap.feature_maps(net, image, top=0), "top is 0"),
-        (lambda net, image: fmap.feature_maps(net, image, by="var"), "by is 'var'"),
+        (lambda net, image: fmap.load_model(net, memory_format="last"), "memory_format is 'last'"),
+        (lambda net, image: fmap.load_model(net, size="32"), "size is '32'"),
+        (lambda net, image: fmap.load_model(net, size=(32, 0)), r"size is \(32, 0\)"),
+        (lambda net, image: fmap.load_model(net, size=True), "size is True"),
+        (lambda net, image: fmap.load_model(net, value_range=(5, 1)), r"value_range is \(5, 1\)"),
+        (lambda net, image: fmap.load_model(net, value_range=(0, float("nan"))), "value_range is"),
+        (lambda net, image: fmap.load_model(net, value_range=5), "value_range is 5"),
+        (lambda net, image: fmap.load_model(net, mean="a"), "mean is 'a'"),
+        (lambda net, image: fmap.load_model("resnet18", weights="random", seed=-1), "seed is -1"),
+    ],
+    "what is swapped": [
+        (lambda net, image: fmap.feature_maps("photo.jpg", "resnet18"), "'photo.jpg' is an image.*comes first"),
+        (lambda net, image: fmap.predict(image, net), "this ndarray is an image"),
+        (lambda net, image: fmap.stats(torch.zeros(3, 8, 8), net), "this Tensor is an image"),
+        (lambda net, image: fmap.stats(net, net), "this Sequential is no image"),
+        (lambda net, image: fmap.feature_maps(net, "0", image), "layer is of type ndarray"),
+        (lambda net, image: fmap.memory(32, net), "batch is of type Sequential"),
+    ],
+    "images": [
         (lambda net, image: fmap.stats(net, []), "the list is empty"),
-        (lambda net, image: fmap.stats(net, image, batch=0), "batch is 0"),
         (lambda net, image: fmap.unit(net, [image, image], "0"), "one at a time"),
         (lambda net, image: fmap.layers(net, image=[image, image]), "one at a time"),
+        (lambda net, image: fmap.feature_maps(net, image, layout=3), "layout is 3"),
+        (lambda net, image: fmap.load_image(image, name=3), "name is 3"),
+        (lambda net, image: fmap.effective_field(net, image, "0", noise=2), "noise takes the place of images"),
+    ],
+    "layers": [
+        (lambda net, image: fmap.feature_maps(net, image, 3), "layer is 3"),
+        (lambda net, image: fmap.stats(net, image, ["0", 3]), "layer is 3"),
+        (lambda net, image: fmap.stats(net, image, net[0]), "layer is"),
+        (lambda net, image: fmap.embed(net, image, ["0", "1"]), "one layer"),
+        (lambda net, image: fmap.stats(net, image, kind="convs"), "kind is 'convs'.*'conv'"),
+        (lambda net, image: fmap.layers(net, depth=0), "depth is 0"),
+    ],
+    "channels and places": [
+        (lambda net, image: fmap.feature_maps(net, image, channels=[0, -1]), r"channels is \[0, -1\]"),
+        (lambda net, image: fmap.feature_maps(net, image, channels="0-3"), "channels is '0-3'"),
+        (lambda net, image: fmap.feature_maps(net, image, channels=[]), r"channels is \[\]"),
+        (lambda net, image: fmap.feature_maps(net, image, top=0), "top is 0"),
+        (lambda net, image: fmap.feature_maps(net, image, top=2, channels=[1]), "channels, top and all"),
+        (lambda net, image: fmap.feature_maps(net, image, top=2, all=True), "channels, top and all"),
+        (lambda net, image: fmap.feature_maps(net, image, by="var"), "by is 'var'"),
+        (lambda net, image: fmap.unit(net, image, "0", channel=-2), "channel is -2"),
+        (lambda net, image: fmap.unit(net, image, "0", at=(-1, 0)), r"at is \(-1, 0\)"),
+        (lambda net, image: fmap.unit(fmap.load_model(net, **SIZED), image, "0", at=(1,)), "no cell 1"),
+        (lambda net, image: fmap.unit(net, image, "0", at=()), r"at is \(\)"),
+        (lambda net, image: fmap.explain(net, image, "0", at=-1), "at is -1"),
+        (lambda net, image: fmap.explain(net, image, "0", back=-1), "back is -1"),
+        (lambda net, image: fmap.unit(net, image, "0", at="mean"), "at is 'mean'.*'max' or 'min'"),
+        (lambda net, image: fmap.effective_field(net, None, "0", at="max"), "at is 'max'"),
+    ],
+    "numbers": [
+        (lambda net, image: fmap.stats(net, image, batch=0), "batch is 0"),
+        (lambda net, image: fmap.stats(net, image, batch="8"), "batch is '8'"),
+        (lambda net, image: fmap.stats(net, image, shuffle=True), "shuffle is True"),
+        (lambda net, image: fmap.predict(net, image, top=2.5), "top is 2.5"),
+        (lambda net, image: fmap.feature_maps(net, image, score=7), "score is 7"),
+        (lambda net, image: fmap.feature_maps(net, image, score=float("nan")), "score is nan"),
+        (lambda net, image: fmap.compare(net, image, image, threshold=-1), "threshold is -1"),
         (lambda net, image: fmap.embed(net, image, pool="mean"), "pool is 'mean'"),
+        (lambda net, image: fmap.stats(net, image, per_channel=True, by_class=True), "exclude each other"),
+    ],
+    "memory": [
         (lambda net, image: fmap.memory(net, 0), "batch is 0"),
         (lambda net, image: fmap.memory(net, optimizer="addam"), "optimizer is 'addam'"),
         (lambda net, image: fmap.memory(net, modes="eval"), "modes is 'eval'"),
+        (lambda net, image: fmap.memory(net, budget="24"), "budget is '24'"),
+        (lambda net, image: fmap.memory(net, budget=-1), "budget is -1"),
+        (lambda net, image: fmap.memory(fmap.load_model(net, **SIZED), weights="random"), "loaded already"),
     ],
-)
-def test_wrong_arguments_are_named(call: Callable[..., Any], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(fmap.FmapError, match=words):
-        call(sequential(), np.zeros((32, 32, 3), np.uint8))
+    "runs": [
+        (lambda net, image: fmap.load_run(), "no run was named"),
+        (lambda net, image: fmap.load_run("run.json"), r"'run.json' is no saved run"),
+        (lambda net, image: fmap.findings([1]), "this list is no run"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_arguments_are_named(kind: str) -> None:
+    net, image = sequential(), np.zeros((32, 32, 3), np.uint8)
+    for call, words in WRONG[kind]:
+        with pytest.raises(fmap.FmapError) as raised:
+            call(net, image)
+        assert re.search(words, raised.value.message), raised.value.message
+        assert "--" not in str(raised.value)
+
+
+def test_what_is_wrong_about_two_runs_is_named() -> None:
+    run = fmap.stats(load_small(), np.zeros((32, 32, 3), np.uint8), say=quietly)
+    given: list[dict[str, Any]] = [{"vs": load_small()}, {"other": "a.png"}, {"draw": "0"}, {"layout": "HWC"}]
+    for each in given:
+        with pytest.raises(fmap.FmapError, match=f"{next(iter(each))} is about a pass"):
+            fmap.compare(run, run, **each)
+    with pytest.raises(fmap.FmapError, match="sort is 'var'"):
+        run.print(per_channel=True, sort="var")
+
+
+def load_small() -> Any:
+    return fmap.load_model(sequential(), size=32, say=quietly)
+
+
+def test_errors_speak_of_arguments_and_commands_of_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """One error, raised in one place, in the words of who asked."""
+    from fmap_cli import cli
+
+    image = np.zeros((5, 40, 40), np.uint8)
+    with pytest.raises(fmap.FmapError, match="freeze leaves no parameter"):
+        fmap.memory(sequential(), 2, size=32, freeze="*", say=quietly)
+    with pytest.raises(fmap.FmapError) as raised:
+        fmap.feature_maps(load_small(), image, "0", say=quietly)
+    assert "--layout" in f"{raised.value.message} {raised.value.hint}"
+    assert "--" not in str(raised.value) and "layout" in str(raised.value)
+    assert cli.run(["memory", "resnet18", "--freeze", "*"]) == 1
+    assert "--freeze leaves no parameter" in capsys.readouterr().err
+
+
+def test_every_verb_checks_what_it_is_given_by_name() -> None:
+    """A parameter of a verb that no check knows is one of those that need none."""
+    import inspect
+
+    from fmap_cli.arguments.checks import CHECKS
+
+    free = {
+        *("advanced", "all", "by_class", "keep_maps", "names", "per_channel", "rf", "say", "say_failures", "through"),
+        *("device", "dtype", "modes", "pool", "what_if"),  # checked by the verb
+    }
+    for name in set(fmap.__all__) - {"FmapError", "__version__", "errors", "findings", "load_run"}:
+        verb = getattr(fmap, name)
+        assert hasattr(verb, "__wrapped__"), name
+        assert set(inspect.signature(verb).parameters) - set(CHECKS) <= free, name
+
+
+def test_results_are_one_line_in_a_notebook_and_say_which_files_there_are(tmp_path: Path) -> None:
+    model, image = load_small(), np.zeros((32, 32, 3), np.uint8)
+    found = [
+        fmap.feature_maps(model, image, "0", say=quietly),
+        fmap.stats(model, image, say=quietly),
+        fmap.layers(model, say=quietly),
+        fmap.receptive_fields(model, say=quietly),
+        fmap.unit(model, image, "0", say=quietly),
+        fmap.effective_field(model, image, "0", say=quietly),
+        fmap.predict(model, image, say=quietly),
+        fmap.embed(model, image, say=quietly),
+        fmap.compare(model, image, image, say=quietly),
+        fmap.memory(model, 2, say=quietly),
+    ]
+    for each in (model, model.model, *found):
+        assert "\n" not in repr(each) and len(repr(each)) < 1000
+    assert repr(model) == "<Session of Sequential, weights: as given, on cpu as float32>"
+    assert repr(found[1]) == "<Run of Sequential: 8 layers, 1 image>"
+    for each in found:
+        assert len(repr(each)) <= 80
+        with pytest.raises(fmap.FmapError) as raised:
+            each.save(tmp_path / "x.txt")
+        for suffix in each.FILES:
+            assert suffix in str(raised.value)
+            assert each.save(tmp_path / f"x{suffix}").stat().st_size
+
+
+def test_a_run_prints_channels_as_the_command_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmap_cli import cli
+
+    run = fmap.stats(images=PHOTO, kind="conv", per_channel=True, say=quietly)
+    monkeypatch.setenv("COLUMNS", "120")
+    arguments = ["stats", PHOTO, "--kind", "conv", "--per-channel", "--sort", "mean", "--reverse", "--top", "7"]
+    assert cli.run(arguments) == 0
+    assert run.table(120, per_channel=True, sort="mean", reverse=True, top=7) == capsys.readouterr().out
+
+
+def test_memory_takes_what_is_loaded_and_a_budget_in_words() -> None:
+    net = sequential()
+    model = fmap.load_model(net, size=48, say=quietly)
+    loaded, live = fmap.memory(model, 4, budget="1.5MiB"), fmap.memory(net, 4, size=48, budget=3 * 2**19)
+    assert loaded.inputs == ((4, 3, 48, 48),)
+    taken = [[(each.allocated, each.reserved, each.kept) for each in it.bills] for it in (loaded, live)]
+    assert taken[0] == taken[1] and loaded.budget == live.budget == 1_572_864
+
+
+def test_the_lowest_unit_is_that_of_the_lowest_value(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from fmap_cli import cli
+
+    model, image = load_small(), np.random.default_rng(3).integers(0, 256, (32, 32, 3), np.uint8)
+    output = fmap.feature_maps(model, image, "0", say=quietly).arrays["0"][0]
+    for at, index in (("max", output.argmax()), ("min", output.argmin())):
+        seen = fmap.unit(model, image, "0", at=at, say=quietly)
+        place = np.unravel_index(int(index), output.shape)
+        assert (seen.channel, *seen.place[1:]) == tuple(int(each) for each in place)
+        assert seen.value == pytest.approx(float(output.flatten()[index]))
+    arguments = ["rf", PHOTO, "--layer", "features.0.0", "-o", str(tmp_path / "a.png"), "--json"]
+    assert cli.run([*arguments, "--at", "min"]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] < 0
+
+
+def test_an_array_is_called_by_its_shape_once(capsys: pytest.CaptureFixture[str]) -> None:
+    fmap.feature_maps(load_small(), np.zeros((40, 40), np.uint8), "0")
+    assert "note: array [40, 40]: read as HW" in capsys.readouterr().err
+
+
+def listening(told: list[tuple[int, ...]]) -> Callable[..., None]:
+    return lambda *how: told.append(how)
+
+
+def test_how_far_a_long_call_is_can_be_listened_to() -> None:
+    model, image = load_small(), np.zeros((32, 32, 3), np.uint8)
+    for verb in (fmap.predict, fmap.embed):
+        told: list[tuple[int, ...]] = []
+        verb(model, [image] * 5, batch=2, advanced=listening(told), say=quietly)  # type: ignore[operator]
+        assert [each[:2] for each in told][:1] == [(0, 5)] and told[-1][:2] == (5, 5)
+        assert [each[0] for each in told] == sorted(each[0] for each in told) and len({*told}) >= 3
+    told = []
+    fmap.compare(model, image, image, advanced=listening(told), say=quietly)
+    assert told == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_two_images_of_one_name_are_two_images() -> None:

@@ -98,6 +98,7 @@ LIGHT_FILES = {
     *("statistics/channels.py", "statistics/distributed.py", "statistics/merging.py", "statistics/moments.py"),
     *("statistics/run_text.py", "statistics/runs.py", "statistics/spark.py"),
     *("maps/inline.py", "maps/layout.py", "maps/raw.py", "maps/tiles.py", "maps/values_figure.py"),
+    "memory/request.py",
     *("comparison/shared_figure.py", "explain/tree_figure.py"),
     *("receptive/effective_figure.py", "receptive/unit_boxes.py", "receptive/unit_figure.py"),
 }

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..network.capture import eval_mode
 from ..session.batches import Failures, Say, batches, check_rows
-from ..session.opening import Session, groups
-from ..session.passes import run
+from ..session.opening import Session, groups, read_image
+from ..session.passes import run, run_cheaply
 from .reading import class_scores, predictions, tensors
 from .records import Answers, Predictions
 
 
 def classify(
-    session: Session, arguments: Sequence[str], top: int, size: int, say: Say, layout: str | None = None
+    session: Session,
+    arguments: Sequence[str],
+    top: int,
+    size: int,
+    say: Say,
+    layout: str | None = None,
+    advanced: Callable[..., None] = lambda done, total, failed=0: None,
 ) -> Predictions:
     """The `top` likeliest classes of each image, in batches of `size`; and the images that gave none.
 
@@ -26,7 +34,7 @@ def classify(
         raise _no_classifier(session, None)
     found: list[Answers] = []
     failures: Failures = []
-    for batch in batches(session, groups(session, arguments), size, say, failures, layout):
+    for batch in batches(session, groups(session, arguments), size, say, failures, layout, advanced):
         output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
         labels = session.model.labels
         rows = class_scores(output, labels)
@@ -41,6 +49,27 @@ def classify(
                 reason = ModelError(f"{session.model.name} puts out scores that are not finite for {image.name}.")
                 failures.append((image.name, reason))
     return Predictions(session.origin, tuple(found), top, tuple(failures))
+
+
+def check_labels(session: Session) -> None:
+    """Raises ModelError where the network answers with another number of classes than it was given labels for.
+
+    One pass on blank values tells. Of an answer that is no list of scores nothing is known.
+    """
+    labels = session.model.labels or ()
+    image = read_image(session, None, lambda _: None)
+
+    def scores(module: nn.Module, inputs: tuple[Any, ...]) -> Tensor | None:
+        with torch.no_grad(), eval_mode(module):
+            return class_scores(module(*inputs), labels)
+
+    rows, _ = run_cheaply(session, image, scores, lambda _: ())
+    if rows is not None and rows.shape[1] != len(labels):
+        raise ModelError(
+            f"{len(labels)} label{'s' * (len(labels) != 1)} for {session.model.name}, which answers with"
+            f" {rows.shape[1]} classes: one label a class is needed.",
+            hint="Give the names in the order of the classes.",
+        )
 
 
 def _no_classifier(session: Session, output: Any) -> ModelError:

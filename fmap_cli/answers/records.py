@@ -37,7 +37,7 @@ class Answers:
     predictions: tuple[Prediction, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Predictions(Result):
     """What `fmap predict` says: the `top` answers for each image, in order, and the images that gave none, with why."""
 

@@ -141,18 +141,22 @@ def command(options: CompareOptions) -> int:
 
 
 def _compare_images(options: CompareOptions) -> Comparison:
-    return api.compare(
-        options.request,
-        options.sources,
-        vs=options.other if options.changed else None,
-        layer=options.patterns,
-        kind=options.kinds,
-        threshold=options.threshold,
-        draw=options.draw,
-        keep_maps=options.out is not None,
-        layout=options.layout,
-        say=remark,
-    )
+    from .progress import progress_bar
+
+    with progress_bar() as advanced:
+        return api.compare(
+            options.request,
+            options.sources,
+            vs=options.other if options.changed else None,
+            layer=options.patterns,
+            kind=options.kinds,
+            threshold=options.threshold,
+            draw=options.draw,
+            keep_maps=options.out is not None,
+            layout=options.layout,
+            advanced=advanced,
+            say=remark,
+        )
 
 
 def _compare_runs(options: CompareOptions) -> Comparison:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,6 +12,9 @@ from .. import api
 from ..models.records import ModelRequest
 from .options import FileType, Options, json_option, layout_option, model_options, with_options
 from .output import put_out, remark, reserve
+
+if TYPE_CHECKING:
+    from ..embedding.records import Embeddings
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
 _NEIGHBOURS = 3
@@ -92,17 +95,7 @@ def command(options: EmbedOptions) -> int:
     from ..embedding.document import save_embeddings
 
     reserve(options.out)
-    found = api.embed(
-        options.request,
-        options.images,
-        options.layer,
-        pool=options.pool,
-        batch=options.batch,
-        similar=options.similar,
-        layout=options.layout,
-        say=remark,
-        say_failures=False,
-    )
+    found = _embeddings(options)
     files = save_embeddings(options.out, found) if options.out is not None else []
     return put_out(
         options,
@@ -111,3 +104,21 @@ def command(options: EmbedOptions) -> int:
         failures=found.failures,
         of_images=len(found.images) + len(found.failures),
     )
+
+
+def _embeddings(options: EmbedOptions) -> Embeddings:
+    from .progress import progress_bar
+
+    with progress_bar() as advanced:
+        return api.embed(
+            options.request,
+            options.images,
+            options.layer,
+            pool=options.pool,
+            batch=options.batch,
+            similar=options.similar,
+            layout=options.layout,
+            advanced=advanced,
+            say=remark,
+            say_failures=False,
+        )

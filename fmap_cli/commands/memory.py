@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from .. import api
-from ..errors import CHECK_FAILED
+from ..arguments.checks import bytes_of
+from ..errors import CHECK_FAILED, FmapError
 from ..network.records import LayerKind
-from ..units import BYTE_UNITS
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
@@ -42,18 +42,10 @@ class _Budget(click.ParamType):
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        text = str(value).strip()
-        if text == "auto":
-            return text
-        units = {unit.lower(): factor for unit, factor in BYTE_UNITS.items()}
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text)
-        if found is None or found[2].lower() not in units:
-            known = ", ".join(unit for unit in BYTE_UNITS if unit[0] in "MGT")
-            self.fail(f"{value!r} is no amount of memory: give a number and one of {known}, or auto.", param, ctx)
-        budget = int(float(found[1]) * units[found[2].lower()])
-        if budget <= 0:
-            self.fail(f"{value!r} is too little: give more than 0 bytes.", param, ctx)
-        return budget
+        try:
+            return bytes_of("the budget", str(value))
+        except FmapError as error:
+            self.fail(error.message, param, ctx)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,15 +45,19 @@ def command(options: PredictOptions) -> int:
       fmap predict sample_images/coffee.png
       fmap predict sample_images --top 3
     """
-    found = api.predict(
-        options.request,
-        options.images,
-        top=options.top,
-        batch=options.batch,
-        layout=options.layout,
-        say=remark,
-        say_failures=False,
-    )
+    from .progress import progress_bar
+
+    with progress_bar() as advanced:
+        found = api.predict(
+            options.request,
+            options.images,
+            top=options.top,
+            batch=options.batch,
+            layout=options.layout,
+            advanced=advanced,
+            say=remark,
+            say_failures=False,
+        )
     return put_out(
         options,
         table=found.print,

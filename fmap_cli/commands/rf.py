@@ -35,7 +35,7 @@ class RfOptions(Options):
     images: tuple[str, ...]
     patterns: tuple[str, ...]
     kinds: tuple[str, ...]
-    place: tuple[int, ...] | Literal["max"] | None
+    place: tuple[int, ...] | Literal["max", "min"] | None
     channel: int | None
     effective: bool
     noise: int | None
@@ -64,7 +64,7 @@ class RfOptions(Options):
             raise click.UsageError("--noise goes with --effective.")
         if self.noise and self.images:
             raise click.UsageError("--noise replaces the images: give one or the other.")
-        if self.effective and self.place == "max":
+        if self.effective and isinstance(self.place, str):
             raise click.UsageError("--effective needs one place: give --at Y,X, or leave --at out for the middle.")
         if len(self.images) > 1 and not self.effective:
             raise click.UsageError(
@@ -78,9 +78,10 @@ class RfOptions(Options):
 @click.option(
     "--at",
     "place",
-    type=PlaceType(),
-    metavar="Y,X|max",
-    help="Draw what one unit sees: its row and column (of a clip: frame,row,column), or max for the strongest.",
+    type=PlaceType(words=("max", "min")),
+    metavar="Y,X|max|min",
+    help="Draw what one unit sees: its row and column (of a clip: frame,row,column), max for the strongest, or min for"
+    " the one with the smallest value.",
 )
 @click.option(
     "--channel", type=click.IntRange(min=0), metavar="C", help="The unit's channel.  [default: the strongest]"
@@ -163,7 +164,7 @@ def _unit(options: RfOptions) -> UnitView:
 def _effective(options: RfOptions) -> EffectiveField:
     from .progress import progress_bar
 
-    assert options.place != "max"
+    assert not isinstance(options.place, str)
     with progress_bar() as advanced:
         return api.effective_field(
             options.request,

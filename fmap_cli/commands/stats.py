@@ -228,7 +228,15 @@ def _put_out(options: StatsOptions, thresholds: Thresholds, run: Run, *, save: b
         _remark_on_failures(run)
     code = put_out(
         options,
-        table=lambda: _print(run, shown, options, files),
+        table=lambda: run.print(
+            per_channel=options.per_channel,
+            by_class=options.by_class,
+            sort=options.sort or "layer",
+            reverse=options.reverse,
+            top=options.top or _TOP,
+            shown=shown,
+            files=files,
+        ),
         document=lambda: run.document(shown=shown, channels=options.per_channel, files=files),
         csv=lambda: run.csv(shown=shown, channels=options.per_channel),
         found=options.check and reaches(run.findings, options.fail_on),
@@ -247,18 +255,6 @@ def _shown(run: Run, options: StatsOptions) -> list[LayerRecord]:
     whole = [each for each in run.layers if each.same_as is None or options.patterns]
     names = pick_names({each.layer.name: each.layer.kind for each in whole}, options.patterns, options.kinds)
     return [each for each in whole if each.layer.name in names]
-
-
-def _print(run: Run, shown: list[LayerRecord], options: StatsOptions, files: list[str]) -> None:
-    from ..statistics.table import print_channels, print_classes
-
-    if options.per_channel:
-        sort, top = options.sort or "layer", options.top or _TOP
-        print_channels(run, shown, sort=sort, reverse=options.reverse, top=top, written=files)
-    elif options.by_class:
-        print_classes(run, shown, written=files)
-    else:
-        run.print(shown=shown, files=files)
 
 
 def _remark_on_failures(run: Run) -> None:

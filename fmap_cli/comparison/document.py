@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..documents import SCHEMA_VERSION, finite
-from ..models.document import assumed_input, preprocessing_row
+from ..documents import finite
+from ..models.document import assumed_input, document_head, origin_rows
 from ..tables.columns import csv_table, json_row
 from .columns import columns_of
 from .records import Comparison, Difference, Side
 
 
 def compare_document(comparison: Comparison, file: Path | None = None) -> dict[str, Any]:
-    """The result of `fmap compare`. Null is what does not exist, and what is infinite.
+    """The result of `fmap compare`; its head is that of A, the reference. Null is what does not exist or is infinite.
 
     `max_abs`, `relative_l2`, `mean_shift` and `std_shift` always exist: there null is infinite. Of an infinite
     `relative_l2` the layer is over; a shift of means is infinite in a channel without any spread, over or not.
@@ -21,7 +21,7 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
     """
     first, shared = comparison.first, comparison.shared
     return {
-        "schema_version": SCHEMA_VERSION,
+        **document_head(comparison.a.origin),
         "a": _side_row(comparison.a),
         "b": _side_row(comparison.b),
         "inputs": {
@@ -58,8 +58,7 @@ def _side_row(side: Side) -> dict[str, Any]:
     origin, own = side.origin, side.origin.preprocessing
     return {
         "source": side.source,
-        "model": origin.model,
-        "weights": str(origin.weights),
+        **origin_rows(origin),
         "dtype": origin.dtype,
         "device": origin.device or None,
         "memory_format": side.memory_format or None,
@@ -69,7 +68,6 @@ def _side_row(side: Side) -> dict[str, Any]:
         "mean": own.mean if own is not None else None,
         "std": own.std if own is not None else None,
         "assumed_input": assumed_input(origin.takes),
-        "preprocessing": preprocessing_row(own),
     }
 
 

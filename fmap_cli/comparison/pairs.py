@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -37,6 +37,7 @@ def compare(
     draw: str | None = None,
     keep_maps: bool = False,
     layout: str | None = None,
+    advanced: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Both passes, one after the other, and how far each layer's outputs are apart; A is the reference.
 
@@ -46,7 +47,8 @@ def compare(
     buffers, too. Without `threshold` it is `compare.default_threshold` of both number
     formats. `keep_maps` keeps what a figure draws: of the layer that `draw` picks, or else of the first map over the
     threshold, or of the one that differs most, the strongest channels. Of two images it is instead the channels that
-    both share and do not share, of the last map.
+    both share and do not share, of the last map. `advanced` is told how many of
+    the two passes are done.
 
     Raises LayerError for a pattern that picks nothing on either side, and where nothing can be compared.
     """
@@ -57,6 +59,7 @@ def compare(
     if reference.selection.needs_operations:
         resolver.prepare()
     put_back = keep_state(a.model.module) if a is b else None
+    advanced(0, 2)
     with same_random_numbers():
         run(
             a,
@@ -65,6 +68,7 @@ def compare(
             operations=reference.selection.needs_operations,
             paths=reference.selection.paths,
         )
+    advanced(1, 2)
     reference.drop_unwanted()
     for layer in reference.order:  # now, because it may run the network
         resolver.of(layer, reference.outputs[layer.name].shape)
@@ -84,6 +88,7 @@ def compare(
         put_back()
     with same_random_numbers():
         run(b, image_b, other.watch, operations=other.selection.needs_operations, paths=other.selection.paths)
+    advanced(2, 2)
     _check_patterns(reference.selection, other.selection)
     wanted = other.selection.wanted()
     names_b = [layer.name for layer in other.order if layer.name in wanted]

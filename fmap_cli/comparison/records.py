@@ -164,7 +164,7 @@ class SharedChannels:
     on_photo: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Drawn):
     """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
 

@@ -67,6 +67,7 @@ def embed(
     layout: str | None = None,
     of_outputs: str | None = None,
     similar: int | None = None,
+    advanced: Callable[..., None] = lambda done, total, failed=0: None,
 ) -> Embeddings:
     """One vector for each image out of one layer, in batches of `size`; and the images that gave none.
 
@@ -87,7 +88,7 @@ def embed(
     names: list[str] = []
     vectors = np.empty((0, 0))
     place: Place | None = None
-    for batch in batches(session, sources, size, say, failures, layout):
+    for batch in batches(session, sources, size, say, failures, layout, advanced):
         if place is None:
             place = find_place(session, batch[0], pattern, pooling, of_outputs)
             if place.note is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import FmapError
 from ..models.records import Origin
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Embeddings(Result):
     """One vector for each of the `images` (their names), out of one layer.
 
@@ -39,6 +39,8 @@ class Embeddings(Result):
     axes: Axes | None = None
     failures: tuple[tuple[str, FmapError], ...] = ()
 
+    FILES: ClassVar[tuple[str, ...]] = (".npy", ".npz", ".csv", ".safetensors", ".json")
+
     def document(self, files: Sequence[Path] = ()) -> dict[str, Any]:
         from .document import embeddings_document
 
@@ -49,12 +51,11 @@ class Embeddings(Result):
 
         print_embeddings(self, [str(file) for file in files])
 
-    def save(self, path: str | Path) -> Path:
-        """Write the vectors and their names: `.npz`, `.csv`, `.safetensors`, or `.npy` with the names beside it."""
+    def _write(self, path: Path, suffix: str) -> None:
+        """The vectors and their names, or the document."""
+        if suffix == ".json":
+            super(Embeddings, self)._write(path, suffix)
+            return
         from .document import save_embeddings
 
-        return (
-            super(Embeddings, self).save(path)
-            if Path(path).suffix.lower() == ".json"
-            else save_embeddings(Path(path), self)[0]
-        )
+        save_embeddings(path, self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..arguments import Say, among, at_least, names_of, note, opened, picture
+from ..arguments import Say, names_of, note, opened, picture, verb
 from ..models import DEFAULT_MODEL
 from .records import SHOWN_TERMS
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .records import Explanation
 
 
+@verb
 def explain(
     model: AnyModel = DEFAULT_MODEL,
     image: Images = None,
@@ -42,17 +43,20 @@ def explain(
     >>> abs(found.total - found.value) < 1e-5
     True
     """
-    at_least(0, back=back, channel=channel)
-    at_least(1, top=top)
-    if isinstance(at, int):
-        at = (at,)
-    elif isinstance(at, str):
-        among("at", at, ("max", "min"))
+    place: tuple[int, ...] | Literal["max", "min"] = (at,) if isinstance(at, int) else at
     session = opened(model, say)
     from .unit import explain_unit
 
     read, of_outputs = picture(session, () if image is None else image, say, layout)
     assert read is not None
     return explain_unit(
-        session, read, names_of(layer), at=at, channel=channel, through=through, back=back, top=top, layout=of_outputs
+        session,
+        read,
+        names_of(layer),
+        at=place,
+        channel=channel,
+        through=through,
+        back=back,
+        top=top,
+        layout=of_outputs,
     )

@@ -138,13 +138,14 @@ def _to_chw(array: np.ndarray, layout: str | None, label: str, channels: int) ->
         array = array[None]  # [1, H, W]
     elif layout.endswith("HWC"):
         array = array.transpose(2, 0, 1)  # [C, H, W]
+    what = "" if str(shape) in label else f"array {shape} "  # what is in memory is called by its shape
     if len(array) not in _channel_counts(channels):
         raise ImageError(
-            f"{label} has {len(array)} channels (array {shape} read as {layout}); the network takes {channels}.",
+            f"{label} has {len(array)} channels ({what}read as {layout}); the network takes {channels}.",
             hint="If the axes are meant otherwise, say so with --layout HWC or --layout CHW.",
         )
     permuted = ", permuted to CHW" if layout.endswith("HWC") else ""
-    return array, f"array {shape} read as {layout}{permuted}"
+    return array, f"{what}read as {layout}{permuted}"
 
 
 def _channel_counts(channels: int) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ class CountedLayer:
     field: ReceptiveField | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Listing(Result):
     """What `fmap layers` shows: the chosen `layers` out of `count`, and the whole network in numbers.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..answers.records import Detection, Prediction
 from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
-from ..results import Drawn, Figure
+from ..results import FIGURE_SUFFIXES, Drawn, Figure
 from ..statistics.records import LayerStats
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class FeatureMap:
     dtype: str
     axes: Axes
     stats: LayerStats
-    channels: ChannelStats
-    drawn: np.ndarray
-    maps: np.ndarray
+    channels: ChannelStats = field(repr=False)
+    drawn: np.ndarray = field(repr=False)
+    maps: np.ndarray = field(repr=False)
     order: str
     notes: tuple[str, ...] = ()
     label_map: np.ndarray | None = None
@@ -106,7 +106,7 @@ class Drawing:
     overlay: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Look(Drawn):
     """What one forward pass over one image showed: the layers asked for, and the answers of a classifier or detector.
 
@@ -125,6 +125,8 @@ class Look(Drawn):
     detects: bool = False
     labels: tuple[str, ...] | None = None
     units: Mapping[str, tuple[tuple[tuple[int, int], UnitBox], ...]] = field(default_factory=dict)
+
+    FILES: ClassVar[tuple[str, ...]] = (".json", ".npz", ".safetensors", ".pt", *FIGURE_SUFFIXES)
 
     def document(self) -> dict[str, Any]:
         from .document import show_document
@@ -163,12 +165,11 @@ class Look(Drawn):
         whole.save(held, "PNG")
         return held.getvalue()
 
-    def save(self, path: str | Path) -> Path:
-        """Write the whole outputs (`.npz`, `.safetensors`, `.pt`), the document (`.json`) or the first figure."""
-        path = Path(path)
-        if path.suffix.lower() not in (".npz", ".safetensors", ".pt"):
-            return super(Look, self).save(path)
+    def _write(self, path: Path, suffix: str) -> None:
+        """The whole outputs (`.npz`, `.safetensors`, `.pt`), the document or the first figure."""
+        if suffix not in (".npz", ".safetensors", ".pt"):
+            super(Look, self)._write(path, suffix)
+            return
         from .document import save_looks
 
         save_looks(path, [self])
-        return path

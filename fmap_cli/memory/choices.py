@@ -10,7 +10,7 @@ from torch import nn
 from ..errors import ModelError
 from ..network.kinds import module_kind
 from .bill import make_bill
-from .records import MemoryRequest
+from .request import MemoryRequest
 from .step import trace_of
 from .subject import Subject
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..documents import SCHEMA_VERSION
-from ..models.document import assumed_input
+from ..models.document import assumed_input, document_head
 from ..tables.columns import Column, csv_table, json_row, of_part
 from .columns import largest, layers, what_ifs
 from .records import Forecast, LayerMemory, MemoryBill
@@ -20,9 +20,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
     `kept_bytes` of all layers add up to the bill's, `at_peak_bytes` of all kinds to `tensor_bytes`.
     """
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": forecast.origin.model,
-        "weights": str(forecast.origin.weights),
+        **document_head(forecast.origin),
         "batch": forecast.batch,
         "inputs": [list(each) for each in forecast.inputs],
         "dtype": forecast.dtype,

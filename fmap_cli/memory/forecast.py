@@ -13,7 +13,8 @@ from ..errors import ModelError
 from .bill import make_bill
 from .choices import checkpointed_blocks, freeze
 from .largest_batch import budget_of, largest_batches
-from .records import Forecast, LargestBatch, MeasuredMemory, MemoryRequest, WhatIf
+from .records import Forecast, LargestBatch, MeasuredMemory, WhatIf
+from .request import MemoryRequest
 from .step import trace_of
 from .subject import Say, notes_on, open_subject, origin_of, shapes
 from .what_ifs import find_what_ifs

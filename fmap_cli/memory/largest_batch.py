@@ -11,8 +11,9 @@ import torch
 
 from ..errors import DeviceError, ModelError
 from .allocator import Peaks, simulate
-from .records import LargestBatch, MemoryRequest, MemoryTrace
+from .records import LargestBatch, MemoryTrace
 from .replay import AnyBatch, for_any_batch, largest, program
+from .request import MemoryRequest
 from .step import Mode, trace_of
 from .subject import Subject
 

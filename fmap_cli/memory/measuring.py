@@ -14,8 +14,9 @@ from ..errors import DeviceError
 from ..session.opening import cast_floats
 from .allocator import simulate
 from .objectives import Targets
-from .records import MeasuredMemory, MemoryRequest
+from .records import MeasuredMemory
 from .replay import program
+from .request import MemoryRequest
 from .step import Mode, run_of, trace_of
 from .subject import Subject, refusals
 from .tracing import Run, Target, make_optimizer, with_checkpoints

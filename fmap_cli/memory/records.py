@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..models.records import ModelRequest, Origin
+from ..models.records import Origin
 from ..network.records import LayerRef
 from ..results import Drawn, Figure
 
@@ -147,28 +147,7 @@ class MeasuredMemory:
     measured_reserved: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRequest:
-    """What `fmap memory` is asked: a step or an inference of a model, at this batch and in this number format.
-
-    `modes` are `train`, `inference` or both. `checkpoint` is a glob of modules, or `auto`; `freeze` globs of
-    parameters that do not learn. `budget` is in bytes, or `auto` for what the card has.
-    """
-
-    model: ModelRequest
-    batch: int = 32
-    size: tuple[int, int] | None = None
-    dtype: Literal["float32", "float16", "bfloat16", "amp"] = "float32"
-    optimizer: Literal["sgd", "sgd-momentum", "adam", "adamw", "none"] = "sgd-momentum"
-    modes: tuple[Literal["train", "inference"], ...] = ("train", "inference")
-    checkpoint: str | None = None
-    freeze: tuple[str, ...] = ()
-    budget: int | Literal["auto"] | None = None
-    what_if: bool = False
-    measure: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Forecast(Drawn):
     """What `fmap memory` shows: a bill for each mode, and what else was asked for.
 

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .records import MemoryRequest, MemoryTrace
+from .records import MemoryTrace
+from .request import MemoryRequest
 from .subject import META, Subject, refusals
 from .tracing import Run, Target, trace
 

@@ -14,13 +14,13 @@ from ..errors import FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
 from ..models.preprocessing import FOUND, NOT_FOUND, found_input
-from ..models.records import LoadedModel, Origin, notes_about
+from ..models.records import LoadedModel, ModelRequest, Origin, notes_about
 from ..models.trying import formats_of
 from ..network.axes import meta_twin
 from ..session.batches import Say
 from ..session.opening import cast_floats, dtype_name, open_architecture, versions
 from .objectives import Objective, Targets, objective_for
-from .records import MemoryRequest
+from .request import MemoryRequest
 from .tracing import mean_square
 
 META = torch.device("meta")
@@ -51,11 +51,12 @@ def origin_of(subject: Subject) -> Origin:
 
 def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = False) -> Subject:
     """The network that is asked for, on the meta device and in its number format. Raises ModelError."""
-    own = replace(request.model, size=request.size, device="cpu", dtype=None)
-
-    model = open_architecture(own, say, unsaid=("feeding", "dtype", "objects")).model
-    if notes_about(model.notes, "feeding") and model.takes is not None and model.takes.how == FOUND:
-        say(f"input assumed: {found_input(model.takes)}; --input-shape changes it")
+    model = request.model
+    if isinstance(model, ModelRequest):
+        own = replace(model, size=request.size or model.size, device="cpu", dtype=None)
+        model = open_architecture(own, say, unsaid=("feeding", "dtype", "objects")).model
+        if notes_about(model.notes, "feeding") and model.takes is not None and model.takes.how == FOUND:
+            say(f"input assumed: {found_input(model.takes)}; --input-shape changes it")
     _check_input(model, request)
     if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
         raise ModelError(

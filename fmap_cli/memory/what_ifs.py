@@ -11,8 +11,9 @@ from torch import nn
 from ..errors import FmapError
 from .allocator import simulate
 from .choices import best_checkpointed_blocks, freeze, listed
-from .records import MemoryRequest, MemoryTrace, WhatIf
+from .records import MemoryTrace, WhatIf
 from .replay import program
+from .request import MemoryRequest
 from .step import Mode, trace_of
 from .subject import Say, Subject, open_subject
 

@@ -34,11 +34,34 @@ def preprocessing_row(own: Preprocessing | None) -> dict[str, Any] | None:
 
 
 def document_head(origin: Origin) -> dict[str, Any]:
+    """What every document begins with: its schema, and where the result comes from."""
+    return {"schema_version": SCHEMA_VERSION, **origin_rows(origin)}
+
+
+def origin_rows(origin: Origin) -> dict[str, Any]:
+    """Where a result comes from: `origin` has all of it, under the same names in every document."""
+    own = preprocessing_row(origin.preprocessing)
+    weights, versions = origin.weights, origin.versions
     return {
-        "schema_version": SCHEMA_VERSION,
         "model": origin.model,
-        "weights": str(origin.weights),
-        "preprocessing": preprocessing_row(origin.preprocessing),
+        "weights": str(weights),
+        "preprocessing": own,
+        "origin": {
+            "model": origin.model,
+            "weights": {
+                "kind": weights.kind,
+                "name": weights.name or None,
+                "seed": weights.seed,
+                "label": str(weights),
+            },
+            "preprocessing": own,
+            "device": origin.device or None,
+            "dtype": origin.dtype,
+            "versions": None
+            if versions is None
+            else {"fmap": versions.fmap, "torch": versions.torch, "torchvision": versions.torchvision},
+            "assumed_input": assumed_input(origin.takes),
+        },
     }
 
 

@@ -230,7 +230,7 @@ class LoadedModel:
     so itself, None for those that do.
     """
 
-    module: torch.nn.Module
+    module: torch.nn.Module = field(repr=False)
     name: str
     weights: Weights
     preprocessing: Preprocessing

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
-from ..results import Drawn, Figure
+from ..results import FIGURE_SUFFIXES, Drawn, Figure
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -111,7 +111,7 @@ class FieldRow:
     field: ReceptiveField
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FieldListing(Drawn):
     """What `fmap rf` lists: chosen layers out of `count`, for an input whose axes (`H`, `W`, maybe `T`) are `size`.
 
@@ -153,7 +153,7 @@ def _file_name(stem: str, model: str, what: str) -> str:
     return figure_name(stem, model, what)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class UnitView(Drawn):
     """One unit of a layer for one image: its value and its box.
 
@@ -171,6 +171,8 @@ class UnitView(Drawn):
     map: np.ndarray
     box: UnitBox
     image: ImageInput
+
+    FILES: ClassVar[tuple[str, ...]] = (".json", *FIGURE_SUFFIXES)
 
     @property
     def file_name(self) -> str:
@@ -193,7 +195,7 @@ class UnitView(Drawn):
         return Figure(unit_figure(self))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class EffectiveField(Drawn):
     """How much each input pixel moves one unit, on average over `count` inputs.
 
@@ -215,6 +217,8 @@ class EffectiveField(Drawn):
     source: str
     image: ImageInput | None = None
     stem: str = ""
+
+    FILES: ClassVar[tuple[str, ...]] = (".json", *FIGURE_SUFFIXES)
 
     @property
     def file_name(self) -> str:

@@ -36,24 +36,26 @@ def unit_view(
     session: Session,
     image: ImageInput,
     patterns: Sequence[str],
-    place: Place | Literal["max"],
+    place: Place | Literal["max", "min"],
     channel: int | None = None,
     *,
     layout: str | None = None,
 ) -> UnitView:
     """A unit of the one layer that the patterns pick: its value for this image, its channel's map, its box.
 
-    `max` is the strongest unit, of the channel or of all; without a channel a place has that of the largest value
-    there. Raises LayerError where the layer has no map, or no such cell or channel, ModelError where the network fails.
+    `max` is the strongest unit, of the channel or of all, and `min` the one with the smallest value; without a channel
+    a place has that of the largest value there. Raises LayerError where the layer has no map, or no such cell or
+    channel, ModelError where the network fails.
     """
     _check_picture(session, "--at")
     row = _one_map(session, image, patterns, layout)
     maps = _maps(session, image, row)  # [C, T, H, W]
     _check_channel(row, channel, len(maps))
     chosen = maps if channel is None else maps[channel : channel + 1]
-    if place == "max":
-        at = _strongest(row, chosen)
-        picked = "the strongest unit of the layer" if channel is None else f"the strongest unit of channel {channel}"
+    if isinstance(place, str):
+        at = _strongest(row, chosen if place == "max" else -chosen)
+        which = "the strongest unit" if place == "max" else "the unit with the smallest value"
+        picked = f"{which} of the layer" if channel is None else f"{which} of channel {channel}"
     else:
         cell = cell_of(row, place, maps.shape[1:])
         at = (_strongest(row, chosen[:, cell[0], cell[1], cell[2]][:, None, None, None])[0], *cell)
@@ -100,14 +102,14 @@ def cell_of(row: FieldRow, place: Place, cells: Sequence[int]) -> tuple[int, int
     Without a frame it is the middle one.
     """
     frames, high, wide = cells
-    frame, y, x = place if len(place) == 3 else (frames // 2, *place)
+    frame, y, x = (frames // 2, *place)[-3:] if len(place) > 1 else (0, high, wide)
     if not (frame < frames and y < high and x < wide):
         size = f"{high} × {wide}" if frames == 1 else f"{frames} frames of {high} × {wide}"
         asked = ",".join(map(str, place))
         clip = f"frames 0 to {frames - 1}, " if frames > 1 else ""
         raise LayerError(
             f"there is no cell {asked}: the map of layer {row.layer.name!r} has {size} cells.",
-            hint=f"--at takes {clip}rows 0 to {high - 1} and columns 0 to {wide - 1}, or max.",
+            hint=f"--at takes {clip}rows 0 to {high - 1} and columns 0 to {wide - 1}, or max or min.",
         )
     return frame, y, x
 

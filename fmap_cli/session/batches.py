@@ -24,14 +24,18 @@ def batches(
     say: Say,
     failures: Failures,
     layout: str | None = None,
+    advanced: Callable[..., None] = lambda done, total, failed=0: None,
 ) -> Iterator[list[ImageInput]]:
     """The images in their order, in batches of up to `size` that have the same height and width.
 
     `sources` are `session.groups`' own. An image that cannot be read goes to `failures`. What is said is said once, and
-    at the end how the images were cropped and enlarged, in one sentence.
+    at the end how the images were cropped and enlarged, in one sentence. `advanced` is told after each batch how many
+    of how many images are done, and how many of them could not be read.
     """
     say = once(say)
     framings = Framings()
+    done = 0
+    advanced(done, len(sources))
     batch: list[ImageInput] = []
     for source in sources:
         try:
@@ -42,10 +46,13 @@ def batches(
         framings.add(image.name, image.framing)
         if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
             yield batch
+            done += len(batch)
+            advanced(done + len(failures), len(sources), len(failures))
             batch = []
         batch.append(image)
     if batch:
         yield batch
+    advanced(len(sources), len(sources), len(failures))
     framings.say(say)
 
 

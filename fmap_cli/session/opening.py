@@ -21,7 +21,7 @@ from ..models.trying import formats_of
 from ..network.axes import AxesResolver
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Session:
     """A model on its device, ready to look at images."""
 
@@ -29,7 +29,7 @@ class Session:
     device: torch.device
     dtype: torch.dtype
     memory_format: torch.memory_format | None = None
-    resolvers: dict[tuple[int, ...], AxesResolver] = field(default_factory=dict, repr=False)
+    resolvers: dict[tuple[int, ...], AxesResolver] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:
@@ -37,6 +37,10 @@ class Session:
         model = self.model
         device, dtype = str(self.device), dtype_name(self.dtype)
         return Origin(model.name, model.weights, model.feeding, device, dtype, versions(), model.takes)
+
+    def __repr__(self) -> str:
+        of = self.model
+        return f"<Session of {of.name}, {of.weights.in_words}, on {self.device} as {dtype_name(self.dtype)}>"
 
 
 @cache

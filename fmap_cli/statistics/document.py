@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..documents import SCHEMA_VERSION, finite
-from ..models.document import assumed_input, preprocessing_row
+from ..documents import finite
+from ..models.document import assumed_input, document_head
 from ..tables.columns import csv_table, json_row
 from .channels import whole
 from .columns import CHANNELS, LAYERS, LAYERS_OF_CLASSES, channel_rows, layer_row, numbers
@@ -27,13 +27,10 @@ def stats_document(
     exist is null; a class has the same `layers` as the whole run.
     """
     return {
-        "schema_version": SCHEMA_VERSION,
-        "model": run.origin.model,
-        "weights": str(run.origin.weights),
+        **document_head(run.origin),
         "weights_digest": run.origin.digest or None,
         "dtype": run.origin.dtype,
         "input": run.origin.input,
-        "preprocessing": preprocessing_row(run.origin.preprocessing),
         "sources": list(run.sources),
         "images": run.images,
         "complete": run.progress is None or run.progress.done >= run.progress.total,

@@ -54,7 +54,7 @@ def plan_run(
         if not folders or len(folders) < len(arguments):
             raise ImageError(
                 "--by-class tells classes by folder: give a folder with a folder for each class.",
-                hint="For example: fmap stats photos --by-class, with photos/cat/1.jpg and photos/dog/7.jpg.",
+                hint="For example: `fmap stats photos --by-class`, with photos/cat/1.jpg and photos/dog/7.jpg.",
             )
         entries, classes = [], []
         for folder in folders:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ..errors import FmapError
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..results import Drawn, Figure
@@ -66,7 +67,7 @@ class LayerRecord:
     axes: Axes
     dtype: str
     images: int
-    channels: ChannelStats
+    channels: ChannelStats = field(repr=False)
     same_as: str | None = None
     varies: bool = False
 
@@ -116,7 +117,7 @@ class ClassRun:
     layers: tuple[LayerRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run(Drawn):
     """What a network's layers put out over `images` images, layers in execution order.
 
@@ -132,6 +133,8 @@ class Run(Drawn):
     classes: tuple[ClassRun, ...] = ()
     progress: Progress | None = None
     findings: tuple[Finding, ...] = field(default=(), compare=False)
+
+    FILES: ClassVar[tuple[str, ...]] = (".fmap", *Drawn.FILES)
 
     @property
     def distinct(self) -> tuple[LayerRecord, ...]:
@@ -161,11 +164,37 @@ class Run(Drawn):
 
         return stats_csv(self.only(shown), channels=channels)
 
-    def print(self, *, shown: Sequence[LayerRecord] | None = None, files: Sequence[str] = ()) -> None:
-        from .table import notes_on, print_run
+    def print(
+        self,
+        *,
+        per_channel: bool = False,
+        by_class: bool = False,
+        sort: str = "layer",
+        reverse: bool = False,
+        top: int | None = 50,
+        shown: Sequence[LayerRecord] | None = None,
+        files: Sequence[str] = (),
+    ) -> None:
+        """Print the table: a row a layer and then the findings, or a row a channel (`per_channel`) or class.
+
+        Channels are sorted by `sort` (`layer`, or the name of a number: `mean`, `std`, `dead` …), from the largest
+        down, or up where `reverse`; the first `top` are shown, all with None. `shown` are the layers to show instead of
+        all distinct ones, `files` what the last lines say was written. Raises FmapError for a `sort` that is none.
+        """
+        from .columns import SORTS
+        from .table import notes_on, print_channels, print_classes, print_run
 
         layers = self.distinct if shown is None else shown
-        print_run(self, self.findings, shown=layers, written=files, notes=notes_on(self, layers))
+        if sort not in SORTS:
+            raise FmapError(f"sort is {sort!r}: it has to be one of {', '.join(map(repr, SORTS))}.")
+        if top is not None and top < 1:
+            raise FmapError(f"top is {top}: it has to be a whole number of at least 1, or None for all.")
+        if per_channel:
+            print_channels(self, layers, sort=sort, reverse=reverse, top=top, written=files)
+        elif by_class:
+            print_classes(self, layers, written=files)
+        else:
+            print_run(self, self.findings, shown=layers, written=files, notes=notes_on(self, layers))
 
     def figure(self, *, shown: Sequence[LayerRecord] | None = None) -> Figure:
         """The distribution of each layer's values through depth."""
@@ -173,14 +202,14 @@ class Run(Drawn):
 
         return Figure(depth_figure(self, self.findings, self.distinct if shown is None else shown))
 
-    def save(self, path: str | Path) -> Path:
-        """Write the run itself (`.fmap`, which `load_run` reads), its document, its rows or its figure."""
-        if Path(path).suffix.lower() != ".fmap":
-            return super(Run, self).save(path)
+    def _write(self, path: Path, suffix: str) -> None:
+        """The run itself (`.fmap`, which `load_run` reads), its document, its rows or its figure."""
+        if suffix != ".fmap":
+            super(Run, self)._write(path, suffix)
+            return
         from .runs import save_run
 
-        save_run(Path(path), self)
-        return Path(path)
+        save_run(path, self)
 
 
 @dataclass(frozen=True, slots=True)

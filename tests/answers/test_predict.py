@@ -120,7 +120,7 @@ def softmax(samples: Path) -> dict[str, torch.Tensor]:
 def test_one_photo(fmap: Run, samples: Path, softmax: dict[str, torch.Tensor], photo: str, answer: str) -> None:
     told = fmap("predict", samples / photo, "--json")
     assert (told.code, told.err) == (0, "")
-    names = ["schema_version", "model", "weights", "preprocessing", "image", "predictions"]
+    names = ["schema_version", "model", "weights", "preprocessing", "origin", "image", "predictions"]
     names += ["images", "failed", "assumed_input"]
     assert list(told.json) == names
     assert told.json["schema_version"] == 1

@@ -107,7 +107,7 @@ def test_json_has_the_promised_names_and_nothing_else_is_printed(fmap: Run, samp
     ran = fmap("show", samples / "coffee.png", "--json", "--layer", CONV1, "--layer", "classifier.1")
     assert (ran.code, ran.err) == (0, "")
     document = ran.json  # the whole of stdout is one document
-    assert list(document)[:5] == ["schema_version", "model", "weights", "preprocessing", "image"]
+    assert list(document)[:6] == ["schema_version", "model", "weights", "preprocessing", "origin", "image"]
     assert document["schema_version"] == 1
     assert document["model"] == "efficientnet_lite0"
     assert document["weights"].startswith("ImageNet")

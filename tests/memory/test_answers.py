@@ -11,7 +11,7 @@ from memory.real_run import training_step
 from torch import nn
 
 from fmap_cli.errors import ModelError
-from fmap_cli.memory.records import MemoryRequest
+from fmap_cli.memory.request import MemoryRequest
 from fmap_cli.memory.step import trace_of
 from fmap_cli.memory.subject import open_subject
 from fmap_cli.models.records import ModelRequest

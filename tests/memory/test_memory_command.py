@@ -242,8 +242,8 @@ def test_what_cannot_be_is_a_line(fmap: Run, arguments: tuple[object, ...], word
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--budget", "24XB"), ("no amount of memory", "GiB")),
-        (("--budget", "24"), ("no amount of memory",)),
+        (("--budget", "24XB"), ("an amount of memory", "GiB")),
+        (("--budget", "24"), ("an amount of memory",)),
         (("--units", "parsec"), ("parsec",)),
         (("--shape", "3,x,5"), ("not a shape",)),
         (("--batch", "0"), ("0",)),

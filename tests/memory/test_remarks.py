@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fmap_cli.memory.forecast import forecast
-from fmap_cli.memory.records import Forecast, MemoryRequest
+from fmap_cli.memory.records import Forecast
+from fmap_cli.memory.request import MemoryRequest
 from fmap_cli.models.records import ModelRequest
 
 BY_CHANCE = "forward differs from run to run"

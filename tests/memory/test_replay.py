@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fmap_cli.memory.allocator import Peaks, simulate
-from fmap_cli.memory.records import MemoryRequest
 from fmap_cli.memory.replay import for_any_batch, largest, program
+from fmap_cli.memory.request import MemoryRequest
 from fmap_cli.memory.step import trace_of
 from fmap_cli.memory.subject import open_subject
 from fmap_cli.models.records import ModelRequest

@@ -12,8 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 from torchvision.ops import DeformConv2d
 
 from fmap_cli.memory.forecast import forecast
-from fmap_cli.memory.records import MemoryRequest
 from fmap_cli.memory.replay import program
+from fmap_cli.memory.request import MemoryRequest
 from fmap_cli.memory.tracing import Run, trace
 from fmap_cli.models.records import ModelRequest
 from fmap_cli.network.axes import meta_twin

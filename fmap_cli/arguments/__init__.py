@@ -1,7 +1,8 @@
 """What the verbs are given, brought into one form and checked: models, images, layers and plain values.
 
-Every verb, in `api` or in a room of its own, reads its arguments with these, so that a mistake is one FmapError that
-says what was received and what is allowed. Nothing here imports torch before a model is opened.
+Every verb, in `api` or in a room of its own, is marked `@verb`, which checks its arguments by their names (`checks`),
+and reads them with these, so that a mistake is one FmapError that says what was received and what is allowed. Nothing
+here imports torch before a model is opened.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from .errors import FmapError, ImageError, ModelError
-from .frameworks import load_torchvision
-from .inputs.held import source_of
-from .models.records import ModelRequest
+from ..errors import ImageError, ModelError, in_python
+from ..frameworks import load_torchvision
+from ..inputs.held import source_of
+from ..models.records import ModelRequest
+from .checks import among as among
+from .checks import verb as verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from .inputs.records import ImageInput
-    from .session.opening import Session
+    from ..inputs.records import ImageInput
+    from ..session.opening import Session
 
     AnyModel = str | nn.Module | Session | ModelRequest
     AnyImage = str | Path | Image.Image | np.ndarray | torch.Tensor
@@ -38,7 +41,7 @@ Advanced = Callable[..., None]
 
 def note(sentence: str) -> None:
     """Says something about a result on standard error: what a verb does unless it is given another `say`."""
-    print(f"note: {sentence}", file=sys.stderr)
+    print(f"note: {in_python(sentence)}", file=sys.stderr)
 
 
 def nobody(*_told: object) -> None:
@@ -51,7 +54,7 @@ def nobody(*_told: object) -> None:
 def opened(model: AnyModel, say: Say) -> Session:
     """A session of what a verb was given. All verbs call this, or its neighbour, before they import their subject."""
     load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
-    from .session.opening import Session, open_session
+    from ..session.opening import Session, open_session
 
     if isinstance(model, Session):
         return model
@@ -61,7 +64,7 @@ def opened(model: AnyModel, say: Say) -> Session:
 def architecture(model: AnyModel, say: Say) -> Session:
     """A session in which the values of the weights do not matter: of a spec none are drawn or downloaded."""
     load_torchvision()
-    from .session.opening import open_architecture
+    from ..session.opening import open_architecture
 
     request = request_of(model)
     return opened(model, say) if request is None else open_architecture(request, say)
@@ -76,6 +79,11 @@ def request_of(model: object) -> ModelRequest | None:
 def requested(model: str | nn.Module) -> ModelRequest:
     """The request for a model by its spec, or for one in hand, which is looked at where it is."""
     return ModelRequest(model_in(model), device=device_of(model))
+
+
+def is_session(model: AnyModel) -> TypeGuard[Session]:
+    """Whether a model has been opened already."""
+    return hasattr(model, "resolvers")
 
 
 def model_in(model: object) -> Any:
@@ -96,30 +104,12 @@ def device_of(model: str | nn.Module, asked: object = None) -> str:
     return next((str(each.device) for each in tensors), "cpu")
 
 
-def shapes_of(given: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
-    """One shape an input: `(3, 32, 32)` is that of the only one."""
-    if given and isinstance(given[0], int):
-        return (tuple(given),)
-    return tuple(tuple(each) for each in given)
-
-
-def numbers_of(value: float | Sequence[float] | None) -> tuple[float, ...] | None:
-    """One number, or one a channel."""
-    return None if value is None else (float(value),) if isinstance(value, (int, float)) else tuple(value)
-
-
 def dtype_of(given: object) -> str | None:
     """The name of a number format, of its name or torch's own object."""
     if given is None:
         return None
-    return among("dtype", str(given).removeprefix("torch."), ("float32", "float64", "float16", "bfloat16"))
-
-
-def labels_of(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The names of the classes."""
-    if isinstance(given, str):
-        raise ModelError("labels are the names of the classes: a list of strings, not one string.")
-    return None if given is None else tuple(given)
+    found: str = among("dtype", str(given).removeprefix("torch."), ("float32", "float64", "float16", "bfloat16"))
+    return found
 
 
 # -- images and layers -------------------------------------------------------------------------------------------
@@ -141,7 +131,7 @@ def sources_of(images: Images) -> list[str]:
 
 def one_source(session: Session, images: Images) -> str | Sequence[str] | None:
     """The source of one pass: one image, or those that belong together; None where there is none."""
-    from .session.opening import groups
+    from ..session.opening import groups
 
     found = groups(session, sources_of(images))
     if len(found) > 1:
@@ -151,9 +141,9 @@ def one_source(session: Session, images: Images) -> str | Sequence[str] | None:
 
 def picture(session: Session, images: Images, say: Say, layout: str | None) -> tuple[ImageInput | None, str | None]:
     """The one image as the network takes it, or None for none; and the axes that `layout` gives outputs, if it does."""
-    from .inputs.framing import framings_of
-    from .network.shapes import split_layout
-    from .session.opening import read_image
+    from ..inputs.framing import framings_of
+    from ..network.shapes import split_layout
+    from ..session.opening import read_image
 
     of_arrays, of_outputs = split_layout(layout)
     if images is None:
@@ -168,20 +158,3 @@ def names_of(given: Names | None) -> tuple[str, ...]:
     if given is None:
         return ()
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-# -- plain values ------------------------------------------------------------------------------------------------
-
-
-def among(name: str, given: Any, known: Sequence[Any]) -> Any:
-    """The value, if it is one of those known; FmapError with all of them if it is not."""
-    if given not in known:
-        raise FmapError(f"{name} is {given!r}: it has to be one of {', '.join(map(repr, known))}.")
-    return given
-
-
-def at_least(least: int, **given: int | None) -> None:
-    """Raises FmapError for a number below the least that makes sense; None is no number."""
-    for name, number in given.items():
-        if number is not None and number < least:
-            raise FmapError(f"{name} is {number}: it has to be at least {least}.")
