@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import units
-from ..drawing.charts import ABOVE, LINE, add_layers, along, name_line, points, rgb, write
+from ..drawing.charts import ABOVE, LINE, add_layers, along, name_line, points, rgb, write, write_powers
 from ..drawing.grid import CONSTANT_RGB, DIVERGING, INF_RGB, NAN_RGB, SEQUENTIAL, fit_codes, lookup, palette
 from ..drawing.page import (
     MARGIN,
@@ -23,7 +23,7 @@ from ..drawing.page import (
     draw_heading,
     draw_legend,
     draw_paragraph,
-    draw_title,
+    draw_sentence_title,
     fit,
 )
 from ..drawing.scene import GRAY, INK, Colour, Picture, Plot, Scene, Text, shorten, text_width
@@ -60,6 +60,7 @@ _UNDER: Colour = (59, 82, 139)
 _OVER: Colour = (196, 60, 40)
 _STEM: Colour = (214, 218, 230)
 _STEM_OVER: Colour = (242, 214, 208)
+_RANGE_SIZES = (SMALL_SIZE, 12, 11, 10)  # of what stands under the tiles, the same for all
 _MOST_CHANNELS = 16
 _CHANNEL = 27  # height of a channel's two bars
 
@@ -108,7 +109,7 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     else:
         title = f"A and B agree within {comparison.threshold:g}"
     sentences = (verdict(comparison), *remarks(comparison))
-    return draw_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
+    return draw_sentence_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
 
 
 def _draw_pictures(scene: Scene, comparison: Comparison, top: int) -> int:
@@ -192,6 +193,8 @@ def _draw_difference(
     along(axes, len(layers))
     axes.set_yscale("log")
     axes.set_ylim(low, high)
+    write_power = write_powers([low, high])
+    axes.yaxis.set_major_formatter(lambda value, _: write_power(value))
     axes.spines["bottom"].set_visible(True)
     where = np.arange(len(layers))
     shares = np.array([each.difference.relative_l2 for each in layers])
@@ -229,7 +232,7 @@ def _draw_difference(
         label="equal",
     )
     if shown:
-        name_line(axes, comparison.threshold, f"threshold\n{comparison.threshold:g}", _OVER)
+        name_line(axes, comparison.threshold, f"threshold\n{write_power(comparison.threshold)}", _OVER)
     at = next((at for at, each in enumerate(layers) if each is comparison.first), None)
     if at is not None:
         name = shorten(units.one_line(layers[at].layer.name), 360, SMALL_SIZE, bold=True)
@@ -282,6 +285,12 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
         ("B", plain[fit_codes(pair.b, low, high, tile)]),
         ("B - A", diverging[fit_codes(difference, -ends, ends, tile)]),
     ]
+    said = {
+        "B": [units.value_range(float(a), float(b)) for a, b in zip(low, high, strict=True)],
+        "B - A": [_farthest_in_words(each) for each in difference],
+    }
+    longest = [max(text_width(each, size) for row in said.values() for each in row) for size in _RANGE_SIZES]
+    size = next((size for size, width in zip(_RANGE_SIZES, longest, strict=True) if width <= tile[1]), _RANGE_SIZES[-1])
     for at, channel in enumerate(pair.drawn):
         scene.add(Text(left + _LABEL + at * (tile[1] + _GAP), y, str(channel), SMALL_SIZE, INK, bold=True))
     y += 20
@@ -294,15 +303,17 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
         if letter == "A":
             continue
         for at in range(count):
-            if letter == "B":
-                words = units.value_range(float(low[at]), float(high[at]))
-            else:
-                own = np.abs(difference[at][np.isfinite(difference[at])]).max(initial=0.0)
-                words = f"up to ±{units.number(float(own))}"
-            size = SMALL_SIZE if text_width(words, SMALL_SIZE) <= tile[1] else 10
-            scene.add(Text(left + _LABEL + at * (tile[1] + _GAP), y, words, size, GRAY))
+            scene.add(Text(left + _LABEL + at * (tile[1] + _GAP), y, said[letter][at], size, GRAY))
         y += 24
     return _draw_legend(scene, pair, difference, most, y + 4, left + _LABEL)
+
+
+def _farthest_in_words(difference: np.ndarray) -> str:
+    """How far apart a channel's values are at most; not of what is no number on either side."""
+    finite = np.abs(difference[np.isfinite(difference)])
+    if not finite.size:
+        return "not finite"
+    return f"up to ±{units.number(float(finite.max()))}" if finite.any() else "no difference"
 
 
 def _shared_ends(pair: DrawnPair) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ Importing Matplotlib's figure takes half a second, so it happens where a chart i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from math import ceil
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ KINDS: dict[str, tuple[str, Colour]] = {
     "act": ("activation", GREEN),
 }
 ELSE = ("other", OTHER)
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # Names of layers hold whatever a person wrote: no formula is looked for in them.
 PLAIN: dict[str, Any] = {"parse_math": False}
@@ -148,6 +150,31 @@ def draw_strip(
     shown = {at: max(share, 1 / height) for at, (share, _) in bars.items() if share}  # a share of next to nothing too
     colours = [rgb(bars[at][1]) for at in shown]
     axes.vlines([*shown], 0, [*shown.values()], colours, linewidth=points(wide), zorder=2)
+
+
+def write_powers(values: Sequence[float]) -> Callable[[float], str]:
+    """How an axis from the least to the greatest of these values writes numbers: all in one way, plainly where all are
+    short so, else as powers of ten.
+
+    >>> [write_powers([0.01, 10])(value) for value in (0.01, 0.1, 1, 10)]
+    ['0.01', '0.1', '1', '10']
+    >>> [write_powers([1e-5, 1])(value) for value in (1e-5, 3e-4, -1e-1, 1, 0)]
+    ['10⁻⁵', '3 × 10⁻⁴', '-10⁻¹', '1', '0']
+    """
+    sizes = [abs(value) for value in values if value]
+    if not sizes or (min(sizes) > 0.9e-3 and max(sizes) < 1.1e4):
+        return lambda value: f"{value:g}"
+
+    def as_power(value: float) -> str:
+        if not value:
+            return "0"
+        exponent = floor(log10(abs(value)) + 1e-9)
+        factor = abs(value) / 10.0**exponent
+        power = f"10{str(exponent).translate(_RAISED)}" if exponent not in (0, 1) else "10" * exponent
+        said = [f"{factor:.3g}"] if round(factor, 6) != 1 or not power else []
+        return ("-" if value < 0 else "") + " × ".join([*said, *([power] if power else [])])
+
+    return as_power
 
 
 def name_line(axes: Axes, value: float, words: str, colour: Colour, up: float = 0) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from .. import units
 from ..drawing.charts import (
     ABOVE,
+    BLUE,
     ELSE,
     KINDS,
     LINE,
@@ -56,13 +57,14 @@ __all__ = ["effective_figure", "growth_figure", "unit_figure"]
 _LEFT = 110  # up to the axis
 _RIGHT = 150  # beyond the last layer, where the input's lines are named
 _PLOT = (520, 1400)  # height and width; many layers need more of the width
-_SLOT = (5, 64)  # pixels that a layer takes
+_SLOT = (2.8, 64)  # pixels that a layer takes: whole ones where there are some to spare
 _LEAST_PAGE = 1000
 _WHOLE_BAND = 24  # height of the band for the whole image
 _LEAST_OCTAVE = 22  # pixels from one labelled power of two to the next
 _MOST_REASONS = 4
 
 _LIMIT: Colour = (190, 60, 30)
+_PALE = 0.4  # how much of its colour a mark off the line has
 _LINE: Colour = (178, 178, 186)
 _STRIDE: Colour = (150, 175, 205)
 _WHOLE: Colour = (240, 228, 66)
@@ -135,8 +137,9 @@ def growth_figure(listing: FieldListing) -> Scene:
     """
     layers = [_Layer(row) for row in listing.layers]
     scene = Scene()
-    slot = min(max(_PLOT[1] // max(len(layers), 1), _SLOT[0]), _SLOT[1])
-    width = slot * len(layers)
+    slot = min(max(_PLOT[1] / max(len(layers), 1), _SLOT[0]), _SLOT[1])
+    slot = floor(slot) if slot > 5 else slot
+    width = round(slot * len(layers))
     scene.width = max(_LEFT + width + _RIGHT, _LEAST_PAGE)
     y = _draw_head(scene, listing, layers)
     if not layers:
@@ -238,6 +241,8 @@ def _keys(layers: Sequence[_Layer]) -> list[Key]:
             if found
         ]
         keys.append(Key(f"fewest to most, where {' or '.join(differ)} differ", INK, "bar"))
+    if any(_is_beside(layers)):
+        keys.append(Key("paler, off the line: a branch that sees less than was seen before it", mixed(BLUE, _PALE)))
     if any(axis.stride is not None for each in layers for axis in each.plane):
         keys.append(Key("stride: from one unit's field to the next", _STRIDE, "line"))
     if any(each.time is not None and each.time.size is not None for each in layers):
@@ -253,7 +258,7 @@ def _keys(layers: Sequence[_Layer]) -> list[Key]:
     return keys
 
 
-def _draw_whole(axes: Axes, layers: Sequence[_Layer], slot: int, right: int) -> None:
+def _draw_whole(axes: Axes, layers: Sequence[_Layer], slot: float, right: int) -> None:
     """The band of layers that see the whole image, and over it from where on and why."""
     colours = {
         at: _WHOLE if each.has("whole image") else _WHOLE_PALE for at, each in enumerate(layers) if each.is_whole
@@ -282,7 +287,7 @@ def _draw_whole(axes: Axes, layers: Sequence[_Layer], slot: int, right: int) -> 
 # -- layers ------------------------------------------------------------------------------------------------------
 
 
-def _draw_growth(axes: Axes, layers: Sequence[_Layer], listing: FieldListing, slot: int) -> None:
+def _draw_growth(axes: Axes, layers: Sequence[_Layer], listing: FieldListing, slot: float) -> None:
     """Sizes and strides of the layers, lines at the input's size, and numbers where sizes change."""
     from matplotlib.ticker import FixedLocator, StrMethodFormatter
 
@@ -300,10 +305,29 @@ def _draw_growth(axes: Axes, layers: Sequence[_Layer], listing: FieldListing, sl
     for name, values in zip(("stride down", "stride across"), dict.fromkeys(zip(*strides, strict=True)), strict=False):
         _draw_steps(axes, name, values, _STRIDE, 3)
     _draw_steps(axes, "time", [None if each.time is None else each.time.size for each in layers], PINK, 3)
-    _draw_steps(axes, "sizes", [max(each.sizes, default=None) for each in layers], _LINE, 1)
-    mark = max(min(slot * 2 // 3, 11), 4)
+    _draw_steps(axes, "sizes", _line(layers), _LINE, 1)
+    mark = max(min(floor(slot * 2 / 3), 11), 4)
     _draw_sizes(axes, layers, mark, 3 if slot >= 12 else 1)
     _draw_numbers(axes, layers, listing, slot, mark, limits)
+
+
+def _line(layers: Sequence[_Layer]) -> list[float | None]:
+    """How much has been seen up to each layer: the largest size so far, level where a branch beside sees less."""
+    line: list[float | None] = []
+    most = 0
+    for each in layers:
+        most = max([most, *each.sizes])
+        line.append(most if each.sizes else None)
+    return line
+
+
+def _is_beside(layers: Sequence[_Layer]) -> list[bool]:
+    """Of each layer, whether it lies on a branch that sees less than was seen before it: a shortcut, as in ResNets."""
+    seen = _line(layers)
+    return [
+        bool(each.sizes) and most is not None and max(each.sizes) < most
+        for each, most in zip(layers, seen, strict=True)
+    ]
 
 
 def _axis_ends(layers: Sequence[_Layer], listing: FieldListing) -> tuple[float, float]:
@@ -351,9 +375,10 @@ def _draw_sizes(axes: Axes, layers: Sequence[_Layer], mark: int, thick: int) -> 
         axes.vlines(where, low, high, colours, linewidth=points(thick), label="span", zorder=2)
         half = mark / 2 / axes.bbox.width * len(layers)
         axes.hlines(low, np.array(where) - half, np.array(where) + half, colours, linewidth=points(2), zorder=2)
+    beside = _is_beside(layers)
     for name, hollow in (("size", False), ("upper bound", True)):
         marks = [
-            (at, size, rgb(each.kind[1]))
+            (at, size, rgb(mixed(each.kind[1], _PALE if beside[at] else 1.0)))
             for at, each in enumerate(layers)
             if each.is_bound == hollow
             for size in sorted(set(each.sizes))
@@ -380,7 +405,7 @@ def _numbers(layer: _Layer) -> str:
 
 
 def _draw_numbers(
-    axes: Axes, layers: Sequence[_Layer], listing: FieldListing, slot: int, mark: int, limits: Sequence[int]
+    axes: Axes, layers: Sequence[_Layer], listing: FieldListing, slot: float, mark: int, limits: Sequence[int]
 ) -> None:
     """Sizes over the marks where they change, as many as have room: first where the input's size is reached."""
     from matplotlib.patheffects import withStroke

@@ -31,6 +31,7 @@ from ..drawing.charts import (
     points,
     rgb,
     write,
+    write_powers,
 )
 from ..drawing.page import (
     MARGIN,
@@ -258,6 +259,8 @@ class _Axis:
         powers = 10.0 ** np.arange(first, round(log10(self.linear)) + self.decades + 1, step)
         shown = [each for each in (*-powers, 0, *powers) if span[0] <= each <= span[1]]
         axes.yaxis.set_major_locator(FixedLocator(shown))
+        write_power = write_powers([*span, self.linear])
+        axes.yaxis.set_major_formatter(lambda value, _: write_power(value))
         axes.axhline(0, color=rgb(LINE), linewidth=points(1))
 
 

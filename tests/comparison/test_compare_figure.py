@@ -15,7 +15,7 @@ from small_runs import record, run_of
 
 from fmap_cli.comparison.figure import comparison_figure
 from fmap_cli.comparison.measures import differ
-from fmap_cli.comparison.records import ComparedLayer, Comparison, Side
+from fmap_cli.comparison.records import ComparedLayer, Comparison, DrawnPair, Side
 from fmap_cli.comparison.saved_runs import compare_runs
 from fmap_cli.drawing.scene import Plot, Scene, Text
 from fmap_cli.models.records import Origin, Weights
@@ -57,6 +57,42 @@ def test_marks_lie_at_the_differences_and_those_over_the_threshold_are_red() -> 
     (threshold,) = [line for line in axes.lines if line.get_ydata()[0] == 0.1]  # type: ignore[index]
     assert threshold.get_ydata() == [0.1, 0.1]
     assert "threshold\n0.1" in texts(figure(0.5)) and "1 layer in the order" in "".join(texts(figure(0.5)))
+
+
+@pytest.mark.parametrize("threshold", [1e-4, 3e-4, 1e-5])
+def test_the_threshold_is_written_as_the_axis_is(threshold: float) -> None:
+    scene = figure(*[2.0**-at for at in range(20)], threshold=threshold)
+    said = labels(drawn(scene)["difference"])
+    raised = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+    assert len(said) > 3
+    for value, words in said.items():
+        power = round(-np.log10(value))
+        assert words == (f"10⁻{raised[power]}" if power > 0 else "10" if power else "1")
+    name = {1e-4: "10⁻⁴", 3e-4: "3 × 10⁻⁴", 1e-5: "10⁻⁵"}[threshold]
+    assert f"threshold\n{name}" in texts(scene)
+    assert not any("e-0" in words for words in [*said.values(), f"threshold\n{name}"])
+
+
+def test_the_last_layer_is_named_however_many_there_are() -> None:
+    for count in (2, 60, 149, 300):
+        shown = labels(drawn(figure(*[0.5] * count))["layers"], "x")
+        assert shown[count - 1] == f"net.{count - 1}"
+
+
+def test_channels_without_a_difference_say_so_and_all_ranges_have_one_size() -> None:
+    a = np.random.default_rng(0).normal(0, 1, (3, 6, 6)).astype(np.float32)
+    b = a.copy()
+    b[0] += 1e-7 * np.arange(36).reshape(6, 6) + 0.5
+    b[2] = np.nan
+    layer = layer_at("conv", 0.5, True)
+    pair = DrawnPair(layer.layer, (1, 3, 6, 6), (0, 1, 2), 3, a, b)
+    scene = comparison_figure(Comparison(SIDE, SIDE, 0.1, (layer,), pair=pair))
+    said = [item for item in scene.items if isinstance(item, Text) and item.text in ("no difference", "not finite")]
+    assert [item.text for item in said] == ["no difference", "not finite"]
+    assert not any("±0" in words and "±0." not in words for words in texts(scene))
+    under = [item for item in scene.items if isinstance(item, Text) and (" … " in item.text or "up to ±" in item.text)]
+    assert len({item.size for item in [*under, *said]}) == 1
+    assert faults(scene) == []
 
 
 def test_stems_reach_from_the_base_to_the_marks() -> None:
