@@ -1,4 +1,4 @@
-"""Every odd, damaged and hostile input of `corpus.py` as a command of its own: a result or a clear line, and no more.
+"""Every odd, damaged and hostile input of `corpus` as a command of its own: a result or a clear line, and no more.
 
 `pytest -n 0 -m slow tests/test_corpus.py` runs all of them, prints figures, and writes a line for each failure.
 """
