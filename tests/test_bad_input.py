@@ -303,7 +303,7 @@ def test_a_mean_of_another_length(fmap: Run) -> None:
 
 def test_a_size_the_network_cannot_take(fmap: Run, nets: str) -> None:
     ran = fmap("show", "-m", f"{nets}:tight", "--size", 16)
-    ran.refused("[1, 3, 16, 16]", "RuntimeError", "--size")
+    ran.refused("16×16", "RuntimeError", "--size 19")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
+from ..models.nearest import advice
 from ..models.preprocessing import FOUND, NOT_FOUND, found_input
 from ..models.records import LoadedModel, ModelRequest, Origin, notes_about
 from ..models.trying import formats_of
@@ -115,7 +116,7 @@ def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
 
 def notes_on(subject: Subject, request: MemoryRequest) -> list[str]:
     """What of this network the estimate is known to miss."""
-    if subject.model.name == "googlenet" and subject.model.weights.kind != "none" and "train" in request.modes:
+    if subject.model.as_trained is not None and subject.model.weights.kind != "none" and "train" in request.modes:
         return ["these weights come without GoogLeNet's auxiliary heads; without --weights it is trained with both"]
     if not any(isinstance(each, nn.RNNBase) for each in subject.module.modules()):
         return []
@@ -180,7 +181,7 @@ def refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryRequest
                 hint="Estimate the part that does not: a factory that returns the backbone, as --model "
                 "FILE.py:factory.",
             ) from error
-        hint = "Try another --size (networks have a smallest input)"
+        hint = "Try another --size"
         if "device meta" in text or "on the same device" in text:
             hint = "Its forward makes a tensor without saying where: make it on the input's device (device=x.device)"
         elif not isinstance(error, (RuntimeError, ValueError, AssertionError)):
@@ -189,8 +190,13 @@ def refusals(model: LoadedModel, inputs: tuple[Any, ...], request: MemoryRequest
             hint = "Give a smaller --size or --batch"
         if "more than 1 value per channel" in text:
             hint = "BatchNorm needs more than one value a channel in training: give a larger --batch or --inference"
-        elif request.dtype != "float32":
-            hint += ", or --dtype float32 or amp"
+        elif hint == "Try another --size":
+            each = [one[1:] for one in shapes(inputs)]
+            advised = advice(model, each, 2, formats_of(model.module)[0])
+            if advised is not None:
+                hint = advised.removesuffix(".")
+            elif request.dtype != "float32":
+                hint += ", or --dtype float32 or amp"
         raise ModelError(f"{model.name} fails on an input of shape {shape}: {what}", hint=f"{hint}.") from error
 
 

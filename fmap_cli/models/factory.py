@@ -49,7 +49,7 @@ def load(asked: Asked) -> LoadedModel:
             lazy.take_shapes(module, saved.tensors)
         if torchvision_classes.name_by_class(module) is not None:
             return None
-        takes = probing.find_input(module, wishes)
+        takes = probing.find_input(module, wishes, name=spec)
         if lazy.has_any(module):
             lazy.finish(module, takes, spec)
         return takes

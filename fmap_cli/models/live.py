@@ -22,13 +22,14 @@ def load(asked: Asked) -> LoadedModel:
     say so. Raises ModelError for a network with lazy layers, whose shapes would be fixed by that.
     """
     module: nn.Module = asked.spec
+    name = type(module).__name__
     if lazy.has_any(module):
         raise ModelError(
-            f"{type(module).__name__} has lazy layers, whose shapes are not known before they have run.",
+            f"{name} has lazy layers, whose shapes are not known before they have run.",
             hint="Run it once on an input of yours, then load it.",
         )
     takes = None
     if torchvision_classes.name_by_class(module) is None:
         here = all(each.device.type == "cpu" for each in [*module.parameters(), *module.buffers()])
-        takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), asked.wishes)
-    return fed_network(module, type(module).__name__, Weights("given"), takes, asked.wishes)
+        takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), asked.wishes, name=name)
+    return fed_network(module, name, Weights("given"), takes, asked.wishes)

@@ -12,13 +12,15 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from math import isqrt, prod
+from dataclasses import dataclass, field, replace
+from math import isqrt
 from typing import TYPE_CHECKING
 
+from fmap_cli.errors import ModelError
+from fmap_cli.foreign.raised import told
 from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, Wishes
 from fmap_cli.models.records import NetworkInput
-from fmap_cli.models.trying import Candidate, Outcome, formats_of, input_of, is_about_meta, joined, outcome_of
+from fmap_cli.models.trying import PICTURES, Candidate, Outcome, formats_of, input_of, joined, tried
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +36,6 @@ _LEAST_SIDE_PX = 8  # of a picture that a vector of so many values may be
 _MOST_RUNS = 800
 _SECONDS = 10.0
 """However slow the machine, looking for an input ends after so many runs, and after so long."""
-
-_LARGE = 2 * 3 * 400 * 400
-"""Values from which on an input lies on the meta device, where what is computed takes no memory."""
 
 _ABOUT_SHAPES = (RuntimeError, ValueError, AssertionError, IndexError)
 
@@ -63,10 +62,13 @@ def arguments_of(module: torch.nn.Module) -> int:
     return max(sum(each.kind in by_place and each.default is each.empty for each in parameters), 1)
 
 
-def find_input(module: torch.nn.Module, wishes: Wishes, arguments: int | None = None) -> NetworkInput | None:
+def find_input(
+    module: torch.nn.Module, wishes: Wishes, arguments: int | None = None, *, name: str = ""
+) -> NetworkInput | None:
     """What the network takes: as the user says, or the first of the usual inputs that it runs on; None if none is.
 
     `arguments` is the number of inputs, told by the forward's signature unless given. The network stays as it was.
+    Raises ModelError for a network, called `name`, that takes pictures and does not run at the size that is wished.
     """
     formats = formats_of(module)
     searches = [_Search(module, wishes, arguments or arguments_of(module), each) for each in formats]
@@ -77,7 +79,26 @@ def find_input(module: torch.nn.Module, wishes: Wishes, arguments: int | None = 
         found = search.found()
         if found is not None:
             return search.described(found, FOUND)
-    return None
+    if wishes.height_width is None:
+        return None
+    usual = find_input(module, replace(wishes, size=None), arguments)
+    if usual is not None and any(axes in PICTURES for axes in usual.axes):
+        raise _not_of_size(module, usual, wishes.height_width, name)
+    return usual
+
+
+def _not_of_size(module: torch.nn.Module, usual: NetworkInput, size: tuple[int, int], name: str) -> ModelError:
+    from fmap_cli.models.nearest import sizes_hint
+
+    takes = Candidate(usual.shapes, usual.axes, usual.integers)
+    dtype = next(each for each in formats_of(module) if str(each).endswith(usual.dtype))
+    failing = takes.of_size(size)
+    error = tried(module, failing, 1, dtype).error
+    why = "" if error is None else f": {told(error)}"
+    return ModelError(
+        f"{name} does not run on pictures of {size[0]}×{size[1]}{why}",
+        hint=sizes_hint(module, failing, dtype) or f"Leave out --size: it runs on {usual.words}.",
+    )
 
 
 class _Search:
@@ -103,11 +124,7 @@ class _Search:
             return Outcome(0)
         self.runs_left -= 1
         count = self.batch if batch is None else batch
-        large = count * sum(prod(shape) for shape in candidate.shapes) > _LARGE
-        outcome = outcome_of(self.module, candidate, count, self.dtype, on_meta=large)
-        if large and is_about_meta(outcome.error):
-            outcome = outcome_of(self.module, candidate, count, self.dtype, on_meta=False)
-        return outcome
+        return tried(self.module, candidate, count, self.dtype)
 
     def fits(self, candidate: Candidate) -> bool:
         """Whether the network takes this input and gives one answer for each item of the batch.
@@ -142,6 +159,8 @@ class _Search:
     def phases(self) -> list[Callable[[], Iterator[Candidate]]]:
         """Which kinds of input to try, in what order: images first, unless the weights speak for something else."""
         places, hints = self.hints.places, self.hints
+        if self.wishes.height_width is not None:  # whoever says a size has pictures
+            return [self.volumes, self.images] if 3 in places else [self.images]
         indices = [self.tokens] if hints.tables else []
         if 2 in places:
             return [self.images, self.vectors, *indices, self.other_sizes, self.volumes, self.sequences]

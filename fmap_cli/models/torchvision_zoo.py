@@ -17,6 +17,7 @@ from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.foreign.raised import what
 from fmap_cli.models import building, checkpoint, tensor_files
 from fmap_cli.models.names import unknown
+from fmap_cli.models.nearest import built_hint
 from fmap_cli.models.preprocessing import Wishes, assumed
 from fmap_cli.models.records import LoadedModel, ModelEntry, Note, Preprocessing, Weights
 from fmap_cli.models.sources import Asked
@@ -124,7 +125,7 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
         if not initialise and _task(name) == "detection":
             module = _detector_unfilled(name, entry)
         else:
-            module = _build(name, _structure(name, entry) | _sized(name, wishes.height_width))
+            module = _build_sized(name, entry, wishes.height_width)
     if not initialise:
         building.settle(module)
     notes: tuple[str, ...] = ()
@@ -260,6 +261,17 @@ def _sized(name: str, height_width: tuple[int, int] | None) -> dict[str, Any]:
     if height_width[0] != height_width[1]:
         raise ModelError(f"{name} takes square images alone, not {_by(height_width)}")
     return {keyword: height_width[0]}
+
+
+def _build_sized(name: str, entry: Any, size: tuple[int, int] | None) -> torch.nn.Module:
+    """The network for an input size; one that can be built for some sizes alone says which are near."""
+    try:
+        return _build(name, _structure(name, entry) | _sized(name, size))
+    except ModelError as error:
+        if size is None or error.hint is not None or _size_keyword(name) is None:
+            raise
+        hint = built_hint(lambda other: _build(name, _structure(name, entry) | _sized(name, other)), size)
+        raise ModelError(f"{error.message} (for {_by(size)})", hint=hint) from error
 
 
 def _rebuilder(name: str, entry: Any) -> Callable[[int], torch.nn.Module] | None:

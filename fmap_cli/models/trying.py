@@ -6,7 +6,8 @@ import contextlib
 import copy
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from fmap_cli.foreign.guests import guest_code
@@ -15,6 +16,10 @@ from fmap_cli.network.nested import leaves
 
 if TYPE_CHECKING:
     import torch
+
+
+PICTURES = ("CHW", "CTHW")
+"""The axes of inputs that have a height and a width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,11 @@ class Candidate:
 
     def and_(self, other: Candidate) -> Candidate:
         return Candidate(self.shapes + other.shapes, self.axes + other.axes, self.integers + other.integers)
+
+    def of_size(self, size: tuple[int, int]) -> Candidate:
+        """With pictures and clips of another height and width."""
+        each = zip(self.shapes, self.axes, strict=True)
+        return replace(self, shapes=tuple((*shape[:-2], *size) if axes in PICTURES else shape for shape, axes in each))
 
 
 def input_of(axes: str, *shape: int, integers: bool = False) -> Candidate:
@@ -50,11 +60,24 @@ def joined(each: Sequence[Candidate]) -> Candidate:
     return first
 
 
-def is_about_meta(error: BaseException | None) -> bool:
+def _is_about_meta(error: BaseException | None) -> bool:
     return error is not None and (isinstance(error, NotImplementedError) or "meta" in str(error))
 
 
-def outcome_of(
+_LARGE = 2 * 3 * 400 * 400
+"""Values from which on an input lies on the meta device, where what is computed takes no memory."""
+
+
+def tried(module: torch.nn.Module, candidate: Candidate, batch: int, dtype: torch.dtype) -> Outcome:
+    """What comes of running a copy of the network over a blank input, whose size decides in which way that is done."""
+    large = batch * sum(prod(shape) for shape in candidate.shapes) > _LARGE
+    outcome = _outcome_of(module, candidate, batch, dtype, on_meta=large)
+    if large and _is_about_meta(outcome.error):
+        outcome = _outcome_of(module, candidate, batch, dtype, on_meta=False)
+    return outcome
+
+
+def _outcome_of(
     module: torch.nn.Module, candidate: Candidate, batch: int, dtype: torch.dtype, *, on_meta: bool
 ) -> Outcome:
     import torch

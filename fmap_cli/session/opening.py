@@ -30,6 +30,7 @@ class Session:
     dtype: torch.dtype
     memory_format: torch.memory_format | None = None
     resolvers: dict[tuple[int, ...], AxesResolver] = field(default_factory=dict)
+    advised: dict[tuple[tuple[int, ...], ...], str | None] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:

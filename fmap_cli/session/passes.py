@@ -14,8 +14,8 @@ from ..errors import FmapError, ModelError
 from ..foreign import raised
 from ..inputs.feeds import Place, feed_of
 from ..inputs.records import ImageInput
+from ..models.nearest import advice
 from ..models.preprocessing import NOT_FOUND
-from ..models.records import LoadedModel
 from ..network.axes import meta_twin
 from ..network.blank import blank_arithmetic
 from ..network.capture import CallWatcher, Sink, capture, eval_mode
@@ -148,11 +148,12 @@ def _model_errors(session: Session, inputs: tuple[Any, ...], images: int, own_fa
         raise ModelError(
             f"{session.model.name} fails on an input of shape {list(first.shape)} as {dtype_name(session.dtype)}"
             f" on {session.device}: {raised.told(error)}",
-            hint=_failure_hint(session.model, error, images),
+            hint=_failure_hint(session, error, inputs, images),
         ) from error
 
 
-def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str | None:
+def _failure_hint(session: Session, error: BaseException, inputs: tuple[Any, ...], images: int) -> str | None:
+    model = session.model
     if isinstance(error, TypeError) and "argument" in raised.text(error):
         return (
             "fmap gives a network tensors alone, as --input-shape says, once for each; wrap one that takes more in a"
@@ -161,6 +162,9 @@ def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str 
     if "not implemented for" in raised.text(error):
         return "This device has no such operation in this number format: --dtype float32 casts the network."
     about_shapes = isinstance(error, (RuntimeError, ValueError, AssertionError, IndexError, TypeError))
+    advised = _advice(session, inputs) if about_shapes else None
+    if advised is not None:
+        return advised
     if about_shapes and model.takes is not None and model.takes.how == NOT_FOUND:
         return (
             "No usual input makes it run: try another --size, or say what it takes with --input-shape C,H,W (C,W or L"
@@ -168,8 +172,19 @@ def _failure_hint(model: LoadedModel, error: BaseException, images: int) -> str 
         )
     if isinstance(error, (RuntimeError, ValueError, AssertionError)):
         fewer = " Or --batch 1, where it takes no more." if images > 1 else ""
-        return f"Try another --size (networks have a smallest input), --dtype float32 or --device cpu.{fewer}"
+        return f"Try --dtype float32 or --device cpu, or another --size.{fewer}"
     return None
+
+
+def _advice(session: Session, inputs: tuple[Any, ...]) -> str | None:
+    """Which other sizes or shapes the network runs on; found once for each shape on which it fails."""
+    shapes = tuple(tuple(each.shape) for each in inputs if isinstance(each, torch.Tensor))
+    if len(shapes) != len(inputs):
+        return None
+    if shapes not in session.advised:
+        each = [shape[1:] for shape in shapes]
+        session.advised[shapes] = advice(session.model, each, shapes[0][0], session.dtype)
+    return session.advised[shapes]
 
 
 def network_inputs(session: Session, images: Sequence[ImageInput]) -> tuple[Any, ...]:

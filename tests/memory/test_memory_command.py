@@ -227,7 +227,7 @@ def test_a_checkpoint_of_other_classes(fmap: Run, workdir: Path) -> None:
     ("arguments", "words"),
     [
         (("resnet18", "--size", 64, "--budget", "1MB"), ("smaller than the weights", "--budget")),
-        (("alexnet", "--size", 16), ("[32, 3, 16, 16]", "Try another --size")),
+        (("alexnet", "--size", 16), ("[32, 3, 16, 16]", "`--size 63`")),
         (("no_such_net",), ("unknown model",)),
         (("resnet18", "--freeze", "nothing.*"), ("no parameter of that name",)),
         (("resnet18", "--checkpoint", "nothing"), ("no module of that name",)),

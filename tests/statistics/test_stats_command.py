@@ -667,7 +667,9 @@ def test_folders_of_nothing_and_of_broken_files(fmap: Fmap, net: str, workdir: P
 
 
 def test_a_network_that_fails_on_everything(fmap: Fmap, net: str, photos: Path) -> None:
-    fmap("stats", photos, "-m", net.replace(":net", ":broken"), "--size", 16).refused("fails on an input of shape")
+    fmap("stats", photos, "-m", net.replace(":net", ":broken"), "--input-shape", "3,16,16").refused(
+        "fails on an input of shape"
+    )
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def _findings(program: endless.Program, script: Any, unit: Any, wishes: Wishes) 
     whole = _whole(script, program)
     # What cannot be walked can be run as a whole.
     tried = (each for each in (mirror, whole) if each is not None)
-    found = (probing.find_input(each, wishes, len(arguments)) for each in tried)
+    found = (probing.find_input(each, wishes, len(arguments), name=spec) for each in tried)
     takes = next((each for each in found if each is not None), None) or usual_input(wishes)
     if mirror is not None:
         reason = _why_not_walked(spec, whole, mirror, takes)
