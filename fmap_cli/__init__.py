@@ -1,6 +1,6 @@
 """fmap shows what a convolutional network sees: feature maps, statistics and shapes.
 
-The same verbs as in the shell, on a name, a file or a live module:
+The verbs of the shell, on a name, a file or a live module:
 
     import fmap_cli as fmap
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import log10
 from typing import Any
@@ -32,24 +33,20 @@ _NAMED: tuple[Column[Any], ...] = (
     Column("kind", None, lambda row: row.layer.kind),
     Column("type", None, lambda row: row.layer.type_name),
 )
-_COSINE: Column[Any] = Column("cosine", "cosine", lambda row: row.difference.cosine, cosine, right=True)
-_UNLIKE: Column[Any] = Column(
-    "unlike",
-    "NaN or Inf\nin one",
-    lambda row: row.difference.unlike,
-    units.count,
-    right=True,
-    short=Short(2, "NaN,\nInf"),
-    after="channel",
-    optional=True,
+
+
+def _difference(key: str, title: str, form: Callable[[Any], str] = units.number, **options: Any) -> Column[Any]:
+    """A number of the difference, by its name there."""
+    return Column(key, title, lambda row: getattr(row.difference, key), form, right=True, **options)
+
+
+_COSINE = _difference("cosine", "cosine", cosine)
+_UNLIKE = _difference(
+    "unlike", "NaN or Inf\nin one", units.count, short=Short(2, "NaN,\nInf"), after="channel", optional=True
 )
-_CHANNEL: Column[Any] = Column(
-    "channel", "channel", lambda row: row.difference.channel, units.count, right=True, priority=3
-)
+_CHANNEL = _difference("channel", "channel", units.count, priority=3)
 POOLED_TITLE = "pooled\ncosine"
-_POOLED: Column[Any] = Column(
-    "pooled_cosine", POOLED_TITLE, lambda row: row.difference.pooled_cosine, cosine, right=True
-)
+_POOLED = _difference("pooled_cosine", POOLED_TITLE, cosine)
 _SAME_AS: Column[Any] = Column("same_as", None, lambda row: row.same_as)
 _OVER: Column[Any] = Column("over", "", lambda row: row.over, lambda over: "over" if over else "", optional=True)
 _BAR: Column[Any] = Column(title="", cell=_bar, after="relative_l2", priority=1)
@@ -60,31 +57,10 @@ LAYERS: tuple[Column[ComparedLayer], ...] = (
     Column("dtype_a", None, lambda row: row.dtypes[0]),
     Column("dtype_b", None, lambda row: row.dtypes[1]),
     Column("count", None, lambda row: row.difference.count),
-    Column(
-        "max_abs",
-        "max |B - A|",
-        lambda row: row.difference.max_abs,
-        units.number,
-        right=True,
-        short=Short(2, "max\n|B - A|"),
-    ),
-    Column(
-        "relative_l2",
-        "relative L2",
-        lambda row: row.difference.relative_l2,
-        units.number,
-        right=True,
-        short=Short(2, "relative\nL2"),
-    ),
+    _difference("max_abs", "max |B - A|", short=Short(2, "max\n|B - A|")),
+    _difference("relative_l2", "relative L2", short=Short(2, "relative\nL2")),
     _COSINE,
-    Column(
-        "correlation",
-        "correlation",
-        lambda row: row.difference.correlation,
-        cosine,
-        right=True,
-        short=Short(2, "corre-\nlation"),
-    ),
+    _difference("correlation", "correlation", cosine, short=Short(2, "corre-\nlation")),
     Column("correlated_channels", None, lambda row: row.difference.correlated),
     replace(_POOLED, priority=2, after="correlation"),
     _UNLIKE,
@@ -97,23 +73,19 @@ LAYERS: tuple[Column[ComparedLayer], ...] = (
 )
 
 
-def _shift(key: str, title: str, **options: Any) -> Column[ComparedRecord]:
-    return Column(key, title, lambda row: getattr(row.difference, key), units.number, right=True, **options)
-
-
 RECORDS: tuple[Column[ComparedRecord], ...] = (
     *_NAMED,
     Column("channels", None, lambda row: len(row.records[0].channels.mean)),
     Column("images_a", None, lambda row: row.images[0]),
     Column("images_b", None, lambda row: row.images[1]),
-    _shift("mean_shift", "Δmean / σ"),
-    _shift("std_shift", "Δstd / σ"),
-    _shift("min_shift", "Δmin", after="channel", priority=2),
-    _shift("max_shift", "Δmax", after="min_shift", priority=2),
-    _shift("relative_l2", "relative L2\nof means", short=Short(2, "rel. L2")),
+    _difference("mean_shift", "Δmean / σ"),
+    _difference("std_shift", "Δstd / σ"),
+    _difference("min_shift", "Δmin", after="channel", priority=2),
+    _difference("max_shift", "Δmax", after="min_shift", priority=2),
+    _difference("relative_l2", "relative L2\nof means", short=Short(2, "rel. L2")),
     _COSINE,
-    Column("correlation", "correlation", lambda row: row.difference.correlation, cosine, right=True, priority=2),
-    Column("moved", "moved", lambda row: row.difference.moved, _share, right=True),
+    _difference("correlation", "correlation", cosine, priority=2),
+    _difference("moved", "moved", _share),
     replace(_UNLIKE, after=""),
     replace(_CHANNEL, after="std_shift"),
     _SAME_AS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast, get_args
 
 from ..models.document import preprocessing_row
@@ -86,7 +86,7 @@ def encoded(run: Run, layers: Iterable[Description]) -> bytes:
         "records": len(run.layers),
         "layers": [_layer_row(each) for each in layers],
         "classes": [{"name": each.name, "images": each.images, "records": len(each.layers)} for each in run.classes],
-        "progress": None if run.progress is None else _progress_row(run.progress),
+        "progress": None if run.progress is None else asdict(run.progress),
     }
     return json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
@@ -108,16 +108,6 @@ def _layer_row(each: Description) -> dict[str, Any]:
         "varies": each.varies,
         "channels": each.channels,
         "histograms": each.histograms,
-    }
-
-
-def _progress_row(progress: Progress) -> dict[str, Any]:
-    return {
-        "done": progress.done,
-        "total": progress.total,
-        "digest": progress.digest,
-        "rank": progress.rank,
-        "ranks": progress.ranks,
     }
 
 

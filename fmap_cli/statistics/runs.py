@@ -76,7 +76,7 @@ def _joined(pieces: Sequence[np.ndarray], dtype: type[np.generic]) -> np.ndarray
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """The same values in the narrowest of the format's types that holds them all exactly."""
+    """Values in the narrowest of the format's types that holds them all exactly."""
     if values.dtype == np.float64:
         with np.errstate(over="ignore"):
             single = values.astype(np.float32)

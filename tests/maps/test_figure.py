@@ -83,7 +83,7 @@ def layer(
 
 
 def changed(feature_map: FeatureMap, values: np.ndarray) -> FeatureMap:
-    """The same layer with other maps `[C, H, W]`."""
+    """A layer with other maps `[C, H, W]`."""
     tensor = torch.from_numpy(np.asarray(values, np.float32))
     return replace(
         feature_map,

@@ -20,7 +20,7 @@ COUNTS = ("zeros", "nan", "inf")
 
 
 def by_torch(row: Tensor) -> dict[str, float]:
-    """The same moments of one row, by torch's reductions over its finite values."""
+    """Moments of one row, by torch's reductions over its finite values."""
     wide = row.double()
     finite = wide[wide.isfinite()]
     some = len(finite) > 0
