@@ -7,6 +7,7 @@ This room knows nothing of the command line: `cli` turns an `FmapError` into one
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 # How fmap ends; docs/exit-codes.md says the same in a table.
@@ -75,6 +76,8 @@ def in_python(text: str) -> str:
     'Try another size, or memory_format contiguous: `layers` lists them.'
     >>> in_python("`fmap rf IMAGE --layer L --at max` draws it; `--weights random` needs no download.")
     '`unit(image, layer="L", at="max")` draws it; `weights="random"` needs no download.'
+    >>> in_python("`fmap models 'resnet*'` lists them.")
+    '`list_models("resnet*")` lists them.'
     """
     text = re.sub(r"`([^`]*)`", lambda found: f"`{_call(found[1])}`", text)
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: _argument(found[1]), text)
@@ -86,7 +89,10 @@ def _argument(option: str) -> str:
 
 def _call(command: str) -> str:
     """A command line, or options alone, as a call or its arguments; anything else as it is."""
-    words = command.split()
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an apostrophe
+        words = command.split()
     verb = words[1] if words[:1] == ["fmap"] and len(words) > 1 else ""
     if not verb and not command.startswith("--"):
         return command

@@ -291,6 +291,12 @@ def test_every_command_has_a_file_and_every_file_of_one_is_listed() -> None:
         assert importlib.import_module(f"fmap_cli.commands.{name}").command.name == name
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports them by their name alone: of two it runs the first and stops at the second."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_subjects_build_on_no_other_but_those_named() -> None:
     crossing = {room: set(ALLOWED[room].split()) & SUBJECTS for room in SUBJECTS}
     assert {room: others for room, others in crossing.items() if others} == BUILD_ON
