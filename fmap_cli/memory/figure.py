@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 
 _LEFT = 120  # up to the value axis
 _PLOT = (420, 900)  # height and width
-_GAP = 90
-_NAMES, _VALUES, _BARS = 190, 150, 180  # widths of the parts with the largest layers: names, values, bars
+_GAP = 116  # right of the plot: the name of a short last phase goes on there
+_NAMES, _VALUES, _BARS = 240, 170, 180  # widths of the parts with the largest layers: names, values, bars
+_MOST_ROOM = 2.5  # a budget so many times the peak is still drawn to scale
 _BAR, _BAR_STEP, _MOST_BARS = 14, 21, 20
 
 # What stays is pale.
@@ -37,6 +40,7 @@ _COLOURS: dict[str, Colour] = {
     "activations": BLUE,
     "temporaries": SKY,
 }
+_FITS: Colour = (0, 110, 80)
 _PHASES = {"forward": "forward", "backward": "backward", "step": "optimiser step"}
 
 
@@ -53,31 +57,87 @@ def memory_figure(forecast: Forecast, unit: str) -> Scene:
     kinds = [each.kind for each in forecast.bills[0].shares if each.kind in {share.kind for share in taken}]
     y = draw_legend(scene, [Key(KINDS[kind], _COLOURS[kind]) for kind in kinds], MARGIN, y, scene.width - MARGIN)
     for bill in forecast.bills:
-        y = _draw_bill(scene, bill, unit, y + 22)
+        y = _draw_bill(scene, bill, forecast.budget, unit, y + 22)
     words = "Without cuDNN's workspaces and the CUDA context, which are not known beforehand."
     scene.height = draw_paragraph(scene, words, MARGIN, y + 4, scene.width - 2 * MARGIN) + MARGIN
     return scene
 
 
-def _draw_bill(scene: Scene, bill: MemoryBill, unit: str, y: int) -> int:
+def _draw_bill(scene: Scene, bill: MemoryBill, budget: int | None, unit: str, y: int) -> int:
     """One plot and its bars. Returns where they end."""
     bound = " (upper bound)" if bill.upper_bound else ""
     head = f"{MODES[bill.mode]}: {units.in_unit(bill.allocated, unit)} {unit} allocated at the peak{bound}, "
     head += f"{units.in_unit(bill.reserved, unit)} {unit} reserved"
     scene.add(Text(MARGIN, y, head, TEXT_SIZE + 2, bold=True))
+    if budget is not None:
+        fits = bill.reserved <= budget
+        after = MARGIN + text_width(head, TEXT_SIZE + 2, bold=True) + 18
+        words = f"{'fits' if fits else 'does not fit'} in {units.in_unit(budget, unit)} {unit}"
+        scene.add(Text(after, y, words, TEXT_SIZE + 2, _FITS if fits else RED, bold=True))
     top = y + 66
-    scene.add(Plot(f"{bill.mode} course", _LEFT, top, _PLOT, partial(_draw_course, bill=bill, unit=unit)))
+    draw = partial(_draw_course, bill=bill, budget=budget, unit=unit)
+    scene.add(Plot(f"{bill.mode} course", _LEFT, top, _PLOT, draw))
     training = bill.mode == "train"
-    rows = [(each.kept_bytes if training else each.output_bytes, each) for each in shown_layers(bill)]
-    rows = sorted([row for row in rows if row[0]], key=lambda row: -row[0])[:_MOST_BARS]
+    rows = _grouped(bill, training)[:_MOST_BARS]
     if rows:
         place = (_LEFT + _PLOT[1] + _GAP + _NAMES, y + 58, (_BAR_STEP * len(rows), _BARS))
         scene.add(Plot(f"{bill.mode} layers", *place, partial(_draw_layers, rows=rows, training=training, unit=unit)))
     return max(top + _PLOT[0] + 34, y + 58 + _BAR_STEP * len(rows))
 
 
-def _draw_course(axes: Axes, bill: MemoryBill, unit: str) -> None:
-    """What is alive after each operation, kind upon kind, with the phases and the peak."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A bar: a layer, or layers of repeated blocks that take the same, and the bytes that each of them takes."""
+
+    layers: tuple[LayerMemory, ...]
+    each: int
+
+    @property
+    def bytes(self) -> int:
+        return self.each * len(self.layers)
+
+    def name(self, room: float) -> str:
+        first, last = (units.one_line(each.layer.name) for each in (self.layers[0], self.layers[-1]))
+        if len(self.layers) == 1:
+            return end_of(first, room, TINY_SIZE)
+        times = f" ×{len(self.layers)}"
+        return end_of(_span(first, last), room - text_width(times, TINY_SIZE), TINY_SIZE) + times
+
+
+def _grouped(bill: MemoryBill, training: bool) -> list[_Row]:
+    """The layers that take something, those of repeated blocks together, by what they take: the most first."""
+    groups: dict[Any, list[LayerMemory]] = {}
+    for each in shown_layers(bill):
+        value = each.kept_bytes if training else each.output_bytes
+        if value:
+            key = value, each.shape, each.layer.type_name, _pattern(each.layer.name)
+            groups.setdefault(key, []).append(each)
+    rows = [_Row(tuple(layers), key[0]) for key, layers in groups.items()]
+    return sorted(rows, key=lambda row: -row.bytes)
+
+
+def _pattern(name: str) -> str:
+    """A layer's name without the numbers of the blocks it is in.
+
+    >>> _pattern("layer3.11.bn2"), _pattern("encoder.encoder_layer_4.mlp.0"), _pattern("relu_1")
+    ('layer#.#.bn2', 'encoder.encoder_layer_#.mlp.#', 'relu_1')
+    """
+    *blocks, last = name.split(".")
+    return ".".join([*(re.sub(r"\d+$", "#", each) for each in blocks), "#" if last.isdigit() else last])
+
+
+def _span(first: str, last: str) -> str:
+    """Two names of one pattern as one, from the first's numbers to the last's.
+
+    >>> _span("layer3.1.conv3", "layer3.15.conv3"), _span("encoder_layer_0.mlp", "encoder_layer_11.mlp")
+    ('layer3.1…15.conv3', 'encoder_layer_0…11.mlp')
+    """
+    parts = zip(first.split("."), last.split("."), strict=True)
+    return ".".join(a if a == b else a + "…" + re.findall(r"\d+$", b)[0] for a, b in parts)
+
+
+def _draw_course(axes: Axes, bill: MemoryBill, budget: int | None, unit: str) -> None:
+    """What is alive after each operation, kind upon kind, with the phases, the peak and the budget."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     course, size = bill.course, units.BYTE_UNITS[unit]
@@ -95,21 +155,51 @@ def _draw_course(axes: Axes, bill: MemoryBill, unit: str) -> None:
             antialiased=False,
         )
     axes.set_xlim(0, max(count, 1))
-    axes.set_ylim(0, bill.tensors / size * 1.08 or 1)
+    top = bill.tensors * 1.08
+    if budget is not None:
+        drawn = budget <= _MOST_ROOM * max(bill.reserved, 1)
+        top = max(top, bill.reserved * 1.1, budget * 1.1 * drawn)
+    axes.set_ylim(0, top / size or 1)
     axes.set_xticks([])
     axes.set_xlabel("operations from left to right, in the order in which they run", fontsize=points(TINY_SIZE))
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
     axes.set_ylabel(f"tensors in {unit}")
     axes.spines["bottom"].set_visible(True)
-    starts = [start for _, start in course.phases] + [count]
-    for (name, start), end in zip(course.phases, starts[1:], strict=True):
+    free = 0.0  # from where on there is room for a phase's name
+    for name, start in course.phases:
         if start:
             axes.axvline(start, 0, 1 + 20 / _PLOT[0], color=rgb(LINE), linewidth=points(1), clip_on=False)
         words = _PHASES.get(name, name)
-        if text_width(words, SMALL_SIZE) + 12 <= _PLOT[1] * (end - start) / max(count, 1):
-            write(axes, words, (start, 1), (6, 4), ABOVE)
+        place = _PLOT[1] * start / max(count, 1)
+        x = max(place + 6, free)
+        write(axes, words, (start, 1), (x - place, 4), ABOVE)
+        free = x + text_width(words, SMALL_SIZE) + 12
+    if budget is not None:
+        _draw_budget(axes, bill, budget, unit)
     _draw_peak(axes, bill, unit)
+
+
+def _draw_budget(axes: Axes, bill: MemoryBill, budget: int, unit: str) -> None:
+    """A line at the budget, in words if it is far above, and one at what is reserved, which has to stay below it."""
+    from matplotlib.patheffects import withStroke
+
+    size = units.BYTE_UNITS[unit]
+    near = ("axes fraction", "data")
+    fits = bill.reserved <= budget
+    lines = [(bill.reserved, f"reserved: {units.in_unit(bill.reserved, unit)} {unit}", INK, "--", 1.0, "right")]
+    words = f"budget: {units.in_unit(budget, unit)} {unit}"
+    if budget / size < axes.get_ylim()[1]:
+        lines.append((budget, words, _FITS if fits else RED, "-", 0.0, "left"))
+    else:
+        words += f", {budget / max(bill.reserved, 1):.3g} times what is reserved"
+        said = write(axes, words, (1, 1), (-6, -4), "axes fraction", _FITS, ha="right", va="top", weight="bold")
+        said.set_path_effects([withStroke(linewidth=points(5), foreground=rgb(WHITE))])
+    for value, said_of_it, colour, dashes, x, side in lines:
+        axes.axhline(value / size, color=rgb(colour), linewidth=points(2), linestyle=dashes, zorder=4)
+        shift = 6 if side == "left" else -6
+        said = write(axes, said_of_it, (x, value / size), (shift, 3), near, colour, ha=side, weight="bold")
+        said.set_path_effects([withStroke(linewidth=points(5), foreground=rgb(WHITE))])
 
 
 def _picked(total: np.ndarray, columns: int) -> list[int]:
@@ -135,18 +225,20 @@ def _draw_peak(axes: Axes, bill: MemoryBill, unit: str) -> None:
     write(axes, words, (middle / _PLOT[1], 1), (0, 25), "axes fraction", RED, ha="center", weight="bold")
 
 
-def _draw_layers(axes: Axes, rows: list[tuple[int, LayerMemory]], training: bool, unit: str) -> None:
+def _draw_layers(axes: Axes, rows: list[_Row], training: bool, unit: str) -> None:
     """The largest layers: by what they keep in training, by what they put out in inference."""
-    names = [end_of(units.one_line(each.layer.name), _NAMES - 10, TINY_SIZE) for _, each in rows]
-    sizes = [value / units.BYTE_UNITS[unit] for value, _ in rows]
+    names = [row.name(_NAMES - 10) for row in rows]
+    sizes = [row.bytes / units.BYTE_UNITS[unit] for row in rows]
     colour = rgb(_COLOURS["activations" if training else "temporaries"])
     bars = axes.barh(range(len(rows)), sizes, _BAR / _BAR_STEP, color=colour)
     said = []
-    for value, each in rows:
-        words = f"{units.in_unit(value, unit)} {unit}"
-        if each.shape and value == each.output_bytes:
-            words += f"  {product(each)}"
-        said.append(shorten(words, _VALUES + _BARS * (1 - value / rows[0][0]), 11))
+    for row in rows:
+        words, first = f"{units.in_unit(row.bytes, unit)} {unit}", row.layers[0]
+        if len(row.layers) > 1:
+            words += f" = {len(row.layers)} × {units.in_unit(row.each, unit)}"
+        room = _VALUES + _BARS * (1 - row.bytes / rows[0].bytes)
+        whole = f"{words}  {product(first)}" if first.shape and row.each == first.output_bytes else words
+        said.append(whole if text_width(whole, 11) <= room else shorten(words, room, 11))
     axes.bar_label(bars, said, padding=points(6), fontsize=points(11), color=rgb(GRAY))
     axes.set_xlim(0, sizes[0])
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -154,4 +246,5 @@ def _draw_layers(axes: Axes, rows: list[tuple[int, LayerMemory]], training: bool
     axes.set_yticks(range(len(rows)), names, fontsize=points(TINY_SIZE), color=rgb(INK), **PLAIN)
     axes.grid(False)
     words = "kept for the backward pass, largest layers" if training else "largest outputs"
+    words += ", repeated blocks together" if any(len(row.layers) > 1 for row in rows) else ""
     axes.set_title(words, loc="left", x=-_NAMES / _BARS, color=rgb(GRAY))

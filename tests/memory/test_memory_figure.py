@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -40,9 +41,9 @@ def bill(
     return MemoryBill(mode, shares, most, most, most, 0, 0, "net.conv", "forward", tuple(layers), course)
 
 
-def figure(*bills: MemoryBill, model: str = "net", unit: str = "MB") -> Scene:
+def figure(*bills: MemoryBill, model: str = "net", unit: str = "MB", budget: int | None = None) -> Scene:
     forecast = Forecast(Origin(model, Weights("none")), 2, ((2, 3, 8, 8),), "float32", "sgd", "sum", 9, 0, bills)
-    return memory_figure(forecast, unit)
+    return memory_figure(replace(forecast, budget=budget), unit)
 
 
 STEP = [[5, 5, 5, 5], [0, 20, 40, 10], [1, 0, 15, 0]]
@@ -102,6 +103,61 @@ def test_the_largest_layers_are_bars(mode: Literal["train", "inference"], kept: 
     assert [each.get_text() for each in axes.texts] == (
         shown if mode == "train" else [f"{each}  1·8·4·4" for each in shown]
     )
+
+
+def test_repeated_blocks_are_one_bar_of_what_they_take_together() -> None:
+    blocks = [layer(f"layer3.{at}.conv{which}", 2 * MB, 2 * MB) for at in range(1, 13) for which in (1, 2)]
+    others = [layer("stem", 30 * MB, 30 * MB), layer("layer3.0.conv1", 3 * MB, 3 * MB), layer("conv7", 2 * MB, 2 * MB)]
+    scene = figure(bill(STEP, [*others, *blocks]))
+    axes = drawn(scene)["train layers"]
+    assert labels(axes) == {
+        0: "stem",
+        1: "layer3.1…12.conv1 ×12",
+        2: "layer3.1…12.conv2 ×12",
+        3: "layer3.0.conv1",
+        4: "conv7",
+    }
+    assert [each.get_width() for each in axes.patches] == [30, 24, 24, 3, 2]  # type: ignore[attr-defined]
+    assert [each.get_text() for each in axes.texts][1].startswith("24.0 MB = 12 × 2.0")
+    assert "kept for the backward pass, largest layers, repeated blocks together" in texts(scene)
+    assert not any("together" in words for words in texts(figure(bill(STEP, LAYERS))))
+
+
+def test_300_layers_alike_are_a_few_bars() -> None:
+    layers = [layer(f"{at}", MB, MB) for at in range(300)]
+    axes = drawn(figure(bill(STEP, layers)))["train layers"]
+    assert labels(axes) == {0: "0…299 ×300"}
+
+
+@pytest.mark.parametrize(("budget", "fits"), [(50, False), (59, False), (61, True), (100, True), (5000, True)])
+def test_the_budget_is_a_line_and_whether_it_is_enough_is_said(budget: int, fits: bool) -> None:
+    scene = figure(bill(STEP, LAYERS), budget=budget * MB)  # 60 MB are reserved
+    axes = drawn(scene)["train course"]
+    level = [
+        each.get_ydata()[0]
+        for each in axes.lines
+        if len({*np.asarray(each.get_ydata())}) == 1 and len(each.get_xdata()) == 2
+    ]  # type: ignore[arg-type,index]
+    said = texts(scene)
+    assert (f"fits in {budget:,}.0 MB" in said) == fits and (f"does not fit in {budget:,}.0 MB" in said) != fits
+    assert 60 in level
+    if budget < 200:
+        assert budget in level and axes.get_ylim()[1] > max(budget, 60)
+        assert f"budget: {budget}.0 MB" in said
+    else:
+        assert axes.get_ylim()[1] < 100 and "budget: 5,000.0 MB, 83.3 times what is reserved" in said
+    assert "reserved: 60.0 MB" in said
+    assert faults(scene) == []
+    assert not any("budget" in words for words in texts(figure(bill(STEP, LAYERS))))
+
+
+def test_a_phase_of_a_few_operations_is_named_all_the_same() -> None:
+    alive = [[5] * 300, [9] * 300, [1] * 300]
+    made = bill(alive, LAYERS)
+    short = replace(made, course=replace(made.course, phases=(("forward", 0), ("backward", 5), ("step", 297))))
+    scene = figure(short)
+    assert {"forward", "backward", "optimiser step"} <= {*texts(scene)}
+    assert faults(scene) == []
 
 
 def test_nothing_is_cut_or_covered() -> None:
