@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..network.calls import TensorNotes, is_written, storage_of, taken_apart, tensors_in
 from ..network.records import LayerRef
 
 
@@ -79,7 +80,7 @@ class Tape(TorchDispatchMode):
         self.values: dict[Value, Tensor] = {}
         self.shown: dict[str, Shown] = {}
         self.given: set[Value] = set()  # what the tape was started with
-        self._known: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
+        self._known: TensorNotes[Value] = TensorNotes()
         self._views: dict[int, list[weakref.ref[Tensor]]] = {}  # storage -> the known tensors that lie in it
         self._written: dict[int, Any] = {}  # storages that were written in parts, held so that none takes their place
         self._paused = False
@@ -98,8 +99,8 @@ class Tape(TorchDispatchMode):
 
     def value_of(self, tensor: Any) -> Value | None:
         """The value that a tensor at hand has now; None where it does not descend from the input."""
-        reference, value = self._known.get(id(tensor), (None, None))
-        if reference is not None and reference() is tensor:
+        value = self._known.get(tensor)
+        if value is not None:
             return value
         if self._written and isinstance(tensor, Tensor) and _storage(tensor) in self._written:
             return self._new(tensor, None)
@@ -121,10 +122,7 @@ class Tape(TorchDispatchMode):
             for each in self.operations[begins:]:
                 each.layer = layer.name
         self._unnamed = len(self.operations)
-        reference, value = self._known.get(id(output), (None, None))
-        self.shown[layer.name] = Shown(
-            layer, value if reference is not None and reference() is output else None, begins
-        )
+        self.shown[layer.name] = Shown(layer, self._known.get(output), begins)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -147,13 +145,10 @@ class Tape(TorchDispatchMode):
         kwargs = kwargs or {}
         if self._paused:
             return func(*args, **kwargs)
-        if torch.is_inference_mode_enabled() and hasattr(func, "decompose"):
-            with self:  # in inference mode torch passes on some operations without taking them apart
-                output = func.decompose(*args, **kwargs)
-            if output is not NotImplemented:
-                return output
+        if (output := taken_apart(self, func, args, kwargs)) is not NotImplemented:
+            return output
         schema = getattr(func, "_schema", None)
-        if schema is None or not any(self.value_of(each) is not None for each in _tensors((*args, *kwargs.values()))):
+        if schema is None or not any(self.value_of(each) is not None for each in tensors_in((*args, *kwargs.values()))):
             return func(*args, **kwargs)
         given = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
         given.update(zip((each.name for each in schema.arguments), args, strict=False))
@@ -169,9 +164,9 @@ class Tape(TorchDispatchMode):
             return output
         operation = Operation(index, _plain_name(schema.name), reads, (), func)
         self.operations.append(operation)
-        written = {id(given.get(each.name)) for each in schema.arguments if _is_written(each)}
+        written = {id(given.get(each.name)) for each in schema.arguments if is_written(each)}
         operation.makes = tuple(
-            self._made(each, operation, id(each) in written) for each in _tensors([output]) if each.numel()
+            self._made(each, operation, id(each) in written) for each in tensors_in([output]) if each.numel()
         )
         if index in self.keep:
             operation.arguments = arguments
@@ -190,8 +185,7 @@ class Tape(TorchDispatchMode):
     def _new(self, tensor: Tensor, operation: Operation | None) -> Value:
         value = Value(len(self.maker))
         self.maker.append(operation)
-        known, key = self._known, id(tensor)
-        known[key] = (weakref.ref(tensor, lambda gone: _forget(known, key, gone)), value)
+        self._known.set(tensor, value)
         if tensor.layout == torch.strided:
             views = self._views.setdefault(_storage(tensor), [])
             views[:] = [each for each in views if each() is not None and each() is not tensor]
@@ -203,9 +197,9 @@ class Tape(TorchDispatchMode):
         if tensor.layout != torch.strided:
             return
         key = _storage(tensor)
-        others = [each() for each in self._views.get(key, ()) if each() is not None and each() is not tensor]
+        others = [each for ref in self._views.get(key, ()) if (each := ref()) is not None and each is not tensor]
         for each in others:
-            self._known.pop(id(each), None)
+            self._known.drop(each)
         if others or tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes():
             self._written[key] = tensor.untyped_storage()
 
@@ -218,7 +212,7 @@ class Tape(TorchDispatchMode):
         return argument
 
     def _keep_what_is_read(self, arguments: Any) -> None:
-        for tensor in _tensors(arguments):
+        for tensor in tensors_in(arguments):
             value = self.value_of(tensor)
             if value is not None and value not in self.values:
                 self.values[value] = _copied(tensor)
@@ -255,14 +249,6 @@ def _copied(tensor: Tensor) -> Tensor:
     return plain.detach().to("cpu", copy=True)
 
 
-def _tensors(arguments: Any) -> Iterator[Tensor]:
-    for each in arguments:
-        if isinstance(each, Tensor):
-            yield each
-        elif isinstance(each, (list, tuple)):
-            yield from _tensors(each)
-
-
 def _plain_name(name: str) -> str:
     """`add` of `aten::add_`.
 
@@ -273,14 +259,5 @@ def _plain_name(name: str) -> str:
     return own.removesuffix("_") if home == "aten" else name
 
 
-def _is_written(argument: Any) -> bool:
-    return argument.alias_info is not None and argument.alias_info.is_write
-
-
 def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else 0
-
-
-def _forget(known: dict[int, tuple[weakref.ref[Tensor], Value]], key: int, gone: weakref.ref[Tensor]) -> None:
-    if key in known and known[key][0] is gone:
-        del known[key]
+    return storage_of(tensor) if tensor.layout == torch.strided else 0

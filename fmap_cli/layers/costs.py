@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..network.calls import taken_apart
 from ..network.capture import Sink, capture
 from ..network.records import LayerRef
 from .products import formula_of, is_uncounted
@@ -217,11 +218,8 @@ class _Meter(TorchDispatchMode):
         arguments = [each for value in args for each in (value if isinstance(value, (list, tuple)) else (value,))]
         self.idle.difference_update(map(id, arguments))
         formula = formula_of(func)
-        if formula is None and torch.is_inference_mode_enabled() and packet is not func:
-            with self:  # in inference mode torch passes on `linear` and its kin without taking them apart
-                output = func.decompose(*args, **kwargs)
-            if output is not NotImplemented:
-                return output
+        if formula is None and (output := taken_apart(self, func, args, kwargs)) is not NotImplemented:
+            return output
         output = func(*args, **kwargs)
         if formula is not None:
             self.total += formula(args, kwargs, output)

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _Note = TypeVar("_Note")
 
@@ -65,15 +67,27 @@ def arguments_by_name(schema: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
     arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
     arguments.update(kwargs)
-    written = {
-        id(arguments.get(each.name))
-        for each in schema.arguments
-        if each.alias_info is not None and each.alias_info.is_write
-    }
+    written = {id(arguments.get(each.name)) for each in schema.arguments if is_written(each)}
     for each in schema.arguments:
         if each.is_out:
             arguments.pop(each.name, None)
     return arguments, written
+
+
+def is_written(argument: Any) -> bool:
+    """Whether an operator writes to this argument of its schema."""
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def taken_apart(mode: TorchDispatchMode, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of an operator that torch takes apart into others, run under `mode`; `NotImplemented` for all others.
+
+    Torch does so before a mode sees them, but for inference mode, in which it passes on some (`linear` and its kin).
+    """
+    if not torch.is_inference_mode_enabled() or not hasattr(function, "decompose"):
+        return NotImplemented
+    with mode:
+        return function.decompose(*args, **kwargs)
 
 
 class TensorNotes(Generic[_Note]):

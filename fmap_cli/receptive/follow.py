@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..network.calls import TensorNotes, arguments_by_name, storage_of, tensors_in
+from ..network.calls import TensorNotes, arguments_by_name, storage_of, taken_apart, tensors_in
 from . import field as fields
 from .arranged import reshaped
 from .collected import made_bound, merged
@@ -111,11 +111,8 @@ class Follower(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.is_inference_mode_enabled() and hasattr(func, "decompose") and rule_for(func) is None:
-            with self:  # in inference mode torch passes on some operations without taking them apart
-                output = func.decompose(*args, **kwargs)
-            if output is not NotImplemented:
-                return output
+        if rule_for(func) is None and (output := taken_apart(self, func, args, kwargs)) is not NotImplemented:
+            return output
         before = list(tensors_in((*args, *kwargs.values())))
         sees = any(self.fields_of(each) is not None for each in before)
         output = func(*args, **kwargs)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..calls import TensorNotes, arguments_by_name, storage_of, tensors_in
+from ..calls import TensorNotes, arguments_by_name, storage_of, taken_apart, tensors_in
 from . import factors
 from .calls import Call
 from .factors import UNKNOWN, FactoredAxes
@@ -75,11 +75,8 @@ class AxisFollower(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.is_inference_mode_enabled() and hasattr(func, "decompose") and rule_for(func) is None:
-            with self:  # in inference mode torch passes on some operations without taking them apart
-                output = func.decompose(*args, **kwargs)
-            if output is not NotImplemented:
-                return output
+        if rule_for(func) is None and (output := taken_apart(self, func, args, kwargs)) is not NotImplemented:
+            return output
         before = list(tensors_in((*args, *kwargs.values())))
         descends = any(self.axes_of(each) is not None for each in before)
         output = func(*args, **kwargs)
