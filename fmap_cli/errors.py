@@ -103,7 +103,12 @@ def _call(command: str) -> str:
         if not word.startswith("--"):
             given.append(word.lower() if word.isupper() else f'"{word}"')
         elif rest and not rest[0].startswith("--"):
-            given.append(f'{_argument(word[2:])}="{rest.pop(0)}"')
+            values = [_value(rest.pop(0))]
+            while rest[:1] == [word] and len(rest) > 1:  # an option that is given several times
+                values.append(_value(rest[1]))
+                del rest[:2]
+            value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
+            given.append(f"{_argument(word[2:])}={value}")
         else:
             given.append(f"{_argument(word[2:])}=True")
     if verb == "rf" and "--effective" in words:
@@ -112,6 +117,17 @@ def _call(command: str) -> str:
         verb = "unit"
     called = _VERBS.get(verb, verb)
     return ", ".join(given) if not verb else f"{called}({', '.join(given)})" if given else called
+
+
+def _value(text: str) -> str:
+    """What an option is given, as Python has it: a number, several, or text.
+
+    >>> _value("28"), _value("3,28,28"), _value("random")
+    ('28', '(3, 28, 28)', '"random"')
+    """
+    if re.fullmatch(r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?)*", text):
+        return f"({text.replace(',', ', ')})" if "," in text else text
+    return f'"{text}"'
 
 
 class ImageError(FmapError):

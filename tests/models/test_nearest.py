@@ -176,9 +176,13 @@ def test_a_shape_that_does_not_run_is_answered_with_one_that_does(
 
 
 def test_a_live_module_is_answered_in_the_same_way(nets: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match=r"Digits does not run on pictures of 32×32.*\n.*`--size 28`") as caught:
+    with pytest.raises(ModelError, match="Digits does not run on pictures of 32×32") as caught:
         fmap.load_model(nets["Digits"](), size=32, say=lambda sentence: None)
-    assert caught.value.hint == "It runs on 28×28: `--size 28`."
+    assert str(caught.value).splitlines()[1] == "It runs on 28×28: `size=28`."
+    shape = fmap.load_model(nets["Digits"](), input_shape=(1, 32, 32), say=lambda sentence: None)
+    with pytest.raises(ModelError) as caught:
+        fmap.layers(shape)
+    assert str(caught.value).splitlines()[1] == "It runs on 28×28: `input_shape=(1, 28, 28)`."
 
 
 def test_a_size_that_a_network_takes_is_as_it_was(nets: dict[str, Any]) -> None:
