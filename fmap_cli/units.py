@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from math import isfinite
 
 
@@ -65,6 +66,17 @@ def shape(sizes: tuple[int, ...] | list[int]) -> str:
     '[1, 64, 112, 112]'
     """
     return f"[{', '.join(str(size) for size in sizes)}]"
+
+
+def shapes(several: Sequence[tuple[int, ...]]) -> str:
+    """The shapes of several tensors, those that are all alike once.
+
+    >>> shapes([(8, 3, 32, 32)] * 2), shapes([(8, 3, 32, 32), (8, 10)])
+    ('2 × [8, 3, 32, 32]', '[8, 3, 32, 32] and [8, 10]')
+    """
+    if len(several) > 1 and len(set(several)) == 1:
+        return f"{len(several)} × {shape(several[0])}"
+    return " and ".join(map(shape, several))
 
 
 def scaled(value: int | None) -> str:

@@ -366,7 +366,12 @@ def _of_arrays(tensors: Sequence[Tensor], model: LoadedModel, say: Say, name: st
     """Arrays as an input, with a picture of the first for the eye."""
     if name is None:
         shapes = " and ".join(str([1, *each.shape]) for each in tensors)
-        say(f"no input given: {model.name} is fed noise (seed {NOISE_SEED}) of shape {shapes}.")
+        noise = f"noise (seed {NOISE_SEED}) of shape {shapes}"
+        channels = model.preprocessing.channels
+        taken = (
+            "of that shape is taken as it is" if model.input_kind != "image" else f"with {channels} channels is read"
+        )
+        say(f"no input given: {model.name} is fed {noise}; an .npy file {taken}.")
     return ImageInput(
         name=name or f"noise (seed {NOISE_SEED})",
         stem="noise" if name is None else Path(name.split(" ")[0]).stem or "array",

@@ -47,9 +47,7 @@ _PHASES = {"forward": "forward", "backward": "backward", "step": "optimiser step
 def memory_figure(forecast: Forecast, unit: str) -> Scene:
     """The figure: a plot for each mode, one below the other, and beside each the layers that take most."""
     scene = Scene(width=_LEFT + _PLOT[1] + _GAP + _NAMES + _BARS + _VALUES + MARGIN)
-    fed = units.shape(forecast.inputs[0])
-    fed = fed if len(forecast.inputs) == 1 else f"{len(forecast.inputs)} × {fed}"
-    line = f"{forecast.origin.weights} · input {fed}"
+    line = f"{forecast.origin.weights} · input {units.shapes(forecast.inputs)}"
     line += f" · {forecast.dtype} · {OPTIMIZERS[forecast.optimizer]} · {unit} is "
     line += f"{'2' if 'i' in unit else '10'}{ {'MB': '⁶', 'GB': '⁹', 'MiB': '²⁰', 'GiB': '³⁰'}[unit] } bytes"
     y = draw_title(scene, f"{forecast.origin.model}: memory through a step", [line])

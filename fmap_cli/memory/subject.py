@@ -58,7 +58,7 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
         model = open_architecture(own, say, unsaid=("feeding", "dtype", "objects")).model
         if notes_about(model.notes, "feeding") and model.takes is not None and model.takes.how == FOUND:
             say(f"input assumed: {found_input(model.takes)}; --input-shape changes it")
-    _check_input(model, request)
+    _check_input(model)
     if any(nn.parameter.is_lazy(each) for each in [*model.module.parameters(), *model.module.buffers()]):
         raise ModelError(
             f"{model.name} has lazy layers, whose shapes are not known before they have run.",
@@ -92,26 +92,13 @@ def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = Fals
     return Subject(model, module, size, dtype, objective, channels_last)
 
 
-_PICTURE_CHANNELS = (1, 2, 3, 4)
-
-
-def _check_input(model: LoadedModel, request: MemoryRequest) -> None:
-    """Raises ModelError where how much there is to compute is a guess: no usual picture fits, and no size is given."""
-    takes = model.takes
-    if takes is not None and takes.how == NOT_FOUND:
+def _check_input(model: LoadedModel) -> None:
+    """Raises ModelError where nothing is known of what the network takes. (What was found by running is said.)"""
+    if model.takes is not None and model.takes.how == NOT_FOUND:
         raise ModelError(
             f"{model.name} runs on no usual input: what it takes is not known.",
             hint="Say it with --input-shape C,H,W (C,W or L for what is no picture), once for each input.",
         )
-    if takes is None or takes.how != FOUND or request.size is not None:
-        return
-    for axes, shape in zip(takes.axes, takes.shapes, strict=True):
-        picture = axes in ("CHW", "CTHW") and shape[0] in _PICTURE_CHANNELS
-        if not picture and axes not in ("C", ""):
-            raise ModelError(
-                f"{model.name} takes no picture: it runs on {takes.words}, and other sizes may work as well.",
-                hint=f"Say how large the input is, for example --input-shape {','.join(map(str, shape))}.",
-            )
 
 
 def notes_on(subject: Subject, request: MemoryRequest) -> list[str]:

@@ -86,10 +86,10 @@ def print_forecast(
 
 
 def _head(forecast: Forecast) -> list[str]:
-    shapes = [units.shape(each) for each in forecast.inputs]
-    fed = shapes[0] if len(shapes) == 1 else f"{len(shapes)} × {shapes[0]}"
     origin = forecast.origin
-    lines = [f"{origin.model} · {origin.weights.in_words} · input {fed} · {_dtype(forecast.dtype)}"]
+    lines = [
+        f"{origin.model} · {origin.weights.in_words} · input {units.shapes(forecast.inputs)} · {_dtype(forecast.dtype)}"
+    ]
     if any(bill.mode == "train" for bill in forecast.bills):
         lines.append(f"{OPTIMIZERS[forecast.optimizer]} · loss: {forecast.loss}")
         if forecast.frozen:

@@ -273,10 +273,13 @@ def test_a_network_that_takes_no_picture_is_counted_for_the_input_that_is_said(f
         "from torch import nn\n"
         "def generator(): return nn.Sequential(nn.ConvTranspose2d(100, 8, 4), nn.ConvTranspose2d(8, 3, 4, 2, 1))\n"
         "def audio(): return nn.Conv1d(1, 4, 9)\n"
+        "def bands(): return nn.Sequential(nn.Conv2d(12, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
         "def vector(): return nn.Sequential(nn.Linear(20, 4))\n"
     )
-    fmap("memory", f"{file}:generator").refused("takes no picture", "--input-shape 100,1,1")
-    fmap("memory", f"{file}:audio").refused("takes no picture", "--input-shape 1,1024")
+    for name, shape in (("generator", [100, 1, 1]), ("audio", [1, 1024]), ("bands", [12, 224, 224])):
+        ran = fmap("memory", f"{file}:{name}", "--batch", 4, "--json")
+        assert ran.json["inputs"] == [[4, *shape]]
+        assert f"input assumed: {[1, *shape]} (found by running); --input-shape changes it" in ran.err
     said = fmap("memory", f"{file}:generator", "--input-shape", "100,1,1", "--batch", 4, "--json").json
     assert said["inputs"] == [[4, 100, 1, 1]]
     assert fmap("memory", f"{file}:vector", "--batch", 4, "--json").json["inputs"] == [[4, 20]]
