@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from .tape import Operation
 
-Way = Literal["product", "move", "straight", "factor", "norm", "add", "multiply", "stop"]
+Way = Literal["product", "move", "straight", "factor", "norm", "add", "multiply", "function", "stop"]
 
 PRODUCTS = {
     name: kind
@@ -30,16 +30,26 @@ MOVES = frozenset(
 )
 """What puts values elsewhere and does not change them."""
 
-_STRAIGHT = frozenset(
-    "add sub rsub neg sum mean avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d"
-    " adaptive_avg_pool1d upsample_bilinear2d _upsample_bilinear2d_aa upsample_linear1d upsample_trilinear3d"
-    " upsample_bicubic2d _upsample_bicubic2d_aa col2im relu relu6 hardtanh clamp clamp_min clamp_max leaky_relu"
-    " _prelu_kernel prelu threshold abs max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"
-    " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin max min maximum"
-    " minimum dropout feature_dropout native_dropout lerp addcmul hardshrink softshrink where masked_fill"
-    " grid_sampler_2d rrelu_with_noise".split()
+POINTWISE = frozenset(
+    "add sub rsub neg mul div relu relu6 hardtanh clamp clamp_min clamp_max leaky_relu _prelu_kernel threshold abs"
+    " maximum minimum lerp addcmul hardshrink softshrink where masked_fill dropout feature_dropout".split()
+)
+"""What makes each value of those at the same place, as a straight line around them."""
+
+_STRAIGHT = POINTWISE | frozenset(
+    "sum mean avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d"
+    " upsample_bilinear2d _upsample_bilinear2d_aa upsample_linear1d upsample_trilinear3d upsample_bicubic2d"
+    " _upsample_bicubic2d_aa col2im prelu max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"
+    " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin max min"
+    " native_dropout grid_sampler_2d rrelu_with_noise".split()
 )
 """What is a straight line around the values at hand: each input times a factor, and a constant."""
+
+_FUNCTIONS = frozenset(
+    "sigmoid hardsigmoid softplus log_sigmoid_forward exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal pow"
+    " square sin cos erf sign round floor ceil trunc".split()
+)
+"""What makes each value of the one at the same place, and is neither a straight line nor 0 of 0."""
 
 _FACTORS = frozenset("silu gelu hardswish mish elu celu selu tanh tanhshrink softsign".split())
 """What is 0 of 0, so that f(x) is a factor f(x) / x of x."""
@@ -70,6 +80,8 @@ def way_of(operation: Operation) -> Way:
         return "multiply" if descending > 1 else "straight"
     if name in _FACTORS:
         return "factor"
+    if name in _FUNCTIONS:
+        return "function" if descending == 1 else "stop"
     return "straight" if name in _STRAIGHT else "stop"
 
 
@@ -105,6 +117,9 @@ _WORDS = {
     "mul": "multiplication",
     "div": "division",
     "_softmax": "softmax",
+    "mkldnn_rnn_layer": "a recurrent layer",
+    "lstm": "a recurrent layer",
+    "gru": "a recurrent layer",
     "mean": "mean",
     "clamp": "clamp",
     "_native_multi_head_attention": "attention",

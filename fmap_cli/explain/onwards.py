@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .kinds import BATCH_NORMS, NORMS, in_words, way_of
 from .records import Place, Step
-from .splitting import deviations, run_again
+from .splitting import batch_norm, deviations, run_again
 from .tape import Operation, Tape, Value, with_tensors
 from .words import less, plain, signed
 
@@ -202,7 +202,7 @@ def _formula(kept: Tape, operation: Operation, value: Value, index: int, after: 
     if name in ("mul", "div"):
         factor = float(made.reshape(-1)[after]) / before if before else float("nan")
         gate = len(set(operation.reads)) > 1
-        return f"{x} × {plain(factor, 4)}", "a gate: a factor that is made of the map itself" if gate else ""
+        return f"{x} × {plain(factor, 4)}", "a gate: the factor depends on the image, too" if gate else ""
     if "max" in name and made.numel() < kept.values[value].numel():
         now = float(made.reshape(-1)[after])
         return f"the largest of its window, where this is {x}", "this value won" if now == before else _LOST
@@ -222,21 +222,15 @@ def _share_of(operation: Operation, x: Tensor, value: Value, index: int, after: 
 
 
 def _batch_norm(kept: Tape, operation: Operation, value: Value, index: int, x: str) -> tuple[str, str]:
-    given, values = operation.arguments, kept.values[value]
-    channel = int(torch.unravel_index(torch.tensor(index), values.shape)[1])
-    mean, variance = given.get("running_mean"), given.get("running_var")
-    if mean is None or variance is None:
-        item = values.double().transpose(0, 1)[channel]
-        mean_of, variance_of, note = float(item.mean()), float(item.var(correction=0)), "by this input's own statistics"
-    else:
-        mean_of, variance_of, note = float(mean[channel]), float(variance[channel]), ""
-    scale, shift = (
-        default if given.get(each) is None else float(given[each].detach()[channel])
-        for each, default in (("weight", 1.0), ("bias", 0.0))
+    line = batch_norm(kept, operation)
+    channel = int(torch.unravel_index(torch.tensor(index), kept.values[value].shape)[1])
+    mean, variance, scale, shift = (
+        float(each.reshape(-1)[channel]) for each in (line.mean, line.variance, line.scale, line.shift)
     )
-    eps = float(given.get("eps", given.get("epsilon", 1e-5)))
-    root = f"√({plain(variance_of, 4)} + {plain(eps, 2)})"
-    return f"({x} {less(mean_of, 4)}) / {root} × {plain(scale, 4)} {signed(shift, 4)}", note
+    own = operation.arguments.get("running_mean") is None
+    root = f"√({plain(variance, 4)} + {plain(line.eps, 2)})"
+    note = "mean and variance are those of this channel for this input" if own else ""
+    return f"({x} {less(mean, 4)}) / {root} × {plain(scale, 4)} {signed(shift, 4)}", note
 
 
 def _concatenated(kept: Tape, operation: Operation, value: Value, index: int, x: str) -> tuple[str, str]:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .kinds import PRODUCTS
 from .tape import Operation, Tape, Value
+from .weights import Weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,32 +204,41 @@ def _patch(x: Tensor, places: Sequence[Sequence[int]]) -> np.ndarray:
 # -- sums over values --------------------------------------------------------------------------------------------
 
 
-def weights_before(tape: Tape, one: Product, weights: Tensor, channel: int) -> Tensor:
-    """What a weighted sum over one output channel is over the input: weights of the input's shape, `[…, I / groups,
-    …]`.
+_CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
+_SPREAD = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 
-    `weights` is of the output's shape, and 0 in all other channels.
+
+def weights_before(tape: Tape, one: Product, weights: Weights, channel: int) -> Weights:
+    """What a weighted sum over one output channel is over the input; `weights` has none for other channels.
+
+    The box of the weights before has all input channels of the unit's group.
     """
-    x = tape.values[one.read]
+    shape = tuple(tape.values[one.read].shape)
     if one.is_linear:
-        weight = one.weight if one.weight.ndim == 3 else one.weight[None]
-        row = weight[:, channel].detach().cpu().to(torch.float64)  # [B or 1, I]
-        own = weights[..., channel].unsqueeze(-1)  # [rows, 1], or [B, rows, 1]
-        return own * (row[:, None] if one.weight.ndim == 3 else row)
-    inputs = one.inputs_of(channel)
-    kernel = one.weights_of(channel)
-    kernel = kernel[:, None] if one.transposed else kernel[None]
-    before: Tensor = torch.ops.aten.convolution_backward(
-        weights[:, channel : channel + 1].contiguous(),
-        torch.empty((x.shape[0], len(inputs), *x.shape[2:]), dtype=torch.float64),
-        kernel.contiguous(),
-        None,
-        one.stride,
-        one.padding,
-        one.dilation,
-        one.transposed,
-        one.output_padding,
-        1,
-        [True, False, False],
-    )[0]
-    return before
+        return _linear_before(one, weights, channel, shape)
+    inputs, kernel, rank = one.inputs_of(channel), one.weights_of(channel), len(one.kernel)
+    start = [weights.start[0], inputs.start]
+    if one.transposed:  # its derivative is a convolution of the weights, which has to see what the padding cut off
+        plane = Weights(
+            (len(weights.values), 1, *weights.shape[2:]), (0, 0, *weights.start[2:]), weights.values
+        ).dense()
+        room = [n for each in reversed(one.padding) for n in (each, each)]
+        before = _CONVOLVE[rank - 1](F.pad(plane, room), kernel[:, None], None, one.stride, 0, one.dilation)
+        return Weights(shape, (*start, *[0] * rank), before)
+    before = _SPREAD[rank - 1](
+        weights.values, kernel[None], None, one.stride, 0, 0, 1, one.dilation
+    )  # [b, I / groups, …]
+    for axis, at in enumerate(weights.start[2:]):
+        begin = at * one.stride[axis] - one.padding[axis]
+        first, last = max(begin, 0), min(begin + before.shape[axis + 2], shape[axis + 2])
+        before = before.narrow(axis + 2, first - begin, max(last - first, 0))
+        start.append(first)
+    return Weights(shape, tuple(start), before)
+
+
+def _linear_before(one: Product, weights: Weights, channel: int, shape: tuple[int, ...]) -> Weights:
+    weight = one.weight if one.weight.ndim == 3 else one.weight[None]
+    row = weight[:, channel].detach().cpu().to(torch.float64)  # [B or 1, I]
+    if one.weight.ndim == 3:
+        row = row[weights.box[0], None]
+    return Weights(shape, (*weights.start[:-1], 0), weights.values * row)

@@ -8,7 +8,7 @@ parts of a node add up to its own, what is small among them as one remainder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +19,9 @@ from .asking import source_of
 from .kinds import in_words, way_of
 from .products import Product, Sum, product, weights_before
 from .records import ROUNDING, Part
-from .splitting import Found, split, values_of
+from .splitting import Found, split
 from .tape import Operation, Tape, Value
+from .weights import Weights
 
 _TERMS = (3, 2, 1)
 """How many terms of a convolution are followed further back: of the value's own, of those before, and of all others."""
@@ -59,8 +60,7 @@ def needed_for_recipe(tape: Tape, one: Operation, back: int) -> list[Operation]:
 
 def recipe_of(kept: Tape, one: Product, found: Sum, index: Sequence[int], back: int) -> Part:
     """The tree of one value of a product: its terms, and what they are made of, back through `back` products more."""
-    weights = torch.zeros(kept.values[one.made].shape, dtype=torch.float64)
-    weights[tuple(index)] = 1
+    weights = Weights.at(kept.values[one.made].shape, index)
     channel = int(index[one.channel_axis])
     return _Recipe(kept, back).product(one, channel, weights, (), 0, found.bias - one.bias_of(channel))
 
@@ -75,7 +75,7 @@ class _Recipe:
         self,
         one: Product,
         channel: int,
-        weights: Tensor,
+        weights: Weights,
         between: tuple[str, ...],
         depth: int,
         added: float = 0.0,
@@ -83,14 +83,13 @@ class _Recipe:
         follow: bool = True,
     ) -> Part:
         """A weighted sum over one channel that a product puts out; by the product's terms if it is to be followed."""
-        axis = one.channel_axis
-        own, made = weights.select(axis, channel), values_of(self.kept, one.made).select(axis, channel)
+        axis, made = one.channel_axis, self.kept.values[one.made]
         node = Part(
             "channel",
-            float((own * made).sum()) + added,
+            weights.sum(made) + added,
             one.operation.layer,
             channel,
-            _only(own, made),
+            _value(weights, made),
             " → ".join(reversed(between)),
             map=self._map(one.made, axis, channel),
         )
@@ -98,53 +97,49 @@ class _Recipe:
             return node
         inputs = one.inputs_of(channel)
         before = weights_before(self.kept, one, weights, channel)
-        read = values_of(self.kept, one.read).narrow(axis, inputs.start, len(inputs))
-        terms = (before * read).transpose(0, axis).reshape(len(inputs), -1).sum(1).numpy()
+        products = before.values * before.crop(self.kept.values[one.read])
+        terms = products.transpose(0, axis).reshape(len(inputs), -1).sum(1).numpy()
         order = np.argsort(-np.abs(np.nan_to_num(terms, nan=np.inf)), kind="stable")
         count = _TERMS[min(depth, len(_TERMS) - 1)]
         parts = []
         for at in order[:count].tolist():
-            weight = torch.zeros_like(self.kept.values[one.read], dtype=torch.float64)
-            weight.select(axis, inputs[at]).copy_(before.select(axis, at))
-            parts.append(self.term(one, inputs[at], weight, float(terms[at]), depth))
+            start = list(before.start)
+            start[axis] += at
+            own = Weights(before.shape, tuple(start), before.values.narrow(axis, at, 1)).shrunk()
+            parts.append(self.term(one, inputs[at], own, float(terms[at]), depth))
         left = order[count:]
         if len(left):
-            words = (
-                f"the other {len(left):,} inputs of {node.layer}"
-                if len(left) > 1
-                else f"the other input of {node.layer}"
-            )
-            parts.append(Part("rest", float(terms[left].sum()), words=words, count=len(left)))
-        bias = float(own.sum()) * one.bias_of(channel) + added
+            words = f"the other {len(left):,} inputs" if len(left) > 1 else "the other input"
+            parts.append(Part("rest", float(terms[left].sum()), words=f"{words} of {node.layer}", count=len(left)))
+        bias = float(weights.values.sum()) * one.bias_of(channel) + added
         if bias:
             parts.append(Part("bias", bias, node.layer))
         return _closed(node, parts)
 
-    def term(self, one: Product, channel: int, weight: Tensor, contribution: float, depth: int) -> Part:
+    def term(self, one: Product, channel: int, weights: Weights, contribution: float, depth: int) -> Part:
         """What one input channel of a product adds, and what it is made of at the products before."""
-        axis = one.channel_axis
         source, _ = source_of(self.kept, one.operation)
         node = Part(
             "input" if source in self.kept.given else "channel",
             contribution,
             self.names.get(source, ""),
             channel,
-            _only(weight.select(axis, channel), values_of(self.kept, one.read).select(axis, channel)),
-            map=self._map(one.read, axis, channel),
+            _value(weights, self.kept.values[one.read]),
+            map=self._map(one.read, one.channel_axis, channel),
         )
         if depth == self.back or node.kind == "input":
             return node
-        found = split(self.kept, one.read, weight)
+        found = split(self.kept, one.read, weights)
         sources = [
-            (before, channel, own, each)
+            (before, channel, own, each.between)
             for each in found.products
             if each.operation is not None and (before := product(each.operation)) is not None
-            for channel, own in _by_channel(each.weights, before.channel_axis)
+            for channel, own in each.weights.by_channel(before.channel_axis)
         ]
-        sources.sort(key=lambda each: -abs(float((each[2] * values_of(self.kept, each[3].value)).sum())))
+        sources.sort(key=lambda each: -abs(each[2].sum(self.kept.values[each[0].made])))
         parts = [
-            self.product(before, channel, own, each.between, depth + 1, follow=at == 0)
-            for at, (before, channel, own, each) in enumerate(sources)
+            self.product(before, channel, own, between, depth + 1, follow=at == 0)
+            for at, (before, channel, own, between) in enumerate(sources)
         ]
         parts += [self._end(each) for each in found.ends]
         parts += [Part("input", each.sum(self.kept), words="the input itself") for each in found.given]
@@ -181,19 +176,10 @@ class _Recipe:
         return found
 
 
-def _only(weights: Tensor, values: Tensor) -> float | None:
+def _value(weights: Weights, values: Tensor) -> float | None:
     """The value at the one place that counts; None where several do."""
-    places = weights.nonzero().tolist()
-    return float(values[tuple(places[0])]) if len(places) == 1 else None
-
-
-def _by_channel(weights: Tensor, axis: int) -> Iterator[tuple[int, Tensor]]:
-    """The weights of each channel that has any, 0 elsewhere."""
-    others = [each for each in range(weights.ndim) if each != axis % weights.ndim]
-    for channel in weights.abs().sum(others).nonzero().flatten().tolist():
-        own = torch.zeros_like(weights)
-        own.select(axis, channel).copy_(weights.select(axis, channel))
-        yield channel, own
+    place = weights.only()
+    return None if place is None else float(values[place])
 
 
 def _closed(node: Part, parts: Sequence[Part]) -> Part:

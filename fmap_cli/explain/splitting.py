@@ -17,24 +17,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kinds import BATCH_NORMS, in_words, way_of
+from .kinds import BATCH_NORMS, POINTWISE, in_words, way_of
 from .tape import Operation, Tape, Value, with_tensors
+from .weights import Weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """A value that a sum goes back to, with its weights there (of its shape), and what lies between, the nearest first.
+    """A value that a sum goes back to, with its weights there, and what lies between, the nearest first.
 
     `operation` made it; None where that was lost sight of, or it is the input itself.
     """
 
     operation: Operation | None
     value: Value
-    weights: Tensor
+    weights: Weights
     between: tuple[str, ...]
 
     def sum(self, tape: Tape) -> float:
-        return float((self.weights * values_of(tape, self.value)).sum())
+        return self.weights.sum(tape.values[self.value])
 
 
 @dataclass(slots=True)
@@ -51,17 +52,14 @@ class Split:
     constants: dict[str, float] = field(default_factory=dict)
 
 
-def split(tape: Tape, value: Value, weights: Tensor, until: int = 0) -> Split:
-    """Follow a weighted sum over a value backwards, down to the operation `until`.
-
-    Everything on the way has to be kept. `weights` is float64 of the value's shape.
-    """
+def split(tape: Tape, value: Value, weights: Weights, until: int = 0) -> Split:
+    """Follow a weighted sum over a value backwards, down to the operation `until`. All on the way has to be kept."""
     found = Split()
-    waiting: dict[Value, tuple[Tensor, tuple[str, ...]]] = {value: (weights, ())}
+    waiting: dict[Value, tuple[Weights, tuple[str, ...]]] = {value: (weights, ())}
     while waiting:
         made = max(waiting, key=lambda each: each.number)
         weights, between = waiting.pop(made)
-        if not weights.count_nonzero():
+        if weights.nothing:
             continue
         operation = tape.maker[made.number]
         here = Found(operation, made, weights, between)
@@ -72,30 +70,29 @@ def split(tape: Tape, value: Value, weights: Tensor, until: int = 0) -> Split:
         if way == "product":
             found.products.append(here)
             continue
-        before = None if way == "stop" or not operation.kept else step_back(tape, operation, made, weights)
+        before = None if not operation.kept else step_back(tape, operation, made, weights)
         if before is None:
             found.ends.append(here)
             continue
-        left = here.sum(tape)
-        name = in_words(operation)
+        left, name = here.sum(tape), in_words(operation)
         for each, weight in before.items():
-            left -= float((weight * values_of(tape, each)).sum())
-            passed = (
-                between if way == "move" and operation.name != "cat" else (*between, _named(operation, weights, weight))
-            )
+            left -= weight.sum(tape.values[each])
+            passed = between
+            if way != "move" or operation.name == "cat":
+                passed = (*between, _named(operation, weights, weight))
             if each in waiting:
-                weight, passed = waiting[each][0] + weight, min(waiting[each][1], passed, key=len)
+                weight, passed = waiting[each][0].plus(weight), min(waiting[each][1], passed, key=len)
             waiting[each] = weight, passed
         if left:
             found.constants[name] = found.constants.get(name, 0.0) + left
     return found
 
 
-def _named(operation: Operation, after: Tensor, before: Tensor) -> str:
+def _named(operation: Operation, after: Weights, before: Weights) -> str:
     """What lies between, with its factor where that is no constant of the network's and there is one place alone."""
     name = in_words(operation)
-    if way_of(operation) in ("factor", "norm", "multiply") and after.count_nonzero() == before.count_nonzero() == 1:
-        return f"{name} × {float(before.sum() / after.sum()):.3g}"
+    if way_of(operation) in ("factor", "norm", "multiply") and after.only() is not None and before.only() is not None:
+        return f"{name} × {float(before.values.sum() / after.values.sum()):.3g}"
     return name
 
 
@@ -104,76 +101,102 @@ def values_of(tape: Tape, value: Value) -> Tensor:
     return tape.values[value].detach().to(torch.float64)
 
 
-def step_back(tape: Tape, operation: Operation, made: Value, weights: Tensor) -> dict[Value, Tensor] | None:
+def step_back(tape: Tape, operation: Operation, made: Value, weights: Weights) -> dict[Value, Weights] | None:
     """The weights of what an operation read, given those of what it made; None where there are none."""
     way = way_of(operation)
     try:
+        if way in ("stop", "function"):
+            return None
+        if operation.name in BATCH_NORMS:
+            (read,) = set(operation.reads)
+            return {read: weights.with_values(weights.values * weights.crop(batch_norm(tape, operation).factor))}
         if way == "norm":
-            return _norm(tape, operation, weights)
+            (read,) = set(operation.reads)
+            return {read: weights.with_values(weights.values * weights.crop(deviations(tape, operation).factor))}
         if way == "factor":
             (read,) = set(operation.reads)
-            factor = values_of(tape, made) / values_of(tape, read)
-            return {read: weights * torch.where(torch.isfinite(factor), factor, 0.0)}
+            factor = weights.crop(tape.values[made]) / weights.crop(tape.values[read])
+            return {read: weights.with_values(weights.values * torch.where(torch.isfinite(factor), factor, 0.0))}
         if way == "multiply":
-            return _multiply(tape, operation, made, weights)
-        return _derivative(tape, operation, made, weights)
+            return _multiply(tape, operation, weights)
+        if operation.name in POINTWISE and all(tape.values[each].shape == weights.shape for each in operation.reads):
+            return _derivative(tape, operation, made, weights)
+        return _derivative(tape, operation, made, Weights.of(weights.dense()), whole=True)
     except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError):
         return None  # a way to call it that nobody has thought of: it is the end, and named
 
 
-def run_again(operation: Operation, inputs: Mapping[Value, Tensor]) -> Any:
-    """An operation once more, on these inputs in place of its own; all else is float64 as well."""
+def run_again(operation: Operation, inputs: Mapping[Value, Tensor], within: Weights | None = None) -> Any:
+    """An operation once more, on these inputs in place of its own, all else float64 as well; `within` a box alone."""
 
     def tensor(each: Any) -> Tensor:
         if isinstance(each, Value):
             return inputs[each].clone()  # it may be an operation in place
-        constant: Tensor = each.detach().cpu()
+        constant: Tensor = each.detach().cpu() if within is None else within.crop(each.cpu())
         return constant.to(torch.float64) if constant.is_floating_point() else constant
 
     arguments = with_tensors(operation.arguments, tensor)
     if operation.name in ("_to_copy", "clone", "detach", "alias"):
         (only,) = inputs.values()
         return only
-    if operation.name in BATCH_NORMS:
-        return _batch_norm(arguments)
-    return operation.overload(**_by_place(operation, arguments))
-
-
-def _by_place(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
     known = {each.name: each for each in operation.overload._schema.arguments}
-    return {name: each for name, each in arguments.items() if not known[name].is_out}
+    return operation.overload(**{name: each for name, each in arguments.items() if not known[name].is_out})
 
 
-def _batch_norm(arguments: Mapping[str, Any]) -> Tensor:
-    """A BatchNorm by its running statistics, or (InstanceNorm) by those of the values, on any device's operator."""
-    training = arguments.get("training", arguments.get("train", "running_mean" not in arguments))
-    mean, variance = arguments.get("running_mean"), arguments.get("running_var")
-    eps = arguments.get("eps", arguments.get("epsilon", 1e-5))
-    return torch.nn.functional.batch_norm(
-        arguments["input"],
-        mean,
-        variance,
-        arguments.get("weight"),
-        arguments.get("bias"),
-        training=bool(training) or mean is None,
-        momentum=0.0,
-        eps=eps,
-    )
-
-
-def _derivative(tape: Tape, operation: Operation, made: Value, weights: Tensor) -> dict[Value, Tensor]:
+def _derivative(
+    tape: Tape, operation: Operation, made: Value, weights: Weights, *, whole: bool = False
+) -> dict[Value, Weights]:
+    """The weights before by torch's own derivative of the operation, around the values at hand."""
+    reads = list(dict.fromkeys(operation.reads))
     with torch.enable_grad():
-        inputs = {each: values_of(tape, each).requires_grad_() for each in set(operation.reads)}
-        outputs = run_again(operation, inputs)
+        inputs = {
+            each: (values_of(tape, each) if whole else weights.crop(tape.values[each])).requires_grad_()
+            for each in reads
+        }
+        outputs = run_again(operation, inputs, None if whole else weights)
         output = outputs if isinstance(outputs, Tensor) else outputs[operation.makes.index(made)]
-        found = torch.autograd.grad(output, list(inputs.values()), weights, allow_unused=True)
-    return {each: grad for each, grad in zip(inputs, found, strict=True) if grad is not None}
+        along = weights.dense() if whole else weights.values
+        found = torch.autograd.grad(output, list(inputs.values()), along, allow_unused=True)
+    pairs = [(each, grad) for each, grad in zip(reads, found, strict=True) if grad is not None]
+    return {each: Weights.of(grad) if whole else weights.with_values(grad) for each, grad in pairs}
 
 
-def _norm(tape: Tape, operation: Operation, weights: Tensor) -> dict[Value, Tensor]:
-    """γ / σ of a LayerNorm or GroupNorm, with the deviation as it is for this input."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """y = scale · (x − mean) / deviation + shift of a BatchNorm, each laid over the values."""
+
+    mean: Tensor
+    variance: Tensor
+    eps: float
+    scale: Tensor
+    shift: Tensor
+
+    @property
+    def factor(self) -> Tensor:
+        return self.scale / (self.variance + self.eps).sqrt()
+
+
+def batch_norm(tape: Tape, operation: Operation) -> Line:
+    """Of a BatchNorm by its running statistics, or (InstanceNorm) by those of these values, as they are."""
     (read,) = set(operation.reads)
-    return {read: weights * deviations(tape, operation).factor}
+    given, ndim = operation.arguments, tape.values[read].ndim
+
+    def laid_over(tensor: Tensor | None, default: float, count: int) -> Tensor:
+        number = torch.full((count,), default) if tensor is None else tensor.detach().cpu()
+        return number.to(torch.float64).reshape(-1, *[1] * (ndim - 2))
+
+    mean, variance = given.get("running_mean"), given.get("running_var")
+    if mean is None or given.get("training", given.get("train", False)):
+        x = values_of(tape, read).transpose(0, 1).flatten(1)
+        mean, variance = x.mean(1), x.var(1, correction=0)
+    count = len(mean)
+    return Line(
+        laid_over(mean, 0.0, count),
+        laid_over(variance, 1.0, count),
+        float(given.get("eps", given.get("epsilon", 1e-5))),
+        laid_over(given.get("weight"), 1.0, count),
+        laid_over(given.get("bias"), 0.0, count),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +256,12 @@ def gate_of(tape: Tape, operation: Operation) -> tuple[Value, Value] | None:
     return (reads[0], reads[1]) if sizes[0] > sizes[1] else (reads[1], reads[0])
 
 
-def _multiply(tape: Tape, operation: Operation, made: Value, weights: Tensor) -> dict[Value, Tensor] | None:
+def _multiply(tape: Tape, operation: Operation, weights: Weights) -> dict[Value, Weights] | None:
     sides = gate_of(tape, operation)
     if sides is None:
         return None
-    followed, gate = (values_of(tape, each) for each in sides)
-    factor = 1 / gate if operation.name == "div" else gate
-    if torch.broadcast_shapes(followed.shape, gate.shape) != followed.shape:
+    followed, gate = (tape.values[each] for each in sides)
+    if tuple(followed.shape) != weights.shape or torch.broadcast_shapes(followed.shape, gate.shape) != followed.shape:
         return None
-    return {sides[0]: weights * factor}
+    factor = weights.crop(gate)
+    return {sides[0]: weights.with_values(weights.values * (1 / factor if operation.name == "div" else factor))}

@@ -26,6 +26,7 @@ from .recipe import needed_for_recipe, recipe_of
 from .records import AS_ASKED, SHOWN_TERMS, Explanation, Place, Settings
 from .splitting import split
 from .tape import Operation, Shown, Tape, Value
+from .weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -285,7 +286,8 @@ def _cell_of(name: str, place: Place, cells: str, lengths: Sequence[int]) -> tup
             hint="Leave --at out, or give --at max or min.",
         )
     words = [
-        f"{'steps' if cells == 'T' else _AXES[each]} 0 to {size - 1}" for each, size in zip(cells, sizes, strict=True)
+        f"{'steps' if len(cells) == 1 else _AXES[each]} 0 to {size - 1}"
+        for each, size in zip(cells, sizes, strict=True)
     ]
     raise LayerError(
         f"there is no place {asked} in the map of layer {name!r}, which is {' × '.join(map(str, sizes))}.",
@@ -301,18 +303,17 @@ def sum_of(tape: Tape, operation: Operation, shown: Shown, index: int) -> tuple[
     product."""
     assert shown.value is not None
     one = product(operation)
-    weights = torch.zeros(tape.values[shown.value].numel(), dtype=torch.float64)
-    weights[index] = 1
-    found = split(tape, shown.value, weights.reshape(tape.values[shown.value].shape), until=shown.begins)
+    shape = tape.values[shown.value].shape
+    place = [int(each) for each in np.unravel_index(index, tuple(shape))]
+    found = split(tape, shown.value, Weights.at(shape, place), until=shown.begins)
     if one is None or len(found.products) != 1 or found.ends:
         raise LayerError(
             f"layer {shown.layer.name!r} runs as {operation.name} in a way that cannot be taken apart into terms.",
             hint="`fmap layers --kind conv --kind linear` lists others.",
         )
-    weights = found.products[0].weights
-    places = weights.nonzero().tolist()
-    assert len(places) == 1 and float(weights.sum()) == 1.0
-    one_sum = sum_at(tape, one, places[0])
+    at_product = found.products[0].weights.only()
+    assert at_product is not None
+    one_sum = sum_at(tape, one, at_product)
     constant = sum(found.constants.values())
     if constant:
         one_sum = Sum(
@@ -323,7 +324,7 @@ def sum_of(tape: Tape, operation: Operation, shown: Shown, index: int) -> tuple[
             one_sum.bias + constant,
             one_sum.places,
         )
-    return one, one_sum, tuple(places[0])
+    return one, one_sum, at_product
 
 
 def _settings(one: Product) -> Settings:
