@@ -32,6 +32,7 @@ def explanation_document(found: Explanation, file: Path | None = None) -> dict[s
         "channel": found.channel,
         "place": list(found.place),
         "picked": found.picked,
+        "label": found.label or None,
         "value": finite(found.value),
         "dtype": found.dtype,
         "sum": finite(found.total),

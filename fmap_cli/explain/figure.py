@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,20 @@ from ..drawing.page import (
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Picture, Plot, Scene, Text, shorten, text_width
 from ..receptive.unit_figure import draw_photo, file_name, model_in_words
 from .tree_figure import draw_tree
-from .words import added_up, apart, mixture, not_numbers, plain, shares, signed, symbols, unit_name, with_numbers
+from .words import (
+    added_up,
+    apart,
+    channel_name,
+    input_in_words,
+    mixture,
+    not_numbers,
+    plain,
+    shares,
+    signed,
+    symbols,
+    unit_name,
+    with_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,12 +61,15 @@ if TYPE_CHECKING:
 
 _GAP = 44
 _PHOTO = (380, 380)
-_TILE = 84
-_ROW = _TILE + 16
+_MAP = 84  # the tile of an input channel's map,
+_SMALL_MAP = 56  # where no windows stand beside it
+_WINDOWS = {1: 190, 2: 132, 3: 132}  # the tile of a window, by how many terms there are
+_WINDOW = 84
+_CELL = 36  # pixels of a cell in which its number has room
 _MOST_ROWS = 6
 _CHART = (230, 700)
-_BARS = 12
-_RIGHT = 760  # width of the part with the terms
+_BARS = 8
+_RIGHT = 760  # width of the part with the terms, at least
 
 
 def explanation_figure(found: Explanation) -> Scene:
@@ -61,11 +78,13 @@ def explanation_figure(found: Explanation) -> Scene:
     top = TOP + 32
     left_end, edge = _draw_left(scene, found, top)
     left = max(edge, MARGIN + _PHOTO[1]) + _GAP
-    y = _draw_terms(scene, found, left, top) + 20
-    scene.width = left + _RIGHT + MARGIN
-    y = _draw_waterfall(scene, found, left, y)
+    layout = _layout_of(found)
+    scene.width = left + layout.width + MARGIN
+    y = _draw_terms(scene, found, layout, left, top) + 20
+    if len(found.contributions) > 1 or found.bias:
+        y = _draw_waterfall(scene, found, left, y) + 16
     if found.through:
-        y = _draw_steps(scene, found, left, y + 16)
+        y = _draw_steps(scene, found, left, y)
     y = max(y, left_end) + 8
     if found.recipe is not None:
         y, right = draw_tree(scene, found.recipe, y + 16)
@@ -77,7 +96,8 @@ def explanation_figure(found: Explanation) -> Scene:
 
 def _draw_head(scene: Scene, found: Explanation) -> None:
     where = _place_in_words(found)
-    line = f"Why channel {found.channel}{where} is {plain(found.value, 5)} on {file_name(found.image)}"
+    label = f" ({found.label})" if found.label else ""
+    line = f"Why channel {found.channel}{label}{where} is {plain(found.value, 5)} on {file_name(found.image)}"
     name = unit_name(found)
     terms = mixture(found) if found.settings.pointwise and len(found.contributions) > 1 else added_up(found)
     draw_title(scene, found.layer.name, [line, f"{name} = {terms} = {plain(found.total, 6)}"], found.settings.in_words)
@@ -106,7 +126,7 @@ def _draw_left(scene: Scene, found: Explanation, top: int) -> tuple[int, int]:
         ("sum", f"{plain(found.total, 8)}; {apart(found)}"),
         ("picked", found.picked),
         ("shape", f"[{', '.join(found.axes.names)}] = {units.shape(found.shape)}"),
-        ("X is", f"what {found.input_layer} puts out" if found.input_layer else "the input of the operation"),
+        ("X is", input_in_words(found)),
         ("model", model_in_words(found.origin)),
         *([("fed", fed)] if (fed := found.origin.fed_in_words) else []),
         *(("note", each) for each in found.notes),
@@ -167,117 +187,141 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values if values.ndim == 2 else np.concatenate([*values], axis=-1)
 
 
-def _draw_terms(scene: Scene, found: Explanation, left: int, top: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What stands beside each other in a term's row: columns by their heading, the tiles' sizes, and a row's height."""
+
+    columns: dict[str, int]
+    map: int
+    window: int
+    row: int
+    width: int
+
+
+_MAPS, _NAME = "input channel's map", "input channel"
+_PATCH, _FILTER, _PRODUCT, _SINGLE = "patch X", "filter W", "product W · X", "W × X"
+_ADDS = "contribution"
+
+
+def _layout_of(found: Explanation) -> _Layout:
+    terms = found.terms[:_MOST_ROWS]
+    windows = bool(terms) and terms[0].kernel.size > 1
+    has_maps = any((values := found.maps.get(each.channel)) is not None and values.size > 1 for each in terms)
+    map_ = (_MAP if windows else _SMALL_MAP) if has_maps else 0
+    window = _WINDOWS.get(len(terms), _WINDOW) if windows else 0
+    columns, x = {_MAPS if has_maps else _NAME: 0}, map_ + 136
+    for name in (_PATCH, _FILTER, _PRODUCT) if windows else (_SINGLE,):
+        columns[name] = x
+        x += window + 40 if windows else 190
+    columns[_ADDS] = x
+    return _Layout(columns, map_, window, max(map_, window, 14) + 16, max(x + 200, _RIGHT))
+
+
+def _draw_terms(scene: Scene, found: Explanation, layout: _Layout, left: int, top: int) -> int:
     terms = found.terms[:_MOST_ROWS]
     many = len(found.contributions)
-    what = f"the {len(terms)} largest of {many:,}" if many > len(terms) else "all of them"
-    y = draw_heading(scene, "Terms", f"{what}: patch × filter = contribution, by input channel", left, top, _RIGHT)
-    windows = bool(terms) and terms[0].kernel.size > 1
-    has_maps = any(each.channel in found.maps and found.maps[each.channel].size > 1 for each in terms)
-    columns = _columns(windows, has_maps)
-    for words, x in columns:
+    what = (
+        f"the {len(terms)} largest of {many:,}" if many > len(terms) else "all of them" if many > 1 else "the only one"
+    )
+    how = "patch × filter" if layout.window else "weight × value"
+    y = draw_heading(scene, "Terms", f"{what}: {how} = contribution, by input channel", left, top, layout.width)
+    for words, x in layout.columns.items():
         scene.add(Text(left + x, y, words, SMALL_SIZE, GRAY))
     y += 22
-    reach = _reaches(found, terms) if windows else (1.0, 1.0, 1.0)
+    reach = _reaches(terms)
     most = max((abs(each.contribution) for each in terms if np.isfinite(each.contribution)), default=1.0) or 1.0
     for term in terms:
-        _draw_term(scene, found, term, left, y, dict(columns), reach, most, windows)
-        y += _ROW if windows or has_maps else 30
+        _draw_term(scene, found, term, layout, left, y, reach, most)
+        y += layout.row
     y += 2
-    if windows:
-        y = _draw_scales(scene, dict(columns), reach, left, y)
+    if layout.window:
+        y = _draw_scales(scene, layout, reach, left, y)
     left_out = many - len(terms)
     if left_out:
         other = float(found.contributions[found.order[len(terms) :]].sum())
-        y = draw_paragraph(
-            scene, f"{left_out:,} more terms add {plain(other, 4)} together.", left, y + 2, _RIGHT, SMALL_SIZE, INK
-        )
-    y = draw_paragraph(scene, f"{_sentence(shares(found))}", left, y + 2, _RIGHT)
-    special = (("NaN", NAN_RGB, np.isnan), ("infinite", INF_RGB, np.isinf))
-    present = [
-        Key(name, colour) for name, colour, is_so in special if is_so(found.patches).any() or is_so(found.kernels).any()
-    ]
+        words = f"{left_out:,} more terms add {plain(other, 4)} together."
+        y = draw_paragraph(scene, words, left, y + 2, layout.width, SMALL_SIZE, INK)
+    y = draw_paragraph(scene, _sentence(shares(found)), left, y + 2, layout.width)
     if found.not_finite:
-        y = draw_paragraph(scene, f"{_sentence(not_numbers(found))}", left, y + 2, _RIGHT, SMALL_SIZE, (190, 40, 0))
-    return draw_legend(scene, present, left, y + 4, left + _RIGHT)
+        y = draw_paragraph(scene, _sentence(not_numbers(found)), left, y + 2, layout.width, SMALL_SIZE, (190, 40, 0))
+    special = (("NaN", NAN_RGB, np.isnan), ("infinite", INF_RGB, np.isinf))
+    shown = (found.patches, found.kernels)
+    present = [Key(name, colour) for name, colour, is_so in special if any(is_so(each).any() for each in shown)]
+    return draw_legend(scene, present, left, y + 4, left + layout.width)
 
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def _columns(windows: bool, has_maps: bool) -> list[tuple[str, int]]:
-    """What stands beside each other in a term's row, and where."""
-    found, x = [("input channel", 0)], 0
-    if has_maps:
-        found, x = [("input channel's map", 0)], _TILE + 120
-    else:
-        x = 120
-    if windows:
-        for name in ("patch X", "filter W", "product W · X"):
-            found.append((name, x))
-            x += _TILE + 40
-    else:
-        found.append(("W × X", x))
-        x += 190
-    return [*found, ("contribution", x)]
+def _windows(term: Term) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with np.errstate(all="ignore"):
+        return _flat(term.patch), _flat(term.kernel), _flat(term.patch * term.kernel)
 
 
-def _reaches(found: Explanation, terms: tuple[Term, ...]) -> tuple[float, float, float]:
+def _reaches(terms: tuple[Term, ...]) -> tuple[float, ...]:
     """How far the three scales go to both sides of 0: of patches, filters and products, over the terms drawn."""
 
-    def reach(arrays: list[np.ndarray]) -> float:
-        values = np.concatenate([each.reshape(-1) for each in arrays])
-        values = values[np.isfinite(values)]
-        return float(abs(values).max()) if values.size and abs(values).max() > 0 else 1.0
+    def reach(arrays: tuple[np.ndarray, ...]) -> float:
+        values = abs(np.concatenate([each.reshape(-1) for each in arrays]))
+        return float(values[np.isfinite(values)].max(initial=0.0)) or 1.0
 
-    with np.errstate(all="ignore"):
-        return (
-            reach([each.patch for each in terms]),
-            reach([each.kernel for each in terms]),
-            reach([each.patch * each.kernel for each in terms]),
-        )
+    return tuple(reach(each) for each in zip(*(_windows(term) for term in terms), strict=True))
 
 
 def _draw_term(
     scene: Scene,
     found: Explanation,
     term: Term,
+    layout: _Layout,
     left: int,
     y: int,
-    columns: dict[str, int],
-    reach: tuple[float, float, float],
+    reach: tuple[float, ...],
     most: float,
-    windows: bool,
 ) -> None:
-    middle = y + (_TILE // 2 - 9 if windows or term.channel in found.maps else 0)
+    middle = y + (layout.row - 16) // 2 - 9
+    name = channel_name(found, term.channel)
     map_ = found.maps.get(term.channel)
-    if map_ is not None and map_.size > 1 and "input channel's map" in columns:
-        size = fit((map_.shape[0], map_.shape[1]), (_TILE, _TILE), whole=False)
+    if map_ is not None and layout.map:
+        size = fit((map_.shape[0], map_.shape[1]), (layout.map, layout.map), whole=False)
         low, high, cmap = _scale(map_)
-        scene.add(Picture(left, y, coloured(map_, low, high, cmap, size), size))
-        _mark_window(scene, found, map_, left, y, size)
-        scene.add(Text(left + _TILE + 12, middle - 10, f"channel {term.channel}", TEXT_SIZE, bold=True))
-        share = "" if term.share is None else f"{units.percent(term.share)}"
-        scene.add(Text(left + _TILE + 12, middle + 12, share, SMALL_SIZE, GRAY))
-    else:
-        scene.add(Text(left, middle, f"channel {term.channel}", TEXT_SIZE, bold=True))
-    if windows:
-        with np.errstate(all="ignore"):
-            arrays = (term.patch, term.kernel, term.patch * term.kernel)
-        for (name, sign), values, end in zip(
-            (("patch X", "×"), ("filter W", "="), ("product W · X", "Σ")), arrays, reach, strict=True
-        ):
-            plane = _flat(values)
-            size = fit((plane.shape[0], plane.shape[1]), (_TILE, _TILE + 10), whole=False)
-            x = left + columns[name]
-            scene.add(Picture(x, y, coloured(plane, -end, end, DIVERGING, size), size))
-            draw_outline(scene, (x, y, x + size[1], y + size[0]), ((-1, FAINT),))
-            scene.add(Text(x + _TILE + 20, y + _TILE // 2 - 11, sign, 20, GRAY, align="middle"))
+        top = y + (layout.row - 16 - size[0]) // 2
+        scene.add(Picture(left, top, coloured(map_, low, high, cmap, size), size))
+        _mark_window(scene, found, map_, left, top, size)
+    x = left + layout.map + 12 * bool(layout.map)
+    scene.add(Text(x, middle - 10 * bool(layout.map), name, TEXT_SIZE, bold=True))
+    if layout.map and term.share is not None:
+        scene.add(Text(x, middle + 12, units.percent(term.share), SMALL_SIZE, GRAY))
+    if layout.window:
+        for column, sign, values, end in zip((_PATCH, _FILTER, _PRODUCT), "×=Σ", _windows(term), reach, strict=True):
+            x = left + layout.columns[column]
+            _draw_window(scene, values, end, x, y, layout.window)
+            scene.add(Text(x + layout.window + 20, middle - 4, sign, 20, GRAY, align="middle"))
     else:
         weight, value = float(term.kernel.reshape(-1)[0]), float(term.patch.reshape(-1)[0])
-        scene.add(Text(left + columns["W × X"], middle, f"{plain(weight, 4)} × {plain(value, 4)}", TEXT_SIZE))
-    _draw_bar(scene, term, left + columns["contribution"], middle, most)
+        scene.add(Text(left + layout.columns[_SINGLE], middle, f"{plain(weight, 4)} × {plain(value, 4)}", TEXT_SIZE))
+    _draw_bar(scene, term, left + layout.columns[_ADDS], middle, most)
+
+
+def _draw_window(scene: Scene, values: np.ndarray, end: float, x: int, y: int, tile: int) -> None:
+    """A window as cells on a scale about 0, with their numbers where there is room."""
+    size = fit((values.shape[0], values.shape[1]), (tile, tile), whole=False)
+    scene.add(Picture(x, y, coloured(values, -end, end, DIVERGING, size), size))
+    draw_outline(scene, (x, y, x + size[1], y + size[0]), ((-1, FAINT),))
+    wide, high = size[1] / values.shape[1], size[0] / values.shape[0]
+    if wide < _CELL or high < 16:
+        return
+    for row, line in enumerate(values):
+        for column, value in enumerate(line.tolist()):
+            colour = WHITE if abs(value) > 0.62 * end else INK
+            at = x + (column + 0.5) * wide, y + (row + 0.5) * high - 6
+            scene.add(Text(*at, _short(value, wide - 2), 11, colour, align="middle"))
+
+
+def _short(value: float, room: float) -> str:
+    """A cell's number in two digits, or to two decimals where these are shorter."""
+    words = plain(value, 2)
+    return words if text_width(words, 11) <= room else shorten(plain(round(value, 2), 2), room, 11)
 
 
 def _draw_bar(scene: Scene, term: Term, x: int, y: int, most: float) -> None:
@@ -315,10 +359,11 @@ def _mark_window(scene: Scene, found: Explanation, map_: np.ndarray, left: int, 
     draw_outline(scene, place, ((-2, WHITE), (-1, INK), (0, INK)))
 
 
-def _draw_scales(scene: Scene, columns: dict[str, int], reach: tuple[float, float, float], left: int, y: int) -> int:
+def _draw_scales(scene: Scene, layout: _Layout, reach: tuple[float, ...], left: int, y: int) -> int:
     bottom = y
-    for name, end in zip(("patch X", "filter W", "product W · X"), reach, strict=True):
-        bottom = draw_colour_bar(scene, DIVERGING, (plain(-end, 2), plain(end, 2)), left + columns[name], y, _TILE + 6)
+    for name, end in zip((_PATCH, _FILTER, _PRODUCT), reach, strict=True):
+        ends = plain(-end, 2), plain(end, 2)
+        bottom = draw_colour_bar(scene, DIVERGING, ends, left + layout.columns[name], y, layout.window)
     return bottom
 
 
@@ -334,11 +379,14 @@ def _draw_waterfall(scene: Scene, found: Explanation, left: int, y: int) -> int:
 
 def _waterfall(axes: Axes, found: Explanation) -> None:
     terms = list(found.terms[:_BARS])
-    names = ["bias", *(str(each.channel) for each in terms)]
-    steps = [found.bias, *(each.contribution for each in terms)]
+    names = [channel_name(found, each.channel).removeprefix("channel ") for each in terms]
+    steps = [each.contribution for each in terms]
+    if found.bias:
+        names.insert(0, "bias")
+        steps.insert(0, found.bias)
     left = found.order[len(terms) :]
     if len(left):
-        names.append(f"{len(left):,} more")
+        names.append(f"{len(left):,}\nmore")
         steps.append(float(found.contributions[left].sum()))
     finite = [each if np.isfinite(each) else 0.0 for each in steps]
     ends = np.cumsum(finite)
@@ -351,10 +399,10 @@ def _waterfall(axes: Axes, found: Explanation) -> None:
     axes.hlines(ends, at + 0.33, at + 1 - 0.33, colors=rgb(GRAY), linewidth=points(1), zorder=1)
     axes.axhline(0, color=rgb(INK), linewidth=points(1), zorder=3)
     names.append("value")
-    axes.set_xticks(range(len(names)), names, rotation=45 if len(names) > 9 else 0, **PLAIN)
+    axes.set_xticks(range(len(names)), names, **PLAIN)
     axes.set_xlim(-0.7, len(names) - 0.3)
-    axes.margins(y=0.16)
-    axes.autoscale(True, axis="y")
+    low, high = min(0.0, *starts, *ends), max(0.0, *starts, *ends)
+    axes.set_ylim(low - 0.04 * (high - low or 1), high + 0.14 * (high - low or 1))
     for place, (start, end, step) in enumerate(zip(starts, ends, steps, strict=True)):
         above = max(start, end)
         write(axes, plain(step), (place, above), (0, 3), ha="center", size=TINY_SIZE, colour=INK)

@@ -135,7 +135,7 @@ _WORDS = {
 def in_words(operation: Operation) -> str:
     """What an operation is called: `ReLU`, `concatenation`, or its own name."""
     name = operation.name
-    if name == "hardtanh" and operation.kept:
+    if name == "hardtanh":
         low, high = operation.arguments.get("min_val", -1), operation.arguments.get("max_val", 1)
         return "ReLU6" if (low, high) == (0, 6) else "hard-tanh"
     if "max_pool" in name:

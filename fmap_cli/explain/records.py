@@ -149,7 +149,9 @@ class Explanation(Drawn):
     layer that put them out. `reads` are, along each axis, the places of the input under the kernel; those outside are
     padding (0). `maps` `[I, H, W]` are the input channels' whole maps where they were kept, for the terms that are
     `listed`. `map` is the unit's channel, `box` what it sees of the image. `steps` is what `through` found, `stopped`
-    why it goes no further. `recipe` is the tree of `back` convolutions. `notes` are what there is to know besides.
+    why it goes no further. `recipe` is the tree of `back` convolutions. `of_picture` says that the input channels are
+    a picture's red, green and blue; `label` is the class whose score the unit is. `notes` are what there is to know
+    besides.
     """
 
     origin: Origin
@@ -182,6 +184,8 @@ class Explanation(Drawn):
     back: int = 0
     recipe: Part | None = None
     notes: tuple[str, ...] = ()
+    of_picture: bool = False
+    label: str = ""
 
     @cached_property
     def total(self) -> float:

@@ -9,12 +9,15 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
+from ..tables.columns import Column
 from ..tables.table import console, print_rows, print_wrapped
 from .columns import COLUMNS
 from .records import AS_ASKED, ROUNDING, Explanation, Part, Term
 from .words import (
     added_up,
     apart,
+    channel_name,
+    input_in_words,
     mixture,
     not_numbers,
     part_name,
@@ -50,7 +53,7 @@ def print_explanation(found: Explanation, file: Path | None = None) -> None:
     out.print()
     _print_terms(out, found)
     if found.terms and found.terms[0].kernel.ndim == 2 and found.terms[0].kernel.size > 1:
-        _print_window(out, found.terms[0])
+        _print_window(out, found.terms[0], channel_name(found, found.terms[0].channel))
     if found.through:
         _print_steps(out, found)
     if found.recipe is not None:
@@ -71,17 +74,14 @@ def _print_formula(out: Console, found: Explanation) -> None:
         print_wrapped(out, Text(f"{before if at else name} = {line}"), hanging=len(name) + 3)
     total = Text.assemble(f"{before} = ", (plain(found.total, 8), "bold"), f"   {apart(found)}")
     print_wrapped(out, total, hanging=len(name) + 3)
-    if found.picked != AS_ASKED:
-        print_wrapped(out, Text(f"{name} is {found.picked}", "dim"))
+    facts = [found.label and f"the score of {units.one_line(found.label)}", found.picked != AS_ASKED and found.picked]
+    if any(facts):
+        print_wrapped(out, Text(f"{name} is {', '.join(each for each in facts if each)}", "dim"))
 
 
 def _print_terms(out: Console, found: Explanation) -> None:
     under = reads(found)
-    if found.input_layer:
-        of = units.one_line(found.input_layer)
-        print_wrapped(out, Text(f"X is what {of} puts out" + (f": {under}" if under else "")))
-    elif under:
-        print_wrapped(out, Text(f"X: {under}"))
+    print_wrapped(out, Text(f"X is {input_in_words(found)}" + (f": {under}" if under else "")))
     if found.settings.depthwise:
         first = found.inputs.start
         only = f"input channel {first}" if len(found.inputs) == 1 else f"input channels {first} to {found.inputs[-1]}"
@@ -97,7 +97,10 @@ def _print_terms(out: Console, found: Explanation) -> None:
     if warning:
         print_wrapped(out, Text(warning, "bold red"))
     out.print()
-    print_rows(out, COLUMNS, found.terms)
+    named: list[Column[Term]] = []
+    if found.of_picture:
+        named = [Column(title="", cell=lambda term: channel_name(found, term.channel))]
+    print_rows(out, [*COLUMNS, *named], found.terms)
     count, rest = found.rest
     if count:
         print_wrapped(
@@ -107,11 +110,11 @@ def _print_terms(out: Console, found: Explanation) -> None:
     out.print()
 
 
-def _print_window(out: Console, term: Term) -> None:
+def _print_window(out: Console, term: Term, name: str) -> None:
     """The strongest term, cell by cell: the kernel, the patch under it, and their products."""
     if max(term.kernel.shape) > _WIDEST_WINDOW:
         return
-    out.print(Text(f"input channel {term.channel}, cell by cell"), soft_wrap=True)
+    out.print(Text(f"{name}, cell by cell"), soft_wrap=True)
     blocks = [
         [[plain(float(cell), 3) for cell in row] for row in block]
         for block in (term.kernel, term.patch, term.kernel * term.patch)

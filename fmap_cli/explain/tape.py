@@ -31,7 +31,7 @@ class Operation:
     """One call of an operator, `convolution` or `add` (of `aten`, or as `torch.ops` has it).
 
     `reads` and `makes` are values that descend from the input. `layer` is the layer that the operation is part of.
-    `arguments` are held only where they were to be kept: by name, values as `Value`, other tensors as they are.
+    `arguments` are held by name: numbers always, tensors only where they were to be `kept`, values as `Value`.
     """
 
     index: int
@@ -41,10 +41,7 @@ class Operation:
     overload: Any
     layer: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def kept(self) -> bool:
-        return bool(self.arguments)
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +165,8 @@ class Tape(TorchDispatchMode):
         operation.makes = tuple(
             self._made(each, operation, id(each) in written) for each in tensors_in([output]) if each.numel()
         )
-        if index in self.keep:
-            operation.arguments = arguments
+        operation.kept = index in self.keep
+        operation.arguments = arguments if operation.kept else {k: v for k, v in arguments.items() if _is_plain(v)}
         return output
 
     # -- which tensor is which value ---------------------------------------------------------------------------------
@@ -235,6 +232,13 @@ def with_tensors(arguments: Mapping[str, Any], tensor: Callable[[Any], Any]) -> 
         return [put(one) for one in each] if isinstance(each, list) else each
 
     return {name: put(each) for name, each in arguments.items()}
+
+
+def _is_plain(argument: Any) -> bool:
+    """Whether an argument is no tensor and holds none."""
+    if isinstance(argument, list | tuple):
+        return all(_is_plain(each) for each in argument)
+    return not isinstance(argument, Tensor)  # (a Value is a tuple of a number)
 
 
 def _unchanging(argument: Any) -> Any:

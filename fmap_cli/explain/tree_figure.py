@@ -27,29 +27,31 @@ def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
 
 
 def _draw_node(scene: Scene, part: Part, left: int, top: int, *, root: bool = False) -> tuple[int, int]:
-    """A channel and, right of it, its parts one under another."""
+    """A channel and, right of it, its parts one under another. Returns where they end below and on the right."""
     _draw_channel(scene, part, left, top, root=root)
     x, y, right = left + _NODE[1] + _LANE, top, left + _NODE[1]
-    start = top + _TILE // 2
+    start, below = top + _TILE // 2, top
     channels = [each for each in part.parts if each.kind in ("channel", "input") and each.channel is not None]
     ends = []
     for each in channels:
         ends.append(y + _TILE // 2)
+        below = y + _NODE[0] - 8  # what is no channel stands under the last one's own place
         y, reached = _draw_node(scene, each, x, y)
         right = max(right, reached)
     if channels:
         middle = x - _LANE // 2
         scene.add(Box(left + _NODE[1] - 6, start, middle - left - _NODE[1] + 6, 1, GRAY))
-        scene.add(Box(middle, min(start, ends[0]), 1, max(ends[-1] - min(start, ends[0]), 1) + 1, GRAY))
+        scene.add(Box(middle, start, 1, ends[-1] - start + 1, GRAY))
         for end in ends:
             scene.add(Box(middle, end, x - middle - 6, 1, GRAY))
-    others = [each for each in part.parts if each not in channels and each.words != ROUNDING]
-    for each in others if part.parts else ():
-        line = f"{signed(each.contribution)} {part_name(each)}"
-        scene.add(Text(x, y, shorten(units.one_line(line), _NODE[1] + 40, TINY_SIZE), TINY_SIZE, GRAY))
-        y += _LINE
-        right = max(right, x + _NODE[1] + 40)
-    return max(top + _NODE[0], y + (8 if others else 0)), right
+    for each in part.parts:
+        if each not in channels and each.words != ROUNDING:
+            words = each.words.partition(" of ")[0] if each.kind == "rest" else part_name(each)
+            line = f"{signed(each.contribution)} {words}"
+            scene.add(Text(x, below, shorten(units.one_line(line), _NODE[1] + 12, TINY_SIZE), TINY_SIZE, GRAY))
+            below += _LINE
+            right = max(right, x + _NODE[1] + 12)
+    return max(top + _NODE[0], y, below + 8), right
 
 
 def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) -> None:
@@ -71,7 +73,7 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
     if part.value and not root:
         words = f"{plain(part.contribution / part.value)} × {plain(part.value)}"
     else:
-        words = "" if root or part.kind == "input" else "over its window"
+        words = "" if root or part.kind == "input" else "over several places"
     if part.words:
         words = part.words
     scene.add(Text(x, top + 54, shorten(words, room, TINY_SIZE), TINY_SIZE, GRAY))

@@ -87,7 +87,7 @@ def explain_unit(
     kept = _second_pass(session, image, tape, needed)
 
     one, found, at_product = sum_of(kept, kept.operations[operation.index], shown, unit.index)
-    if one.operation.arguments and source in kept.values:
+    if source in kept.values:
         maps, input_layer = _input_maps(kept, tape, resolver, source, one)
     else:
         maps, input_layer = None, ""
@@ -129,6 +129,8 @@ def explain_unit(
         back=back,
         recipe=recipe_of(kept, one, found, at_product, back) if back else None,
         notes=tuple(_notes(tape, shown)),
+        label=_label(session, tape, shown, unit),
+        of_picture=source in tape.given and session.model.takes is None and _settings(one).inputs == 3,
     )
 
 
@@ -394,6 +396,16 @@ def _cells(resolver: AxesResolver, tape: Tape) -> Callable[[Value, Sequence[int]
         return channel, tuple(n for n, axis in zip(at, "THW", strict=True) if axis in _axes_with_places(axes))
 
     return cell
+
+
+def _label(session: Session, tape: Tape, shown: Shown, unit: Unit) -> str:
+    """The class that a unit is the score of: it is part of the network's answer, which has as many as there are
+    labels."""
+    labels = session.model.labels
+    answers = shown.value is not None and not tape.readers().get(shown.value)
+    if labels is None or not answers or len(unit.maps) != len(labels):
+        return ""
+    return labels[unit.channel]
 
 
 def _notes(tape: Tape, shown: Shown) -> list[str]:

@@ -201,6 +201,23 @@ def reads(explanation: Explanation) -> str:
     return ", ".join(words).replace("., ", ". ") + outside
 
 
+_COLOURS = ("red", "green", "blue")
+
+
+def channel_name(explanation: Explanation, channel: int) -> str:
+    """`channel 447`, or `red`, where the input is a picture."""
+    return _COLOURS[channel] if explanation.of_picture else f"channel {channel}"
+
+
+def input_in_words(explanation: Explanation) -> str:
+    """What X is."""
+    if explanation.of_picture:
+        return "the picture as the network is given it"
+    return (
+        f"what {units.one_line(explanation.input_layer)} puts out" if explanation.input_layer else "the layer's input"
+    )
+
+
 def part_name(part: Part) -> str:
     """What a part of the recipe is called."""
     if part.kind == "channel":

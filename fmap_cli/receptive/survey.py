@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from torch import nn
 
@@ -22,6 +22,11 @@ from .records import FieldListing, FieldRow, ReceptiveField
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class _Layer(NamedTuple):
+    layer: LayerRef
+    shape: tuple[int, ...]
 
 
 class Laid(TypedDict):
@@ -80,7 +85,7 @@ def receptive_fields(
     if image is None:
         image = read_image(session, None, lambda _: None)
     resolver = axes_for(session, image).prepare()
-    found: list[tuple[LayerRef, tuple[int, ...]]] = []
+    found: list[_Layer] = []
 
     def follow(module: nn.Module, inputs: tuple[Any, ...]) -> SeenFields:
         seen = SeenFields(session, inputs)
@@ -88,7 +93,7 @@ def receptive_fields(
 
         def watch(layer: LayerRef) -> Sink:
             def sink(output: Tensor) -> None:
-                found.append((layer, tuple(output.shape)))
+                found.append(_Layer(layer, tuple(output.shape)))
                 seen.note(layer, output)
 
             return sink
@@ -98,16 +103,15 @@ def receptive_fields(
         return seen
 
     seen, _ = run_cheaply(session, image, follow, lambda found: found.by_values)
-    rows = []
-    for layer, shape in found:
+    names = names_picked(session.model.module, found, patterns)
+    shown = []
+    for layer, shape in of_kinds([each for each in found if each.layer.name in names], kinds):
         axes = resolver.of(layer, shape)
-        rows.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
-    names = names_picked(session.model.module, rows, patterns)
-    shown = of_kinds([each for each in rows if each.layer.name in names], kinds)
+        shown.append(FieldRow(layer, shape, axes, seen.of(layer.name, axes, shape)))
     notes = tuple(
         f"a value was read in Python before {layer} (item, or an if): what that decides is not followed"
         for layer in dict.fromkeys(seen.follower.readers)
     )
     if layout is not None:
         shown = [replace(each, **seen.laid_out(each, layout)) for each in shown]
-    return FieldListing(session.origin, tuple(shown), len(rows), found[0][1], seen.sizes, notes)
+    return FieldListing(session.origin, tuple(shown), len(found), found[0].shape, seen.sizes, notes)

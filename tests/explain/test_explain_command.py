@@ -1,0 +1,176 @@
+"""`fmap explain` as a user runs it, and its figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, Ran
+from pages import drawn, faults, texts
+from PIL import Image
+from torch import nn
+
+import fmap_cli as fmap
+from fmap_cli.explain.figure import explanation_figure
+from fmap_cli.explain.records import Explanation
+
+Run = Callable[..., Ran]
+COFFEE = str(ROOT / "sample_images" / "coffee.png")
+CAT = str(ROOT / "sample_images" / "chelsea.png")
+
+
+def explained(layer: str, image: str = CAT, **asked: Any) -> Explanation:
+    return fmap.explain(image=image, layer=layer, say=lambda _: None, **asked)
+
+
+def test_the_formula_stands_there_with_this_units_numbers(fmap: Run) -> None:
+    ran = fmap("explain", COFFEE, "--layer", "conv1", "--channel", "3", "--at", "40,40")
+    assert (ran.code, ran.err) == (0, "")
+    assert "features.0.0  convolution 3 × 3, stride 2" in ran.out
+    assert "Y[o,i,j] = b[o] + Σc Σu Σv W[o,c,u,v] · X[c, 2i+u, 2j+v]" in ran.out
+    assert "Y[3,40,40] = 0 + Σc Σu Σv W[3,c,u,v] · X[c, 80+u, 80+v]" in ran.out
+    assert "= 0 − 4.11 − 3.16 − 0.171" in ran.out
+    assert re.search(r"= −7\.43900\d+   (the network computed −7\.43900\d+ in float32|exactly)", ran.out)
+    assert re.search(r"^ +0 +−4\.106 +55\.2 % +55\.2 % +red$", ran.out, re.MULTILINE)
+    assert "red, cell by cell" in ran.out
+
+
+def test_json_has_every_term_and_the_windows_of_those_listed(fmap: Run) -> None:
+    arguments = ("explain", CAT, "--layer", "features.4.0.block.0.0", "--top", "5", "--through", "--back", "1")
+    document = fmap(*arguments, "--json").json
+    assert document["schema_version"] == 1
+    assert document["operation"]["words"] == "convolution 1 × 1"
+    assert len(document["contributions"]) == 40
+    assert sum(document["contributions"]) + document["bias"] == pytest.approx(document["sum"])
+    assert document["sum"] - document["value"] == pytest.approx(document["difference"])
+    assert len(document["terms"]) == 5
+    first = document["terms"][0]
+    assert first["patch"][0][0] * first["kernel"][0][0] == pytest.approx(first["contribution"])
+    assert [each["operation"] for each in document["steps"]] == ["BatchNorm", "ReLU6"]
+    assert document["steps"][0]["before"] == document["value"]
+    assert document["stopped"] == "Next it is one of the inputs of features.4.0.block.1.0."
+    recipe = document["recipe"]
+    assert sum(each["contribution"] for each in recipe["parts"]) == pytest.approx(document["value"], rel=1e-9)
+    assert [each["axis"] for each in document["receptive_field"]] == ["H", "W"]
+
+
+def test_csv_has_a_row_a_term(fmap: Run) -> None:
+    ran = fmap("explain", CAT, "--layer", "classifier.1", "--csv")
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert len(rows) == 1280
+    sizes = [abs(float(row["contribution"])) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert float(rows[-1]["cumulative"]) == pytest.approx(1)
+
+
+def test_a_class_is_named_by_its_score(fmap: Run) -> None:
+    ran = fmap("explain", COFFEE, "--layer", "classifier.1", "--back", "1")
+    assert "Y[967] is the score of espresso, the largest value of the layer" in ran.out
+    assert "recipe: every line adds up to the one it stands under" in ran.out
+    assert "channel 1213 of features.8.0" in ran.out
+    assert "the other 1,277 inputs of classifier.1, together" in ran.out
+
+
+def test_eighty_columns_hold_it(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ran = fmap("explain", CAT, "--layer", "features.3.1.block.3.0", "--through")
+    assert max(map(len, ran.out.splitlines()[2:])) <= 80
+    assert "the other branch is what features.3.0.block.3.1 puts out" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--at", "3"), 1, ["there is no place 3 in the map", "rows 0 to 111, columns 0 to 111"]),
+        (("--at", "here"), 2, ["'here' is not a cell", "max or min"]),
+        (("--channel", "32"), 1, ["has 32 channels; there is no channel 32"]),
+        (
+            ("--layer", "features.0.2"),
+            1,
+            ["it is ReLU6 of what features.0.0 puts out", "--layer features.0.0 --through"],
+        ),
+        (("--layer", "features.1"), 1, ["more than one step", "Inside there are features.1.0.block.0.0"]),
+        (("--layer", "features.*"), 1, ["layers match"]),
+        ((CAT,), 1, ["2 images were given: one at a time"]),
+        (("--layer", "classifier.1", "--at", "1,2"), 1, ["puts out a vector", "Leave --at out"]),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_mistakes_say_what_to_ask(fmap: Run, arguments: Sequence[str], code: int, says: Sequence[str]) -> None:
+    ran = fmap("explain", COFFEE, *arguments)
+    assert ran.code == code
+    assert ran.out == ""
+    for each in says:
+        assert each in ran.err
+    assert code == 2 or len(ran.err.splitlines()) <= 2
+
+
+# -- the figure ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "asked"),
+    [
+        ("conv1", {"channel": 3, "through": True}),
+        ("features.3.1.block.1.0", {"through": True}),
+        ("features.4.0.block.0.0", {"back": 1, "at": "min"}),
+        ("classifier.1", {"back": 2}),
+    ],
+)
+def test_nothing_on_the_page_covers_anything_else(layer: str, asked: dict[str, Any]) -> None:
+    scene = explanation_figure(explained(layer, **asked))
+    wrong = [each for each in faults(scene) if not re.match(r"'−?[\d.e−…]+' lies over a picture", each)]
+    assert wrong == [], "a cell's number alone stands on its window"
+
+
+def test_the_waterfall_goes_from_the_bias_to_the_value() -> None:
+    found = explained("classifier.1")
+    axes = drawn(explanation_figure(found))["sum"]
+    bars = [each for each in axes.patches if each.get_width() < 1]  # type: ignore[attr-defined]
+    heights = [each.get_height() for each in bars]  # type: ignore[attr-defined]
+    assert heights[0] == pytest.approx(found.bias)
+    assert heights[1:9] == pytest.approx([each.contribution for each in found.terms])
+    assert sum(heights[:-1]) == pytest.approx(found.total)
+    assert heights[-1] == pytest.approx(found.total)
+
+
+def test_the_page_says_what_the_record_holds() -> None:
+    found = explained("conv1", COFFEE, channel=3, at=(40, 40))
+    words = texts(explanation_figure(found))
+    assert "Why channel 3 at row 40, column 40 is −7.439 on coffee.png" in words
+    assert {"red", "green", "blue"} <= {*words}
+    assert "− 4.106" in words
+    assert "−1.1" in words, "the filter's weight −1.054, in its cell"
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "layer"),
+    [
+        (nn.Conv1d(3, 4, 5), (3, 40), "0"),
+        (nn.Conv3d(3, 4, 3), (3, 6, 16, 16), "0"),
+        (nn.Linear(6, 3), (6,), "0"),
+    ],
+    ids=["1-D", "3-D", "vector"],
+)
+def test_what_is_no_picture_has_a_page_as_well(net: nn.Module, shape: tuple[int, ...], layer: str) -> None:
+    torch.manual_seed(0)
+    model = fmap.load_model(nn.Sequential(net), input_shape=shape, say=lambda _: None)
+    found = fmap.explain(model, None, layer, back=1, say=lambda _: None)
+    picture = np.asarray(found.figure().image())
+    assert picture.shape[0] > 300
+    assert "explained" in found.file_name
+
+
+def test_out_writes_the_figure_and_says_so(fmap: Run, tmp_path: Path) -> None:
+    ran = fmap("explain", COFFEE, "-o", str(tmp_path / "why.png"))
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"→ {tmp_path / 'why.png'}"
+    with Image.open(tmp_path / "why.png") as picture:
+        assert picture.width > 1000
