@@ -82,25 +82,13 @@ LIGHT_ROOMS = {
 }
 # the files that say and show what a subject found, in every room,
 LIGHT_NAMES = {"__init__", "api", "columns", "document", "figure", "records", "table", "words"}
-# and these.
+# these, and whatever one of all these imports at once (`light_files`).
 LIGHT_FILES = {
-    *(
-        "inputs/arrays.py",
-        "inputs/framing.py",
-        "inputs/held.py",
-        "inputs/images.py",
-        "inputs/limits.py",
-        "inputs/modes.py",
-    ),
-    *("inputs/pictures.py", "inputs/png.py", "inputs/preprocess.py", "inputs/ranges.py", "inputs/sources.py"),
-    *("inputs/streams.py",),
-    *("network/kinds.py", "network/nested.py", "network/selection.py", "network/shapes.py"),
-    *("statistics/channels.py", "statistics/distributed.py", "statistics/merging.py", "statistics/moments.py"),
-    *("statistics/run_text.py", "statistics/runs.py", "statistics/spark.py"),
-    *("maps/inline.py", "maps/layout.py", "maps/raw.py", "maps/tiles.py", "maps/values_figure.py"),
-    "memory/request.py",
-    *("comparison/shared_figure.py", "explain/tree_figure.py"),
-    *("receptive/effective_figure.py", "receptive/unit_boxes.py", "receptive/unit_figure.py"),
+    *("inputs/arrays.py", "inputs/images.py", "inputs/limits.py", "inputs/modes.py", "inputs/pictures.py"),
+    *("inputs/png.py", "inputs/preprocess.py", "inputs/ranges.py", "inputs/sources.py", "inputs/streams.py"),
+    *("network/kinds.py", "network/selection.py", "network/shapes.py"),
+    *("statistics/distributed.py", "statistics/merging.py", "statistics/run_text.py", "statistics/runs.py"),
+    *("maps/inline.py", "maps/raw.py", "memory/request.py"),
 }
 # Light by their room or name, and torch through and through: what is light imports them when it calls them.
 HEAVY_FILES = {"models/same_padding.py", "network/axes/__init__.py", "receptive/__init__.py"}
@@ -405,25 +393,6 @@ def at_import(source: str, module: str, packages: tuple[str, ...], *, is_package
     ]
 
 
-LIGHT = [each for each in FILES if is_light(each[0])]
-
-
-@pytest.mark.parametrize(("inside", "module", "is_package", "source"), LIGHT, ids=[inside for inside, *_ in LIGHT])
-def test_light_files_import_torch_only_when_something_is_called(
-    inside: str, module: str, is_package: bool, source: str
-) -> None:
-    assert at_import(source, module, ("torch", "torchvision", "timm"), is_package=is_package) == []
-
-
-def test_light_files_stay_light_through_what_they_import_of_the_project() -> None:
-    for inside, module, is_package, source in LIGHT:
-        for each in imports_of(source, module, is_package=is_package):
-            if room_of(each.module) is None or each.deferred or each.for_typing:
-                continue
-            for target in filter(None, {file_of(each.module), file_of(each.whole)}):
-                assert is_light(target), f"{inside} line {each.line} imports {target} at once"
-
-
 def file_of(module: str) -> str | None:
     """The path in the package of a module of this project; None for what is none."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
@@ -431,6 +400,37 @@ def file_of(module: str) -> str | None:
         if found.exists():
             return found.relative_to(PACKAGE).as_posix()
     return None
+
+
+def light_files() -> dict[str, str]:
+    """The files that have to be imported without torch, each with the one that imports it at once: those named
+    above, and whatever they import.
+    """
+    by_name = {each[0]: each for each in FILES}
+    found = {inside: "itself" for inside in by_name if is_light(inside)}
+    waiting = list(found)
+    while waiting:
+        inside, module, is_package, source = by_name[waiting.pop()]
+        for each in imports_of(source, module, is_package=is_package):
+            if each.deferred or each.for_typing:
+                continue
+            for target in filter(None, {file_of(each.module), file_of(each.whole)}):
+                if room_of(each.module) is not None and target not in found:
+                    found[target] = inside
+                    waiting.append(target)
+    return found
+
+
+LIGHT_THROUGH = light_files()
+LIGHT = [each for each in FILES if each[0] in LIGHT_THROUGH]
+
+
+@pytest.mark.parametrize(("inside", "module", "is_package", "source"), LIGHT, ids=[inside for inside, *_ in LIGHT])
+def test_light_files_import_torch_only_when_something_is_called(
+    inside: str, module: str, is_package: bool, source: str
+) -> None:
+    found = at_import(source, module, ("torch", "torchvision", "timm"), is_package=is_package)
+    assert found == [], f"what needs no torch imports it at once: {LIGHT_THROUGH[inside]}"
 
 
 GROUND = [each for each in FILES if Path(each[0]).stem in ("errors", "units", "sources", "records")]
