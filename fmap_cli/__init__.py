@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .api import unit as unit
     from .errors import FmapError as FmapError
     from .explain.api import explain as explain
+    from .filters.api import filters as filters
 
     __version__: str
 
@@ -45,6 +46,7 @@ _FROM = {
     "embed": "api",
     "explain": "explain.api",
     "feature_maps": "api",
+    "filters": "filters.api",
     "findings": "api",
     "layers": "api",
     "list_models": "api",

@@ -34,6 +34,12 @@ _LAYERS = {
     "resnet18": ["conv1", "layer2", "layer2.0.relu_1", "fc"],
     "swin": ["features.0", "features.3", "features.3.0.attn", "head"],
 }
+_FILTERS = {
+    "lite0": ["conv1", "features.2.0.block.1.0", "features.2.0.block.3.0"],
+    "small": ["conv1", "conv2", "fc"],
+    "resnet18": ["conv1", "layer1.0.conv2"],
+    "swin": ["features.0.0"],
+}
 _UNIT = {"lite0": "features.2.1.add", "small": "conv2", "resnet18": "layer2", "swin": "features.3"}
 _COFFEE, _CAT = "sample_images/coffee.png", "sample_images/chelsea.png"
 _COMMANDS: dict[str, list[str]] = {
@@ -41,6 +47,7 @@ _COMMANDS: dict[str, list[str]] = {
     "stats": [_COFFEE, _CAT, "LAYERS", "--batch", "2", "--workers", "0"],
     "stats-channels": [_COFFEE, "LAYERS", "--per-channel", "--sort", "max", "--top", "12", "--workers", "0"],
     "layers": ["LAYERS"],
+    "filters": ["FILTERS", "--fold", "--out-dir", "OUT"],
     "rf": ["LAYERS"],
     "rf-unit": [_CAT, "--layer", "UNIT", "--at", "max", "--out", "OUT"],
     "predict": [_COFFEE, _CAT, "--top", "3"],
@@ -51,6 +58,7 @@ _FORMS = {
     "show": ("80", "120", "json", "figure"),
     "stats": ("80", "120", "json", "csv", "figure"),
     "stats-channels": ("80", "120"),
+    "filters": ("80", "120", "json", "csv", "figure"),
     "rf": ("80", "120", "json", "csv", "figure"),
     "rf-unit": ("80", "json", "figure"),
     "compare": ("80", "120", "json", "csv", "figure"),
@@ -79,8 +87,8 @@ def _arguments(model: str, command: str, out: Path) -> list[str]:
         return ["models", "resnet*"]
     arguments = [command.partition("-")[0]]
     for each in _COMMANDS[command]:
-        if each == "LAYERS":
-            for layer in _LAYERS[model]:
+        if each in ("LAYERS", "FILTERS"):
+            for layer in (_LAYERS if each == "LAYERS" else _FILTERS)[model]:
                 arguments += ["--layer", layer]
         else:
             arguments.append(str(out / "unit.png") if each == "OUT" and command == "rf-unit" else each)

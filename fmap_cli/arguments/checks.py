@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
-from typing import Any, ParamSpec, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar, get_args, overload
 
 from ..errors import FmapError, ImageError, LayerError, ModelError
 from ..models.records import ModelRequest
@@ -19,21 +19,32 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def verb(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A verb that checks its arguments before it computes anything: those whose names are in `CHECKS`, by these.
+@overload
+def verb(function: Callable[_P, _R], /) -> Callable[_P, _R]: ...
+@overload
+def verb(**own: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]: ...
+def verb(function: Any = None, /, **own: Check) -> Any:
+    """A verb that checks its arguments before it computes anything: those whose names are in `CHECKS`, by these, and
+    those that no other verb has by its `own`, as in `@verb(near=share)`.
 
     Raises an FmapError that says what was received and what is allowed.
     """
+    return functools.partial(_checked, own) if function is None else _checked({}, function)
+
+
+def _checked(own: dict[str, Check], function: Callable[_P, _R]) -> Callable[_P, _R]:
     signature = inspect.signature(function)
+    checks = {each: check for each, check in {**CHECKS, **own}.items() if each in signature.parameters}
 
     @functools.wraps(function)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         given = signature.bind(*args, **kwargs)
         for each, value in given.arguments.items():
-            if each in CHECKS:
-                given.arguments[each] = CHECKS[each](each, value)
+            if each in checks:
+                given.arguments[each] = checks[each](each, value)
         return function(*given.args, **given.kwargs)
 
+    checked.checks = frozenset(checks)  # type: ignore[attr-defined]  # for the test that every argument has one
     return checked
 
 
@@ -129,7 +140,7 @@ def _number_from(least: int, most: int | None = None) -> Check:
     return check
 
 
-def _share(name: str, given: Any) -> float:
+def share(name: str, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 1:
         raise _wrong(name, given, "a number from 0 to 1")
     return given
@@ -252,7 +263,8 @@ def bytes_of(name: str, given: Any) -> Any:
     return number
 
 
-def _choice(*known: str) -> Check:
+def choice(*known: str | None) -> Check:
+    """A check that this is one of those known; None is where it is among them."""
     return lambda name, given: among(name, given, known)
 
 
@@ -267,7 +279,7 @@ CHECKS: dict[str, Check] = {
     "kind": _kinds,
     "channels": _channels,
     "at": _place,
-    "score": _share,
+    "score": share,
     "threshold": _threshold,
     "layout": _layout,
     "size": _size,
@@ -282,8 +294,8 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("top", "batch", "limit", "similar", "depth", "noise"), _number_from(1)),
     **dict.fromkeys(("back", "channel", "workers"), _number_from(0)),
     **dict.fromkeys(("seed", "shuffle"), _number_from(0, 2**63 - 1)),
-    "by": _choice("std", "mean", "max", "l2"),
-    "memory_format": _choice("contiguous", "channels_last"),
-    "optimizer": _choice("sgd", "sgd-momentum", "adam", "adamw", "none"),
+    "by": choice("std", "mean", "max", "l2"),
+    "memory_format": choice("contiguous", "channels_last"),
+    "optimizer": choice("sgd", "sgd-momentum", "adam", "adamw", "none"),
 }
-"""The arguments that are checked, by name. One of a verb's own is checked in the verb, or has a line here."""
+"""The arguments that are checked in every verb, by name. One that a single verb has is an argument of its `@verb`."""

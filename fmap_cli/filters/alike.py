@@ -1,0 +1,284 @@
+"""Filters that are dead, constant or not finite, and those that are the same, nearly the same or each other's negative.
+
+Every pair of filters is compared, in blocks: beside the weights themselves some 100 MB are taken, however many there
+are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import units
+from .records import Finding, KernelNumbers, Severity
+
+FAINT = 1e-3
+"""A filter is faint where its norm is under this share of the layer's largest."""
+
+_BLOCK_WEIGHTS = 8_000_000
+_BLOCK_FILTERS = 1024
+_KEPT_PAIRS = 100
+_NAMED = 6  # groups, pairs or channels that a sentence names
+
+
+@dataclass(slots=True)
+class Alike:
+    """What comparing every pair came to: groups of equal filters, and pairs that are nearly equal, or so but for the
+    sign; the closest first. The counts are of all pairs, the lists have the closest.
+    """
+
+    groups: list[tuple[int, ...]] = field(default_factory=list)
+    near: list[tuple[int, int, float]] = field(default_factory=list)
+    flipped: list[tuple[int, int, float]] = field(default_factory=list)
+    near_count: int = 0
+    flipped_count: int = 0
+
+
+def compare(weight: np.ndarray, numbers: KernelNumbers, least: float, rounding: float) -> Alike:
+    """Compare the filters `[O, ...]` that are finite and not zero, each as one vector.
+
+    Two are equal where no weight differs by more than `rounding` times the larger filter's largest weight; nearly so
+    where the cosine between them is `least` or more, and each other's negative where it is `-least` or less. Of filters
+    that are the same to the last bit the first stands for all in these pairs.
+
+    >>> rows = np.array([[1.0, 2, 3], [1, 2, 3], [-2, -4, -6], [3, -1, 0], [2, 4, 6.1]])
+    >>> from .numbers import kernel_numbers
+    >>> found = compare(rows, kernel_numbers(rows), 0.99, 1e-6)
+    >>> found.groups, [pair[:2] for pair in found.near], [pair[:2] for pair in found.flipped]
+    ([(0, 1)], [(0, 4)], [(0, 2), (2, 4)])
+    """
+    rows = weight.reshape(len(weight), -1)
+    usable = np.flatnonzero((numbers.nan == 0) & (numbers.inf == 0) & (numbers.norm > 0))
+    found = Alike()
+    if rows.shape[1] < 2:  # one weight alone is always another's multiple
+        return found
+    leader = _same_bytes(rows, usable)
+    firsts = np.array([at for at in usable if leader[at] == at], np.int64)
+    most = np.maximum(np.abs(numbers.min), np.abs(numbers.max))
+    for left, right, cosines in _blocks(rows, firsts, most):
+        for sign, pairs in ((1, found.near), (-1, found.flipped)):
+            a, b = np.nonzero(sign * cosines >= least)
+            if sign > 0 and len(a):
+                _join_equal(rows, most, leader, left[a], right[b], cosines[a, b], rounding)
+                apart = _roots(leader, left[a]) != _roots(leader, right[b])
+                a, b = a[apart], b[apart]
+            if sign > 0:
+                found.near_count += len(a)
+            else:
+                found.flipped_count += len(a)
+            values = np.abs(cosines[a, b])
+            closest = np.argsort(-values, kind="stable")[:_KEPT_PAIRS]
+            pairs += [(int(left[a[at]]), int(right[b[at]]), float(sign * values[at])) for at in closest]
+            pairs.sort(key=lambda pair: (-abs(pair[2]), pair[:2]))
+            del pairs[_KEPT_PAIRS:]
+    members: dict[int, list[int]] = {}
+    for at, root in zip(usable, _roots(leader, usable), strict=True):
+        members.setdefault(int(root), []).append(int(at))
+    found.groups = [tuple(each) for each in members.values() if len(each) > 1]
+    return found
+
+
+def _same_bytes(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """For each filter the first one that is the same to the last bit: most often itself."""
+    leader = np.arange(len(rows))
+    first: dict[bytes, int] = {}
+    for at in usable:
+        content = (rows[at] + 0.0).tobytes()  # -0 becomes 0
+        leader[at] = first.setdefault(content if len(content) <= 64 else _digest(content), int(at))
+    return leader
+
+
+def _digest(content: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _blocks(
+    rows: np.ndarray, which: np.ndarray, most: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Two blocks of filters at a time and the cosines between them; each pair once, the rest is 0."""
+    step = max(min(_BLOCK_WEIGHTS // rows.shape[1], _BLOCK_FILTERS), 1)
+    for start in range(0, len(which), step):
+        left = which[start : start + step]
+        left_units = _unit_rows(rows, left, most)
+        for other in range(start, len(which), step):
+            right = which[other : other + step]
+            right_units = left_units if other == start else _unit_rows(rows, right, most)
+            cosines = left_units @ right_units.T
+            yield left, right, np.triu(cosines, 1) if other == start else cosines
+
+
+def _unit_rows(rows: np.ndarray, which: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """These filters as vectors of length 1; of small layers in float64."""
+    wide = np.float64 if rows.size <= _BLOCK_WEIGHTS else np.float32
+    scaled = (rows[which] / most[which, None]).astype(wide)
+    scaled /= np.sqrt(np.einsum("ij,ij->i", scaled, scaled, dtype=np.float64))[:, None].astype(wide)
+    return scaled
+
+
+def _roots(leader: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """The first filter of the group that each of these is in."""
+    found = leader[which]
+    while (leader[found] != found).any():
+        found = leader[found]
+    return found
+
+
+def _join_equal(
+    rows: np.ndarray,
+    most: np.ndarray,
+    leader: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    cosines: np.ndarray,
+    rounding: float,
+) -> None:
+    """Put pairs that differ by rounding alone into one group; `left` is sorted."""
+    close = cosines > 1 - 1e-3
+    left, right = left[close], right[close]
+    for a in np.unique(left):
+        others = right[left == a]
+        others = others[_roots(leader, others) != _roots(leader, np.array([a]))[0]]
+        if len(others):
+            limit = rounding * np.maximum(most[others], most[a])
+            for b in others[np.abs(rows[others] - rows[a]).max(1) <= limit]:
+                first, second = sorted((int(_roots(leader, np.array([a]))[0]), int(_roots(leader, np.array([b]))[0])))
+                leader[second] = first
+
+
+# -- in words ------------------------------------------------------------------------------------------------------
+
+
+def findings(
+    layer: str,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    groups: int,
+    numbers: KernelNumbers,
+    near: float,
+    rounding: float,
+) -> tuple[Finding, ...]:
+    """What a person should know about a layer's filters, the gravest first."""
+    return (
+        *_not_finite(layer, numbers),
+        *_flat(layer, weight, bias, numbers),
+        *_alike(layer, weight, bias, groups, numbers, near, rounding),
+    )
+
+
+def _not_finite(layer: str, numbers: KernelNumbers) -> Iterator[Finding]:
+    for check, name, counts in (("nan", "NaN", numbers.nan), ("inf", "infinite", numbers.inf)):
+        where = np.flatnonzero(counts)
+        if len(where):
+            total = units.count(int(counts.sum()))
+            what = f"{total} weight{'s are' if counts.sum() > 1 else ' is'} {name}, in {channels(where)}"
+            yield Finding(layer, check, "error", what, tuple(where.tolist()))
+
+
+def _flat(layer: str, weight: np.ndarray, bias: np.ndarray | None, numbers: KernelNumbers) -> Iterator[Finding]:
+    finite = (numbers.nan == 0) & (numbers.inf == 0)
+    dead = np.flatnonzero(finite & (numbers.norm == 0))
+    if len(dead):
+        what = f"all weights of {channels(dead)} are zero: whatever comes in, out comes "
+        constant = bias is not None and bool(np.any(bias[dead] != 0))
+        what += f"{'its' if len(dead) == 1 else 'their'} bias" if constant else "0"
+        yield Finding(layer, "dead-filters", "warning", what, tuple(dead.tolist()))
+    largest = np.nanmax(numbers.norm, initial=0.0)
+    faint = np.flatnonzero(finite & (numbers.norm > 0) & (numbers.norm < FAINT * largest))
+    if len(faint):
+        have = "has a norm" if len(faint) == 1 else "have norms"
+        what = f"{channels(faint)} {have} under a thousandth of the layer's largest, {units.number(float(largest))}"
+        yield Finding(layer, "faint-filters", "note", what, tuple(faint.tolist()))
+    if weight[0].size > 1:
+        span = numbers.max - numbers.min
+        even = np.flatnonzero(finite & (numbers.norm > 0) & (span <= 1e-6 * np.abs(numbers.max)))
+        if len(even):
+            what = f"all weights of {channels(even)} are equal: {'it takes' if len(even) == 1 else 'they take'} a mean"
+            yield Finding(layer, "constant-filters", "note", what, tuple(even.tolist()))
+
+
+def _alike(
+    layer: str,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    groups: int,
+    numbers: KernelNumbers,
+    near: float,
+    rounding: float,
+) -> Iterator[Finding]:
+    found = compare(weight, numbers, near, rounding)
+    each = len(weight) // groups
+    same = [(part, split) for group in found.groups for part, split in _by_input(group, each)]
+    for split in (False, True):
+        severity: Severity = "note" if split else "warning"
+        those = [part for part, apart in same if apart == split]
+        if those:
+            if split:
+                what = "; ".join(f"{channels(part)} have the same kernel" for part in those[:_NAMED])
+                what += ", each for input channels of its own"
+            else:
+                what = "; ".join(_same_in_words(part, bias) for part in those[:_NAMED])
+            what += f"; and {len(those) - _NAMED} more groups" if len(those) > _NAMED else ""
+            members = tuple(sorted(at for part in those for at in part))
+            yield Finding(layer, "same-kernels" if split else "same-filters", severity, what, members, tuple(those))
+    for check, words, pairs, count in (
+        ("near-filters", "nearly the same", found.near, found.near_count),
+        ("flipped-filters", "the same but for the sign", found.flipped, found.flipped_count),
+    ):
+        if pairs:
+            named = ", ".join(f"{a} and {b} ({_cosine(cosine)})" for a, b, cosine in pairs[:_NAMED])
+            what = f"{units.count(count)} pair{'s' if count > 1 else ''} of channels {'are' if count > 1 else 'is'} "
+            what += (
+                f"{words} (cosine {'≥' if check == 'near-filters' else '≤ −'}{' ' if check == 'near-filters' else ''}"
+            )
+            what += f"{near:g}): {named}{', …' if count > _NAMED else ''}"
+            what += ", each for input channels of its own" if groups > 1 and each == 1 else ""
+            members = tuple(sorted({at for pair in pairs for at in pair[:2]}))
+            yield Finding(layer, check, "note", what, members, (), tuple(pairs))
+
+
+def _by_input(group: tuple[int, ...], each: int) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Equal filters that read the same input channels, or, where none do, those that read other ones (True)."""
+    of_group: dict[int, list[int]] = {}
+    for at in group:
+        of_group.setdefault(at // each, []).append(at)
+    for members in of_group.values():
+        if len(members) > 1:
+            yield tuple(members), False
+    if len(of_group) > 1:
+        yield group, True
+
+
+def _same_in_words(part: Sequence[int], bias: np.ndarray | None) -> str:
+    words = f"{channels(part)} are the same filter"
+    if bias is not None and len({float(bias[at]) for at in part}) > 1:
+        words += " with different biases"
+    return words
+
+
+def _cosine(value: float) -> str:
+    """A cosine with as many digits as tell it from 1.
+
+    >>> [_cosine(each) for each in (0.9912, 0.99996, 1.0, -0.995)]
+    ['0.9912', '0.99996', '1', '−0.995']
+    """
+    size = min(abs(value), 1.0)
+    digits = 4 if 1 - size > 1e-4 else 6
+    return ("−" if value < 0 else "") + f"{size:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def channels(which: Sequence[int] | np.ndarray) -> str:
+    """Channels in words, the first few of many.
+
+    >>> channels([3]), channels([12, 40, 41]), channels(range(10))
+    ('channel 3', 'channels 12, 40 and 41', '10 channels (0, 1, 2, 3, 4, 5, …)')
+    """
+    names = [str(int(each)) for each in which]
+    if len(names) == 1:
+        return f"channel {names[0]}"
+    if len(names) > _NAMED + 2:
+        return f"{units.count(len(names))} channels ({', '.join(names[:_NAMED])}, …)"
+    return f"channels {', '.join(names[:-1])} and {names[-1]}"
