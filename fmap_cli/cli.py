@@ -61,7 +61,9 @@ def _answered(error: BaseException) -> int | None:
         return FAILED
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "fmap"
-        report(FmapError(error.format_message(), hint=f"`{command} --help` lists what it takes."))
+        message = error.format_message()
+        says_what_to_try = "`fmap" in message
+        report(FmapError(message, hint=None if says_what_to_try else f"`{command} --help` lists what it takes."))
         return error.exit_code
     if isinstance(error, click.ClickException):
         error.show()

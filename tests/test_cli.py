@@ -94,6 +94,19 @@ def test_a_mistyped_command_is_answered_with_the_nearest(fmap: Run) -> None:
     fmap("zzz").refused("No command 'zzz'", "`fmap --help` lists the commands", code=2)
 
 
+def test_help_is_printed_however_it_is_asked_for(fmap: Run) -> None:
+    shown = fmap("--help")
+    assert (shown.code, shown.err) == (0, "") and "\n  show " in shown.out
+    for arguments in ([], ["help"], ["-h"]):
+        asked = fmap(*arguments)
+        assert (asked.code, asked.out, asked.err) == (0, shown.out, "")
+    of_show = fmap("show", "--help")
+    assert (fmap("help", "show").out, fmap("help", "show").code) == (of_show.out, 0)
+    unknown = fmap("help", "shwo")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert unknown.err == "fmap: No command 'shwo'. Did you mean `fmap show`?\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

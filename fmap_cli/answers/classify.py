@@ -46,7 +46,10 @@ def classify(
             if answers:
                 found.append(Answers(image.name, answers))
             else:
-                reason = ModelError(f"{session.model.name} puts out scores that are not finite for {image.name}.")
+                reason = ModelError(
+                    f"{session.model.name} puts out scores that are not finite for {image.name}.",
+                    hint="`fmap stats` on this image says at which layer NaN or infinity begins.",
+                )
                 failures.append((image.name, reason))
     return Predictions(session.origin, tuple(found), top, tuple(failures))
 

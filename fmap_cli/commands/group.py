@@ -51,6 +51,14 @@ class _LazyGroup(click.Group):
         command.context_class = _Context
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Nothing at all asks for help, and so does `help`, of a command or of all."""
+        if not args and not ctx.resilient_parsing:
+            args = ["--help"]
+        elif args[:1] == ["help"]:
+            args = [*(each for each in args[1:2] if not each.startswith("-")), "--help"]
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
@@ -72,7 +80,8 @@ def group() -> None:
     """See what a convolutional network sees.
 
     Without a model named, fmap uses one that comes with it, EfficientNet-Lite0 with trained ImageNet weights:
-    nothing is downloaded. Try:
+    nothing is downloaded. `fmap help show` explains a command. Try:
 
-        fmap show sample_images/coffee.png --layer conv1
+    \b
+      fmap show sample_images/coffee.png --layer conv1
     """

@@ -258,7 +258,7 @@ def test_scores_that_are_not_finite_fail_that_image_alone(fmap: Run, nets: str) 
     assert told.code == 1
     assert [each["image"] for each in told.json["images"]] == ["gray.npy"]
     assert told.json["failed"][0]["error"] == "nets.py:bright puts out scores that are not finite for white.npy."
-    fmap("predict", "white.npy", *run).refused("scores that are not finite")
+    fmap("predict", "white.npy", *run).refused("scores that are not finite", "`fmap stats`")
 
 
 # -- models --------------------------------------------------------------------------------------------------------
