@@ -23,7 +23,13 @@ def predictions_document(found: Predictions) -> dict[str, Any]:
     else:
         document["image"] = None
     failed = failed_rows(found.failures)
-    return {**document, "images": entries, "failed": failed, "assumed_input": assumed_input(found.origin.takes)}
+    return {
+        **document,
+        "images": entries,
+        "image_count": len(entries),
+        "failed": failed,
+        "assumed_input": assumed_input(found.origin.takes),
+    }
 
 
 def predictions_csv(found: Predictions) -> bytes:

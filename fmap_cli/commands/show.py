@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from .. import api
-from ..errors import DONE, FAILED, ImageError
+from ..errors import DONE, FAILED, FmapError, ImageError
 from ..maps.records import Choice, Drawing, Looking
 from ..models.records import ModelRequest
 from .options import (
@@ -191,20 +191,28 @@ def command(options: ShowOptions) -> int:
     options.refuse_one_file_for(len(looks), f"there are {len(looks)} images")
     files = FigureFiles(options.drawing, options.out, options.out_dir, options.raw, remark)
     shown: list[tuple[Look, list[str | None]]] = []
-    for each in looks:
+    failures: list[tuple[str, FmapError]] = []
+    for name, each in zip(looks.names, looks, strict=True):
         if isinstance(each, ImageError):
             if len(looks) == 1:
                 raise each
             report(each)
+            failures.append((name, each))
         else:
             options.refuse_one_file_for(len(each.maps), f"{len(each.maps)} layers match")
             shown.append((each, files.write(each)))
     if shown:
-        _put_out(options, shown, several=len(looks) > 1)
-    return FAILED if len(shown) < len(looks) else DONE
+        _put_out(options, shown, failures, several=len(looks) > 1)
+    return FAILED if failures else DONE
 
 
-def _put_out(options: ShowOptions, shown: Sequence[tuple[Look, Sequence[str | None]]], *, several: bool) -> None:
+def _put_out(
+    options: ShowOptions,
+    shown: Sequence[tuple[Look, Sequence[str | None]]],
+    failures: Sequence[tuple[str, FmapError]],
+    *,
+    several: bool,
+) -> None:
     """Save the arrays asked for, then print every look as a table or as JSON."""
     from ..maps.document import save_looks, show_document
     from ..maps.table import print_looks
@@ -218,7 +226,9 @@ def _put_out(options: ShowOptions, shown: Sequence[tuple[Look, Sequence[str | No
     put_out(
         options,
         table=lambda: print_looks(written, None if options.save is None else str(options.save)),
-        document=lambda: show_document(looks, [files for _, files in shown], several=several),
+        document=lambda: show_document(
+            looks, [files for _, files in shown], several=several, saved=options.save, failures=failures
+        ),
     )
 
 

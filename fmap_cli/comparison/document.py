@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..documents import finite
-from ..models.document import assumed_input, document_head, origin_rows
+from ..models.document import assumed_input, document_head, origin_rows, output_axes, written
+from ..network.records import Axes
 from ..tables.columns import csv_table, json_row
 from .columns import columns_of
-from .records import Comparison, Difference, Side
+from .records import ComparedLayer, ComparedRecord, Comparison, Difference, Side
 
 
 def compare_document(comparison: Comparison, file: Path | None = None) -> dict[str, Any]:
@@ -34,13 +35,16 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "first_over": first.layer.name if first is not None else None,
         "over_count": sum(each.over for each in comparison.layers),
         "layer_count": len(comparison.layers),
-        "layers": [json_row(columns_of(comparison), each) for each in comparison.layers],
+        "layers": [
+            {**json_row(columns_of(comparison), each), **output_axes(_axes(each))} for each in comparison.layers
+        ],
         "only_a": list(comparison.only_a),
         "only_b": list(comparison.only_b),
         "unlike_shapes": [
             {"name": name, "shape_a": list(a), "shape_b": list(b)} for name, a, b in comparison.unlike_shapes
         ],
         "file": str(file) if file is not None else None,
+        **written(file),
         "of_images": comparison.of_images,
         "shared_channels": None
         if shared is None
@@ -54,6 +58,10 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
     }
 
 
+def _axes(row: ComparedLayer | ComparedRecord) -> Axes | None:
+    return row.axes if isinstance(row, ComparedLayer) else row.records[0].axes
+
+
 def _side_row(side: Side) -> dict[str, Any]:
     origin, own = side.origin, side.origin.preprocessing
     return {
@@ -63,6 +71,7 @@ def _side_row(side: Side) -> dict[str, Any]:
         "device": origin.device or None,
         "memory_format": side.memory_format or None,
         "images": side.images,
+        "image_count": side.images,
         "size": side.size,
         "resize": own.resize if own is not None else None,
         "mean": own.mean if own is not None else None,

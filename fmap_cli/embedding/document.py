@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from ..documents import SCHEMA_VERSION, csv_text, dumps, failed_rows, finite, in_one_order, in_utf8
 from ..files import write_file, write_files
-from ..models.document import assumed_input, document_head
+from ..models.document import assumed_input, document_head, output_axes, written
 from .records import Embeddings
 
 
@@ -76,9 +76,11 @@ def embeddings_document(embeddings: Embeddings, files: Sequence[Path] = ()) -> d
         "pool": embeddings.pooling,
         "dimension": embeddings.vectors.shape[1],
         "file": str(files[0]) if files else None,
+        **written(*files),
         "images": entries,
+        "image_count": len(entries),
         "failed": failed_rows(embeddings.failures),
         "assumed_input": assumed_input(embeddings.origin.takes),
         "axes": list(embeddings.axes.names) if embeddings.axes is not None else None,
-        "axes_how": embeddings.axes.how if embeddings.axes is not None else None,
+        **output_axes(embeddings.axes),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..documents import finite
-from ..models.document import assumed_input, document_head
+from ..models.document import assumed_input, document_head, output_axes, written
 from ..tables.columns import csv_table, json_row
 from .columns import COLUMNS
 from .records import Explanation, Part, Settings, Step, Term
@@ -25,6 +25,7 @@ def explanation_document(found: Explanation, file: Path | None = None) -> dict[s
         "type": found.layer.type_name,
         "shape": list(found.shape),
         "axes": list(found.axes.names),
+        **output_axes(found.axes),
         "axes_how": found.axes.how,
         "operation": _settings_row(found.settings),
         "formula": symbols(found.settings),
@@ -55,6 +56,7 @@ def explanation_document(found: Explanation, file: Path | None = None) -> dict[s
         "recipe": None if found.recipe is None else part_row(found.recipe),
         "notes": list(found.notes),
         "figure": None if file is None else str(file),
+        **written(file),
         "assumed_input": assumed_input(found.origin.takes),
     }
 
@@ -100,6 +102,7 @@ def _box(found: Explanation) -> list[dict[str, Any]] | None:
             "seen": None if inside is None else list(inside),
             "unclipped": None if outside is None else list(outside),
             "field": axis.kind,
+            "field_kind": axis.kind,
         }
         for axis, inside, outside in zip(found.row.field.axes, found.box.seen, found.box.unclipped, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..models.document import assumed_input, document_head
+from ..models.document import assumed_input, document_head, output_axes
 from ..tables.columns import csv_table, json_row
 from .columns import COLUMNS
 from .records import Listing
@@ -28,7 +28,7 @@ def layers_document(listing: Listing) -> dict[str, Any]:
             "strided": listing.strided,
         },
         "stages": [list(stage) for stage in listing.stages],
-        "layers": [json_row(COLUMNS, each) for each in listing.layers],
+        "layers": [{**json_row(COLUMNS, each), **output_axes(each.axes)} for each in listing.layers],
         "assumed_input": assumed_input(listing.origin.takes),
     }
 

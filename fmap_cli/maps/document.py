@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..answers.columns import DETECTIONS, PREDICTIONS
-from ..documents import save_arrays
-from ..models.document import assumed_input, document_head
+from ..documents import failed_rows, finite, save_arrays
+from ..errors import FmapError
+from ..models.document import document_head, output_axes, written
+from ..statistics.columns import numbers
 from ..tables.columns import json_row
 from .columns import COLUMNS
-from .records import Look
+from .records import FeatureMap, Look
 
 if TYPE_CHECKING:
     import torch
@@ -29,21 +31,51 @@ def save_looks(path: Path, looks: Sequence[Look]) -> None:
     save_arrays(path, arrays, {"model": origin.model, "weights": str(origin.weights), "image": images})
 
 
-def show_document(looks: Sequence[Look], files: Sequence[Sequence[str | None]], *, several: bool) -> dict[str, Any]:
+def show_document(
+    looks: Sequence[Look],
+    files: Sequence[Sequence[str | None]],
+    *,
+    several: bool,
+    saved: Path | None = None,
+    failures: Sequence[tuple[str, FmapError]] = (),
+) -> dict[str, Any]:
     """The result of `fmap show`, with the figure's file for each layer; null where there is nothing to draw.
 
-    Where one image was asked for `image`, `layers` and `predictions` stand at the top; where several were, they stand
-    in `images`, one entry an image, and `image` is null.
+    Where one image was asked for, what its entry in `images` holds stands at the top as well; where several were,
+    `image` is null. `saved` is the file of whole outputs.
     """
-    entries = [
-        {
-            "image": look.image.name,
-            "layers": [{**json_row(COLUMNS, m), "file": file} for m, file in zip(look.maps, names, strict=True)],
-            "predictions": [json_row(PREDICTIONS, each) for each in look.predictions],
-            "detections": [json_row(DETECTIONS, each) for each in look.detections],
-        }
-        for look, names in zip(looks, files, strict=True)
-    ]
-    found = entries[0] if not several else {"image": None, "images": entries}
-    origin = looks[0].origin
-    return {**document_head(origin), **found, "assumed_input": assumed_input(origin.takes)}
+    entries = [_look_entry(look, names) for look, names in zip(looks, files, strict=True)]
+    head = document_head(looks[0].origin)
+    found = {"image": None} if several else entries[0]
+    return {
+        **head,
+        **found,
+        "images": entries,
+        "image_count": len(entries),
+        "failed": failed_rows(failures),
+        **written(*(name for names in files for name in names), saved),
+        "assumed_input": head["origin"]["assumed_input"],
+    }
+
+
+def _look_entry(look: Look, files: Sequence[str | None]) -> dict[str, Any]:
+    return {
+        "image": look.image.name,
+        "layers": [
+            {**json_row(COLUMNS, each), **output_axes(each.axes), "file": file, **_drawn(each)}
+            for each, file in zip(look.maps, files, strict=True)
+        ],
+        "predictions": [json_row(PREDICTIONS, each) for each in look.predictions],
+        "detections": [json_row(DETECTIONS, each) for each in look.detections],
+    }
+
+
+def _drawn(found: FeatureMap) -> dict[str, Any]:
+    """The channels that the figure draws, in its order, with their numbers over the whole map."""
+    own = numbers(found.channels)
+    return {
+        "drawn": [
+            {"channel": at, **{key: finite(values[at]) for key, values in own.items()}} for at in found.drawn.tolist()
+        ],
+        "drawn_order": found.order,
+    }

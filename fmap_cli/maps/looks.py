@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import ImageError, ModelError
-from ..inputs.feeds import feed_of
+from ..inputs.feeds import feed_of, source_name
 from ..inputs.framing import Framings
 from ..network.shapes import split_layout
 from ..receptive.records import FieldRow
@@ -42,6 +42,11 @@ class Looks:
             )
         if self.looking.strongest and feed_of(model).axes[-2:] != ("H", "W"):
             raise ModelError(f"--rf boxes what units see on the picture, and {model.name} takes none.")
+
+    @property
+    def names(self) -> list[str]:
+        """What the images are called."""
+        return [source_name(each) for each in self._groups]
 
     def __len__(self) -> int:
         return len(self._groups)

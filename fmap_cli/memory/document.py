@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..documents import SCHEMA_VERSION
-from ..models.document import assumed_input, document_head
+from ..models.document import assumed_input, document_head, written
 from ..tables.columns import Column, csv_table, json_row, of_part
 from .columns import largest, layers, what_ifs
 from .records import Forecast, LayerMemory, MemoryBill
@@ -67,6 +67,7 @@ def memory_document(forecast: Forecast, file: Path | None = None) -> dict[str, A
         ],
         "notes": list(forecast.notes),
         "file": str(file) if file is not None else None,
+        **written(file),
         "assumed_input": assumed_input(forecast.origin.takes),
     }
 

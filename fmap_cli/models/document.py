@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..documents import SCHEMA_VERSION
+from ..network.records import Axes
 from ..tables.columns import json_row
 from .columns import COLUMNS
 from .records import ModelEntry, NetworkInput, Origin, Preprocessing
@@ -63,6 +64,17 @@ def origin_rows(origin: Origin) -> dict[str, Any]:
             "assumed_input": assumed_input(origin.takes),
         },
     }
+
+
+def output_axes(axes: Axes | None) -> dict[str, Any]:
+    """What each axis of an output is, by its letter, and how that is known; null where it is not."""
+    names, how = (None, None) if axes is None else (list(axes.names), axes.how)
+    return {"output_axes": names, "axes_how": how}
+
+
+def written(*files: object) -> dict[str, list[str]]:
+    """The files that a command wrote, in their order."""
+    return {"files": [str(file) for file in files if file is not None]}
 
 
 def assumed_input(takes: NetworkInput | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..documents import finite, plain_number
-from ..models.document import assumed_input, document_head
+from ..models.document import assumed_input, document_head, written
 from ..tables.columns import csv_table, json_row
 from .columns import COLUMNS, NAMED, SEEN
 from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitBox, UnitView
@@ -21,6 +21,7 @@ def fields_document(listing: FieldListing, file: Path | None = None) -> dict[str
         "input_axes": _by_axis(listing.layers, listing.size),
         "layer_count": listing.count,
         "figure": None if file is None else str(file),
+        **written(file),
         "notes": list(listing.notes),
         "layers": [field_row(each) for each in listing.layers],
         "assumed_input": assumed_input(listing.origin.takes),
@@ -34,16 +35,23 @@ def _by_axis(rows: Sequence[FieldRow], sizes: Sequence[int]) -> dict[str, int]:
 def field_row(row: FieldRow) -> dict[str, Any]:
     """One layer of `fmap rf`: what its units see along each axis; `groups` where its channels see differently."""
     seen = row.field
+    axes = [_field_axis(each) for each in seen.axes]
     return {
         **json_row(NAMED, row),
         "output_axes": list(row.axes.names),
         "axes_how": row.axes.how,
         **json_row(SEEN, row),
-        "axes": [_field_axis(each) for each in seen.axes],
+        "axes": axes,
+        "field_axes": axes,
+        "field_kind": seen.kind,
+        "field_size": [each.size for each in seen.axes],
+        "field_stride": [plain_number(each.stride) for each in seen.axes],
+        "field_start": [each.start for each in seen.axes],
         "group_count": seen.group_count,
         "groups": [
-            {"channels": [list(each) for each in group.channels], "axes": [_field_axis(each) for each in group.axes]}
+            {"channels": [list(each) for each in group.channels], "axes": along, "field_axes": along}
             for group in seen.groups
+            for along in [[_field_axis(each) for each in group.axes]]
         ],
     }
 
@@ -52,6 +60,7 @@ def _field_axis(axis: FieldAxis) -> dict[str, Any]:
     return {
         "axis": axis.axis,
         "field": axis.kind,
+        "field_kind": axis.kind,
         "size": axis.size,
         "least": axis.least,
         "stride": plain_number(axis.stride),
@@ -82,6 +91,7 @@ def unit_document(view: UnitView, file: Path | None) -> dict[str, Any]:
         "box": _box_rows(view.row.field, view.box),
         "receptive_field": field_row(view.row),
         "figure": None if file is None else str(file),
+        **written(file),
         "assumed_input": assumed_input(view.origin.takes),
     }
 
@@ -114,5 +124,6 @@ def effective_document(found: EffectiveField, file: Path | None) -> dict[str, An
         "centre": list(found.centre),
         "holds": [{"share": share, "height": high, "width": wide} for share, high, wide in found.holds],
         "figure": None if file is None else str(file),
+        **written(file),
         "assumed_input": assumed_input(found.origin.takes),
     }

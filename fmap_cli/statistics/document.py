@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..documents import finite
-from ..models.document import assumed_input, document_head
+from ..models.document import assumed_input, document_head, output_axes
 from ..tables.columns import csv_table, json_row
 from .channels import whole
 from .columns import CHANNELS, LAYERS, LAYERS_OF_CLASSES, channel_rows, layer_row, numbers
@@ -33,6 +33,7 @@ def stats_document(
         "input": run.origin.input,
         "sources": list(run.sources),
         "images": run.images,
+        "image_count": run.images,
         "complete": run.progress is None or run.progress.done >= run.progress.total,
         "histogram_edges": BIN_EDGES[1:-1].tolist(),
         "layers": _record_entries(run.layers, channels=channels),
@@ -40,6 +41,7 @@ def stats_document(
             {
                 "name": each.name,
                 "images": each.images,
+                "image_count": each.images,
                 "layers": _record_entries(each.layers, channels=channels),
             }
             for each in run.classes
@@ -73,6 +75,7 @@ def _record_entry(record: LayerRecord, dead: Mapping[str, np.ndarray], *, channe
     found = record.channels
     one = whole(found).histogram
     entry = json_row(LAYERS, layer_row(record, dead))
+    entry |= {**output_axes(record.axes), "image_count": record.images}
     entry["histogram"] = None if one is None else one[0].tolist()
     entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
     if channels:

@@ -418,8 +418,8 @@ def test_every_kind_of_file_holds_the_same(fmap: Run, samples: Path, workdir: Pa
 def test_json_carries_the_vectors_unless_a_file_does(fmap: Run, samples: Path, workdir: Path) -> None:
     told = fmap("embed", samples / "coffee.png", "--json").json
     assert " ".join(told) == (
-        "schema_version model weights preprocessing layer enters shape pool dimension file images failed assumed_input"
-        " axes axes_how"
+        "schema_version model weights preprocessing origin layer enters shape pool dimension file files images"
+        " image_count failed assumed_input axes output_axes axes_how"
     )
     assert (told["layer"], told["enters"], told["pool"]) == ("flatten", "classifier.1", "none")
     assert (told["shape"], told["dimension"]) == ([1, 1280], 1280)

@@ -34,7 +34,7 @@ FIELDS = [
 def test_the_document_holds_every_column_and_adds_up(fmap: Run) -> None:
     document = fmap("layers", "resnet18", "--json").json
     rows = {row["name"]: row for row in document["layers"]}
-    assert all(list(row) == FIELDS for row in document["layers"])
+    assert all(list(row) == [*FIELDS, "output_axes"] for row in document["layers"])
     assert document["weights"] == "architecture only"
     assert document["input_shape"] == [1, 3, 224, 224]
     assert document["parameters"] == 11_689_512

@@ -56,6 +56,7 @@ def test_json_and_csv_say_the_same(fmap: Run) -> None:
     assert first["axes"][0] == {
         "axis": "H",
         "field": "exact",
+        "field_kind": "exact",
         "size": 155,
         "least": 155,
         "stride": 16,
@@ -65,6 +66,8 @@ def test_json_and_csv_say_the_same(fmap: Run) -> None:
         "by": None,
         "why": None,
     }
+    assert first["field_axes"] == first["axes"] and first["field_kind"] == "exact"
+    assert (first["field_size"], first["field_stride"], first["field_start"]) == ([155, 155], [16, 16], [-60, -60])
     assert [(group["channels"], group["axes"][1]["size"]) for group in first["groups"]] == [
         ([[0, 255]], 123),
         ([[256, 511]], 155),

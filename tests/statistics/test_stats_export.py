@@ -46,15 +46,16 @@ def test_the_schema_has_these_names_in_this_order() -> None:
     assert (
         list(document)
         == (
-            "schema_version model weights weights_digest dtype input preprocessing sources images complete"
-            " histogram_edges layers classes findings failed files assumed_input"
+            "schema_version model weights preprocessing origin weights_digest dtype input sources images"
+            " image_count complete histogram_edges layers classes findings failed files assumed_input"
         ).split()
     )
     assert (
         list(document["layers"][0])
         == (
             "name kind type call same_as shape shape_varies axes dtype images count mean std min max zero_count"
-            " zero_fraction nan_count inf_count channel_count dead_channels axes_how histogram histogram_count"
+            " zero_fraction nan_count inf_count channel_count dead_channels axes_how output_axes image_count histogram"
+            " histogram_count"
         ).split()
     )
     assert list(document["findings"][0]) == "layer check severity what sample advice channels".split()
