@@ -98,11 +98,17 @@ class Scene:
 @lru_cache(maxsize=64)
 def font(size: int, bold: bool = False) -> FreeTypeFont:
     """DejaVu Sans, as it comes with Matplotlib: one font with the signs used here, on every machine."""
-    import matplotlib
     from PIL import ImageFont
 
+    return ImageFont.truetype(font_file(bold), size)
+
+
+def font_file(bold: bool) -> str:
+    """Where the font lies."""
+    import matplotlib
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name)
 
 
 def text_width(text: str, size: int, bold: bool = False) -> float:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from matplotlib.axes import Axes
 from pages import drawn, faults, place_of
 
 from fmap_cli.drawing.files import write_scene
 from fmap_cli.drawing.page import Key, draw_facts, draw_legend, draw_paragraph, draw_title
 from fmap_cli.drawing.raster import rasterise
-from fmap_cli.drawing.scene import Plot, Scene, Text
+from fmap_cli.drawing.scene import Plot, Scene, Text, font_file
 
 
 def draw(axes: Axes) -> None:
@@ -55,6 +59,38 @@ def test_a_sign_that_the_font_lacks_is_no_warning(suffix: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_scene(page(), io.BytesIO(), suffix)
+
+
+def test_words_of_an_svg_are_words_and_their_signs_come_with_it() -> None:
+    scene = page()
+    scene.add(Text(20, 250, "<conv> & ‖B - A‖ × 3", 13, bold=True), Text(20, 280, "µΔσ", 13, turned=True))
+    file = io.BytesIO()
+    write_scene(scene, file, ".svg")
+    svg = file.getvalue().decode()
+    words = ["".join(each.itertext()) for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"words", "<conv> & ‖B - A‖ × 3", "µΔσ", "徴"} <= {*words}
+    fonts = re.findall(r"font-weight: (\w+); src: url\(data:font/ttf;base64,([^)]*)\)", svg)
+    assert [weight for weight, _ in fonts] == ["normal", "bold"]
+    for weight, held in fonts:
+        part, whole = TTFont(io.BytesIO(base64.b64decode(held))), TTFont(font_file(weight == "bold"))
+        had, has = whole.getBestCmap(), part.getBestCmap()
+        for sign in {*"".join(words)} - {"徴", "\n"}:
+            assert part["hmtx"][has[ord(sign)]][0] == whole["hmtx"][had[ord(sign)]][0], sign
+        assert len(has) < 100 < len(had)
+    assert "'DejaVu Sans', Verdana" in svg
+    again = io.BytesIO()
+    write_scene(scene, again, ".svg")
+    assert again.getvalue() == file.getvalue()
+
+
+def test_nothing_is_said_while_a_figure_is_written() -> None:
+    code = (
+        "import io; from fmap_cli.drawing.files import write_scene\n"
+        "from fmap_cli.drawing.scene import Scene, Text\n"
+        "write_scene(Scene(50, 50, [Text(1, 1, 'a', 9)]), io.BytesIO(), '.svg')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
 
 
 def test_a_page_without_charts_does_not_import_matplotlibs_figure() -> None:
