@@ -71,11 +71,10 @@ def _look_entry(look: Look, files: Sequence[str | None]) -> dict[str, Any]:
 
 
 def _drawn(found: FeatureMap) -> dict[str, Any]:
-    """The channels that the figure draws, in its order, with their numbers over the whole map."""
+    """The channels whose maps the figure draws, in its order, with their numbers; none of a layer without a map."""
     own = numbers(found.channels)
+    drawn = found.drawn.tolist() if found.is_map else []
     return {
-        "drawn": [
-            {"channel": at, **{key: finite(values[at]) for key, values in own.items()}} for at in found.drawn.tolist()
-        ],
+        "drawn": [{"channel": at, **{key: finite(values[at]) for key, values in own.items()}} for at in drawn],
         "drawn_order": found.order,
     }
