@@ -12,7 +12,7 @@ from ..errors import ImageError
 from ..inputs.feeds import feed_of
 from ..inputs.framing import framings_of
 from ..inputs.records import ImageInput
-from ..models.preprocessing import Wishes
+from ..models.preprocessing import InputOverrides
 from ..models.records import ModelRequest, Topic, notes_about
 from ..session.batches import Say
 from ..session.opening import Session, dtype_name, once, open_session, read_image
@@ -62,12 +62,12 @@ def _fed_as(
         return own
     if kinds != (from_.model.input_kind, from_.model.frames) or own.model.feeding is None:
         return own
-    wishes = {
+    overrides = {
         name: getattr(request, name)
         for name in ("size", "mean", "std")
         if getattr(request, name) != getattr(from_request, name)
     }
-    fed = Wishes(**wishes).over(replace(other, source=f"as {name}: {other.source}"))
+    fed = InputOverrides(**overrides).over(replace(other, source=f"as {name}: {other.source}"))
     any_size = mine.known == 0 and not str(request.model).endswith(".pt2") and not request.input_shape
     if fed.crop != mine.crop and not any_size:
         if mine.known:

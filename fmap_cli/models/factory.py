@@ -23,7 +23,7 @@ from fmap_cli.foreign import raised
 from fmap_cli.foreign.guests import guest_code
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, checkpoint, lazy, misfit, probing, torchvision_classes
-from fmap_cli.models.preprocessing import Wishes, described, fed, fed_as_said, usual_input
+from fmap_cli.models.preprocessing import InputOverrides, described, fed, fed_as_said, usual_input
 from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 from fmap_cli.models.sources import Asked
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def load(asked: Asked) -> LoadedModel:
     """The network that the factory makes, seeded, with the values it made or a checkpoint's."""
-    spec, weights, seed, wishes = asked.spec, asked.weights, asked.seed, asked.wishes
+    spec, weights, seed, overrides = asked.spec, asked.weights, asked.seed, asked.overrides
     if ":" not in spec:
         raise ModelError(
             f"{spec} is a file; which function or class in it makes the network?",
@@ -49,7 +49,7 @@ def load(asked: Asked) -> LoadedModel:
             lazy.take_shapes(module, saved.tensors)
         if torchvision_classes.name_by_class(module) is not None:
             return None
-        takes = probing.find_input(module, wishes, name=spec)
+        takes = probing.find_input(module, overrides, name=spec)
         if lazy.has_any(module):
             lazy.finish(module, takes, spec)
         return takes
@@ -60,7 +60,7 @@ def load(asked: Asked) -> LoadedModel:
         values = Weights("made", spec, seed)
     else:
         values, notes = _filled(module, saved, spec)
-    return fed_network(module.eval(), spec, values, takes, wishes, notes=notes)
+    return fed_network(module.eval(), spec, values, takes, overrides, notes=notes)
 
 
 def fed_network(
@@ -68,7 +68,7 @@ def fed_network(
     name: str,
     weights: Weights,
     takes: NetworkInput | None,
-    wishes: Wishes,
+    overrides: InputOverrides,
     *,
     notes: tuple[str, ...] = (),
 ) -> LoadedModel:
@@ -76,14 +76,14 @@ def fed_network(
     like = torchvision_classes.name_by_class(module)
     if like is not None:
         own, input_kind, frames = torchvision_classes.fed_by_class(like)
-        preprocessing = wishes.with_size_of_shapes(name).over(own)
+        preprocessing = overrides.with_size_of_shapes(name).over(own)
         said: tuple[str, ...] = (
             f"images are prepared as for torchvision's {like}, since the network is of that class: "
             f"{described(preprocessing)}",
         )
     else:
-        takes = takes or usual_input(wishes)
-        preprocessing, input_kind, frames, said = fed(takes, wishes)
+        takes = takes or usual_input(overrides)
+        preprocessing, input_kind, frames, said = fed(takes, overrides)
     model = LoadedModel(
         module=module,
         name=name,
@@ -94,7 +94,7 @@ def fed_network(
         notes=notes + said,
         takes=takes,
     )
-    return fed_as_said(model, wishes.shapes) if like is not None and wishes.shapes else model
+    return fed_as_said(model, overrides.shapes) if like is not None and overrides.shapes else model
 
 
 # --- Finding and calling -------------------------------------------------------------------------------

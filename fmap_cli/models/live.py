@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def load(asked: Asked) -> LoadedModel:
     """The module in hand, not a copy of it, with what is needed to feed it.
 
-    What it takes is found by running it on blank inputs (a copy on the CPU, if it is elsewhere), unless the wishes
+    What it takes is found by running it on blank inputs (a copy on the CPU, if it is elsewhere), unless the overrides
     say so. Raises ModelError for a network with lazy layers, whose shapes would be fixed by that.
     """
     module: nn.Module = asked.spec
@@ -31,5 +31,5 @@ def load(asked: Asked) -> LoadedModel:
     takes = None
     if torchvision_classes.name_by_class(module) is None:
         here = all(each.device.type == "cpu" for each in [*module.parameters(), *module.buffers()])
-        takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), asked.wishes, name=name)
-    return fed_network(module, name, Weights("given"), takes, asked.wishes)
+        takes = probing.find_input(module if here else copy.deepcopy(module).cpu(), asked.overrides, name=name)
+    return fed_network(module, name, Weights("given"), takes, asked.overrides)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fmap_cli.errors import ModelError
 from fmap_cli.models import probing
-from fmap_cli.models.preprocessing import NOT_FOUND, SAID, Wishes
+from fmap_cli.models.preprocessing import NOT_FOUND, SAID, InputOverrides
 from fmap_cli.models.records import LoadedModel
 from fmap_cli.models.trying import PICTURES, Candidate, tried
 
@@ -146,7 +146,7 @@ def advice(model: LoadedModel, shapes: Sequence[tuple[int, ...]], batch: int, dt
         return hint or f"No size from {_SMALLEST_PX} to {_LARGEST_PX} pixels that was tried makes it run."
     if model.takes.how == NOT_FOUND:
         return None
-    found = probing.find_input(model.module, Wishes())
+    found = probing.find_input(model.module, InputOverrides())
     if found is None or found.shapes == failing.shapes:
         return "No other size and none of the usual inputs makes it run, of those that were tried."
     return f"It runs on {found.words}: `{shape_option(Candidate(found.shapes, found.axes, found.integers))}`."

@@ -1,4 +1,4 @@
-"""What the user wishes of the preprocessing, laid over what the model brings."""
+"""What the user overrides of the preprocessing, laid over what the model brings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fmap_cli.models.records import (
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class InputOverrides:
     """`--size`, `--mean`, `--std` and `--input-shape`; None, or no shape, leaves the model's own."""
 
     size: int | tuple[int, int] | None = None
@@ -37,7 +37,7 @@ class Wishes:
         """The size of the picture the network will see, where it is known beforehand."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
-    def with_size_of_shapes(self, model: str) -> Wishes:
+    def with_size_of_shapes(self, model: str) -> InputOverrides:
         """The size that the shapes say, for a model of pictures. Raises ModelError where they are none of pictures."""
         if not self.shapes:
             return self
@@ -50,15 +50,15 @@ class Wishes:
         return replace(self, size=height if height == width else (height, width))
 
     def over(self, own: Preprocessing) -> Preprocessing:
-        """`own` with the wishes in its place.
+        """`own`, with what is overridden in its place.
 
         A number resizes the shorter side to it and crops the square in the middle, where the model's own
         preprocessing crops; a pair resizes to exactly (height, width) and crops nothing. A single mean or
         std serves all channels.
 
-        >>> Wishes(size=96).over(Preprocessing(resize=256, crop=(224, 224))).crop
+        >>> InputOverrides(size=96).over(Preprocessing(resize=256, crop=(224, 224))).crop
         (96, 96)
-        >>> Wishes(size=(96, 128), mean=(0.5,)).over(Preprocessing(resize=256, crop=(224, 224))).mean
+        >>> InputOverrides(size=(96, 128), mean=(0.5,)).over(Preprocessing(resize=256, crop=(224, 224))).mean
         (0.5, 0.5, 0.5)
         """
         result = own
@@ -135,13 +135,13 @@ NOT_FOUND = "no usual input makes the network run"
 IN_FILE = "as in the file"
 
 
-def usual_input(wishes: Wishes) -> NetworkInput:
+def usual_input(overrides: InputOverrides) -> NetworkInput:
     """A picture of the usual kind, for a network that runs on no input that was tried."""
-    height, width = wishes.height_width or (USUAL_SIZE_PX, USUAL_SIZE_PX)
-    return NetworkInput(((wishes.channels or 3, height, width),), ("CHW",), NOT_FOUND, (False,))
+    height, width = overrides.height_width or (USUAL_SIZE_PX, USUAL_SIZE_PX)
+    return NetworkInput(((overrides.channels or 3, height, width),), ("CHW",), NOT_FOUND, (False,))
 
 
-def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, int, tuple[str, ...]]:
+def fed(known: NetworkInput, overrides: InputOverrides) -> tuple[Preprocessing, InputKind, int, tuple[str, ...]]:
     """How a network is fed that says nothing of it, by what it takes: preprocessing, kind, frames, and what to say."""
     kinds: dict[tuple[str, ...], InputKind] = {("CHW",): "image", ("CTHW",): "video"}
     kind = "arrays" if any(known.integers) else kinds.get(known.axes, "arrays")
@@ -150,9 +150,9 @@ def fed(known: NetworkInput, wishes: Wishes) -> tuple[Preprocessing, InputKind, 
     own = assumed(
         assumed_preprocessing(channels, (height, width), margin=known.how == IN_FILE or height == USUAL_SIZE_PX)
     )
-    preprocessing = (replace(wishes, size=None) if known.how == SAID else wishes).over(own)
-    given = None not in (wishes.size, wishes.mean, wishes.std)
-    guessed = known.how == FOUND and not (pictures and given and wishes.channels == channels)
+    preprocessing = (replace(overrides, size=None) if known.how == SAID else overrides).over(own)
+    given = None not in (overrides.size, overrides.mean, overrides.std)
+    guessed = known.how == FOUND and not (pictures and given and overrides.channels == channels)
     notes: tuple[str, ...] = ()
     if known.how == NOT_FOUND:
         notes += (f"input assumed: {known.words}: {known.how}; --input-shape says what it takes",)

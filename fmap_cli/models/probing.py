@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fmap_cli.errors import ModelError
 from fmap_cli.foreign.raised import told
-from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, Wishes
+from fmap_cli.models.preprocessing import FOUND, SAID, USUAL_SIZE_PX, InputOverrides
 from fmap_cli.models.records import NetworkInput
 from fmap_cli.models.trying import PICTURES, Candidate, Outcome, formats_of, input_of, joined, tried
 
@@ -63,27 +63,27 @@ def arguments_of(module: torch.nn.Module) -> int:
 
 
 def find_input(
-    module: torch.nn.Module, wishes: Wishes, arguments: int | None = None, *, name: str = ""
+    module: torch.nn.Module, overrides: InputOverrides, arguments: int | None = None, *, name: str = ""
 ) -> NetworkInput | None:
     """What the network takes: as the user says, or the first of the usual inputs that it runs on; None if none is.
 
     `arguments` is the number of inputs, told by the forward's signature unless given. The network stays as it was.
-    Raises ModelError for a network, called `name`, that takes pictures and does not run at the size that is wished.
+    Raises ModelError for a network, called `name`, that takes pictures and does not run at the size that is asked for.
     """
     formats = formats_of(module)
-    searches = [_Search(module, wishes, arguments or arguments_of(module), each) for each in formats]
-    if wishes.shapes:
-        said = ((search, search.said(wishes.shapes)) for search in searches)
-        return next((found for search, found in said if search.runs_on(found)), searches[0].said(wishes.shapes))
+    searches = [_Search(module, overrides, arguments or arguments_of(module), each) for each in formats]
+    if overrides.shapes:
+        said = ((search, search.said(overrides.shapes)) for search in searches)
+        return next((found for search, found in said if search.runs_on(found)), searches[0].said(overrides.shapes))
     for search in searches:
         found = search.found()
         if found is not None:
             return search.described(found, FOUND)
-    if wishes.height_width is None:
+    if overrides.height_width is None:
         return None
-    usual = find_input(module, replace(wishes, size=None), arguments)
+    usual = find_input(module, replace(overrides, size=None), arguments)
     if usual is not None and any(axes in PICTURES for axes in usual.axes):
-        raise _not_of_size(module, usual, wishes.height_width, name)
+        raise _not_of_size(module, usual, overrides.height_width, name)
     return usual
 
 
@@ -102,10 +102,10 @@ def _not_of_size(module: torch.nn.Module, usual: NetworkInput, size: tuple[int, 
 
 
 class _Search:
-    def __init__(self, module: torch.nn.Module, wishes: Wishes, arguments: int, dtype: torch.dtype) -> None:
+    def __init__(self, module: torch.nn.Module, overrides: InputOverrides, arguments: int, dtype: torch.dtype) -> None:
         self.module = module
         self.dtype = dtype
-        self.wishes = wishes
+        self.overrides = overrides
         self.arguments = arguments
         self.hints = _hints(module)
         taken = {each for channels in self.hints.channels.values() for each in channels}
@@ -159,7 +159,7 @@ class _Search:
     def phases(self) -> list[Callable[[], Iterator[Candidate]]]:
         """Which kinds of input to try, in what order: images first, unless the weights speak for something else."""
         places, hints = self.hints.places, self.hints
-        if self.wishes.height_width is not None:  # whoever says a size has pictures
+        if self.overrides.height_width is not None:  # whoever says a size has pictures
             return [self.volumes, self.images] if 3 in places else [self.images]
         indices = [self.tokens] if hints.tables else []
         if 2 in places:
@@ -173,19 +173,19 @@ class _Search:
         return [*indices, self.images, self.flat_images, self.vectors, self.other_sizes, self.sequences]
 
     def size(self) -> tuple[int, int]:
-        return self.wishes.height_width or (USUAL_SIZE_PX, USUAL_SIZE_PX)
+        return self.overrides.height_width or (USUAL_SIZE_PX, USUAL_SIZE_PX)
 
     def channels(self, places: int) -> list[int]:
         """How many channels to try: the usual, then what weights of so many places take, then one after another."""
-        wished = [] if self.wishes.channels is None else [self.wishes.channels]
+        given = [] if self.overrides.channels is None else [self.overrides.channels]
         named = self.hints.channels[places]
         folded = [each // 4 for each in named if each % 4 == 0]  # two by two pixels become four channels
-        return list(dict.fromkeys([*wished, 3, 1, *named, 4, 2, *folded, *range(5, _MOST_CHANNELS + 1)]))
+        return list(dict.fromkeys([*given, 3, 1, *named, 4, 2, *folded, *range(5, _MOST_CHANNELS + 1)]))
 
     def images(self) -> Iterator[Candidate]:
         size = self.size()
         # A layer over the last axis takes any picture of that width, and is no network for pictures.
-        if not self.hints.places and not self.wishes.height_width and size[1] in self.hints.features:
+        if not self.hints.places and not self.overrides.height_width and size[1] in self.hints.features:
             return
         for channels in self.channels(2):
             if channels in self.hints.enlarged:  # a generator: what it enlarges has no size yet
@@ -194,7 +194,7 @@ class _Search:
 
     def flat_images(self) -> Iterator[Candidate]:
         """Pictures with as many values as the first linear layers take: `Flatten` and `Linear(784)`."""
-        for side, channels in self.sides() if self.wishes.height_width is None else ():
+        for side, channels in self.sides() if self.overrides.height_width is None else ():
             yield input_of("CHW", channels, side, side)
 
     def sides(self) -> Iterator[tuple[int, int]]:
@@ -205,7 +205,7 @@ class _Search:
 
     def other_sizes(self) -> Iterator[Candidate]:
         """Other sizes of picture, for the numbers of channels with which the usual size came farthest."""
-        if self.wishes.height_width is not None:
+        if self.overrides.height_width is not None:
             return
         tried = [each for each in self.outcomes if each.axes == ("CHW",) and each.shapes[0][1:] == self.size()]
         tried.sort(key=lambda each: (-self.outcomes[each].runs, -self.outcomes[each].steps))
@@ -221,7 +221,7 @@ class _Search:
         height, width = self.size()
         for channels in self.channels(3):
             yield input_of("CTHW", channels, USUAL_FRAMES, height, width)
-        if self.wishes.height_width is None:
+        if self.overrides.height_width is None:
             for side, channels in itertools.product((112, 64, 32, 96, 128), self.channels(3)[:4]):
                 for frames in (USUAL_FRAMES, side):
                     yield input_of("CTHW", channels, frames, side, side)
@@ -256,7 +256,7 @@ class _Search:
         single += [*self.vectors()]
         if 1 in self.hints.places:
             single += itertools.islice(self.sequences(), 4)
-        if self.wishes.height_width is None:
+        if self.overrides.height_width is None:
             single += [input_of("CHW", channels, side, side) for side in (32, 28, 64) for channels in (3, 1)]
         usual, unusual = single[:2], single[2:]
         for each in usual:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .preprocessing import Wishes
+    from .preprocessing import InputOverrides
     from .records import LoadedModel, ModelEntry
 
 DEFAULT_MODEL = "efficientnet_lite0"
@@ -32,7 +32,7 @@ class Asked:
     spec: Any
     weights: str | None
     seed: int
-    wishes: Wishes
+    overrides: InputOverrides
     say: Callable[[str], None]
     initialise: bool
 

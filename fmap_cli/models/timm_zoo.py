@@ -22,7 +22,7 @@ from fmap_cli.frameworks import load_timm
 from fmap_cli.models import building, checkpoint
 from fmap_cli.models.embedded import imagenet_labels
 from fmap_cli.models.names import near
-from fmap_cli.models.preprocessing import Wishes, assumed
+from fmap_cli.models.preprocessing import InputOverrides, assumed
 from fmap_cli.models.records import LoadedModel, ModelEntry, Preprocessing, Weights
 from fmap_cli.models.sources import Asked
 from fmap_cli.models.timm_hub import host_of, hub_quiet, is_cached, unreachable
@@ -73,26 +73,26 @@ def names() -> list[str]:
 
 def load(asked: Asked) -> LoadedModel:
     """The model of `timm:NAME`."""
-    spec, seed, wishes, say, initialise = asked.spec, asked.seed, asked.wishes, asked.say, asked.initialise
+    spec, seed, overrides, say, initialise = asked.spec, asked.seed, asked.overrides, asked.say, asked.initialise
     if not spec.startswith(PREFIX):
         raise ModelError(f"{spec} is timm's way to name a model", hint=f"Write `--model timm:{spec}`.")
     name = spec.removeprefix(PREFIX)
     weights = asked.weights or "default"
     if name.startswith(_SOURCES):
-        return _load_from_source(spec, name, weights, seed, wishes, say)
+        return _load_from_source(spec, name, weights, seed, overrides, say)
     which = _architecture(spec, name)
     if weights.lower() == "random":
         with building.fresh(seed, initialise=initialise):
-            module = _build(which, **_sized(which, wishes))
+            module = _build(which, **_sized(which, overrides))
         if not initialise:
             building.settle(module)
-        return _loaded(which, module, building.drawn(seed, initialise=initialise), wishes, own_weights=False)
+        return _loaded(which, module, building.drawn(seed, initialise=initialise), overrides, own_weights=False)
     tag = _tag_named(which, weights)
     if tag is not None:
-        return _load_pretrained(_architecture(spec, f"{which.name}.{tag}" if tag else which.name), wishes, say)
+        return _load_pretrained(_architecture(spec, f"{which.name}.{tag}" if tag else which.name), overrides, say)
     tags = _tags(which.name)
     checkpoint.check_is_file(weights, spec, f"It has {_listed(tags)}" if tags else "timm has no weights for it")
-    return _load_file(which, weights, wishes)
+    return _load_file(which, weights, overrides)
 
 
 # --- timm itself ---------------------------------------------------------------------------------------
@@ -177,12 +177,12 @@ def _build(which: _Architecture, **arguments: Any) -> torch.nn.Module:
     return module
 
 
-def _sized(which: _Architecture, wishes: Wishes) -> dict[str, Any]:
+def _sized(which: _Architecture, overrides: InputOverrides) -> dict[str, Any]:
     """The builder's argument for an input size, where the network is made for one size."""
-    wished = wishes.height_width
-    if wished is None or not which.one_size or wished == tuple(which.cfg.input_size[1:]):
+    asked_size = overrides.height_width
+    if asked_size is None or not which.one_size or asked_size == tuple(which.cfg.input_size[1:]):
         return {}
-    return {"img_size": wished}
+    return {"img_size": asked_size}
 
 
 def _rebuilder(which: _Architecture) -> Callable[[int], torch.nn.Module] | None:
@@ -200,23 +200,23 @@ def _rebuilder(which: _Architecture) -> Callable[[int], torch.nn.Module] | None:
 # --- Weights -------------------------------------------------------------------------------------------
 
 
-def _load_pretrained(which: _Architecture, wishes: Wishes, say: Callable[[str], None]) -> LoadedModel:
+def _load_pretrained(which: _Architecture, overrides: InputOverrides, say: Callable[[str], None]) -> LoadedModel:
     if not which.cfg.has_weights:
         raise WeightsError(
             f"timm has no pretrained weights for {which.name}",
             hint="`--weights random` and `--weights FILE` work.",
         )
-    arguments = _sized(which, wishes)
+    arguments = _sized(which, overrides)
     module = _with_timms_weights(f"{which.name}.{which.tag}" if which.tag else which.name, which.cfg, arguments, say)
     notes: tuple[str, ...] = ()
     if arguments:
-        trained, wished = which.cfg.input_size[1:], arguments["img_size"]
-        notes = (f"built for {_by(wished)}: timm resampled positions that were trained at {_by(trained)}",)
-    return _loaded(which, module, Weights("pretrained", which.tag or "timm's default"), wishes, notes)
+        trained, asked_size = which.cfg.input_size[1:], arguments["img_size"]
+        notes = (f"built for {_by(asked_size)}: timm resampled positions that were trained at {_by(trained)}",)
+    return _loaded(which, module, Weights("pretrained", which.tag or "timm's default"), overrides, notes)
 
 
 def _load_from_source(
-    spec: str, asked: str, weights: str, seed: int, wishes: Wishes, say: Callable[[str], None]
+    spec: str, asked: str, weights: str, seed: int, overrides: InputOverrides, say: Callable[[str], None]
 ) -> LoadedModel:
     """`hf-hub:owner/name` or `local-dir:path`: a configuration says which network it is, as timm has it."""
     known = weights.lower()
@@ -231,7 +231,7 @@ def _load_from_source(
     cfg = _timm().models.PretrainedCfg(**{**found, "custom_load": False, "state_dict": None})
     which = _Architecture(spec, str(found.get("architecture", asked)), "", cfg)
     values = Weights("pretrained", asked) if known == "default" else Weights("random", seed=seed)
-    return _loaded(which, module, values, wishes, own_weights=known == "default")
+    return _loaded(which, module, values, overrides, own_weights=known == "default")
 
 
 def _with_timms_weights(
@@ -258,18 +258,20 @@ def _with_timms_weights(
     return module
 
 
-def _load_file(which: _Architecture, path: str, wishes: Wishes) -> LoadedModel:
+def _load_file(which: _Architecture, path: str, overrides: InputOverrides) -> LoadedModel:
     """A checkpoint with timm's names; the preprocessing is that of the tag named, or of timm's default."""
     classes = int(which.cfg.num_classes or 0)
 
     def build(tensors: Mapping[str, torch.Tensor], other_classes: int | None) -> torch.nn.Module:
-        arguments = _sized(which, wishes)
+        arguments = _sized(which, overrides)
         if other_classes is not None:
             arguments["num_classes"] = other_classes
         return _build(which, **arguments)
 
     found = checkpoint.module_from_file(path, f"timm's {which.name}", build, classes)
-    return _loaded(which, found.module, found.weights, wishes, found.notes, found.classes != classes, own_weights=False)
+    return _loaded(
+        which, found.module, found.weights, overrides, found.notes, found.classes != classes, own_weights=False
+    )
 
 
 # --- Metadata ------------------------------------------------------------------------------------------
@@ -279,20 +281,20 @@ def _loaded(
     which: _Architecture,
     module: torch.nn.Module,
     weights: Weights,
-    wishes: Wishes,
+    overrides: InputOverrides,
     notes: tuple[str, ...] = (),
     other_classes: bool = False,
     *,
     own_weights: bool = True,
 ) -> LoadedModel:
-    if which.cfg.crop_mode == "border" and wishes.size is None:
+    if which.cfg.crop_mode == "border" and overrides.size is None:
         notes += ("timm pads the picture to a square here; fmap crops the square in the middle",)
     preprocessing = preprocessing_of(which.cfg)
     return LoadedModel(
         module=module.eval(),
         name=which.spec,
         weights=weights,
-        preprocessing=wishes.over(preprocessing if own_weights else assumed(preprocessing)),
+        preprocessing=overrides.over(preprocessing if own_weights else assumed(preprocessing)),
         labels=None if other_classes else _labels(which.cfg),
         notes=notes,
         rebuild=_rebuilder(which),

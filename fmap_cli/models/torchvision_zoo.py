@@ -18,7 +18,7 @@ from fmap_cli.foreign.raised import what
 from fmap_cli.models import building, checkpoint, tensor_files
 from fmap_cli.models.names import unknown
 from fmap_cli.models.nearest import built_hint
-from fmap_cli.models.preprocessing import Wishes, assumed
+from fmap_cli.models.preprocessing import InputOverrides, assumed
 from fmap_cli.models.records import LoadedModel, ModelEntry, Note, Preprocessing, Weights
 from fmap_cli.models.sources import Asked
 from fmap_cli.models.torchvision_sets import (
@@ -54,29 +54,31 @@ def has(name: str) -> bool:
 
 def load(asked: Asked) -> LoadedModel:
     """The model of that name. Raises ModelError for a name that there is not: this source takes what no other does."""
-    name, wishes = asked.spec, asked.wishes
+    name, overrides = asked.spec, asked.overrides
     if not has(name):
         raise unknown(name)
     weights = asked.weights or "default"
     if weights.lower() == "random":
-        return _load_random(name, asked.seed, wishes, asked.initialise)
+        return _load_random(name, asked.seed, overrides, asked.initialise)
     entry = entry_named(name, weights)
     if entry is not None:
-        _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
-        return _load_pretrained(name, entry, fetched(name, entry, asked.say), Weights("pretrained", entry.name), wishes)
+        _check_size(name, overrides, entry.meta.get("min_size", (1, 1)))
+        return _load_pretrained(
+            name, entry, fetched(name, entry, asked.say), Weights("pretrained", entry.name), overrides
+        )
     checkpoint.check_is_file(weights, name, f"It has {', '.join(each.name for each in all_weights(name))}")
     entry = entry_of_file(name, weights)
     if entry is not None:
-        _check_size(name, wishes, entry.meta.get("min_size", (1, 1)))
+        _check_size(name, overrides, entry.meta.get("min_size", (1, 1)))
         own = Weights("file", f"{Path(weights).name} ({entry.name})")
-        return _load_pretrained(name, entry, Path(weights), own, wishes)
-    return _load_file(name, weights, wishes)
+        return _load_pretrained(name, entry, Path(weights), own, overrides)
+    return _load_file(name, weights, overrides)
 
 
 # --- Three ways to load --------------------------------------------------------------------------------
 
 
-def _load_pretrained(name: str, entry: Any, file: Path, weights: Weights, wishes: Wishes) -> LoadedModel:
+def _load_pretrained(name: str, entry: Any, file: Path, weights: Weights, overrides: InputOverrides) -> LoadedModel:
     quantized = name.startswith("quantized_")
     state = tensor_files.load_tensors_only(file)
     arguments: dict[str, Any] = {"weights": entry, "progress": False}
@@ -99,7 +101,7 @@ def _load_pretrained(name: str, entry: Any, file: Path, weights: Weights, wishes
         module,
         weights,
         entry,
-        wishes.over(preprocessing_of(entry)),
+        overrides.over(preprocessing_of(entry)),
         labels_of(entry),
         checkpoint.finite_notes(module),
     )
@@ -119,13 +121,13 @@ def _answering(entry: Any, state: object) -> Iterator[None]:
         del entry.get_state_dict
 
 
-def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> LoadedModel:
+def _load_random(name: str, seed: int, overrides: InputOverrides, initialise: bool) -> LoadedModel:
     entry = all_weights(name).DEFAULT
     with building.fresh(seed, initialise=initialise):
         if not initialise and _task(name) == "detection":
             module = _detector_unfilled(name, entry)
         else:
-            module = _build_sized(name, entry, wishes.height_width)
+            module = _build_sized(name, entry, overrides.height_width)
     if not initialise:
         building.settle(module)
     notes: tuple[str, ...] = ()
@@ -137,7 +139,7 @@ def _load_random(name: str, seed: int, wishes: Wishes, initialise: bool) -> Load
     elif name.startswith("quantized_"):
         notes = (f"{name} with random weights computes in float32: there is nothing to quantize yet",)
     weights = building.drawn(seed, initialise=initialise)
-    preprocessing = wishes.over(assumed(preprocessing_of(entry)))
+    preprocessing = overrides.over(assumed(preprocessing_of(entry)))
     return _loaded(name, module, weights, entry, preprocessing, labels_of(entry), notes)
 
 
@@ -157,7 +159,7 @@ def _detector_unfilled(name: str, entry: Any) -> torch.nn.Module:
         return _build(name, arguments, entry)
 
 
-def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
+def _load_file(name: str, path: str, overrides: InputOverrides) -> LoadedModel:
     """A checkpoint of the user's own: fine-tuned, perhaps to other classes; the default set's preprocessing."""
     entry = all_weights(name).DEFAULT
     classes = len(labels_of(entry) or ())
@@ -175,9 +177,9 @@ def _load_file(name: str, path: str, wishes: Wishes) -> LoadedModel:
         notes += (f"{name} with a checkpoint's weights computes in float32",)
     side = getattr(found.module, "image_size", None)  # ViT's, which is in the file
     trained = (side, side) if isinstance(side, int) else entry.meta.get("min_size", (1, 1))
-    _check_size(name, wishes, trained)
+    _check_size(name, overrides, trained)
     preprocessing = _preprocessing_for(name, side) if isinstance(side, int) else preprocessing_of(entry)
-    return _loaded(name, found.module, found.weights, entry, wishes.over(assumed(preprocessing)), labels, notes)
+    return _loaded(name, found.module, found.weights, entry, overrides.over(assumed(preprocessing)), labels, notes)
 
 
 def _preprocessing_for(name: str, side: int) -> Preprocessing:
@@ -186,7 +188,7 @@ def _preprocessing_for(name: str, side: int) -> Preprocessing:
     for entry in [default, *all_weights(name)]:
         if preprocessing_of(entry).crop == (side, side):
             return preprocessing_of(entry)
-    return Wishes(size=side).over(preprocessing_of(default))
+    return InputOverrides(size=side).over(preprocessing_of(default))
 
 
 def _build(name: str, arguments: dict[str, Any], weights: Any = None) -> torch.nn.Module:
@@ -290,20 +292,20 @@ def _size_keyword(name: str) -> str | None:
     return next((keyword for start, keyword in _SIZE_KEYWORDS.items() if name.startswith(start)), None)
 
 
-def _check_only_size(name: str, wished: tuple[int, int] | None) -> None:
-    """Raises ModelError where a size is wished for a network that can be built for one size alone."""
+def _check_only_size(name: str, asked_size: tuple[int, int] | None) -> None:
+    """Raises ModelError where a size is asked of a network that can be built for one size alone."""
     only = next((size for start, size in _ONE_SIZE.items() if name.startswith(start)), None)
-    if only is not None and wished not in (None, only):
-        raise ModelError(f"{name} takes {_by(only)} images alone, not {_by(wished)}", hint="Leave out `--size`.")
+    if only is not None and asked_size not in (None, only):
+        raise ModelError(f"{name} takes {_by(only)} images alone, not {_by(asked_size)}", hint="Leave out `--size`.")
 
 
-def _check_size(name: str, wishes: Wishes, trained: tuple[int, int]) -> None:
-    """Raises ModelError where weights belong to one input size and another is wished."""
-    wished = wishes.height_width
-    _check_only_size(name, wished)
-    if wished is not None and wished != tuple(trained) and _size_keyword(name) is not None:
+def _check_size(name: str, overrides: InputOverrides, trained: tuple[int, int]) -> None:
+    """Raises ModelError where weights belong to one input size and another is asked for."""
+    asked_size = overrides.height_width
+    _check_only_size(name, asked_size)
+    if asked_size is not None and asked_size != tuple(trained) and _size_keyword(name) is not None:
         raise ModelError(
-            f"{name} with these weights takes {_by(trained)} images alone, not {_by(wished)}",
+            f"{name} with these weights takes {_by(trained)} images alone, not {_by(asked_size)}",
             hint="Leave out `--size`; with `--weights random` the network is built for the size given.",
         )
 

@@ -35,7 +35,7 @@ def entry(name):
 
 def load(asked):
     asked.say("unpacking " + asked.spec)
-    preprocessing = asked.wishes.over(Preprocessing(resize=8, crop=(8, 8)))
+    preprocessing = asked.overrides.over(Preprocessing(resize=8, crop=(8, 8)))
     module = nn.Sequential(nn.Conv2d(3, 2, 3)).eval()
     return LoadedModel(module, asked.spec, Weights("pretrained", "woods"), preprocessing)
 """

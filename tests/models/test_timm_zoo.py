@@ -23,7 +23,7 @@ from fmap_cli.layers.survey import survey
 from fmap_cli.maps.look import look
 from fmap_cli.maps.records import Look
 from fmap_cli.models import catalog, load_model, timm_hub, timm_zoo
-from fmap_cli.models.preprocessing import Wishes
+from fmap_cli.models.preprocessing import InputOverrides
 from fmap_cli.models.records import ModelRequest
 from fmap_cli.network.records import Axes
 from fmap_cli.session.opening import open_session, read_image
@@ -408,7 +408,7 @@ def test_the_one_crop_mode_that_differs_is_said() -> None:
     assert set(modes.values()) <= {"center", "squash", "border"}
     bordered = next(name for name, mode in modes.items() if mode == "border")
     which = timm_zoo._Architecture(f"timm:{bordered}", bordered, "", timm.get_pretrained_cfg(bordered))
-    model = timm_zoo._loaded(which, torch.nn.Identity(), "random", Wishes())
+    model = timm_zoo._loaded(which, torch.nn.Identity(), "random", InputOverrides())
     assert model.notes == ("timm pads the picture to a square here; fmap crops the square in the middle",)
     for name, mode in modes.items():
         height, width = timm.get_pretrained_cfg(name).input_size[1:]

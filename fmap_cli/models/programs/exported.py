@@ -13,7 +13,7 @@ from fmap_cli.foreign import raised
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import building, pickle_check
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, Wishes
+from fmap_cli.models.preprocessing import IN_FILE, USUAL_SIZE_PX, InputOverrides
 from fmap_cli.models.programs import check, sizes, trial
 from fmap_cli.models.programs.classes import class_like
 from fmap_cli.models.programs.trial import INSTEAD
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from fmap_cli.models.programs.trial import Program
 
 
-def load(spec: str, wishes: Wishes) -> Program:
+def load(spec: str, overrides: InputOverrides) -> Program:
     """The program, opened after a check; where nobody can say how large its tensors get, another process runs it first.
 
     It has no loops, and nothing in it runs while it is opened: only what it asks for can be too much.
     """
     load_torchvision()
     _check_exported(spec)
-    program = module, takes, _ = _open_exported(spec, wishes)
+    program = module, takes, _ = _open_exported(spec, overrides)
     inputs = trial.inputs_for(takes)
     try:
         with building.quiet(), building.seeded(0):
@@ -41,12 +41,12 @@ def load(spec: str, wishes: Wishes) -> Program:
     except RefusedError as error:
         raise ModelError(f"{spec} was not opened: {error}", hint=trial.HINT) from error
     if not known:
-        with trial.tried(spec, __name__, "try_exported", wishes) as tried:
+        with trial.tried(spec, __name__, "try_exported", overrides) as tried:
             tried()
     return program
 
 
-def try_exported(spec: str, wishes: Wishes, say: Callable[[float], None]) -> None:
+def try_exported(spec: str, overrides: InputOverrides, say: Callable[[float], None]) -> None:
     """Opens the program and runs it once. Raises ModelError where that takes more memory than it may."""
     import torch._dynamo  # what torch.export.load imports
     import torch._export.serde.serialize
@@ -54,7 +54,7 @@ def try_exported(spec: str, wishes: Wishes, say: Callable[[float], None]) -> Non
     load_torchvision()
     limits = trial.Limits(Path(spec), say)
     limits.load()
-    module, takes, _ = _open_exported(spec, wishes)
+    module, takes, _ = _open_exported(spec, overrides)
     inputs = trial.inputs_for(takes)
     limits.run(loops=False)(sum(each.numel() for each in inputs))
     try:
@@ -80,7 +80,7 @@ def _holds_code(spec: str) -> ModelError:
     )
 
 
-def _open_exported(spec: str, wishes: Wishes) -> Program:
+def _open_exported(spec: str, overrides: InputOverrides) -> Program:
     import torch
 
     try:
@@ -108,20 +108,22 @@ def _open_exported(spec: str, wishes: Wishes) -> Program:
     batch, channels, height, width = shape
     size = (height, width)
     notes: tuple[str, ...] = ()
-    if wishes.shapes and (len(wishes.shapes) > 1 or len(wishes.shapes[0]) != 3 or wishes.shapes[0][0] != channels):
+    if overrides.shapes and (
+        len(overrides.shapes) > 1 or len(overrides.shapes[0]) != 3 or overrides.shapes[0][0] != channels
+    ):
         raise ModelError(
             f"{spec} was exported for {channels},{height},{width}, and --input-shape says another number of axes"
             " or channels",
             hint="Leave out `--input-shape`: what the program takes is in the file.",
         )
-    wished = wishes.shapes[0][1:] if wishes.shapes else wishes.height_width
-    if wished is not None and wished != size and not {2, 3} <= free:
+    asked_size = overrides.shapes[0][1:] if overrides.shapes else overrides.height_width
+    if asked_size is not None and asked_size != size and not {2, 3} <= free:
         raise ModelError(
-            f"{spec} was exported for {height}×{width} images alone, not {wished[0]}×{wished[1]}",
+            f"{spec} was exported for {height}×{width} images alone, not {asked_size[0]}×{asked_size[1]}",
             hint="Leave out `--size`, or export with dynamic height and width.",
         )
-    if wishes.shapes:
-        size = wishes.shapes[0][-2], wishes.shapes[0][-1]
+    if overrides.shapes:
+        size = overrides.shapes[0][-2], overrides.shapes[0][-1]
     if batch != 1 and 0 not in free:
         _repeat_input(module, batch)
         notes = (f"the program takes {batch} images at once and no other number: each is given {batch} times",)

@@ -17,15 +17,15 @@ from fmap_cli.models.sources import Asked
 
 def load(asked: Asked) -> LoadedModel:
     """The program in the file, with its own weights."""
-    spec, weights, wishes = asked.spec, asked.weights, asked.wishes
+    spec, weights, overrides = asked.spec, asked.weights, asked.overrides
     kind = _kind(spec)
     if weights is not None and weights.lower() != "default":
         raise WeightsError(
             f"{spec} is a program with its own weights; {weights!r} cannot take their place",
             hint="Leave out `--weights`; to load others make the network in Python, `--model path/to/file.py:factory`.",
         )
-    module, takes, notes = exported.load(spec, wishes) if kind == "torch.export" else script.load(spec, wishes)
-    preprocessing, input_kind, frames, said = fed(takes, wishes)
+    module, takes, notes = exported.load(spec, overrides) if kind == "torch.export" else script.load(spec, overrides)
+    preprocessing, input_kind, frames, said = fed(takes, overrides)
     return LoadedModel(
         module=module.eval(),
         name=spec,

@@ -16,7 +16,7 @@ from fmap_cli.foreign import raised
 from fmap_cli.frameworks import load_torchvision
 from fmap_cli.models import archive, building, probing, tensor_files
 from fmap_cli.models.archive import RefusedError
-from fmap_cli.models.preprocessing import Wishes, usual_input
+from fmap_cli.models.preprocessing import InputOverrides, usual_input
 from fmap_cli.models.programs import endless, trial
 from fmap_cli.models.programs.trial import INSTEAD
 from fmap_cli.models.programs.walk import UnknownError, mirror_of
@@ -40,7 +40,7 @@ class _Findings:
     turns: int
 
 
-def load(spec: str, wishes: Wishes) -> Program:
+def load(spec: str, overrides: InputOverrides) -> Program:
     """The program, after another process has loaded it, found what it takes, and run it."""
     try:
         with archive.opened(Path(spec)) as held:
@@ -48,7 +48,7 @@ def load(spec: str, wishes: Wishes) -> Program:
                 tensor_files.check_archive_pickle(held, f"{name}.pkl", f"{name}/", program=True)
     except RefusedError as error:
         raise ModelError(f"cannot load the TorchScript program {spec}: {error}", hint=INSTEAD) from error
-    with trial.tried(spec, __name__, "try_script", wishes) as tried:
+    with trial.tried(spec, __name__, "try_script", overrides) as tried:
         load_torchvision()
         found: _Findings = tried()
     script, unit = _read_script(spec)
@@ -64,7 +64,7 @@ def load(spec: str, wishes: Wishes) -> Program:
     return module, found.takes, notes
 
 
-def try_script(spec: str, wishes: Wishes, say: Callable[[float], None]) -> _Findings:
+def try_script(spec: str, overrides: InputOverrides, say: Callable[[float], None]) -> _Findings:
     """Loads the program and runs it. Raises ModelError where that fails, or takes more memory than it may."""
     load_torchvision()
     limits = trial.Limits(Path(spec), say)
@@ -73,7 +73,7 @@ def try_script(spec: str, wishes: Wishes, say: Callable[[float], None]) -> _Find
     endless.check_length(spec, unit)
     loops = endless.watch_loops(unit)
     program = endless.Program(spec, begins=limits.run(loops=loops), lacks_memory=limits.lack)
-    return _findings(program, script, unit, wishes)
+    return _findings(program, script, unit, overrides)
 
 
 def _read_script(spec: str) -> tuple[Any, Any]:
@@ -93,7 +93,7 @@ def _read_script(spec: str) -> tuple[Any, Any]:
     return script, unit
 
 
-def _findings(program: endless.Program, script: Any, unit: Any, wishes: Wishes) -> _Findings:
+def _findings(program: endless.Program, script: Any, unit: Any, overrides: InputOverrides) -> _Findings:
     spec = program.name
     arguments = _arguments(script)
     if not arguments or any(kind != "Tensor" for _, kind in arguments):
@@ -106,8 +106,8 @@ def _findings(program: endless.Program, script: Any, unit: Any, wishes: Wishes) 
     whole = _whole(script, program)
     # What cannot be walked can be run as a whole.
     tried = (each for each in (mirror, whole) if each is not None)
-    found = (probing.find_input(each, wishes, len(arguments), name=spec) for each in tried)
-    takes = next((each for each in found if each is not None), None) or usual_input(wishes)
+    found = (probing.find_input(each, overrides, len(arguments), name=spec) for each in tried)
+    takes = next((each for each in found if each is not None), None) or usual_input(overrides)
     if mirror is not None:
         reason = _why_not_walked(spec, whole, mirror, takes)
     return _Findings(takes, reason, program.turns)
