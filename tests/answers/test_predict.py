@@ -121,7 +121,7 @@ def test_one_photo(fmap: Run, samples: Path, softmax: dict[str, torch.Tensor], p
     told = fmap("predict", samples / photo, "--json")
     assert (told.code, told.err) == (0, "")
     names = ["schema_version", "model", "weights", "preprocessing", "origin", "image", "predictions"]
-    names += ["images", "failed", "assumed_input"]
+    names += ["images", "image_count", "failed", "assumed_input"]
     assert list(told.json) == names
     assert told.json["schema_version"] == 1
     assert told.json["model"] == "efficientnet_lite0"
@@ -364,3 +364,18 @@ def test_where_the_preprocessing_comes_from_is_said(fmap: Run, tmp_path: Path) -
     asked = ("predict", "--size", 64, "--top", 1)
     assert "resize 64 bicubic, crop 64 × 64" in fmap(*asked).out
     assert fmap(*asked, "--json").json["preprocessing"]["source"] == "--size given, the rest weights ImageNet"
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "compare"])
+def test_how_far_a_command_is_shows_on_a_terminal_alone(
+    fmap: Run, samples: Path, nets: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    arguments = (command, samples / "coffee.png", samples / "chelsea.png", "--model", f"{nets}:certain", "--size", 16)
+    plain = fmap(*arguments)
+    assert "2/2" not in plain.err
+    monkeypatch.setattr(Console, "is_terminal", property(lambda console: console.stderr))
+    shown = fmap(*arguments)
+    assert (shown.code, shown.out) == (plain.code, plain.out)
+    assert "2/2" in shown.err
