@@ -73,10 +73,12 @@ def _nothing_to_explain(tape: Tape, shown: Shown) -> LayerError:
 
 
 def _maker(tape: Tape, value: Value | None) -> Operation | None:
-    """What made a value, and did not merely lay it out anew."""
+    """What made a value, and did not merely lay it out anew or add a bias."""
     while value is not None:
         operation = tape.maker[value.number]
-        if operation is None or way_of(operation) != "move" or len(set(operation.reads)) != 1:
+        if operation is None or not (way_of(operation) == "move" or operation.name == "add"):
+            return operation
+        if len(set(operation.reads)) != 1:
             return operation
         value = operation.reads[0]
     return None

@@ -46,7 +46,7 @@ def explanation_document(found: Explanation, file: Path | None = None) -> dict[s
         "input_channels": [found.inputs.start, found.inputs.stop - 1],
         "reads": [list(each) for each in found.reads],
         "input_size": list(found.input_places),
-        "terms": [_term_row(each) for each in found.terms],
+        "terms": [_term_row(found, each) for each in found.terms],
         "rest": {"count": count, "contribution": finite(rest)},
         "contributions": _numbers(found.contributions),
         "receptive_field": _box(found),
@@ -80,8 +80,15 @@ def _settings_row(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _term_row(term: Term) -> dict[str, Any]:
-    return {**json_row(COLUMNS, term), "patch": _numbers(term.patch), "kernel": _numbers(term.kernel)}
+def _term_row(found: Explanation, term: Term) -> dict[str, Any]:
+    channel, place = found.map_inputs.get(term.channel, (None, ()))
+    return {
+        **json_row(COLUMNS, term),
+        "map_channel": channel,
+        "map_place": None if channel is None else list(place),
+        "patch": _numbers(term.patch),
+        "kernel": _numbers(term.kernel),
+    }
 
 
 def _numbers(values: np.ndarray) -> Any:

@@ -6,20 +6,18 @@ convolution, or by several. A gate that is made of the value and multiplies it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .flattened import CellOf
 from .kinds import BATCH_NORMS, NORMS, in_words, way_of
-from .records import Place, Step
+from .records import Step
 from .splitting import batch_norm, deviations, run_again
 from .tape import Operation, Tape, Value, with_tensors
 from .words import less, plain, signed
-
-CellOf = Callable[[Value, Sequence[int], int], "tuple[int, Place] | None"]
-"""Which channel and place an index of a value is; None where the value is no layer's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +203,10 @@ def _formula(kept: Tape, operation: Operation, value: Value, index: int, after: 
         return f"{x} × {plain(factor, 4)}", "a gate: the factor depends on the image, too" if gate else ""
     if "max" in name and made.numel() < kept.values[value].numel():
         now = float(made.reshape(-1)[after])
-        return f"the largest of its window, where this is {x}", "this value won" if now == before else _LOST
+        return (
+            f"the largest of its window, where this is {x}",
+            "this value won" if now == before or before != before else _LOST,
+        )
     if made.numel() < kept.values[value].numel():
         count = _share_of(operation, kept.values[value], value, index, after)
         words = f"{count:,} values" if count else "several values"

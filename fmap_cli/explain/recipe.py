@@ -97,7 +97,7 @@ class _Recipe:
             return node
         inputs = one.inputs_of(channel)
         before = weights_before(self.kept, one, weights, channel)
-        products = before.values * before.crop(self.kept.values[one.read])
+        products = before.times(self.kept.values[one.read])
         terms = products.transpose(0, axis).reshape(len(inputs), -1).sum(1).numpy()
         order = np.argsort(-np.abs(np.nan_to_num(terms, nan=np.inf)), kind="stable")
         count = _TERMS[min(depth, len(_TERMS) - 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,8 +150,8 @@ class Explanation(Drawn):
     padding (0). `maps` `[I, H, W]` are the input channels' whole maps where they were kept, for the terms that are
     `listed`. `map` is the unit's channel, `box` what it sees of the image. `steps` is what `through` found, `stopped`
     why it goes no further. `recipe` is the tree of `back` convolutions. `of_picture` says that the input channels are
-    a picture's red, green and blue; `label` is the class whose score the unit is. `notes` are what there is to know
-    besides.
+    a picture's red, green and blue; `label` is the class whose score the unit is. `map_inputs` are, of a linear layer
+    that reads a flattened map, each listed input's channel and place. `notes` are what there is to know besides.
     """
 
     origin: Origin
@@ -186,6 +186,7 @@ class Explanation(Drawn):
     notes: tuple[str, ...] = ()
     of_picture: bool = False
     label: str = ""
+    map_inputs: dict[int, tuple[int, Place]] = field(default_factory=dict)
 
     @cached_property
     def total(self) -> float:

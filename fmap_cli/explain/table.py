@@ -98,7 +98,7 @@ def _print_terms(out: Console, found: Explanation) -> None:
         print_wrapped(out, Text(warning, "bold red"))
     out.print()
     named: list[Column[Term]] = []
-    if found.of_picture:
+    if found.of_picture or found.map_inputs:
         named = [Column(title="", cell=lambda term: channel_name(found, term.channel))]
     print_rows(out, [*COLUMNS, *named], found.terms)
     count, rest = found.rest
@@ -152,20 +152,18 @@ def _print_recipe(out: Console, recipe: Part) -> None:
     out.print()
 
 
-def _tree(part: Part, first: str, others: str) -> Iterator[str]:
-    words = (
-        f"{signed(part.contribution, 4)}  {part_name(part)}"
-        if others
-        else f"  {plain(part.contribution, 4)}  {part_name(part)}"
-    )
-    if part.value and others and part.kind in ("channel", "input"):
+def _tree(part: Part, before: str, under: str) -> Iterator[str]:
+    """A line for a part and, under it, its own; `before` and `under` are the branches drawn on its line and the
+    next."""
+    root = not before
+    words = f"{plain(part.contribution, 5) if root else signed(part.contribution, 4)}  {part_name(part)}"
+    if part.value and not root and part.kind in ("channel", "input"):
         words += f"  ({plain(part.contribution / part.value)} × {plain(part.value)})"
     if part.words and part.kind in ("channel", "input"):
         words += f"  through {part.words}"
-    yield first + words
-    parts = [
-        each for each in part.parts if each.words != ROUNDING or abs(each.contribution) > 1e-5 * abs(part.contribution)
-    ]
+    yield (before or "  ") + words
+    small = 1e-5 * abs(part.contribution)
+    parts = [each for each in part.parts if each.words != ROUNDING or abs(each.contribution) > small]
     for at, each in enumerate(parts):
         last = at == len(parts) - 1
-        yield from _tree(each, others + ("└─ " if last else "├─ "), others + ("   " if last else "│  "))
+        yield from _tree(each, under + ("└─ " if last else "├─ "), under + ("   " if last else "│  "))

@@ -20,6 +20,7 @@ from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name
 from ..session.passes import network_inputs, run
 from .asking import path_to_product, source_of
+from .flattened import CellOf, laid_out_from, map_inputs
 from .onwards import path_onwards, steps_of
 from .products import Product, Sum, product, sum_at
 from .recipe import needed_for_recipe, recipe_of
@@ -81,7 +82,13 @@ def explain_unit(
     assert shown.value is not None  # or there would be no path
     onwards = path_onwards(tape, shown.value) if through else None
     source, between = source_of(tape, operation)
-    needed = [*path, operation, *between, *(onwards.path if onwards else ())]
+    needed = [
+        *path,
+        operation,
+        *between,
+        *laid_out_from(tape, operation.reads[0])[1],
+        *(onwards.path if onwards else ()),
+    ]
     needed += needed_for_recipe(tape, operation, back)
     torch.set_rng_state(random)
     kept = _second_pass(session, image, tape, needed)
@@ -129,6 +136,7 @@ def explain_unit(
         back=back,
         recipe=recipe_of(kept, one, found, at_product, back) if back else None,
         notes=tuple(_notes(tape, shown)),
+        map_inputs=_map_inputs(kept, one, found, at_product, order, _cells(resolver, tape)),
         label=_label(session, tape, shown, unit),
         of_picture=source in tape.given and session.model.takes is None and _settings(one).inputs == 3,
     )
@@ -379,7 +387,7 @@ def _frame(maps: Tensor, unit: Unit) -> int:
     return min(unit.cell[0] * frames // max(own, 1), frames - 1)
 
 
-def _cells(resolver: AxesResolver, tape: Tape) -> Callable[[Value, Sequence[int], int], tuple[int, Place] | None]:
+def _cells(resolver: AxesResolver, tape: Tape) -> CellOf:
     """Which channel and place an index of a value is, where the value is a layer's output."""
     layers = {each.value: each.layer for each in reversed(tape.shown.values())}
 
@@ -396,6 +404,14 @@ def _cells(resolver: AxesResolver, tape: Tape) -> Callable[[Value, Sequence[int]
         return channel, tuple(n for n, axis in zip(at, "THW", strict=True) if axis in _axes_with_places(axes))
 
     return cell
+
+
+def _map_inputs(
+    kept: Tape, one: Product, found: Sum, at: Sequence[int], order: np.ndarray, cell: CellOf
+) -> dict[int, tuple[int, Place]]:
+    if not one.is_linear:
+        return {}
+    return map_inputs(kept, one.operation, tuple(at[:-1]), [found.inputs[int(each)] for each in order], cell)
 
 
 def _label(session: Session, tape: Tape, shown: Shown, unit: Unit) -> str:

@@ -70,7 +70,11 @@ class Weights:
 
     def sum(self, tensor: Tensor) -> float:
         """Σ weight · value over a tensor of the whole shape."""
-        return float((self.values * self.crop(tensor)).sum())
+        return float(self.times(tensor).sum())
+
+    def times(self, tensor: Tensor) -> Tensor:
+        """weight · value in the box. A value that is infinite or no number adds nothing where the weight is 0."""
+        return torch.where(self.values == 0, 0.0, self.values * self.crop(tensor))
 
     def with_values(self, values: Tensor) -> Weights:
         """Other values in the same box."""

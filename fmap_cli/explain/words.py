@@ -205,8 +205,13 @@ _COLOURS = ("red", "green", "blue")
 
 
 def channel_name(explanation: Explanation, channel: int) -> str:
-    """`channel 447`, or `red`, where the input is a picture."""
-    return _COLOURS[channel] if explanation.of_picture else f"channel {channel}"
+    """`channel 447`; `red`, where the input is a picture; `channel 9 at 6,5` of a map that is read flattened."""
+    if explanation.of_picture:
+        return _COLOURS[channel]
+    if channel in explanation.map_inputs:
+        own, place = explanation.map_inputs[channel]
+        return f"channel {own} at {','.join(map(str, place))}"
+    return f"channel {channel}"
 
 
 def input_in_words(explanation: Explanation) -> str:
@@ -221,7 +226,7 @@ def input_in_words(explanation: Explanation) -> str:
 def part_name(part: Part) -> str:
     """What a part of the recipe is called."""
     if part.kind == "channel":
-        return f"channel {part.channel} of {part.layer}"
+        return f"channel {part.channel} of {part.layer or 'a tensor without a name'}"
     if part.kind == "input":
         return f"channel {part.channel} of the input"
     if part.kind == "bias":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product as every
 from typing import Any
@@ -140,6 +141,19 @@ def test_a_linear_layer_multiplies_its_inputs() -> None:
     assert found.settings.in_words == "linear, 12 inputs → 5"
 
 
+def test_inputs_of_a_flattened_map_are_named_by_channel_and_place() -> None:
+    net = seeded(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 5 * 6, 2))
+    found = explained(net, (3, 7, 8), "2", channel=1, top=10)
+    maps = net[0](read_by(net, found))[0].detach()
+    assert len(found.map_inputs) == 10
+    for term in found.terms:
+        channel, place = found.map_inputs[term.channel]
+        assert term.channel == channel * 30 + place[0] * 6 + place[1]
+        assert float(term.patch) == pytest.approx(maps[(channel, *place)].item(), rel=1e-12)
+    assert re.search(r"channel \d at \d,\d$", found.table(), re.MULTILINE)
+    assert found.document()["terms"][0]["map_channel"] == found.map_inputs[found.terms[0].channel][0]
+
+
 def test_a_linear_layer_over_places_is_asked_by_its_place() -> None:
     class Last(nn.Module):
         def __init__(self) -> None:
@@ -152,7 +166,7 @@ def test_a_linear_layer_over_places_is_asked_by_its_place() -> None:
     net = Last().double()
     found = explained(net, (3, 6, 7), "mix", channel=2, at=(4, 5), layout="BHWC")
     x = read_by(net, found)[0, :, 4, 5]
-    check(found, float(net.mix(x)[2]))
+    check(found, net.mix(x)[2].item())
 
 
 def test_weights_are_those_that_ran() -> None:
