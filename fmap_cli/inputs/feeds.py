@@ -101,7 +101,7 @@ class Feed:
             say(f"no image given: showing the bundled sample, {sample_path().name}.")
         elif not isinstance(source, str):
             first, second = (self.picture(path, layout) for path in source)
-            image = followed_by(first, (second,))
+            image = replace(followed_by(first, (second,)), sources=tuple(source))
         else:
             image = self.picture(source, layout)
         for note in image.notes:
@@ -271,7 +271,9 @@ class Arrays(Feed):
             say(f"{self.model.name} takes {count} inputs: those not given are noise (seed {NOISE_SEED}).")
         picture = next((each for each in given if isinstance(each, ImageInput)), None)
         if picture is not None:
-            return replace(picture, name=name or picture.name, tensor=tensors[0], more=tuple(tensors[1:]))
+            sources = tuple(path for path in paths if path is not None) if len(paths) > 1 and source is not None else ()
+            name = name or picture.name
+            return replace(picture, name=name, tensor=tensors[0], more=tuple(tensors[1:]), sources=sources)
         return _of_arrays(tensors, self.model, say, name)
 
     def _pictures(self) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .framing import Framing, caption
@@ -25,7 +26,8 @@ class ImageInput:
     name), `stem` a short name for files. `notes` are sentences the user should read (first frame of a GIF,
     transparency laid on white, ...). `more` holds
     what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair. `framing`
-    is how the picture was resized and cropped, None for what is no picture.
+    is how the picture was resized and cropped, None for what is no picture. `sources` are the names of all inputs where
+    several were given together; the picture is the first.
     """
 
     name: str
@@ -35,8 +37,15 @@ class ImageInput:
     notes: tuple[str, ...] = ()
     more: tuple[torch.Tensor, ...] = ()
     framing: Framing | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def short_name(self) -> str:
+        """The name without folders, of all pictures where several are one input."""
+        return " and ".join(Path(each).name for each in self.sources or (self.name,))
 
     @property
     def caption(self) -> str:
         """What stands under the picture in a figure: its size, and what of it the network saw where that is unusual."""
-        return caption((self.pixels.shape[0], self.pixels.shape[1]), self.framing)
+        words = caption((self.pixels.shape[0], self.pixels.shape[1]), self.framing)
+        return words if len(self.sources) < 2 else f"{words}; the first of {len(self.sources)} inputs"

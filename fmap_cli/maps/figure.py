@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 
@@ -84,7 +83,7 @@ def _what(feature_map: FeatureMap) -> str:
 
 
 def _file_name(image: ImageInput) -> str:
-    return units.one_line(Path(image.name).name)
+    return units.one_line(image.short_name)
 
 
 def _extent(feature_map: FeatureMap) -> str:

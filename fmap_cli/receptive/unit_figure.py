@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,7 +84,7 @@ def draw_layer_title(scene: Scene, row: FieldRow, line: str) -> None:
 
 
 def file_name(image: ImageInput) -> str:
-    return units.one_line(Path(image.name).name)
+    return units.one_line(image.short_name)
 
 
 def cell_in_words(row: FieldRow, place: tuple[int, int, int]) -> str:

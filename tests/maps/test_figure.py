@@ -380,6 +380,14 @@ def test_every_fact_of_the_layer_is_on_the_page() -> None:
     assert "some/where" not in words
 
 
+def test_all_pictures_of_one_input_are_named_and_the_one_shown_is_called_the_first() -> None:
+    both = replace(image(), name="a/cat.png b/cup.png", sources=("a/cat.png", "b/cup.png"))
+    scene = figure_of(layer((1, 6, 14, 14)), both, ORIGIN, Drawing())
+    words = [item.text for item in scene.items if isinstance(item, Text)]
+    assert "cat.png and cup.png" in words
+    assert "what the network saw, 64 × 64 px; the first of 2 inputs" in words
+
+
 def test_device_and_dtype_are_named_where_they_are_not_the_usual() -> None:
     def words(origin: Origin) -> str:
         scene = figure_of(layer((1, 6, 14, 14)), image(), origin, Drawing())
