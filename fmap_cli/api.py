@@ -73,7 +73,7 @@ def load_model(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     value_range: tuple[float, float] | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | Path | None = None,
     device: str | None = None,
     dtype: str | None = None,
     memory_format: Literal["contiguous", "channels_last"] = "contiguous",
@@ -87,9 +87,9 @@ def load_model(
     `weights` is the name of a pretrained set, `random` (drawn from `seed`) or a checkpoint's path. `size` (pixels,
     height before width), `mean` and `std` (one value or one a channel, of pixels in 0..1) replace the model's own
     preprocessing. `input_shape` says what a network takes that does not say so itself, without the batch: `(3, 32,
-    32)`, or one shape an input. `value_range` are the numbers in the file that are black and white. `labels` names a
-    live module's classes, one name each. `device` is `cpu` unless asked, and a live
-    module's own. Raises ModelError, WeightsError and DeviceError.
+    32)`, or one shape an input. `value_range` are the numbers in the file that are black and white. `labels`
+    names the classes of the answer, one name each, or is the `Path` of a file that does: a class a line, or JSON.
+    `device` is `cpu` unless asked, and a live module's own. Raises ModelError, WeightsError and DeviceError.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
@@ -97,10 +97,7 @@ def load_model(
     >>> model.model.name, model.model.preprocessing.crop
     ('Sequential', (32, 32))
     """
-    if isinstance(model_in(model), str):
-        if labels is not None:
-            raise ModelError("labels are for a module of your own: a model with a name or a file has its own.")
-    elif weights is not None:
+    if not isinstance(model_in(model), str) and weights is not None:
         raise ModelError(
             "weights are for models with a name or a file.", hint="Load your module's own: load_state_dict."
         )
@@ -121,8 +118,13 @@ def load_model(
         memory_format,
         labels,  # type: ignore[arg-type]
     )
-    session = opened(request, say)
-    if labels is not None:
+    return _named(request, say)
+
+
+def _named(model: AnyModel, say: Say) -> Session:
+    """A session of what a verb was given, whose labels, if it was given any, are as many as the network's classes."""
+    session = opened(model, say)
+    if isinstance(model, ModelRequest) and model.labels is not None:
         from .answers.classify import check_labels
 
         check_labels(session)
@@ -200,7 +202,7 @@ def feature_maps(
 
 def looks(model: AnyModel, images: Images, looking: Looking, say: Say = note) -> Looks:
     """`feature_maps` of any number of images, each when it is asked for; for one that cannot be read, the reason."""
-    session = opened(model, say)
+    session = _named(model, say)
     from .maps.looks import Looks
 
     return Looks(session, sources_of(images), looking, say)
@@ -488,7 +490,7 @@ def predict(
     >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]
     """
-    session = opened(model, say)
+    session = _named(model, say)
     from .answers.classify import classify
 
     found = classify(session, sources_of(images), top, batch, say, layout, advanced)

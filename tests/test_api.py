@@ -290,7 +290,10 @@ WRONG: dict[str, list[tuple[Callable[..., Any], str]]] = {
         (lambda net, image: fmap.load_model("resnet18", weights=5), "weights is 5"),
         (lambda net, image: fmap.load_model(net, labels="xyz"), "a list of strings"),
         (lambda net, image: fmap.load_model(net, labels=[1, 2]), "a list of strings"),
-        (lambda net, image: fmap.load_model("resnet18", labels=["a"]), "a module of your own"),
+        (
+            lambda net, image: fmap.load_model("resnet18", weights="random", labels=["a"]),
+            "1 label .* with 1000 classes",
+        ),
         (lambda net, image: fmap.load_model(net, **SIZED, labels=["a", "b", "c"]), "3 labels .* with 2 classes"),
         (lambda net, image: fmap.load_model(net, **SIZED, labels=["a"]), "1 label .* with 2 classes"),
         (lambda net, image: fmap.load_model(net, size=32, input_shape=(3, 64, 64)), "give one of them"),

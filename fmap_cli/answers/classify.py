@@ -13,7 +13,7 @@ from ..network.capture import eval_mode
 from ..session.batches import Failures, Say, batches, check_rows
 from ..session.opening import Session, groups, read_image
 from ..session.passes import run, run_cheaply
-from .reading import class_scores, predictions, tensors
+from .reading import class_scores, predictions, score_map, tensors
 from .records import Answers, Predictions
 
 
@@ -57,20 +57,23 @@ def classify(
 def check_labels(session: Session) -> None:
     """Raises ModelError where the network answers with another number of classes than it was given labels for.
 
-    One pass on blank values tells. Of an answer that is no list of scores nothing is known.
+    One pass on blank values tells. Of an answer that is neither a list of scores nor a map of them nothing is known.
     """
     labels = session.model.labels or ()
     image = read_image(session, None, lambda _: None)
 
-    def scores(module: nn.Module, inputs: tuple[Any, ...]) -> Tensor | None:
+    def classes(module: nn.Module, inputs: tuple[Any, ...]) -> int | None:
         with torch.no_grad(), eval_mode(module):
-            return class_scores(module(*inputs), labels)
+            output = module(*inputs)
+        scores = class_scores(output, labels)
+        scores = score_map(output) if scores is None else scores
+        return None if scores is None else scores.shape[1]
 
-    rows, _ = run_cheaply(session, image, scores, lambda _: ())
-    if rows is not None and rows.shape[1] != len(labels):
+    count, _ = run_cheaply(session, image, classes, lambda _: ())
+    if count is not None and count != len(labels):
         raise ModelError(
             f"{len(labels)} label{'s' * (len(labels) != 1)} for {session.model.name}, which answers with"
-            f" {rows.shape[1]} classes: one label a class is needed.",
+            f" {count} classes: one label a class is needed.",
             hint="Give the names in the order of the classes.",
         )
 

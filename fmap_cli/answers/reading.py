@@ -165,6 +165,18 @@ def label_map(output: Tensor, labels: Sequence[str] | None) -> np.ndarray | None
     return classes
 
 
+def score_map(output: Any) -> Tensor | None:
+    """The classes' scores at each place, `[B, K, H, W]`, where the answer is a map, alone or the main one; else None.
+
+    >>> score_map({"out": torch.zeros(1, 21, 4, 4), "aux": torch.zeros(1, 21, 4, 4)}).shape
+    torch.Size([1, 21, 4, 4])
+    """
+    held = tensors(output)
+    main = next((name for name in ("", "out", *_SCORES) if name in held), next(iter(held), None))
+    found = held.get(main) if main is not None and (len(held) == 1 or main in ("out", *_SCORES)) else None
+    return found if found is not None and found.ndim == 4 and found.shape[1] > 1 else None
+
+
 def detections(
     output: Any, labels: Sequence[str] | None, least_score: float, scale: tuple[float, float] = (1.0, 1.0)
 ) -> tuple[Detection, ...]:

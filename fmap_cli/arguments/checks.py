@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any, ParamSpec, TypeVar, get_args, overload
 
 from ..errors import FmapError, ImageError, LayerError, ModelError
+from ..models.labels import read_labels
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
 from ..units import BYTE_UNITS
@@ -229,9 +230,11 @@ def _range(name: str, given: Any) -> tuple[float, float] | None:
 
 
 def _labels(name: str, given: Any) -> tuple[str, ...] | None:
+    if hasattr(given, "__fspath__"):
+        return read_labels(given)
     found = tuple(_listed(given))
     if given is not None and not (found and all(isinstance(each, str) for each in found)):
-        raise _wrong(name, given, "the names of the classes, a list of strings", ModelError)
+        raise _wrong(name, given, "the names of the classes, a list of strings, or a file of them, a Path", ModelError)
     return None if given is None else found
 
 

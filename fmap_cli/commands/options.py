@@ -318,6 +318,27 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+class LabelsType(click.ParamType):
+    """A file of class names."""
+
+    name = "labels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        from ..models.labels import read_labels
+
+        return read_labels(value)
+
+
+labels_option = click.option(
+    "--labels",
+    type=LabelsType(),
+    metavar="FILE",
+    help="The classes' names: a text file with one a line, or JSON, a list or {number: name}.",
+)
+"""Which `model_options` puts into the request; to stand below them."""
+
 _OF_B = {
     "model": "B's model.  [default for each: as A's]",
     "weights": "B's weights: a name, random, or a checkpoint's path.",

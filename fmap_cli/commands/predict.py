@@ -8,7 +8,7 @@ import click
 
 from .. import api
 from ..models.records import ModelRequest
-from .options import Options, image_layout_option, json_option, model_options, with_options
+from .options import Options, image_layout_option, json_option, labels_option, model_options, with_options
 from .output import put_out, remark
 
 
@@ -30,6 +30,7 @@ class PredictOptions(Options):
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images per pass."
 )
 @model_options
+@labels_option
 @image_layout_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank.")
 @json_option

@@ -22,6 +22,7 @@ from .options import (
     FiniteRange,
     Options,
     json_option,
+    labels_option,
     layout_option,
     model_options,
     with_options,
@@ -108,6 +109,7 @@ class ShowOptions(Options):
     "  [default: conv1]",
 )
 @model_options
+@labels_option
 @click.option("--channels", type=ChannelsType(), metavar="LIST", help="Draw these channels, e.g. 0-15,31.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Draw the N channels with the largest --by.")
 @click.option(

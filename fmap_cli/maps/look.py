@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..answers.reading import detections, label_map, laid_out, plain, predictions, role
+from ..answers.reading import detections, label_map, laid_out, plain, predictions, role, score_map
 from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..models.records import LoadedModel
@@ -53,19 +53,30 @@ def look(
     ModelError where the network fails on this input.
     """
     labels = session.model.labels
+    by_class: dict[str, Tensor] = {}
 
     def look(layer: LayerRef, output: Tensor, axes: Axes) -> tuple[FeatureMap, Tensor | None]:
-        classes = label_map(output, labels) if layer.kind == "output" else None
+        classes = label_map(output, labels)
+        if classes is not None and layer.kind != "output":
+            by_class[layer.name] = output.detach()  # held, so that no other tensor can take its place in memory
         found = replace(_feature_map(layer, output, axes, choice), label_map=classes)
         return found, laid_out(output).detach().to("cpu", copy=True) if keep_arrays else None
 
     picked, output = look_at_layers(session, image, patterns or default_patterns(session.model), look, layout=layout)
+    answer = score_map(output)
+    no_answers = {name for name, each in by_class.items() if answer is None or not _is_same(each, answer)}
     seen, scale = _picture_seen(session, image)
     return Look(
         origin=session.origin,
         image=seen,
         maps=tuple(
-            replace(each.found[0], asked=each.asked, role=_role(session, output, each.layer)) for each in picked
+            replace(
+                each.found[0],
+                asked=each.asked,
+                role=_role(session, output, each.layer),
+                label_map=None if each.layer.name in no_answers else each.found[0].label_map,
+            )
+            for each in picked
         ),
         predictions=predictions(output, labels),
         arrays={each.layer.name: each.found[1] for each in picked if each.found[1] is not None},
@@ -73,6 +84,10 @@ def look(
         detects=session.model.input_kind == "images",
         labels=labels,
     )
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.data_ptr() == other.data_ptr()
 
 
 def _role(session: Session, output: Any, layer: LayerRef) -> str:

@@ -143,7 +143,7 @@ def advice(model: LoadedModel, shapes: Sequence[tuple[int, ...]], batch: int, dt
     is_said = model.takes is not None and model.takes.how == SAID
     hint = sizes_hint(model.module, failing, dtype, "--input-shape" if is_said else "--size")
     if hint is not None or model.takes is None:
-        return hint or f"No size from {_SMALLEST_PX} to {_LARGEST_PX} pixels that was tried makes it run."
+        return hint or f"No other --size makes it run, of those tried from {_SMALLEST_PX} to {_LARGEST_PX} pixels."
     if model.takes.how == NOT_FOUND:
         return None
     found = probing.find_input(model.module, InputOverrides())
