@@ -248,3 +248,66 @@ def test_a_value_that_loses_a_maximum_goes_no_further() -> None:
     assert found.steps[-1].operation == "max pooling"
     assert "another value of the window is larger" in found.steps[-1].note
     assert found.stopped == "Another value goes on from here."
+
+
+# -- ways that fork, join and get lost -------------------------------------------------------------------------------
+
+
+class Ways(nn.Module):
+    """Two norms one after another, a value that goes on by two ways at once, and a product with another map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 1, 3)
+        self.norms = nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
+        self.mix = nn.Conv2d(4, 2, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.stem(image)
+        y = self.norms(x) + 2 * x.clamp(-0.5, 0.5)
+        return self.mix(y) + (x * self.other(image)).mean()
+
+
+def ways() -> Ways:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        net = Ways().double().eval()
+        for norm in (net.norms[0], net.norms[2]):
+            for each in (norm.running_mean, norm.weight, norm.bias):
+                nn.init.uniform_(each, 0.2, 1.5)
+    return net
+
+
+def test_a_value_that_goes_on_by_two_ways_is_counted_by_both() -> None:
+    found = quiet(opened(ways(), 16), "mix", back=1, channel=1, at=(3, 4))
+    assert found.recipe is not None
+    check_adds_up(found.recipe)
+    assert rounding(found.recipe) < 1e-12 * found.magnitude
+    sources = [each for term in found.recipe.parts for each in term.parts if each.kind == "channel"]
+    assert {each.layer for each in sources} == {"stem"}
+
+
+def test_a_product_with_another_map_is_a_fork_and_no_gate() -> None:
+    found = quiet(opened(ways(), 16), "stem", through=True)
+    assert found.steps == ()
+    assert found.stopped.startswith("Here it is read by norms.0, ")
+
+
+def test_what_was_written_in_parts_is_not_followed_and_not_taken_for_a_constant() -> None:
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            whole = torch.zeros_like(x)
+            whole[:, :2] = x[:, :2].relu()
+            whole[:, 2:] += x[:, 2:]
+            return self.mix(whole)
+
+    found = quiet(opened(Written().double(), 12), "mix", back=1, at="max")
+    assert abs(found.difference) < 1e-12
+    assert found.recipe is not None
+    check_adds_up(found.recipe)
+    assert "cannot be followed further back" in found.table()
