@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .. import units
 from ..drawing.charts import BLUE, RED
-from ..drawing.grid import DIVERGING, SEQUENTIAL, fit_codes, lookup, palette
 from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_heading, draw_outline
 from ..drawing.scene import FAINT, GRAY, INK, Box, Picture, Scene, Text, end_of, shorten
 from .records import ROUNDING, Part
+from .terms_figure import coloured, scale_of
 from .words import part_name, plain, signed
 
 _TILE = 72
@@ -59,7 +57,7 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
         high, wide = part.map.shape
         factor = _TILE / max(high, wide)
         size = max(round(high * factor), 1), max(round(wide * factor), 1)
-        scene.add(Picture(left, top, _pixels(part.map, size), size))
+        scene.add(Picture(left, top, coloured(part.map, *scale_of(part.map), size), size))
         draw_outline(scene, (left, top, left + size[1], top + size[0]), ((-1, FAINT),))
     else:
         scene.add(Box(left, top, _TILE, _TILE, None, FAINT))
@@ -77,14 +75,3 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
     if part.words:
         words = part.words
     scene.add(Text(x, top + 54, shorten(words, room, TINY_SIZE), TINY_SIZE, GRAY))
-
-
-def _pixels(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    cmap = SEQUENTIAL
-    if low < 0:
-        cmap, high = DIVERGING, max(high, -low)
-        low = -high
-    codes = fit_codes(values.astype(np.float32)[None], np.array([low]), np.array([high]), size)
-    return np.ascontiguousarray(lookup(palette(cmap))[codes[0]])
