@@ -138,9 +138,12 @@ class ShowOptions(Options):
     "--cmap",
     type=ColourMapType(),
     metavar="NAME",
-    help="Matplotlib colour map.  [default: viridis; RdBu_r around zero for a shared scale with negative values]",
+    help="Matplotlib colour map.  [default: viridis; RdBu_r around zero for a shared scale with negative values;"
+    " warm colours, and blue ones below zero, for --overlay]",
 )
-@click.option("--overlay", is_flag=True, help="Lay each map over the photo.")
+@click.option(
+    "--overlay", is_flag=True, help="Lay each map over the photo in gray: the larger a value, the more opaque."
+)
 @click.option("--raw", is_flag=True, help="Write the bare tiles, one pixel a unit, without any text.")
 @click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help="Height of a tile in pixels.")
 @click.option(

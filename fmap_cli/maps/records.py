@@ -95,8 +95,9 @@ class Drawing:
 
     `scale` says whose minimum and maximum stand at the ends of the colour map: each `channel`'s own or the
     whole `layer`'s. `clip` leaves out that percentage of values at either end. `cmap` is None for the default:
-    viridis, or a diverging map centred on zero where a shared scale reaches below zero. `tile` is the height of
-    a tile in pixels, None for one that fits. `overlay` lays each map over the photo.
+    viridis, or a diverging map centred on zero where a shared scale reaches below zero; over a photo warm colours,
+    and blue ones below zero. `tile` is the height of a tile in pixels, None for one that fits. `overlay` lays each map
+    over the photo in gray, the more opaque the larger a value is.
     """
 
     scale: Literal["channel", "layer"] = "channel"
