@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from conftest import ROOT, Ran
 
+from fmap_cli.commands.group import COMMANDS
+
 Run = Callable[..., Ran]
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
@@ -142,6 +144,10 @@ def test_every_name_of_every_document_is_documented_and_the_other_way_round(fmap
         if name not in (everything if heading == SHARED else seen[heading]) and name not in SELDOM
     }
     assert stale == set()
+
+
+def test_every_command_is_run() -> None:
+    assert {heading.split()[1] for heading, _ in CASES.values()} == set(COMMANDS)
 
 
 def test_every_document_says_where_it_comes_from_under_the_same_names(fmap: Run, out: Path) -> None:
