@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..documents import save_arrays
-from ..models.document import document_head
+from ..models.document import document_head, written
 from ..tables.columns import csv_table, json_row
 from .columns import FILTERS, FINDINGS, LAYERS, FilterRow, filter_rows
 from .records import Filters
@@ -22,6 +22,7 @@ def filters_document(found: Filters, files: Sequence[str | None] = ()) -> dict[s
     return {
         **document_head(found.origin),
         "near": found.near,
+        **written(*files),
         "layers": [
             {
                 **json_row(LAYERS, each),

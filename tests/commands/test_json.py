@@ -42,6 +42,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "fmap explain",
         ["explain", COFFEE, "--layer", "conv2", "--through", "--back", "1", "--out", "OUT/x.png", *NET],
     ),
+    "filters": ("fmap filters", ["filters", "--layer", "features.1*", "--fold", "--out-dir", "OUT"]),
     "predict": ("fmap predict", ["predict", COFFEE, *NET]),
     "predict of several": ("fmap predict", ["predict", COFFEE, MISSING, *NET]),
     "embed": ("fmap embed", ["embed", COFFEE, CAT, MISSING, "--similar", "1", *NET]),
