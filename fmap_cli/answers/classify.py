@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..network.capture import eval_mode
 from ..session.batches import Failures, Say, batches, check_rows
+from ..session.by_folder import classes_of
 from ..session.opening import Session, groups, read_image
 from ..session.passes import run, run_cheaply
+from .confusion import confusion_of
 from .reading import class_scores, predictions, score_map, tensors
-from .records import Answers, Predictions
+from .records import Answers, Confusion, Predictions
 
 
 def classify(
@@ -25,16 +27,26 @@ def classify(
     say: Say,
     layout: str | None = None,
     advanced: Callable[..., None] = lambda done, total, failed=0: None,
+    *,
+    by_class: bool = False,
 ) -> Predictions:
     """The `top` likeliest classes of each image, in batches of `size`; and the images that gave none.
 
+    With `by_class` the folders of images are their classes, and the result says how often each was answered with which.
     Raises ModelError where the model is no classifier, and ImageError where the arguments name no images.
     """
     if session.model.input_kind in ("images", "image_pair"):
         raise _no_classifier(session, None)
+    entries: Sequence[str | Sequence[str] | None]
+    folders: dict[str, str] = {}
+    if by_class:
+        paths, classes = classes_of(session, arguments, "predict")
+        entries, folders = paths, dict(zip(paths, classes, strict=True))
+    else:
+        entries = groups(session, arguments)
     found: list[Answers] = []
     failures: Failures = []
-    for batch in batches(session, groups(session, arguments), size, say, failures, layout, advanced):
+    for batch in batches(session, entries, size, say, failures, layout, advanced):
         output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
         labels = session.model.labels
         rows = class_scores(output, labels)
@@ -44,14 +56,30 @@ def classify(
         for image, scores in zip(batch, rows, strict=True):
             answers = predictions(scores[None], labels, top)
             if answers:
-                found.append(Answers(image.name, answers))
+                found.append(Answers(image.name, answers, folders.get(image.name)))
             else:
                 reason = ModelError(
                     f"{session.model.name} puts out scores that are not finite for {image.name}.",
                     hint="`fmap stats` on this image says at which layer NaN or infinity begins.",
                 )
                 failures.append((image.name, reason))
-    return Predictions(session.origin, tuple(found), top, tuple(failures))
+    answered = [(each.folder, each.predictions[0]) for each in found if each.folder is not None]
+    confusion = None
+    if answered:
+        confusion = confusion_of([one for one, _ in answered], [one for _, one in answered], session.model.labels)
+        if confusion.unmatched:
+            say(_unmatched(session, confusion))
+    return Predictions(session.origin, tuple(found), top, tuple(failures), confusion)
+
+
+def _unmatched(session: Session, confusion: Confusion) -> str:
+    names = confusion.unmatched
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    if not session.model.labels:
+        why = f"the classes of {session.model.name} have no names: --labels FILE gives them"
+    else:
+        why = f"{session.model.name} has no class of that name"
+    return f"{len(names)} of {len(confusion.rows)} folders are counted and not judged ({listed}): {why}."
 
 
 def check_labels(session: Session) -> None:

@@ -31,20 +31,76 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A classifier's likeliest classes for the image of that name, most likely first."""
+    """A classifier's likeliest classes for the image of that name, most likely first; `folder` says its class."""
 
     image: str
     predictions: tuple[Prediction, ...]
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAnswers:
+    """What the images of one folder were answered with: `counts` go by the classes of `Confusion.columns`.
+
+    `index` is the class that the folder's name means, and `right` how many were answered so; both None where no class
+    is called so.
+    """
+
+    folder: str
+    index: int | None
+    counts: tuple[int, ...]
+    right: int | None
+
+    @property
+    def images(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self.right is None else self.right / self.images
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Folders that are classes against the likeliest class answered: a row a folder, a column an answered class.
+
+    `columns` are the classes' numbers, those of the folders first in their order, then the others by how often they
+    were answered; `labels` are their names, None where they are not known.
+    """
+
+    rows: tuple[ClassAnswers, ...]
+    columns: tuple[int, ...]
+    labels: tuple[str | None, ...]
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """The folders whose names are no class's."""
+        return tuple(row.folder for row in self.rows if row.index is None)
+
+    @property
+    def images(self) -> int:
+        """How many images there are whose class is known."""
+        return sum(row.images for row in self.rows if row.right is not None)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of those that were answered with their class; None where no folder's class is known."""
+        right = sum(row.right for row in self.rows if row.right is not None)
+        return right / self.images if self.images else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Predictions(Result):
-    """What `fmap predict` says: the `top` answers for each image, in order, and the images that gave none, with why."""
+    """What `fmap predict` says: the `top` answers for each image, in order, and the images that gave none, with why.
+
+    `by_class` says, where folders are classes, how often the images of each were answered with each class.
+    """
 
     origin: Origin
     images: tuple[Answers, ...]
     top: int
     failures: tuple[tuple[str, FmapError], ...] = ()
+    by_class: Confusion | None = None
 
     @property
     def several(self) -> bool:

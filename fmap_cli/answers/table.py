@@ -13,13 +13,13 @@ from .. import units
 from ..models.table import print_fed
 from ..tables.columns import Column, of_cells
 from ..tables.table import console, print_rows
-from .columns import DETECTIONS, PREDICTIONS, label_of
+from .columns import DETECTIONS, PREDICTIONS, confusion_columns, label_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..models.records import Preprocessing
-    from .records import Answers, Detection, Prediction, Predictions
+    from .records import Answers, Confusion, Detection, Prediction, Predictions
 
 
 def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
@@ -42,6 +42,10 @@ def print_predicted(found: Predictions) -> None:
         return
     out, origin = console(), found.origin
     head = f"{origin.model} · weights: {origin.weights}"
+    if found.by_class is not None:
+        print_head(out, head, origin.preprocessing)
+        _print_confusion(out, found.by_class)
+        return
     if found.several:
         print_head(out, head, origin.preprocessing)
         _print_rows(out, found.images, found.top)
@@ -49,6 +53,15 @@ def print_predicted(found: Predictions) -> None:
     for each in found.images:
         print_head(out, f"{head} · image: {each.image}", origin.preprocessing)
         print_predictions(out, each.predictions)
+
+
+def _print_confusion(out: Console, found: Confusion) -> None:
+    """A row a folder: how many of its images were answered with which class, and how many with its own."""
+    print_rows(out, confusion_columns(found), found.rows)
+    out.print()
+    if found.accuracy is not None:
+        right = sum(row.right or 0 for row in found.rows)
+        out.print(Text(f"{right} of {found.images} right, {units.percent(found.accuracy)}"))
 
 
 def print_head(out: Console, head: str, preprocessing: Preprocessing | None) -> None:

@@ -17,6 +17,7 @@ class PredictOptions(Options):
     images: tuple[str, ...]
     top: int
     batch: int
+    by_class: bool
     request: ModelRequest
     layout: str | None
 
@@ -29,10 +30,15 @@ class PredictOptions(Options):
 @click.option(
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Images per pass."
 )
+@click.option(
+    "--by-class",
+    is_flag=True,
+    help="Folders are classes: a row for each, with how many of its images were answered with which class.",
+)
 @model_options
 @labels_option
 @image_layout_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each image and rank, or for each class.")
 @json_option
 @with_options(PredictOptions)
 def command(options: PredictOptions) -> int:
@@ -45,6 +51,7 @@ def command(options: PredictOptions) -> int:
     \b
       fmap predict sample_images/coffee.png
       fmap predict sample_images --top 3
+      fmap predict val --by-class              # val/cat/1.jpg, val/dog/7.jpg: a confusion table
     """
     from .progress import progress_bar
 
@@ -54,6 +61,7 @@ def command(options: PredictOptions) -> int:
             options.images,
             top=options.top,
             batch=options.batch,
+            by_class=options.by_class,
             layout=options.layout,
             advanced=advanced,
             say=remark,

@@ -6,9 +6,8 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..errors import ImageError
+from ..session.by_folder import classes_of
 from ..session.opening import Session, groups
 
 Entry = str | Sequence[str] | None
@@ -48,19 +47,8 @@ def plan_run(
     entries: list[Entry]
     classes: list[str] | None = None
     if by_class:
-        if session.model.input_kind not in ("image", "images"):
-            raise ImageError(f"--by-class is for single images, and {session.model.name} takes more than one at once.")
-        folders = [argument for argument in arguments if Path(argument).is_dir()]
-        if not folders or len(folders) < len(arguments):
-            raise ImageError(
-                "--by-class tells classes by folder: give a folder with a folder for each class.",
-                hint="For example: `fmap stats photos --by-class`, with photos/cat/1.jpg and photos/dog/7.jpg.",
-            )
-        entries, classes = [], []
-        for folder in folders:
-            found = [str(each) for each in groups(session, [folder])]
-            entries += found
-            classes += [_class_of(path, folder) for path in found]
+        paths, classes = classes_of(session, arguments, "stats")
+        entries = list(paths)
     else:
         entries = groups(session, arguments)
     order = range(len(entries))
@@ -71,8 +59,3 @@ def plan_run(
     classes = None if classes is None else [classes[at] for at in order]
     digest = hashlib.sha256("\0".join(map(repr, entries)).encode("utf-8", "backslashreplace")).hexdigest()
     return Plan(tuple(arguments), entries, classes, digest, rank, ranks)
-
-
-def _class_of(path: str, folder: str) -> str:
-    parts = Path(path).relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else Path(folder).resolve().name
