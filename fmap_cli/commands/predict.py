@@ -33,7 +33,7 @@ class PredictOptions(Options):
 @click.option(
     "--by-class",
     is_flag=True,
-    help="Folders are classes: a row for each, with how many of its images were answered with which class.",
+    help="Folders are classes (val/cat/1.jpg is a cat): how many images of each were answered with which class.",
 )
 @model_options
 @labels_option
@@ -51,7 +51,6 @@ def command(options: PredictOptions) -> int:
     \b
       fmap predict sample_images/coffee.png
       fmap predict sample_images --top 3
-      fmap predict val --by-class              # val/cat/1.jpg, val/dog/7.jpg: a confusion table
     """
     from .progress import progress_bar
 
