@@ -176,7 +176,7 @@ def _found(options: FiltersOptions) -> Filters:
 
     return filters(
         options.of_one_model,
-        options.layers or "conv1",
+        options.layers,
         channels=options.channels,
         top=options.top,
         sort=options.sort,

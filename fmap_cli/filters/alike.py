@@ -1,6 +1,6 @@
 """Filters that are dead, constant or not finite, and those that are the same, nearly the same or each other's negative.
 
-Every pair of filters is compared, in blocks: beside the weights themselves some 100 MB are taken, however many there
+Every pair of filters is compared, in blocks: beside the weights themselves some 200 MB are taken, however many there
 are.
 """
 
@@ -17,8 +17,9 @@ from .records import Finding, KernelNumbers, Severity
 FAINT = 1e-3
 """A filter is faint where its norm is under this share of the layer's largest."""
 
-_BLOCK_WEIGHTS = 8_000_000
+_BLOCK_WEIGHTS = 12_000_000
 _BLOCK_FILTERS = 1024
+_LONG, _PART, _SLACK = 512, 16, 1e-4  # from how many weights on one in 16 is looked at first; for rounding
 _KEPT_PAIRS = 100
 _NAMED = 6  # groups, pairs or channels that a sentence names
 
@@ -57,20 +58,16 @@ def compare(weight: np.ndarray, numbers: KernelNumbers, least: float, rounding: 
     leader = _same_bytes(rows, usable)
     firsts = np.array([at for at in usable if leader[at] == at], np.int64)
     most = np.maximum(np.abs(numbers.min), np.abs(numbers.max))
-    for left, right, cosines in _blocks(rows, firsts, most):
-        for sign, pairs in ((1, found.near), (-1, found.flipped)):
-            a, b = np.nonzero(sign * cosines >= least)
-            if sign > 0 and len(a):
-                _join_equal(rows, most, leader, left[a], right[b], cosines[a, b], rounding)
-                apart = _roots(leader, left[a]) != _roots(leader, right[b])
-                a, b = a[apart], b[apart]
-            if sign > 0:
-                found.near_count += len(a)
-            else:
-                found.flipped_count += len(a)
-            values = np.abs(cosines[a, b])
-            closest = np.argsort(-values, kind="stable")[:_KEPT_PAIRS]
-            pairs += [(int(left[a[at]]), int(right[b[at]]), float(sign * values[at])) for at in closest]
+    for left, right, cosines in _near_pairs(rows, firsts, most, least):
+        like = cosines > 0
+        _join_equal(rows, most, leader, left[like], right[like], cosines[like], rounding)
+        like &= _roots(leader, left) != _roots(leader, right)
+        found.near_count += int(like.sum())
+        found.flipped_count += int((cosines < 0).sum())
+        for pairs, which in ((found.near, like), (found.flipped, cosines < 0)):
+            a, b, values = left[which], right[which], cosines[which]
+            closest = np.argsort(-np.abs(values), kind="stable")[:_KEPT_PAIRS]
+            pairs += [(int(a[at]), int(b[at]), float(values[at])) for at in closest]
             pairs.sort(key=lambda pair: (-abs(pair[2]), pair[:2]))
             del pairs[_KEPT_PAIRS:]
     members: dict[int, list[int]] = {}
@@ -96,24 +93,57 @@ def _digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _blocks(
-    rows: np.ndarray, which: np.ndarray, most: np.ndarray
+def _near_pairs(
+    rows: np.ndarray, which: np.ndarray, most: np.ndarray, least: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Two blocks of filters at a time and the cosines between them; each pair once, the rest is 0."""
+    """The pairs of these filters whose cosine is `least` or more, or `-least` or less, and the cosines; in blocks.
+
+    Of long filters a part of the weights rules most pairs out: with u, v of length 1, u = (p, q) and v = (r, s) it is
+    |u · v| ≤ |p · r| + |q| |s|, by Cauchy and Schwarz.
+    """
     step = max(min(_BLOCK_WEIGHTS // rows.shape[1], _BLOCK_FILTERS), 1)
+    parts = rests = None
+    if rows.shape[1] >= _LONG:
+        parts, rests = _part_of(rows, which, most)
     for start in range(0, len(which), step):
-        left = which[start : start + step]
-        left_units = _unit_rows(rows, left, most)
         for other in range(start, len(which), step):
-            right = which[other : other + step]
-            right_units = left_units if other == start else _unit_rows(rows, right, most)
-            cosines = left_units @ right_units.T
-            yield left, right, np.triu(cosines, 1) if other == start else cosines
+            left, right = which[start : start + step], which[other : other + step]
+            maybe = np.ones((len(left), len(right)), bool)
+            if parts is not None and rests is not None:
+                ours, theirs = slice(start, start + step), slice(other, other + step)
+                most_of_rest = rests[ours, None] * rests[theirs]
+                maybe = np.abs(parts[ours] @ parts[theirs].T) >= least - _SLACK - most_of_rest
+            if start == other:
+                maybe = np.triu(maybe, 1)
+            a, b = np.nonzero(maybe)
+            if not len(a):
+                continue
+            if len(a) < maybe.size // 16:
+                values = _cosines(rows, left[a], right[b], most)
+            else:
+                values = (_unit_rows(rows, left, most) @ _unit_rows(rows, right, most).T)[a, b]
+            is_near = np.abs(values) >= least
+            yield left[a[is_near]], right[b[is_near]], values[is_near]
+
+
+def _part_of(rows: np.ndarray, which: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every 16th weight of the filters as vectors of length 1, `[N, K / 16]`, and how long what is left is, `[N]`."""
+    blocks = [which[at : at + 256] for at in range(0, len(which), 256)]
+    parts = np.concatenate([_unit_rows(rows, each, most)[:, ::_PART].astype(np.float32) for each in blocks])
+    return parts, np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", parts, parts), 0))
+
+
+def _cosines(rows: np.ndarray, left: np.ndarray, right: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """The cosine of each of these pairs."""
+    step = max(_BLOCK_WEIGHTS // 4 // rows.shape[1], 1)
+    pieces = [slice(at, at + step) for at in range(0, len(left), step)]
+    units_of = ((_unit_rows(rows, left[at], most), _unit_rows(rows, right[at], most)) for at in pieces)
+    return np.concatenate([np.einsum("ij,ij->i", u, v) for u, v in units_of])
 
 
 def _unit_rows(rows: np.ndarray, which: np.ndarray, most: np.ndarray) -> np.ndarray:
     """These filters as vectors of length 1; of small layers in float64."""
-    wide = np.float64 if rows.size <= _BLOCK_WEIGHTS else np.float32
+    wide = np.float64 if rows.size <= 8_000_000 else np.float32
     scaled = (rows[which] / most[which, None]).astype(wide)
     scaled /= np.sqrt(np.einsum("ij,ij->i", scaled, scaled, dtype=np.float64))[:, None].astype(wide)
     return scaled

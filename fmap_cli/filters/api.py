@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @verb(sort=choice(None, *SORTS), near=share)
 def filters(
     model: AnyModel = DEFAULT_MODEL,
-    layer: Names = "conv1",
+    layer: Names = (),
     *,
     channels: Sequence[int] | None = None,
     top: int | None = None,
@@ -33,7 +33,8 @@ def filters(
 ) -> Filters:
     """The kernels of convolutions and linear layers, with their numbers and which of them are dead or alike.
 
-    `layer` is a name, a glob or `conv3` (the third convolution), or several. `layers` has an entry a layer, whose
+    `layer` is a name, a glob or `conv3` (the third convolution), or several; without one, the first convolution, or
+    where there is none the first linear layer. `layers` has an entry a layer, whose
     `weight` is `[O, I, *kernel]`, a filter an output channel, `numbers` a number a filter, `order` the filters asked
     for (`channels`, or the first `top` by `sort`) and `findings` what is remarkable in words. `fold` multiplies the
     BatchNorm that takes the layer's output into the kernels and gives the bias that results. `near` is the cosine from

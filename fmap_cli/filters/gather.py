@@ -27,13 +27,13 @@ _NAMED = 3
 def find_filters(
     session: Session, patterns: Sequence[str], choice: Choice, *, folding: bool = False, near: float
 ) -> Filters:
-    """The kernels of the layers that the patterns pick, the first convolution's without one.
+    """The kernels of the layers that the patterns pick; without one those of the first convolution, or of the first
+    linear layer where there is none.
 
     Raises LayerError for a pattern that picks nothing with kernels, and ModelError where only a pass could say which
     they are and the network fails on the sample.
     """
-    patterns = tuple(each.strip() for each in patterns) or ("conv1",)
-    finder = _Finder(session, patterns)
+    finder = _Finder(session, tuple(each.strip() for each in patterns) or ("conv1",), is_default=not patterns)
     with torch.no_grad(), eval_mode(session.model.module):
         found = tuple(finder.kernels(layer, asked, choice, folding, near) for layer, asked in finder.layers())
     return Filters(session.origin, found, near)
@@ -42,9 +42,10 @@ def find_filters(
 class _Finder:
     """Finds the layers and kernels of one network, with as few passes as there need to be."""
 
-    def __init__(self, session: Session, patterns: Sequence[str]) -> None:
+    def __init__(self, session: Session, patterns: Sequence[str], *, is_default: bool) -> None:
         self.session = session
         self.patterns = patterns
+        self.is_default = is_default
         self.modules = dict(session.model.module.named_modules())
         self.passes = Passes(session, patterns)
 
@@ -58,12 +59,27 @@ class _Finder:
                 picked.setdefault(path, pattern)
         if all(pattern in picked.values() for pattern in self.patterns):
             return [(self._reference(path), picked[path]) for path in self.modules if path in picked]
-        chosen = self.passes.any()[1].chosen()
+        try:
+            chosen = self.passes.any()[1].chosen()
+        except (LayerError, ModelError) as error:
+            return self._otherwise(error)
         exact = [(layer, asked) for layer, asked in chosen if not _is_glob(asked) or self._has_kernels(layer)]
         lost = [asked for _, asked in chosen if asked not in {asked for _, asked in exact}]
         if lost:
             raise LayerError(f"no layer that {lost[0]!r} matches has kernels.", hint=self._some_with_kernels())
         return exact
+
+    def _otherwise(self, error: FmapError) -> list[tuple[LayerRef, str]]:
+        """The first layer with kernels, where none was asked for; else the error, with the names that need no pass."""
+        have = [path for path in self.modules if path and self._may(path)]
+        if self.is_default and have and isinstance(error, LayerError):
+            return [(self._reference(have[0]), have[0])]
+        if isinstance(error, ModelError) and have:
+            raise ModelError(
+                f"only a pass finds what {' and '.join(self.patterns)} names, and {error.message}",
+                hint=f"Modules by their names need none: --layer {' or '.join(have[:_NAMED])}.",
+            )
+        raise error
 
     def _modules_named(self, pattern: str) -> list[str]:
         if pattern in self.modules and pattern:
@@ -171,20 +187,21 @@ class _Finder:
 
     def _has_none(self, name: str, module: nn.Module | None) -> LayerError:
         if module is None:
-            return LayerError(f"layer {name!r} multiplies by no weights.", hint=self._some_with_kernels(name))
+            watch, _ = self.passes.real()
+            why = "weights that are made of the picture itself" if name in watch.of_picture else "no weights"
+            return LayerError(f"layer {name!r} multiplies by {why}.", hint=self._some_with_kernels(name))
         inside = [path for path in self.modules if path.startswith(f"{name}.") and self._may(path)]
         what = type(module).__name__
-        if inside:
+        if len(inside) > 1:
             some = " or ".join(inside[:_NAMED])
             return LayerError(
-                f"layer {name!r} is a {what} with {len(inside)} layer{'s' if len(inside) > 1 else ''} inside that"
-                f" ha{'ve' if len(inside) > 1 else 's'} kernels.",
+                f"layer {name!r} ({what}) has no kernels of its own, but {len(inside)} layers inside it have.",
                 hint=f"Name one: {some}{', …' if len(inside) > _NAMED else ''}; or all: --layer '{name}.*'.",
             )
-        why = ""
-        if module_kind(module) == "norm":
-            why = " (a scale and a shift for each channel, at most)"
-        return LayerError(f"layer {name!r} is a {what}: it has no kernels{why}.", hint=self._some_with_kernels(name))
+        if inside:
+            return LayerError(f"layer {name!r} ({what}) has no kernels, but one inside it has: {inside[0]}.")
+        why = ": a scale and a shift for each channel, at most" if module_kind(module) == "norm" else ""
+        return LayerError(f"layer {name!r} ({what}) has no kernels{why}.", hint=self._some_with_kernels(name))
 
     def _some_with_kernels(self, near: str = "") -> str:
         """Names of layers that have kernels, those next to a layer first."""
@@ -192,12 +209,13 @@ class _Finder:
         have = [path for path in paths if path and self._may(path)]
         if not have:
             return "No module of this model is a convolution or a linear layer."
-        if near in paths:
+        named = [path for path in have if path.startswith(f"{near}.")] if near else []
+        if not named and near in paths:
             at = paths.index(near)
-            have = sorted(sorted(have, key=lambda path: abs(paths.index(path) - at))[:_NAMED], key=paths.index)
-        elif near:
-            have = near_names(near, have) or have
-        return f"Layers with kernels: {', '.join(have[:_NAMED])}, …; `fmap layers --kind conv` lists convolutions."
+            named = sorted(sorted(have, key=lambda path: abs(paths.index(path) - at))[:_NAMED], key=paths.index)
+        named = (named or near_names(near, have) or have)[:_NAMED]
+        more = ", …; `fmap layers --kind conv --kind linear` lists them" if len(have) > len(named) else ""
+        return f"Layers with kernels: {', '.join(named)}{more}."
 
     # -- what a pass says of them ----------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from ..session.opening import Session, read_image
 from ..session.passes import run
 
 _aten = torch.ops.aten
+_CONVOLUTIONS = (_aten.convolution, _aten._convolution, _aten.convolution_overrideable)  # the second in traced programs
 _DEFORMABLE = "torchvision::deform_conv2d"
 _BATCH_NORMS = frozenset(
     "batch_norm native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit"
@@ -68,6 +69,7 @@ class Watch(TorchDispatchMode):
     """While it is on, finds the products of a pass that is started with `start`, by the layer that they are part of.
 
     `of` has them by the names of layers in which there is exactly one, `inside` how many there are in each layer.
+    `of_picture` are operations that multiply by what is made of the picture itself.
     """
 
     supports_higher_order_operators = True
@@ -77,6 +79,8 @@ class Watch(TorchDispatchMode):
         self.modules = modules
         self.of: dict[str, Product] = {}
         self.inside: dict[str, int] = {}
+        self.of_picture: set[str] = set()
+        self.made_of_picture = 0
         self._products: list[Product] = []
         self._unnamed = 0  # the first product that is no layer's yet
         self._running: list[tuple[str, int]] = []  # modules, each with the number of products before it
@@ -106,6 +110,9 @@ class Watch(TorchDispatchMode):
         found = self._products[start:]
         self._unnamed = len(self._products)
         self.inside[layer.name] = len(found)
+        if self.made_of_picture and not layer.is_module:
+            self.of_picture.add(layer.name)
+        self.made_of_picture = 0
         if len(found) == 1:
             self.of[layer.name] = found[0]
 
@@ -133,8 +140,10 @@ class Watch(TorchDispatchMode):
 
     def _product(self, func: Any, args: Any, kwargs: Any, reads_picture: bool) -> Product | None:
         packet = getattr(func, "_overloadpacket", func)
-        if packet is _aten.convolution:
+        if packet in _CONVOLUTIONS:
             weight, bias, transposed, groups = args[1], args[2], bool(args[6]), int(args[8])
+        elif packet is _aten.linear:
+            weight, bias, transposed, groups = args[1], args[2] if len(args) > 2 else None, False, 1
         elif packet is _aten.addmm:
             weight, bias, transposed, groups = args[2].t(), args[0], False, 1
             if _is_known(self._plain, bias) or _is_known(self._mixed, bias):
@@ -147,7 +156,8 @@ class Watch(TorchDispatchMode):
             return None
         of_weight = args[1] if packet is not _aten.addmm else args[2]
         if _is_known(self._plain, of_weight) or _is_known(self._mixed, of_weight):
-            return None  # made of the picture itself
+            self.made_of_picture += 1
+            return None
         return Product(weight.detach(), None if bias is None else bias.detach(), transposed, groups, reads_picture)
 
     def _note_readers(self, func: Any, args: Any, kwargs: Any, taken: Sequence[Tensor]) -> None:

@@ -146,7 +146,7 @@ def test_the_weights_shown_are_those_that_act(kind: str) -> None:
 
 
 def test_kernels_made_of_the_picture_are_no_kernels() -> None:
-    with pytest.raises(LayerError, match="multiplies by no weights"):
+    with pytest.raises(LayerError, match="made of the picture itself"):
         kernels_of(nn.Sequential(Own(), nn.ReLU()), "0.conv2d_1")
 
 
@@ -164,6 +164,46 @@ def test_a_program_shows_its_weights(tmp_path: Path, fmap: Run) -> None:
     np.testing.assert_allclose(saved["0"], weight.detach().numpy(), rtol=1e-5)
     np.testing.assert_allclose(saved["0.bias"], bias.detach().numpy(), rtol=1e-5)
     assert ran.json["layers"][0]["folded"] == "1"
+
+
+@pytest.mark.slow  # another process runs the program first
+def test_a_traced_program_shows_its_weights(tmp_path: Path, fmap: Run) -> None:
+    net = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)))
+    torch.jit.trace(net, torch.zeros(1, 3, 16, 16)).save("net.pt")
+    ran = fmap("filters", "net.pt", "--size", "16", "-l", "0", "-l", "4", "--save", "kernels.npz", "--fold", "--json")
+    assert ran.code == 0, ran
+    assert [(each["folded"], each["notes"]) for each in ran.json["layers"]] == [("1", []), (None, [])]
+    saved = np.load("kernels.npz")
+    assert np.array_equal(saved["4"], net[4].weight.detach().numpy())
+    factor = net[1].weight / (net[1].running_var + net[1].eps).sqrt()
+    np.testing.assert_allclose(saved["0"], (net[0].weight * factor[:, None, None, None]).detach().numpy(), rtol=1e-5)
+
+
+class Failing(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        raise RuntimeError("it takes something else")
+
+
+def test_a_network_that_fails_shows_its_modules_and_says_what_is_not_known() -> None:
+    net = Failing(nn.Conv2d(3, 4, 3), Standardised(4, 4, 3), nn.BatchNorm2d(4))
+    model = fmap_cli.load_model(net, input_shape=(3, 16, 16), say=quiet)
+    plain, own = fmap_cli.filters(model, ("0", "1"), fold=True, say=quiet).layers
+    assert np.array_equal(plain.weight, net[0].weight.detach().numpy())  # type: ignore[operator,union-attr]
+    assert not plain.reads_picture
+    assert "it takes something else" in plain.not_folded
+    assert "it takes something else" in own.notes[0]
+    for unknown in ("conv1", "2"):
+        with pytest.raises(FmapError) as raised:
+            fmap_cli.filters(model, unknown, say=quiet)
+        assert "0" in str(raised.value.hint) and "1" in str(raised.value.hint)
+
+
+def test_without_a_convolution_the_first_linear_layer_is_shown() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Linear(5, 2))
+    model = fmap_cli.load_model(net, input_shape=(3, 2, 2), say=quiet)
+    assert [each.layer.name for each in fmap_cli.filters(model, say=quiet).layers] == ["1"]
+    with pytest.raises(LayerError, match="0 convolutions"):
+        fmap_cli.filters(model, "conv1", say=quiet)
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -225,6 +265,23 @@ def test_pairs_are_those_of_every_with_every(block: int, monkeypatch: pytest.Mon
     assert found.near_count == len(found.near) > 5
 
 
+@pytest.mark.parametrize("shared", [0.0, 3.0])
+def test_long_filters_are_compared_by_a_part_first_and_none_is_missed(shared: float) -> None:
+    """With much in common every pair is a candidate, with nothing hardly any."""
+    rng = np.random.default_rng(3)
+    rows = (rng.normal(size=(60, 600)) + shared * rng.normal(size=600)).astype(np.float32)
+    rows[7] = rows[50] + 0.05 * rows[3]
+    rows[8] = -rows[51] * 4
+    rows[9, ::16] = rows[10, ::16]  # alike in all that is looked at first
+    least = 0.9
+    found = compare(rows, kernel_numbers(rows), least, 1e-6)
+    near, flipped = brute_force(rows, least)
+    assert (found.near_count, found.flipped_count) == (len(near), len(flipped))
+    assert {pair[:2] for pair in found.flipped} == flipped
+    assert {pair[:2] for pair in found.near} <= near
+    assert (7, 50) in near and (8, 51) in flipped
+
+
 def test_what_is_wrong_with_planted_filters_is_said() -> None:
     conv = nn.Conv2d(3, 64, 3)
     with torch.no_grad():
@@ -269,12 +326,12 @@ def test_single_weights_are_not_compared() -> None:
 
 
 def test_a_layer_of_copies_takes_no_longer() -> None:
-    rows = np.ones((3000, 8), np.float32) + np.float32(1e-7) * (np.arange(3000)[:, None] % 3)
+    rows = np.ones((1200, 8), np.float32) + np.float32(1e-7) * (np.arange(1200)[:, None] % 3)
     found = compare(rows, kernel_numbers(rows), 0.99, 1e-6)
-    assert [len(each) for each in found.groups] == [3000]
-    scaled = np.arange(1, 1501, dtype=np.float32)[:, None] * np.arange(1, 5, dtype=np.float32)
+    assert [len(each) for each in found.groups] == [1200]
+    scaled = np.arange(1, 1201, dtype=np.float32)[:, None] * np.arange(1, 5, dtype=np.float32)
     found = compare(scaled, kernel_numbers(scaled), 0.99, 1e-6)
-    assert (found.groups, found.near_count, len(found.near)) == ([], 1500 * 1499 // 2, 100)
+    assert (found.groups, found.near_count, len(found.near)) == ([], 1200 * 1199 // 2, 100)
 
 
 # -- folding -------------------------------------------------------------------------------------------------------
@@ -505,8 +562,14 @@ def test_more_than_64_filters_begin_with_the_strongest(fmap: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--layer", "features.0.1"], ["is a BatchNorm2d: it has no kernels", "Layers with kernels: features.0.0, "]),
-        (["--layer", "features.1"], ["is a Sequential with 2 layers inside", "features.1.0.block.0.0 or"]),
+        (
+            ["--layer", "features.0.1"],
+            ["'features.0.1' (BatchNorm2d) has no kernels: a scale", "Layers with kernels: features.0.0, "],
+        ),
+        (
+            ["--layer", "features.1"],
+            ["(Sequential) has no kernels of its own, but 2 layers inside", "features.1.0.block.0.0 or"],
+        ),
         (["--layer", "features.0.O"], ["no layer 'features.0.O'", "Did you mean features.0.0"]),
         (["--layer", "*.2.add"], ["no layer", "*.2.add"]),
         (["--layer", "conv99"], ["the model runs 49 convolutions"]),
