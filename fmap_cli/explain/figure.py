@@ -24,11 +24,10 @@ from ..drawing.page import (
     draw_outline,
     draw_paragraph,
     draw_title,
-    fit,
 )
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Picture, Plot, Scene, Text, shorten, text_width
 from ..receptive.unit_figure import draw_photo, file_name, model_in_words
-from .terms_figure import LEAST_WIDTH, coloured, draw_terms, layout_of, scale_of
+from .terms_figure import LEAST_WIDTH, coloured, draw_terms, layout_of, scale_of, size_of
 from .tree_figure import draw_tree
 from .words import (
     added_up,
@@ -119,7 +118,7 @@ def _draw_map(
     scene: Scene, values: np.ndarray, place: tuple[int, ...], left: int, y: int, area: tuple[int, int]
 ) -> int:
     """A map with the cell marked, on its own scale; returns where the scale under it ends."""
-    size = fit((values.shape[0], values.shape[1]), area)
+    size = size_of(values, area)
     low, high, cmap = scale_of(values)
     scene.add(Picture(left, y, coloured(values, low, high, cmap, size), size))
     row, column = ((0, *place) if len(place) == 1 else place[-2:]) if place else (0, 0)

@@ -139,7 +139,7 @@ def _draw_term(
     name = channel_name(found, term.channel)
     map_ = found.maps.get(term.channel)
     if map_ is not None and layout.map:
-        size = fit((map_.shape[0], map_.shape[1]), (layout.map, layout.map), whole=False)
+        size = size_of(map_, (layout.map, layout.map))
         low, high, cmap = scale_of(map_)
         top = y + (layout.row - 16 - size[0]) // 2
         scene.add(Picture(left, top, coloured(map_, low, high, cmap, size), size))
@@ -161,7 +161,8 @@ def _draw_term(
 
 def _draw_window(scene: Scene, values: np.ndarray, end: float, x: int, y: int, tile: int) -> None:
     """A window as cells on a scale about 0, with their numbers where there is room."""
-    size = fit((values.shape[0], values.shape[1]), (tile, tile), whole=False)
+    size = size_of(values, (tile, tile))
+    y += (tile - size[0]) // 2
     scene.add(Picture(x, y, coloured(values, -end, end, DIVERGING, size), size))
     draw_outline(scene, (x, y, x + size[1], y + size[0]), ((-1, FAINT),))
     wide, high = size[1] / values.shape[1], size[0] / values.shape[0]
@@ -224,6 +225,15 @@ def _draw_scales(scene: Scene, layout: Layout, reach: tuple[float, ...], left: i
 
 
 # -- maps in colours ------------------------------------------------------------------------------------------------
+
+
+_STRIP = 16  # the height of what has one row
+
+
+def size_of(values: np.ndarray, area: tuple[int, int]) -> tuple[int, int]:
+    """The size at which a map is drawn within an area; a sequence is a strip that is high enough to be seen."""
+    height, width = fit((values.shape[0], values.shape[1]), area, whole=False)
+    return (max(height, _STRIP) if len(values) == 1 else height), width
 
 
 def scale_of(values: np.ndarray) -> tuple[float, float, str]:

@@ -7,7 +7,7 @@ from ..drawing.charts import BLUE, RED
 from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_heading, draw_outline
 from ..drawing.scene import FAINT, GRAY, INK, Box, Picture, Scene, Text, end_of, shorten
 from .records import ROUNDING, Part
-from .terms_figure import coloured, scale_of
+from .terms_figure import coloured, scale_of, size_of
 from .words import part_name, plain, signed
 
 _TILE = 72
@@ -54,9 +54,7 @@ def _draw_node(scene: Scene, part: Part, left: int, top: int, *, root: bool = Fa
 
 def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) -> None:
     if part.map is not None and part.map.size > 1:
-        high, wide = part.map.shape
-        factor = _TILE / max(high, wide)
-        size = max(round(high * factor), 1), max(round(wide * factor), 1)
+        size = size_of(part.map, (_TILE, _TILE))
         scene.add(Picture(left, top, coloured(part.map, *scale_of(part.map), size), size))
         draw_outline(scene, (left, top, left + size[1], top + size[0]), ((-1, FAINT),))
     else:
