@@ -5,7 +5,6 @@ A file never runs code here: PyTorch files are read with `weights_only=True`, al
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from fmap_cli.models.misfit import (
     without_counters,
 )
 from fmap_cli.models.records import Weights
+from fmap_cli.models.values import value_notes
 
 if TYPE_CHECKING:
     import torch
@@ -122,7 +122,7 @@ def module_from_file(
             notes += with_outputs_of(module, saved, misfit)
     fill(module, saved, model_name)
     return FromFile(
-        module=module, weights=Weights("file", saved.name), classes=found, notes=notes + finite_notes(module)
+        module=module, weights=Weights("file", saved.name), classes=found, notes=notes + value_notes(module)
     )
 
 
@@ -174,23 +174,6 @@ class _StateDict(dict[str, Any]):
     """A dict that can carry the `_metadata` that `load_state_dict` looks for."""
 
     _metadata: dict[str, Any]
-
-
-def finite_notes(module: torch.nn.Module) -> tuple[str, ...]:
-    """A sentence where weights are NaN or infinite, which spoils every map after them."""
-    import torch
-
-    count = 0
-    with torch.no_grad():
-        for tensor in module.state_dict().values():
-            # A sum is quick and finite where all values are; only then each one is looked at.
-            if (
-                isinstance(tensor, torch.Tensor)
-                and tensor.is_floating_point()
-                and not math.isfinite(tensor.sum().item())
-            ):
-                count += int((~torch.isfinite(tensor)).sum())
-    return (f"{counted(count, 'weight')} {'is' if count == 1 else 'are'} NaN or infinite",) if count else ()
 
 
 # --- Reading -------------------------------------------------------------------------------------------

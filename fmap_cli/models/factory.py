@@ -26,6 +26,7 @@ from fmap_cli.models import building, checkpoint, lazy, misfit, probing, torchvi
 from fmap_cli.models.preprocessing import InputOverrides, described, fed, fed_as_said, usual_input
 from fmap_cli.models.records import LoadedModel, NetworkInput, Weights
 from fmap_cli.models.sources import Asked
+from fmap_cli.models.values import value_notes
 
 if TYPE_CHECKING:
     import torch
@@ -282,4 +283,4 @@ def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) ->
     saved = checkpoint.matched(saved, module)
     rebuilt = misfit.resize_heads(module, saved)
     checkpoint.fill(module, saved, spec, is_own=True)
-    return Weights("file", saved.name), saved.notes + rebuilt + checkpoint.finite_notes(module)
+    return Weights("file", saved.name), saved.notes + rebuilt + value_notes(module)

@@ -32,6 +32,7 @@ from fmap_cli.models.torchvision_sets import (
     models,
     preprocessing_of,
 )
+from fmap_cli.models.values import value_notes
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +104,7 @@ def _load_pretrained(name: str, entry: Any, file: Path, weights: Weights, overri
         entry,
         overrides.over(preprocessing_of(entry)),
         labels_of(entry),
-        checkpoint.finite_notes(module),
+        value_notes(module),
     )
 
 

@@ -148,7 +148,27 @@ def test_batch_counters_may_be_missing(state: dict[str, Any], save: Save) -> Non
 def test_values_that_are_not_finite_are_counted(state: dict[str, Any], save: Save) -> None:
     state["conv.weight"][0, 0, 0, :2] = float("nan")
     state["fc.bias"][1] = float("-inf")
-    assert loaded(save(state)).notes == ("3 weights are NaN or infinite",)
+    said = "3 weights are NaN or infinite: conv.weight[0, 0, 0, 0], conv.weight[0, 0, 0, 1], fc.bias[1]"
+    assert loaded(save(state)).notes == (said,)
+    state["conv.weight"][:] = float("nan")
+    count = state["conv.weight"].numel() + 1
+    (note,) = loaded(save(state)).notes
+    assert note.startswith(f"{count} weights are NaN or infinite: conv.weight[0, 0, 0, 0], ")
+    assert note.endswith(f" and {count - 3} more")
+
+
+def test_a_negative_running_variance_is_named(state: dict[str, Any], save: Save) -> None:
+    state["bn.running_var"][1] = -0.25
+    found = loaded(save(state))
+    said = "1 running variance is negative (BatchNorm takes the root, so such a channel is NaN): bn.running_var[1]"
+    assert found.notes == (f"{said} = -0.25",)
+    bn = found.module.get_submodule("bn").eval()
+    answer = bn(torch.zeros(1, bn.num_features, 2, 2))  # type: ignore[arg-type]
+    assert answer.isnan().any(dim=(0, 2, 3)).nonzero().flatten().tolist() == [1]
+    state["bn.running_var"][1] = -1e-6  # eps is more
+    assert loaded(save(state)).notes == (
+        "1 running variance is negative (no variance is; it adds eps and goes on): bn.running_var[1] = -1e-06",
+    )
 
 
 # --- Heads ---------------------------------------------------------------------------------------------
