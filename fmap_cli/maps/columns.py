@@ -37,6 +37,7 @@ COLUMNS: tuple[Column[FeatureMap], ...] = (
     Column("count", None, lambda row: row.stats.count),
     _number("mean", "mean"),
     _number("std", "std"),
+    Column("rms", None, lambda row: row.stats.rms),
     _number("min", "min"),
     _number("max", "max"),
     _number("zero_fraction", "zeros", units.percent),

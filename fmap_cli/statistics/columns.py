@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from .. import units
-from ..tables.columns import Column, Short
+from ..tables.columns import KEPT, SPARE, Column, Short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,7 @@ def _bad(count: int) -> Text:
 NUMBERS: tuple[Column[ChannelStats], ...] = (
     Column("mean", "mean", lambda of: of.mean, units.number),
     Column("std", "std", lambda of: of.std, units.number),
+    Column("rms", "rms", lambda of: of.rms, units.number, priority=SPARE),
     Column("min", "min", lambda of: of.min, units.number, priority=9),
     Column("max", "max", lambda of: of.max, units.number, priority=9),
     Column("zero_count", None, lambda of: of.zeros),
@@ -265,6 +266,11 @@ LAYERS_OF_CLASSES = (_CLASS, *LAYERS)
 
 SORTS = ("layer", "channel", *(each.title.lower() for each in NUMBERS if each.title is not None))
 """What the channels of a run can be sorted by."""
+
+
+def sorted_by(sort: str) -> list[Column[Row]]:
+    """The columns of channels in such an order: what they are sorted by is in the table, however narrow it is."""
+    return [replace(each, priority=KEPT) if (each.title or "").lower() == sort else each for each in CHANNELS]
 
 
 def order(records: Sequence[LayerRecord], sort: str, *, reverse: bool) -> np.ndarray:

@@ -66,6 +66,7 @@ def as_numbers(channels: ChannelStats) -> LayerStats:
         count=one.count,
         mean=known(one.mean[0]),
         std=known(one.std[0]),
+        rms=known(one.rms[0]),
         min=known(one.min[0]),
         max=known(one.max[0]),
         zero_fraction=float(one.zeros[0]) / one.count if one.count else 0.0,

@@ -23,6 +23,7 @@ class LayerStats:
     count: int
     mean: float | None
     std: float | None
+    rms: float | None
     min: float | None
     max: float | None
     zero_fraction: float
@@ -177,7 +178,7 @@ class Run(Drawn):
     ) -> None:
         """Print the table: a row a layer and then the findings, or a row a channel (`per_channel`) or class.
 
-        Channels are sorted by `sort` (`layer`, or the name of a number: `mean`, `std`, `dead` …), from the largest
+        Channels are sorted by `sort` (`layer`, or the name of a number: `mean`, `rms`, `zeros` …), from the largest
         down, or up where `reverse`; the first `top` are shown, all with None. `shown` are the layers to show instead of
         all distinct ones, `files` what the last lines say was written. Raises FmapError for a `sort` that is none.
         """

@@ -104,7 +104,7 @@ def nothing(rows: int, histogram: str | None = None) -> ChannelStats:
 def layer_stats(output: Tensor) -> LayerStats:
     """Moments of a whole output, of any shape.
 
-    >>> layer_stats(torch.tensor([0.0, 1.0, 2.0, float("inf")]))
-    LayerStats(count=4, mean=1.0, std=1.0, min=0.0, max=2.0, zero_fraction=0.25, nan=0, inf=1)
+    >>> layer_stats(torch.tensor([0.0, 0.0, 0.0, 2.0, float("inf")]))
+    LayerStats(count=5, mean=0.5, std=1.0, rms=1.0, min=0.0, max=2.0, zero_fraction=0.6, nan=0, inf=1)
     """
     return as_numbers(channel_stats(output.reshape(1, -1)))

@@ -93,7 +93,7 @@ def print_channels(
     out.print()
     rows = [row for record in records for row in channel_rows(record)]
     chosen = [rows[at] for at in columns.order(records, sort, reverse=reverse)[:top]]
-    _print_legend(out, print_rows(out, columns.CHANNELS, chosen), images=run.images)
+    _print_legend(out, print_rows(out, columns.sorted_by(sort), chosen), images=run.images)
     out.print()
     if len(chosen) < len(rows):
         direction = "ascending" if reverse != (sort in ("layer", "channel")) else "descending"

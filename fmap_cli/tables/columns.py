@@ -25,6 +25,9 @@ Whole = TypeVar("Whole")
 KEPT = 10
 """The priority of a column that every table has, however narrow the terminal is."""
 
+SPARE = 0
+"""The priority of a column that takes room to spare alone: it goes before a name is folded or cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Short(Generic[Row]):
@@ -50,10 +53,10 @@ class Column(Generic[Row]):
     `key` names it in JSON and CSV, where it is `value`; empty: it is in the table alone. `title` is its heading in the
     table, None: it is in JSON and CSV alone. The table's cell is `format` of the value, or `cell` of the row.
 
-    Where the terminal is too narrow the columns of `priority` 1 go first, KEPT ones never; `short` says what a column
-    becomes before. Only a column with `least` may be narrower than its cells, down to so many characters (of two
-    numbers the second holds where much has gone already): its cells are folded, or lose their start if `cut`. One that
-    is `optional` is left out where its cells say nothing (are empty, `–` or 0).
+    Where the terminal is too narrow the columns of the least `priority` go first (SPARE, then 1), KEPT ones never;
+    `short` says what a column becomes before. Only a column with `least` may be narrower than its cells, down to so
+    many characters (of two numbers the second holds where much has gone already): its cells are folded, or lose their
+    start if `cut`. One that is `optional` is left out where its cells say nothing (are empty, `–` or 0).
 
     One that is `joined` is not missed where it has gone: the short form of another says it, too.
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from .columns import KEPT, Column, Row, in_table
+from .columns import KEPT, SPARE, Column, Row, in_table
 from .folding import cut, folded, legible, widest
 
 if TYPE_CHECKING:
@@ -196,13 +196,14 @@ class _Fitted:
 
 
 def _fit(forms: Sequence[_Form], room: int) -> _Fitted:
-    """Names are folded before anything goes, what matters least goes first, and columns come close before more goes."""
+    """What is SPARE goes first; names are folded before more goes, and columns come close before much does."""
     last = _last_level(forms)
-    for level in range(last + 1):
+    for level in range(SPARE - 1, last + 1):
         left = _at_level(forms, level)
         gaps = _GAPS if level < _TIGHT else (*_GAPS, _CLOSE)
         for gap in gaps:
-            least = [each.least(level, level == last) if gap == gaps[-1] else each.width for each in left]
+            folds = gap == gaps[-1] and level >= SPARE
+            least = [each.least(level, level == last) if folds else each.width for each in left]
             widths = _widths([each.width for each in left], least, room - gap * (len(left) - 1))
             if widths is not None:
                 return _Fitted(left, widths, gap)

@@ -177,6 +177,7 @@ def test_show_names_the_channels_drawn_with_their_numbers(fmap: Run, tmp_path: P
         own = output[each["channel"]].double()
         assert each["max"] == float(own.max()) and each["mean"] == pytest.approx(float(own.mean()))
         assert each["std"] == pytest.approx(float(own.std()))
+        assert each["rms"] == pytest.approx(float(own.double().square().mean().sqrt()))
     assert row["output_axes"] == ["B", "C", "H", "W"]
     assert ran.json["files"] == [row["file"]] and ran.json["image_count"] == 1
     assert ran.json["images"][0]["layers"] == ran.json["layers"]

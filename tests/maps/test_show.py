@@ -135,6 +135,7 @@ def test_its_numbers_are_torchs_own_in_float64(fmap: Run, samples: Path, embedde
         assert row["shape"] == list(exact.shape)
         assert row["mean"] == pytest.approx(exact.mean().item(), rel=1e-9, abs=1e-12)
         assert row["std"] == pytest.approx(exact.std().item(), rel=1e-9)
+        assert row["rms"] == pytest.approx(exact.square().mean().sqrt().item(), rel=1e-9)
         assert (row["min"], row["max"]) == (exact.min().item(), exact.max().item())
         assert row["zero_fraction"] == (exact == 0).double().mean().item()
         assert (row["count"], row["nan_count"], row["inf_count"]) == (exact.numel(), 0, 0)

@@ -89,9 +89,20 @@ def test_what_follows_from_the_fields_is_torchs() -> None:
     assert stats.l2 == pytest.approx(wide.norm(dim=1).numpy())
     assert stats.rms == pytest.approx(wide.square().mean(1).sqrt().numpy())
     assert np.isnan(channel_stats(torch.full((2, 3), NAN)).rms).all()
+    some = torch.tensor([[3.0, NAN, -4.0, INF]])  # over the finite values
+    assert channel_stats(some).rms == pytest.approx(12.5**0.5)
 
 
-SAID = {name: name for name in ("mean", "std", "min", "max")}
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e30])
+def test_the_root_mean_square_of_parts_is_that_of_all_values(scale: float) -> None:
+    values = normal(5, 40, scale) + torch.arange(5)[:, None] * scale
+    merged = merge(channel_stats(values[:, :13]), channel_stats(values[:, 13:]))
+    wide = values.double()
+    assert merged.rms == pytest.approx(wide.square().mean(1).sqrt().numpy(), rel=1e-12, abs=0)
+    assert whole(merged).rms[0] == pytest.approx(wide.square().mean().sqrt().item(), rel=1e-12, abs=0)
+
+
+SAID = {name: name for name in ("mean", "std", "rms", "min", "max")}
 SAID |= {"zero_count": "zeros", "nan_count": "nan", "inf_count": "inf"}
 
 

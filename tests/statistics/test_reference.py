@@ -27,6 +27,7 @@ def by_torch(row: Tensor) -> dict[str, float]:
     return {
         "mean": finite.mean().item(),
         "std": finite.std().item() if len(finite) > 1 else math.nan,
+        "rms": finite.square().mean().sqrt().item(),
         "min": finite.amin().item() if some else math.nan,
         "max": finite.amax().item() if some else math.nan,
         "l2": finite.square().sum().sqrt().item(),
@@ -83,7 +84,7 @@ def test_a_layers_moments_are_those_of_all_its_values(values: np.ndarray) -> Non
     assert stats.count == values.size
     assert (stats.nan, stats.inf) == (expected["nan"], expected["inf"])
     assert stats.zero_fraction == expected["zeros"] / values.size
-    for name in ("mean", "std", "min", "max"):
+    for name in ("mean", "std", "rms", "min", "max"):
         ours = getattr(stats, name)
         if math.isnan(expected[name]):
             assert ours is None, name
@@ -145,7 +146,7 @@ def test_emptiness_has_counts_and_no_moments(shape: tuple[int, int]) -> None:
         assert len(getattr(stats, name)) == shape[0]
         assert np.isnan(getattr(stats, name)).all()
     whole = layer_stats(torch.empty(shape))
-    assert (whole.count, whole.mean, whole.std, whole.min, whole.max) == (0, None, None, None, None)
+    assert (whole.count, whole.mean, whole.std, whole.rms, whole.min, whole.max) == (0, *[None] * 5)
     assert (whole.zero_fraction, whole.nan, whole.inf) == (0.0, 0, 0)
 
 

@@ -32,7 +32,7 @@ from fmap_cli.statistics.runs import load_run
 
 Fmap = Callable[..., Any]
 COUNTS = ("count", "zero_count", "nan_count", "inf_count", "min", "max", "images", "shape", "dead_channels")
-MOMENTS = ("mean", "std")
+MOMENTS = ("mean", "std", "rms")
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +163,7 @@ def check_against_torch(document: Any, outputs: dict[str, Tensor]) -> int:
         scale = wide.std().item()
         assert row["mean"] == pytest.approx(wide.mean().item(), abs=1e-6 * scale), name
         assert row["std"] == pytest.approx(scale, rel=1e-6), name
+        assert row["rms"] == pytest.approx(wide.square().mean().sqrt().item(), rel=1e-6), name
     return compared
 
 
@@ -199,6 +200,7 @@ def test_per_channel_against_torch(fmap: Fmap, samples: Path) -> None:
     assert channels["zero_count"] == (wide == 0).sum(1).tolist()
     assert channels["mean"] == pytest.approx(wide.mean(1).tolist(), abs=1e-6)
     assert channels["std"] == pytest.approx(wide.std(1).tolist(), abs=1e-6)
+    assert channels["rms"] == pytest.approx(wide.square().mean(1).sqrt().tolist(), rel=1e-6)
     assert [sum(each) for each in channels["histogram"]] == [wide.shape[1]] * len(wide)
 
 

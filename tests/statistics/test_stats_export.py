@@ -53,7 +53,7 @@ def test_the_schema_has_these_names_in_this_order() -> None:
     assert (
         list(document["layers"][0])
         == (
-            "name kind type call same_as shape shape_varies axes dtype images count mean std min max zero_count"
+            "name kind type call same_as shape shape_varies axes dtype images count mean std rms min max zero_count"
             " zero_fraction nan_count inf_count channel_count dead_channels axes_how output_axes image_count histogram"
             " histogram_count"
         ).split()
@@ -78,6 +78,7 @@ def test_layers_stand_in_the_order_of_execution_with_their_numbers() -> None:
             whole.min,
             whole.max,
         )
+        assert entry["rms"] == whole.rms
         assert entry["count"] == each.channels.count * len(each.channels.mean)
         dead = dead_channels(run.layers).get(each.layer.name)
         assert entry["dead_channels"] == (None if dead is None else dead.sum())
@@ -115,7 +116,7 @@ def test_what_does_not_exist_is_null() -> None:
     first, second = document["layers"]
     assert first["channels"]["mean"] == [None, 1.0]
     assert first["channels"]["std"] == [None, None]
-    assert second["mean"] is second["std"] is second["min"] is second["max"] is None
+    assert second["mean"] is second["std"] is second["rms"] is second["min"] is second["max"] is None
     assert (second["nan_count"], second["dead_channels"]) == (1, None)
     assert "channels" not in stats_document(odd_run(), ())["layers"][0]
 
@@ -165,7 +166,7 @@ def test_a_row_a_channel_reads_back_as_the_same_arrays() -> None:
     for each in run.layers:
         own = [row for row in rows if row["name"] == each.layer.name]
         assert [int(row["channel"]) for row in own] == list(range(len(each.channels.mean)))
-        for name in ("mean", "std", "min", "max"):
+        for name in ("mean", "std", "rms", "min", "max"):
             read = np.array([number(row[name]) for row in own])
             assert np.array_equal(read, getattr(each.channels, name), equal_nan=True), (each.layer.name, name)
         for name, counts in (("zero", "zeros"), ("nan", "nan"), ("inf", "inf")):

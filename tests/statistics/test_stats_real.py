@@ -46,6 +46,8 @@ def check(layer: LayerRef, output: Tensor, rows: Tensor, found: object) -> None:
         size = torch.maximum(scale, wide.abs().amax(1) * 1e-9)
         assert ((torch.from_numpy(found.mean) - wide.mean(1)).abs() <= 1e-6 * size).all(), layer  # type: ignore[attr-defined]
         assert ((torch.from_numpy(found.std) - scale).abs() <= 1e-6 * size).all(), layer  # type: ignore[attr-defined]
+    rms = wide.square().mean(1).sqrt()
+    assert ((torch.from_numpy(found.rms) - rms).abs() <= 1e-6 * rms).all(), layer  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("name", "least"), NETWORKS.items())

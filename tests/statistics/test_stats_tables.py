@@ -95,7 +95,7 @@ def test_the_columns_add_up_to_the_totals(printed: Printed, width: int) -> None:
 def test_narrow_drops_type_and_shape_and_wide_has_them(printed: Printed) -> None:
     run = odd_run()
     for width, expected in (
-        (160, "layer type shape mean std min max zeros dead distribution flags"),
+        (160, "layer type shape mean std rms min max zeros dead distribution flags"),
         (80, "layer mean std min max zeros dead distrib. flags"),
     ):
         lines = printed(width, print_run, run, FINDINGS, shown=run.layers[:3])
@@ -114,12 +114,13 @@ def test_what_there_is_no_room_for_is_said(printed: Printed, width: int) -> None
         said = re.search(r"not enough room for: ([\w, ]+); (--json|a wider)", rest)
         return [short.get(each, each) for each in lines[rule - 1].split()], said[1].split(", ") if said else []
 
-    every, nothing = titles(160)
+    every, nothing = titles(300)
     assert nothing == []
     here, left_out = titles(width)
     assert left_out, "this terminal is too narrow for all"
     assert sorted([*here, *left_out]) == sorted(every)
     assert {"layer", "mean", "std"} <= set(here)
+    assert "rms" in left_out
 
 
 def test_what_does_not_apply_or_is_not_there_is_a_dash(printed: Printed) -> None:
@@ -318,7 +319,8 @@ def values_of(lines: list[str], at: int) -> list[str]:
     return [line.split()[at] for line in lines[start:end]]
 
 
-CHANNELS = record("a", [[1.0, 3.0], [10.0, 10.0], [NAN, NAN], [-5.0, 0.0]], histogram="channel")
+CHANNELS_VALUES = [[1.0, 3.0], [10.0, 10.0], [NAN, NAN], [-5.0, 0.0]]
+CHANNELS = record("a", CHANNELS_VALUES, histogram="channel")
 OTHERS = record("b", [[0.0, 0.0], [2.0, 7.0]])
 
 
@@ -331,6 +333,7 @@ OTHERS = record("b", [[0.0, 0.0], [2.0, 7.0]])
         ("channel", True, ["a3", "a2", "a1", "b1", "a0", "b0"]),
         ("mean", False, ["a1", "b1", "a0", "b0", "a3", "a2"]),
         ("mean", True, ["a3", "b0", "a0", "b1", "a1", "a2"]),
+        ("rms", False, ["a1", "b1", "a3", "a0", "b0", "a2"]),
         ("max", False, ["a1", "b1", "a0", "a3", "b0", "a2"]),
         ("zeros", False, ["b0", "a3", "a0", "a1", "a2", "b1"]),
         ("nan", False, ["a2", "a0", "a1", "a3", "b0", "b1"]),
@@ -348,6 +351,14 @@ def test_channels_are_sorted_by_any_column_either_way(
     assert not any(" of 6 channels" in line for line in lines)
 
 
+@pytest.mark.parametrize("sort", sorted(set(SORTS) - {"inf"}))
+def test_what_channels_are_sorted_by_is_shown_however_narrow_the_terminal(printed: Printed, sort: str) -> None:
+    layer = record("a_rather_long.name_of.a_layer", CHANNELS_VALUES)
+    lines = printed(36, print_channels, run_of(layer), [layer], sort=sort)
+    assert sort in lines[rule_of(lines) - 1].lower().split()
+    assert max(map(cell_len, lines)) <= 36
+
+
 def test_every_sort_column_is_known_and_no_other(printed: Printed) -> None:
     run = run_of(CHANNELS, OTHERS)
     for sort in SORTS:
@@ -360,8 +371,8 @@ def test_a_channels_numbers_are_its_own(printed: Printed) -> None:
     run = run_of(CHANNELS)
     lines = printed(120, print_channels, run, run.layers)
     start = rule_of(lines) + 1
-    assert lines[start].split()[1:8] == ["0", "2", "1.41", "1", "3", "0", "%"]
-    assert lines[start + 2].split() == ["a", "2", *"––––", "0", "%", "2"]
+    assert lines[start].split()[1:8] == ["0", "2", "1.41", "2.24", "1", "3", "0"]
+    assert lines[start + 2].split() == ["a", "2", *"–––––", "0", "%", "2"]
     assert "distribution" in lines[start - 2]
     assert "distribution" not in "".join(printed(120, print_channels, run_of(OTHERS), [OTHERS])), "one for the layer"
 
@@ -384,9 +395,9 @@ def test_classes_have_a_row_each_and_all_images_the_last(printed: Printed) -> No
     both = record("relu", [[0.0, 0.0, 1.0, 3.0]], "act", "ReLU", images=4)
     run = run_of(both, classes=(ClassRun("cats", 2, (cats,)), ClassRun("[red]dogs", 2, (dogs,))))
     lines = printed(80, print_classes, run, [both])
-    assert row_of(lines, "cats").split()[1:8] == ["2", "0", "0", "0", "0", "100", "%"]
-    assert row_of(lines, "cats").split()[8] == "1/1"
-    assert row_of(lines, "[red]dogs").split()[1:5] == ["2", "2", "1.41", "1"]
+    assert row_of(lines, "cats").split()[1:9] == ["2", "0", "0", "0", "0", "0", "100", "%"]
+    assert row_of(lines, "cats").split()[9] == "1/1"
+    assert row_of(lines, "[red]dogs").split()[1:6] == ["2", "2", "1.41", "2.24", "1"]
     assert row_of(lines, "all images").split()[2:4] == ["4", "1"]
     images = [int(row_of(lines, name).split()[at]) for name, at in (("cats", 1), ("[red]dogs", 1), ("all images", 2))]
     assert images[0] + images[1] == images[2]

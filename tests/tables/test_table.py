@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fmap_cli.models import catalog
 from fmap_cli.models.table import print_models
-from fmap_cli.tables.columns import Column, Short, csv_table, in_table, json_row
+from fmap_cli.tables.columns import SPARE, Column, Short, csv_table, in_table, json_row
 from fmap_cli.tables.folding import folded
 from fmap_cli.tables.table import console, print_rows
 
@@ -127,6 +127,19 @@ def test_what_matters_least_goes_first_and_is_named(
     assert lines[0] == (" " * gap).join(heads)
     assert " ".join(lines[3:]) == (f"not enough room for: {left_out}" if left_out else "")
     assert max(cell_len(line) for line in lines[:3]) <= width
+
+
+@pytest.mark.parametrize("width", range(10, 61))
+def test_a_spare_column_changes_nothing_where_there_is_no_room_for_all(width: int) -> None:
+    """Neither is a name cut for it nor does another column go; it is named beside the others."""
+    without = printed(width, NAMES, [list(SEVEN)])
+    having = printed(width, [*NAMES, titled("rms", right=True, priority=SPARE)], [[*SEVEN, "1.5"]])
+    if width >= 35 + 3 + 5 * 2:  # all whole, 2 between
+        assert having[0].split() == [*without[0].split(), "rms"]
+        assert all(each in having[2] for each in SEVEN if each not in ("", "–"))
+    else:
+        assert having[:3] == without[:3]
+        assert "rms;" in " ".join(having[3:])
 
 
 def test_a_column_that_json_has_not_is_not_promised_there() -> None:
