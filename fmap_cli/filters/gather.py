@@ -34,9 +34,23 @@ def find_filters(
     they are and the network fails on the sample.
     """
     finder = _Finder(session, tuple(each.strip() for each in patterns) or ("conv1",), is_default=not patterns)
+    found: list[Kernels] = []
+    without: _NoKernelsError | None = None
     with torch.no_grad(), eval_mode(session.model.module):
-        found = tuple(finder.kernels(layer, asked, choice, folding, near) for layer, asked in finder.layers())
-    return Filters(session.origin, found, near)
+        for layer, asked in finder.layers():
+            try:
+                found.append(finder.kernels(layer, asked, choice, folding, near))
+            except _NoKernelsError as error:
+                if not _is_glob(asked):
+                    raise
+                without = error
+    if without is not None and not found:
+        raise without
+    return Filters(session.origin, tuple(found), near)
+
+
+class _NoKernelsError(LayerError):
+    """A layer that has no kernels: of those that a glob matches it is left out."""
 
 
 class _Finder:
@@ -90,7 +104,9 @@ class _Finder:
 
     def _may(self, path: str) -> bool:
         module = self.modules[path]
-        return may_have_kernels(module) and next(module.children(), None) is None
+        # A parametrized layer has children; what else has some is a block, whatever parameters it has of its own.
+        is_whole = module_kind(module) in ("conv", "linear") or next(module.children(), None) is None
+        return may_have_kernels(module) and is_whole
 
     def _reference(self, path: str) -> LayerRef:
         module = self.modules[path]
@@ -185,23 +201,23 @@ class _Finder:
             how = f"computed by {layer.type_name} from the stored weight, as it runs"
         return Weights(product.weight, product.bias, product.transposed, product.groups, how), []
 
-    def _has_none(self, name: str, module: nn.Module | None) -> LayerError:
+    def _has_none(self, name: str, module: nn.Module | None) -> _NoKernelsError:
         if module is None:
             watch, _ = self.passes.real()
             why = "weights that are made of the picture itself" if name in watch.of_picture else "no weights"
-            return LayerError(f"layer {name!r} multiplies by {why}.", hint=self._some_with_kernels(name))
+            return _NoKernelsError(f"layer {name!r} multiplies by {why}.", hint=self._some_with_kernels(name))
         inside = [path for path in self.modules if path.startswith(f"{name}.") and self._may(path)]
         what = type(module).__name__
         if len(inside) > 1:
             some = " or ".join(inside[:_NAMED])
-            return LayerError(
+            return _NoKernelsError(
                 f"layer {name!r} ({what}) has no kernels of its own, but {len(inside)} layers inside it have.",
                 hint=f"Name one: {some}{', …' if len(inside) > _NAMED else ''}; or all: --layer '{name}.*'.",
             )
         if inside:
-            return LayerError(f"layer {name!r} ({what}) has no kernels, but one inside it has: {inside[0]}.")
+            return _NoKernelsError(f"layer {name!r} ({what}) has no kernels, but one inside it has: {inside[0]}.")
         why = ": a scale and a shift for each channel, at most" if module_kind(module) == "norm" else ""
-        return LayerError(f"layer {name!r} ({what}) has no kernels{why}.", hint=self._some_with_kernels(name))
+        return _NoKernelsError(f"layer {name!r} ({what}) has no kernels{why}.", hint=self._some_with_kernels(name))
 
     def _some_with_kernels(self, near: str = "") -> str:
         """Names of layers that have kernels, those next to a layer first."""

@@ -28,6 +28,7 @@ from fmap_cli.errors import FmapError, LayerError
 from fmap_cli.filters.alike import compare
 from fmap_cli.filters.numbers import kernel_numbers
 from fmap_cli.filters.records import Drawing, Filters, Kernels
+from fmap_cli.filters.weights import in_one_form, plain_weights
 
 Run = Callable[..., Any]
 
@@ -143,6 +144,36 @@ def test_the_weights_shown_are_those_that_act(kind: str) -> None:
     np.testing.assert_allclose(found.weight, acting.numpy(), rtol=1e-5, atol=1e-6)
     assert (found.how == "as stored") == (kind in ("old weight_norm", "prune", "own"))
     assert all(torch.equal(each, net.state_dict()[key]) for key, each in before.items())
+
+
+class Positions(nn.Module):
+    """A parameter of several axes that nothing is multiplied by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(1, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.table[..., None]
+
+
+def test_a_glob_takes_what_has_kernels_and_leaves_the_rest() -> None:
+    net = nn.Sequential(weight_norm(nn.Conv2d(3, 4, 3)), Positions(), nn.BatchNorm2d(4), Standardised(4, 4, 3))
+    model = fmap_cli.load_model(net, size=16, say=quiet)
+    assert [each.layer.name for each in fmap_cli.filters(model, "*", say=quiet).layers] == ["0", "3"]
+    with pytest.raises(LayerError, match=r"'1' \(Positions\) has no kernels"):
+        fmap_cli.filters(model, "1", say=quiet)
+
+
+def test_quantized_weights_are_integers_times_a_scale() -> None:
+    conv = torch.ao.nn.quantized.Conv2d(3, 4, 3)
+    weight = torch.randn(4, 3, 3, 3)
+    conv.set_weight_bias(torch.quantize_per_tensor(weight, 0.02, 0, torch.qint8), torch.arange(4.0))
+    found = plain_weights(conv)
+    assert found is not None
+    stored, bias = in_one_form(found)
+    np.testing.assert_allclose(stored, (torch.round(weight / 0.02).clamp(-128, 127) * 0.02).numpy(), rtol=1e-6)
+    assert bias is not None and bias.tolist() == [0, 1, 2, 3]
 
 
 def test_kernels_made_of_the_picture_are_no_kernels() -> None:
