@@ -444,9 +444,9 @@ def effective_field(
     of_arrays, of_outputs = split_layout(layout)
     if isinstance(at, str):
         raise LayerError(f"at is {at!r}: an effective field is of a unit at a place, a row and column, or None.")
-    if noise is not None and images is not None:
-        raise ImageError("noise takes the place of images: give one of them.")
     sources = sources_of(images)
+    if noise is not None and sources:
+        raise ImageError("noise takes the place of images: give one of them.")
     drawn = noise or (0 if sources else NOISE)
     read = [read_image(session, each, nobody if drawn else say, of_arrays) for each in groups(session, sources)]
     if not drawn:
