@@ -54,7 +54,8 @@ def loaded(path: str, classes: int = 3) -> checkpoint.FromFile:
 def refusal(path: str) -> str:
     with pytest.raises(WeightsError) as caught:
         loaded(path)
-    message = str(caught.value)
+    error = caught.value
+    message = error.message if error.hint is None else f"{error.message}\n{error.hint}"
     assert len(message.splitlines()) <= 2
     assert "weights_only" not in message
     return message.replace(str(Path(path).parent) + "/", "")

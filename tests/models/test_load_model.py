@@ -43,7 +43,7 @@ def test_the_embedded_model_is_the_default() -> None:
 def test_an_unknown_model_names_near_ones_and_the_command_that_lists_them(spec: str, message: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_model(spec)
-    assert str(caught.value) == message
+    assert f"{caught.value.message}\n{caught.value.hint}" == message
 
 
 def test_case_is_a_near_match_too() -> None:
@@ -55,7 +55,7 @@ def test_case_is_a_near_match_too() -> None:
 def test_unknown_weights_list_what_there_is(model: str) -> None:
     with pytest.raises(FmapError) as caught:
         load_model(model, "IMAGENET1K_V9")
-    first, second = str(caught.value).splitlines()
+    first, second = caught.value.message, str(caught.value.hint)
     assert first == f"{model} has no weights named 'IMAGENET1K_V9', and there is no such file"
     assert "`--weights random` and `--weights FILE` work too." in second
     assert ("IMAGENET1K_V1" if model == "resnet18" else "ImageNet") in second
