@@ -212,9 +212,9 @@ def _flat(layer: str, weight: np.ndarray, bias: np.ndarray | None, numbers: Kern
     finite = (numbers.nan == 0) & (numbers.inf == 0)
     dead = np.flatnonzero(finite & (numbers.norm == 0))
     if len(dead):
-        what = f"all weights of {channels(dead)} are zero: whatever comes in, out comes "
         constant = bias is not None and bool(np.any(bias[dead] != 0))
-        what += f"{'its' if len(dead) == 1 else 'their'} bias" if constant else "0"
+        what = f"all weights of {channels(dead)} are zero: whatever comes in, the output is "
+        what += "the bias" if constant else "0"
         yield Finding(layer, "dead-filters", "warning", what, tuple(dead.tolist()))
     largest = np.nanmax(numbers.norm, initial=0.0)
     faint = np.flatnonzero(finite & (numbers.norm > 0) & (numbers.norm < FAINT * largest))

@@ -132,9 +132,8 @@ def _drawn_in_words(kernels: Kernels) -> str:
     shown, asked = len(kernels.drawn), len(kernels.order)
     if shown == asked:
         return kernels.order_in_words
-    return (
-        f"{shown} of {units.count(kernels.count)} filters, the first of: {kernels.order_in_words}; --all draws the rest"
-    )
+    how = kernels.order_in_words.partition(", ")[2]
+    return f"{shown} of {units.count(kernels.count)} filters, {how}; --all draws the rest"
 
 
 def _mean(shares: np.ndarray) -> float:

@@ -333,7 +333,7 @@ def test_what_is_wrong_with_planted_filters_is_said() -> None:
     ]
     assert said["same-filters"].what == "channels 12, 40 and 41 are the same filter with different biases"
     assert said["same-filters"].groups == ((12, 40, 41),)
-    assert said["dead-filters"].what == "all weights of channel 5 are zero: whatever comes in, out comes 0"
+    assert said["dead-filters"].what == "all weights of channel 5 are zero: whatever comes in, the output is 0"
     assert said["constant-filters"].channels == (7,)
     assert said["faint-filters"].channels == (33,)
     assert [pair[:2] for pair in said["near-filters"].pairs] == [(20, 21)]
