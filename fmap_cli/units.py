@@ -82,15 +82,17 @@ def shapes(several: Sequence[tuple[int, ...]]) -> str:
 def scaled(value: int | None) -> str:
     """A large count in thousands, millions or billions; `–` where there is none.
 
-    >>> scaled(4652008), scaled(1_814_073_144), scaled(12), scaled(None)
-    ('4.65 M', '1.81 G', '12', '–')
+    >>> scaled(4652008), scaled(1_814_073_144), scaled(1_015_900_000_000), scaled(999_999), scaled(12), scaled(None)
+    ('4.65 M', '1.81 G', '1.02 T', '1 M', '12', '–')
     """
     if value is None:
         return "–"
-    for factor, sign in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= factor:
+    if value < 1000:
+        return str(value)
+    for factor, sign in ((10**3, "k"), (10**6, "M"), (10**9, "G")):
+        if float(f"{value / factor:.3g}") < 1000:
             return f"{value / factor:.3g} {sign}"
-    return str(value)
+    return f"{value / 10**12:,.0f} T" if value >= 10**15 else f"{value / 10**12:.3g} T"
 
 
 BYTE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

@@ -60,7 +60,7 @@ LAYERS: tuple[Column[ComparedLayer], ...] = (
     _difference("max_abs", "max |B - A|", short=Short(2, "max\n|B - A|")),
     _difference("relative_l2", "relative L2", short=Short(2, "relative\nL2")),
     _COSINE,
-    _difference("correlation", "correlation", cosine, short=Short(2, "corre-\nlation")),
+    _difference("correlation", "correlation", cosine, short=Short(2, "corr.")),
     Column("correlated_channels", None, lambda row: row.difference.correlated),
     replace(_POOLED, priority=2, after="correlation"),
     _UNLIKE,

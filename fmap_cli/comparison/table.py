@@ -19,11 +19,11 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
     common, a, b = sides(comparison)
     for line in (common, f"A  {a}" if a else "", f"B  {b}" if b else ""):
         if line:
-            out.print(RichText(line), soft_wrap=True)
+            print_wrapped(out, RichText(line), hanging=3 * (line is not common))
     if not a and not b:
         out.print(RichText("A and B are the same"))
     if fed := inputs_in_words(comparison):
-        out.print(RichText(fed, "bold"), soft_wrap=True)
+        print_wrapped(out, RichText(fed, "bold"))
     out.print()
     if comparison.layers:
         table = print_rows(out, table_of(comparison), comparison.layers, style=partial(_style, comparison))
@@ -31,8 +31,8 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
             print_wrapped(out, RichText(line, "dim"))
         out.print()
     for line in remarks(comparison):
-        out.print(RichText(line), soft_wrap=True)
-    out.print(RichText(verdict(comparison), "bold"), soft_wrap=True)
+        print_wrapped(out, RichText(line))
+    print_wrapped(out, RichText(verdict(comparison), "bold"))
     if comparison.shared is not None:
         print_wrapped(out, RichText(shared_in_words(comparison.shared)))
     if file is not None:

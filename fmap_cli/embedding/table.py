@@ -10,7 +10,7 @@ from rich.text import Text
 from .. import units
 from ..answers.table import NAME_WIDTH, print_head
 from ..tables.columns import Column, of_cells
-from ..tables.table import console, print_rows
+from ..tables.table import console, print_rows, print_wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,8 +66,8 @@ def _print_lengths(out: Console, embeddings: Embeddings) -> None:
 def _print_neighbours(out: Console, embeddings: Embeddings) -> None:
     """Each image with the nearest others, the nearest first."""
     columns = of_cells(
-        Column(title="image", least=NAME_WIDTH),
-        Column(title="nearest", least=NAME_WIDTH),
+        Column(title="image", least=NAME_WIDTH, cut="start"),
+        Column(title="nearest", least=NAME_WIDTH, cut="start"),
         Column(title="cosine", right=True),
     )
     rows: list[tuple[str, str, str]] = []
@@ -76,4 +76,5 @@ def _print_neighbours(out: Console, embeddings: Embeddings) -> None:
             (units.one_line(name) if not rank else "", units.one_line(embeddings.images[other]), f"{cosine:.4f}")
             for rank, (other, cosine) in enumerate(near)
         ] or [(units.one_line(name), "– (none has a direction to compare)", "–")]
-    print_rows(out, columns, rows)
+    if print_rows(out, columns, rows).cut:
+        print_wrapped(out, Text("…: the start of the name is cut off; --json has them whole.", "dim"))

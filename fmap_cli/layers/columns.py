@@ -105,7 +105,15 @@ def _of_field(what: Callable[[FieldAxis], Any]) -> Callable[[CountedLayer], list
 COLUMNS: tuple[Column[CountedLayer], ...] = (
     Column("name", "layer", lambda row: row.layer.name, units.one_line, least=(22, 16)),
     Column("kind", None, lambda row: row.layer.kind),
-    Column("type", "type", lambda row: row.layer.type_name, units.one_line, least=11, short=Short(4, "", _what)),
+    Column(
+        "type",
+        "type",
+        lambda row: row.layer.type_name,
+        units.one_line,
+        least=11,
+        cut="middle",
+        short=Short(4, "", _what),
+    ),
     Column(title="", cell=detail, after="type", priority=4, least=8),
     Column("call", None, lambda row: row.layer.call),
     Column("depth", None, lambda row: row.depth),

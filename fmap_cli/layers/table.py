@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_rows
+from ..tables.table import Shown, console, print_rows, print_wrapped
 from .columns import COLUMNS, cost
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def print_listing(listing: Listing) -> None:
     out = console()
     shape = units.shape(listing.input_shape)
     origin = listing.origin
-    out.print(Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · input {shape}")), soft_wrap=True)
+    print_wrapped(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · input {shape}")))
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()
@@ -30,8 +30,8 @@ def print_listing(listing: Listing) -> None:
     columns = (*COLUMNS, *cost(listing.multiply_adds, most))
     table = print_rows(out, columns, listing.layers, style=lambda row: "dim" if row.composite else "")
     out.print()
-    for line in _totals(listing, "field" in table.cells):
-        out.print(Text(line), soft_wrap=True)
+    for line in (*_totals(listing), *_legend(listing, table)):
+        print_wrapped(out, Text(line))
 
 
 def _print_chain(out: Console, steps: Sequence[str]) -> None:
@@ -46,7 +46,41 @@ def _print_chain(out: Console, steps: Sequence[str]) -> None:
     out.print(Text(line), soft_wrap=True)
 
 
-def _totals(listing: Listing, with_field: bool) -> list[str]:
+def _legend(listing: Listing, table: Shown) -> list[str]:
+    """What the signs in the table mean, of those that are in it."""
+    lines = []
+    if fields := [each.plain for each in table.cells.get("field", ())]:
+        lines.append("field: size / stride of the receptive field in pixels of the input; `fmap rf` says more.")
+        signs = (
+            ("whole", "whole: the whole input"),
+            ("≤", "≤: at most, an upper bound"),
+            ("unknown", "unknown: not followed"),
+        )
+        told = [words for sign, words in signs if any(sign in each for each in fields)]
+        if "–" in fields:
+            told.append("–: nothing of the input")
+        if told:
+            lines[-1] = f"{lines[-1][:-1]}; {', '.join(told)}."
+    axes = {name for each in table.cells.get("axes", ()) for name in each.plain.split()}
+    if axes:
+        lines.append(f"axes: {', '.join(f'{name} {_AXES[name]}' for name in _AXES if name in axes)}.")
+    if any(each.composite for each in listing.layers):
+        lines.append("Σ is the sum over the layers inside; the totals count each layer once.")
+    return lines
+
+
+_AXES = {
+    "B": "batch",
+    "C": "channel",
+    "T": "time",
+    "H": "height",
+    "W": "width",
+    "N": "tokens",
+    "?": "not known",
+}
+
+
+def _totals(listing: Listing) -> list[str]:
     many = f"{listing.count} layers in execution order" if listing.count != 1 else "1 layer"
     if len(listing.layers) != listing.count:
         many = f"{len(listing.layers)} of {many}"
@@ -69,10 +103,6 @@ def _totals(listing: Listing, with_field: bool) -> list[str]:
             f"{listing.strided} strided",
         ]
         lines.append(f"{_several(listing.convolutions, 'convolution')}: {', '.join(kinds)}")
-    if with_field:
-        lines.append("field: size / stride of the receptive field in pixels of the input; `fmap rf` says more.")
-    if any(each.composite for each in listing.layers):
-        lines.append("Σ is the sum over the layers inside; the totals count each layer once.")
     return lines
 
 

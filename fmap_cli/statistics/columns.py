@@ -184,7 +184,7 @@ def _of_a_row(number: Column[ChannelStats]) -> Column[Row]:
 
 
 _CLASS: Column[Row] = Column("class", None, lambda row: row.class_name)
-_NAME: Column[Row] = Column("name", "layer", lambda row: row.record.layer.name, cell=_name, least=(24, 12), cut=True)
+_NAME: Column[Row] = Column("name", "layer", lambda row: row.record.layer.name, cell=_name, least=(24, 12), cut="start")
 _KIND: Column[Row] = Column("kind", None, lambda row: row.record.layer.kind)
 _TYPE: Column[Row] = Column("type", "type", lambda row: row.record.layer.type_name, cell=_type, priority=1)
 _IMAGES: Column[Row] = Column("images", None, lambda row: row.record.images, units.count, right=True)
@@ -254,7 +254,7 @@ CLASSES: tuple[Column[Row], ...] = (
         lambda row: row.class_name,
         cell=lambda row: Text(units.one_line(row.class_name)) if row.class_name else Text("all images", "bold"),
         least=(24, 12),
-        cut=True,
+        cut="start",
     ),
     replace(_IMAGES, title="images", priority=9),
     *_NUMBERS,

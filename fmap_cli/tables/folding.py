@@ -24,14 +24,18 @@ def widest(texts: Sequence[str]) -> int:
     return max((cell_len(line) for text in texts for line in text.split("\n")), default=0)
 
 
-def cut(name: Text, width: int) -> Text:
-    """A name in `width` characters: its start is left out, as layers differ in the end.
+def cut(name: Text, width: int, where: str = "start") -> Text:
+    """A name in `width` characters: its start is left out, as layers differ in the end, or its middle.
 
-    >>> cut(Text("features.1.0.attn.softmax"), 12).plain
-    '…ttn.softmax'
+    >>> cut(Text("features.1.0.attn.softmax"), 12).plain, cut(Text("Conv2dNormActivation"), 12, "middle").plain
+    ('…ttn.softmax', 'Conv2d…ation')
     """
     if cell_len(name.plain) <= width:
         return name
+    if where == "middle":
+        end = width // 2
+        head = next(at for at in range(end, -1, -1) if cell_len(name.plain[:at]) <= end)
+        return name[:head] + cut(name[head:], width - cell_len(name.plain[:head]))
     start = next((at for at in range(1, len(name)) if cell_len(name.plain[at:]) < width), len(name))
     return Text.assemble(("…", "dim"), name[start:])
 

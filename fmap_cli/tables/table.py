@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -98,7 +99,9 @@ def print_rows(
     widths = fitted.widths or ()
     return Shown(
         {each.column.title or "": each.cells for each in fitted.forms},
-        cut=any(each.column.cut and width < each.width for each, width in zip(fitted.forms, widths, strict=False)),
+        cut=any(
+            each.column.cut == "start" and width < each.width for each, width in zip(fitted.forms, widths, strict=False)
+        ),
     )
 
 
@@ -124,7 +127,7 @@ def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0) -
 # -- what fits ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Form:
     """A column as it would be printed, in signs that the terminal can show; `short`: where there is little room."""
 
@@ -138,6 +141,20 @@ class _Form:
     def says_nothing(self) -> bool:
         return all(each.plain in ("", "–", "0") for each in self.cells)
 
+    def fitted(self, cell: Text, width: int) -> Text:
+        """A cell in the column's width: folded, or cut."""
+        return cut(cell, width, self.column.cut) if self.column.cut else folded(cell, width)
+
+    def heights(self, width: int) -> list[int]:
+        """How many lines each cell takes in this width."""
+        if width >= self.width or self.column.cut:
+            return self.lines
+        return [folded(cell, width).plain.count("\n") + 1 for cell in self.cells]
+
+    @cached_property
+    def lines(self) -> list[int]:
+        return [cell.plain.count("\n") + 1 for cell in self.cells]
+
     def least(self, level: int, last: bool) -> int:
         """How narrow it may be made where the columns of priority `level` have gone, the `last` that do."""
         least = self.column.least
@@ -145,7 +162,7 @@ class _Form:
             return self.width
         if isinstance(least, tuple):
             least = least[level >= _TIGHT or last]
-        return min(self.width, max(1 if last and self.column.cut else least, widest([self.title])))
+        return min(self.width, max(1 if last and self.column.cut == "start" else least, widest([self.title])))
 
 
 def _form(
@@ -194,9 +211,33 @@ class _Fitted:
     widths: list[int] | None
     gap: int
 
+    @property
+    def height(self) -> int:
+        """How many lines the rows take."""
+        if self.widths is None:
+            return 0
+        heights = [form.heights(width) for form, width in zip(self.forms, self.widths, strict=True)]
+        return sum(map(max, zip(*heights, strict=True)))
+
 
 def _fit(forms: Sequence[_Form], room: int) -> _Fitted:
-    """What is SPARE goes first; names are folded before more goes, and columns come close before much does."""
+    """The most columns that fit without more lines than a terminal of three quarters of the width would need.
+
+    What matters least goes first; columns come close and names are folded before more goes, as long as folding makes
+    no more lines than that: so a wider terminal never shows a longer table. What has gone comes back where there is
+    room left.
+    """
+    enough = min((each.height for each in _layouts(forms, room * 3 // 4)), default=0)
+    layouts = list(_layouts(forms, room))
+    if not layouts:
+        return _Fitted(_at_level(forms, _last_level(forms)), None, 0)
+    fewest = max(enough, min(each.height for each in layouts))
+    chosen = next((each for each in layouts if each.height <= fewest), layouts[-1])
+    return _filled(forms, chosen, room)
+
+
+def _layouts(forms: Sequence[_Form], room: int) -> Iterator[_Fitted]:
+    """Every layout that fits, the one with the most columns first."""
     last = _last_level(forms)
     for level in range(SPARE - 1, last + 1):
         left = _at_level(forms, level)
@@ -204,19 +245,40 @@ def _fit(forms: Sequence[_Form], room: int) -> _Fitted:
         for gap in gaps:
             folds = gap == gaps[-1] and level >= SPARE
             least = [each.least(level, level == last) if folds else each.width for each in left]
-            widths = _widths([each.width for each in left], least, room - gap * (len(left) - 1))
+            widths = _widths(left, least, room - gap * (len(left) - 1))
             if widths is not None:
-                return _Fitted(left, widths, gap)
-    return _Fitted(left, None, 0)
+                yield _Fitted(left, widths, gap)
 
 
-def _widths(widths: list[int], least: Sequence[int], room: int) -> list[int] | None:
-    """The widths made to fit in `room`, the widest first; None where that does not do."""
+def _filled(forms: Sequence[_Form], fitted: _Fitted, room: int) -> _Fitted:
+    """The layout and, of the columns that it lacks, those for which there is room, what matters most first."""
+    here = {id(each.column) for each in fitted.forms}
+    may_come = [each for each in forms if each.title and not each.column.joined and each.column.priority > SPARE]
+    gone = [each for each in may_come if id(each.column) not in here]
+    for back in sorted(gone, key=lambda each: -each.column.priority):
+        assert fitted.widths is not None
+        width = dict(zip((id(each.column) for each in fitted.forms), fitted.widths, strict=True))
+        if sum(fitted.widths) + back.width + fitted.gap * len(fitted.widths) > room:
+            continue
+        width[id(back.column)] = back.width
+        shown = {id(each.column): each for each in (*fitted.forms, back)}
+        order = [id(each.column) for each in forms if id(each.column) in shown]
+        fitted = _Fitted([shown[each] for each in order], [width[each] for each in order], fitted.gap)
+    return fitted
+
+
+def _widths(forms: Sequence[_Form], least: Sequence[int], room: int) -> list[int] | None:
+    """The widths made to fit in `room`, the widest first, those before that are cut in the middle and make no lines.
+
+    None where that does not do.
+    """
+    widths = [each.width for each in forms]
     while sum(widths) > room:
         spare = [at for at, width in enumerate(widths) if width > least[at]]
         if not spare:
             return None
-        widths[max(spare, key=lambda at: widths[at])] -= 1
+        cut = [at for at in spare if forms[at].column.cut == "middle"]
+        widths[max(cut or spare, key=lambda at: widths[at])] -= 1
     return widths
 
 
@@ -233,10 +295,7 @@ def _print_columns(out: Console, forms: Sequence[_Form], widths: Sequence[int], 
         line.stylize("bold")
     lines.append(Text("─" * (sum(widths) + gap * (len(widths) - 1))))
     for row in zip(*(each.cells for each in forms), strict=True):
-        cells = [
-            (cut(cell, width) if form.column.cut else folded(cell, width))
-            for cell, form, width in zip(row, forms, widths, strict=True)
-        ]
+        cells = [form.fitted(cell, width) for cell, form, width in zip(row, forms, widths, strict=True)]
         lines += _side_by_side(cells, forms, widths, gap)
     out.print(Text("\n").join(lines), soft_wrap=True)
 
