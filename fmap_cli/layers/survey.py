@@ -99,4 +99,4 @@ def _decided_by_values(session: Session, image: ImageInput, seen: SeenFields, re
     read = f"{how} before {where}, so what runs may depend on the picture"
     if real:
         return (f"{read}: the numbers are those of a pass over {image.name} with these weights",)
-    return (f"{read}: the numbers are those of a pass over blank values, and a picture may take more or less",)
+    return (f"{read}: without weights the pass ran over blank values, and a picture may take more or less",)

@@ -25,7 +25,13 @@ def print_fed(out: Console, preprocessing: Preprocessing | None) -> None:
 def print_models(entries: Sequence[ModelEntry]) -> None:
     """`fmap models`: a row a model, from metadata alone."""
     out = console()
-    print_rows(out, COLUMNS, entries)
+    table = print_rows(out, COLUMNS, entries)
     out.print()
     plural = "s" if len(entries) != 1 else ""
-    out.print(Text(f"{len(entries)} model{plural}; * marks the weights that `default` means."))
+    words = f"{len(entries)} model{plural}"
+    weights = [each.plain for each in table.cells.get("weights", ())]
+    if weights:
+        words += "; * marks the weights that `default` means"
+    if any(" +" in each for each in weights):
+        words += "; +1: one other set of weights, which --json names"
+    print_wrapped(out, Text(f"{words}."))

@@ -1051,10 +1051,10 @@ def test_the_pages_example_is_what_the_command_prints(
     line = PAGE.split("<!-- compare-example -->\n```sh\n")[1].split("\n")[0]
     shown = PAGE.split("<!-- compare-output -->\n```\n")[1].split("\n```")[0].splitlines()
     printed = [each.rstrip() for each in fmap(*shlex.split(line)[1:]).out.splitlines()]
-    assert printed[:7] == shown[:7]
+    assert printed[:9] == shown[:9]
     assert len(printed) == len(shown)
     assert printed[-4] == shown[-4] == "not enough room for: output shape, pooled cosine; --json has them"
-    for one, other in zip(printed[7:-4], shown[7:-4], strict=True):
+    for one, other in zip(printed[9:-4], shown[9:-4], strict=True):
         assert one.split()[0] == other.split()[0]
         shares = [float(each.split()[2]) for each in (one, other)]
         assert shares[0] == pytest.approx(shares[1], rel=0.5)
