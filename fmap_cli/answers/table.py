@@ -12,7 +12,7 @@ from rich.text import Text
 from .. import units
 from ..models.table import print_fed
 from ..tables.columns import Column, of_cells
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows
 from .columns import DETECTIONS, PREDICTIONS, confusion_columns, label_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _print_confusion(out: Console, found: Confusion) -> None:
 
 
 def print_head(out: Console, head: str, preprocessing: Preprocessing | None) -> None:
-    print_wrapped(out, Text(units.one_line(head)))
+    print_line(out, Text(units.one_line(head)))
     print_fed(out, preprocessing)
     out.print()
 

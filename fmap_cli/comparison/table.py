@@ -7,7 +7,7 @@ from functools import partial
 from rich.text import Text as RichText
 
 from .. import units
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows
 from .columns import POOLED_TITLE, table_of
 from .records import ComparedLayer, ComparedRecord, Comparison
 from .words import inputs_in_words, questions, remarks, shared_in_words, sides, verdict
@@ -19,22 +19,22 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
     common, a, b = sides(comparison)
     for line in (common, f"A  {a}" if a else "", f"B  {b}" if b else ""):
         if line:
-            print_wrapped(out, RichText(line), hanging=3 * (line is not common))
+            print_line(out, RichText(line), hanging=3 * (line is not common))
     if not a and not b:
         out.print(RichText("A and B are the same"))
     if fed := inputs_in_words(comparison):
-        print_wrapped(out, RichText(fed, "bold"))
+        print_line(out, RichText(fed, "bold"))
     out.print()
     if comparison.layers:
         table = print_rows(out, table_of(comparison), comparison.layers, style=partial(_style, comparison))
         for line in questions(comparison, pooled=POOLED_TITLE in table.cells):
-            print_wrapped(out, RichText(line, "dim"))
+            print_line(out, RichText(line, "dim"))
         out.print()
     for line in remarks(comparison):
-        print_wrapped(out, RichText(line))
-    print_wrapped(out, RichText(verdict(comparison), "bold"))
+        print_line(out, RichText(line))
+    print_line(out, RichText(verdict(comparison), "bold"))
     if comparison.shared is not None:
-        print_wrapped(out, RichText(shared_in_words(comparison.shared)))
+        print_line(out, RichText(shared_in_words(comparison.shared)))
     if file is not None:
         out.print(RichText.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
 

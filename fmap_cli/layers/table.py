@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import Shown, console, print_rows, print_wrapped
+from ..tables.table import Shown, console, print_line, print_rows
 from .columns import COLUMNS, cost
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def print_listing(listing: Listing) -> None:
     out = console()
     shape = units.shape(listing.input_shape)
     origin = listing.origin
-    print_wrapped(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · input {shape}")))
+    print_line(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · input {shape}")))
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()
@@ -31,7 +31,7 @@ def print_listing(listing: Listing) -> None:
     table = print_rows(out, columns, listing.layers, style=lambda row: "dim" if row.composite else "")
     out.print()
     for line in (*_totals(listing), *_legend(listing, table)):
-        print_wrapped(out, Text(line))
+        print_line(out, Text(line))
 
 
 def _print_chain(out: Console, steps: Sequence[str]) -> None:

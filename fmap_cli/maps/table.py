@@ -11,7 +11,7 @@ from rich.text import Text
 from .. import units
 from ..answers.table import print_detections, print_predictions
 from ..models.table import print_fed
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows
 from .columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def print_looks(looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None 
         if index:
             out.print()
         head = f"{look.origin.model} · weights: {look.origin.weights} · image: {look.image.name}"
-        print_wrapped(out, Text(units.one_line(head)))
+        print_line(out, Text(units.one_line(head)))
         print_fed(out, look.origin.preprocessing)
         out.print()
         _print_statistics(out, look.maps)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .. import units
 from ..tables.columns import Column, of_cells
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows
 from . import columns
 from .columns import MODES
 from .records import WhatIf
@@ -53,16 +53,16 @@ def print_forecast(
     """The bill first, then a row a layer, then whatever else was asked for. All bytes are in one unit."""
     out = console()
     for line in _head(forecast):
-        print_wrapped(out, Text(units.one_line(line)))
+        print_line(out, Text(units.one_line(line)))
     if forecast.budget is not None:
         for line in _verdict(forecast, forecast.budget, unit):
-            print_wrapped(out, Text(line, "bold" if forecast.fits else "bold red"))
+            print_line(out, Text(line, "bold" if forecast.fits else "bold red"))
     out.print()
     _print_bill(out, forecast.bills, unit)
     out.print()
     for bill in forecast.bills:
         where = f"{units.one_line(bill.peak_layer)}, {_phase(bill)}" if bill.peak_layer else _phase(bill)
-        print_wrapped(out, Text(f"The peak of {MODES[bill.mode]} is at {where}."))
+        print_line(out, Text(f"The peak of {MODES[bill.mode]} is at {where}."))
     usual, hopper = (units.in_unit(each, unit) for each in (_CUBLAS, _CUBLAS_HOPPER))
     known = f"Not included either: cuBLAS's workspace, {usual} {unit} a process, {hopper} {unit} on Hopper."
     for line in (_UNKNOWN, known):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows
 from .columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def print_fed(out: Console, preprocessing: Preprocessing | None) -> None:
     """How a picture became what the network saw, and where that comes from."""
     if preprocessing is not None:
-        print_wrapped(out, Text(f"input: {units.one_line(preprocessing.in_words)}", "dim"))
+        print_line(out, Text(f"input: {units.one_line(preprocessing.in_words)}", "dim"))
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
@@ -34,4 +34,4 @@ def print_models(entries: Sequence[ModelEntry]) -> None:
         words += "; * marks the weights that `default` means"
     if any(" +" in each for each in weights):
         words += "; +1: one other set of weights, which --json names"
-    print_wrapped(out, Text(f"{words}."))
+    print_line(out, Text(f"{words}."))

@@ -84,7 +84,7 @@ def _each_once(what: Callable[[FieldAxis], str]) -> Callable[[FieldRow], str]:
 NAMED: tuple[Column[FieldRow], ...] = (
     Column("name", "layer", lambda row: row.layer.name, units.one_line, least=16),
     Column("kind", None, lambda row: row.layer.kind),
-    Column("type", "type", lambda row: row.layer.type_name, units.one_line, least=10, priority=1),
+    Column("type", "type", lambda row: row.layer.type_name, units.one_line, least=10, cut="middle", priority=1),
     Column("shape", None, lambda row: list(row.shape)),
 )
 SEEN: tuple[Column[FieldRow], ...] = (

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows
 from .columns import COLUMNS, field_cells
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     names = "".join(axis.axis for axis in listing.layers[0].field.axes)
     size = " × ".join(map(str, listing.size))
     head = f"{origin.model} · {origin.weights.in_words} · input {units.shape(listing.input_shape)}"
-    print_wrapped(out, Text(units.one_line(head)))
+    print_line(out, Text(units.one_line(head)))
     out.print()
     print_rows(
         out,
@@ -40,7 +40,7 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     )
     out.print()
     for line in _legend(listing, names, size):
-        print_wrapped(out, Text(line))
+        print_line(out, Text(line))
     if file is not None:
         out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
@@ -114,7 +114,7 @@ def print_unit(view: UnitView, file: Path | None) -> None:
     """What one unit sees, in words."""
     out, origin = console(), view.origin
     head = f"{origin.model} · weights: {origin.weights} · image: {view.image.name}"
-    print_wrapped(out, Text(units.one_line(head)))
+    print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     out.print()
     seen = view.row.field
@@ -159,7 +159,7 @@ def _from(axes: Sequence[FieldAxis]) -> str:
 def print_effective(found: EffectiveField, file: Path | None) -> None:
     """The sizes that hold half and nearly all of a unit's gradient, beside the theoretical one."""
     out, origin = console(), found.origin
-    print_wrapped(out, Text(units.one_line(f"{origin.model} · weights: {origin.weights}")))
+    print_line(out, Text(units.one_line(f"{origin.model} · weights: {origin.weights}")))
     print_fed(out, origin.preprocessing)
     out.print()
     seen = found.row.field

@@ -31,6 +31,8 @@ _TIGHT = 5  # those of this priority and above
 class _Console(Console):
     """Rich's, but for what it does where its reader has stopped: that is `cli`'s to answer."""
 
+    has_edge = True
+
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
@@ -41,7 +43,9 @@ def console(*, stderr: bool = False) -> Console:
     if held is not None and not stderr:
         return held
     wide = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
-    return _Console(markup=False, highlight=False, emoji=False, stderr=stderr, width=_PIPE_WIDTH if wide else None)
+    out = _Console(markup=False, highlight=False, emoji=False, stderr=stderr, width=_PIPE_WIDTH if wide else None)
+    out.has_edge = not wide
+    return out
 
 
 _HELD: ContextVar[Console | None] = ContextVar("held", default=None)
@@ -122,6 +126,14 @@ def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0) -
     for at, line in enumerate(lines):
         line.rstrip()
         out.print(Text(rest if at else first) + line, soft_wrap=True)
+
+
+def print_line(out: Console, text: Text, hanging: int = 0) -> None:
+    """A line of text, wrapped where there is an edge to keep to, whole in a pipe."""
+    if getattr(out, "has_edge", True):
+        print_wrapped(out, text, hanging=hanging)
+    else:
+        out.print(text, soft_wrap=True)
 
 
 # -- what fits ---------------------------------------------------------------------------------------------------
