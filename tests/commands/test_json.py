@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "filters": ("fmap filters", ["filters", "--layer", "features.1*", "--fold", "--out-dir", "OUT"]),
     "predict": ("fmap predict", ["predict", COFFEE, *NET]),
     "predict of several": ("fmap predict", ["predict", COFFEE, MISSING, *NET]),
+    "predict by class": ("fmap predict", ["predict", "OUT/photos", "--by-class"]),
     "embed": ("fmap embed", ["embed", COFFEE, CAT, MISSING, "--similar", "1", *NET]),
     "embed to a file": ("fmap embed", ["embed", COFFEE, "--out", "OUT/v.npz", *NET]),
     "compare": ("fmap compare", ["compare", COFFEE, CAT, "--out", "OUT/c.png", *NET]),
@@ -114,7 +116,11 @@ def documented(path: str, listed: set[str]) -> bool:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("json")
+    folder = tmp_path_factory.mktemp("json")
+    for name, photo in (("espresso", COFFEE), ("tiger cat", CAT)):
+        (folder / "photos" / name).mkdir(parents=True)
+        shutil.copy(photo, folder / "photos" / name)
+    return folder
 
 
 def test_every_name_of_every_document_is_documented_and_the_other_way_round(fmap: Run, out: Path) -> None:
