@@ -241,6 +241,9 @@ def _concatenated(kept: Tape, operation: Operation, value: Value, index: int, x:
     before, own = sum(kept.values[each].shape[dim] for each in parts[:at]), kept.values[value]
     channel = int(torch.unravel_index(torch.tensor(index), own.shape)[dim])
     note = f"part {at + 1} of {len(parts)}, channels {before} to {before + own.shape[dim] - 1} of the whole"
+    earlier = len(kept.readers().get(value, [])) - 1
+    if earlier > 0:
+        note += f"; {earlier} earlier concatenation{'s' * (earlier > 1)} read{'s' * (earlier == 1)} it, too"
     return f"channel {channel} of its part becomes channel {before + channel}: {x}", note
 
 

@@ -242,6 +242,25 @@ def test_a_concatenation_says_which_channel_it_becomes() -> None:
     assert found.stopped == "Next it is one of the inputs of last."
 
 
+def test_of_several_concatenations_the_last_is_taken_and_the_others_are_counted() -> None:
+    class Dense(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Conv2d(3, 2, 1), nn.Conv2d(5, 2, 1), nn.Conv2d(7, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.a(x)
+            b = self.b(torch.cat([x, a], 1))
+            return self.c(torch.cat([x, a, b], 1))
+
+    found = quiet(opened(Dense(), 8), "a", through=True, channel=1, at=(0, 0))
+    (step,) = found.steps
+    assert (step.channel, step.note) == (
+        4,
+        "part 2 of 3, channels 3 to 4 of the whole; 1 earlier concatenation reads it, too",
+    )
+
+
 def test_a_value_that_loses_a_maximum_goes_no_further() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.MaxPool2d(2), nn.ReLU())
     found = quiet(opened(net, 8), "0", through=True, at="min")
