@@ -20,7 +20,8 @@ def laid_out_from(tape: Tape, source: Value) -> tuple[Value, list[Operation]]:
     moves: list[Operation] = []
     while True:
         operation = tape.maker[source.number]
-        if operation is None or way_of(operation) != "move" or len(set(operation.reads)) != 1:
+        adds = operation is not None and operation.name in ("cat", "stack", "constant_pad_nd")
+        if operation is None or adds or way_of(operation) != "move" or len(set(operation.reads)) != 1:
             return source, moves
         moves.append(operation)
         source = operation.reads[0]

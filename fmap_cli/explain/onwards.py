@@ -100,8 +100,8 @@ def steps_of(kept: Tape, way: Way, value: Value, index: int, cell: CellOf) -> tu
         now = float(kept.values[made].reshape(-1)[after])
         where = cell(made, kept.values[made].shape, after)
         if way_of(operation) != "move" or operation.name == "cat":
-            formula, note = _formula(kept, operation, value, index, after, before)
             channel, place = where if where is not None else (None, None)
+            formula, note = _formula(kept, operation, value, index, after, before, channel)
             steps.append(Step(in_words(operation), operation.layer, before, now, formula, channel, place, note))
             if note == _LOST:
                 return tuple(steps), "Another value goes on from here."
@@ -155,8 +155,8 @@ def _moved(kept: Tape, operation: Operation, value: Value, index: int) -> int | 
     """Where a move puts a value: the operation on the values' own numbers says so."""
 
     def numbered(each: Value | Tensor) -> Tensor:
-        if not isinstance(each, Value):
-            return each.detach().cpu()
+        if not isinstance(each, Value):  # numbers are no numbers of values, but indices stay what they are
+            return torch.full(each.shape, -1) if each.is_floating_point() else each.cpu()
         x = kept.values[each]
         return torch.arange(x.numel()).reshape(x.shape) if each == value else torch.full(x.shape, -1)
 
@@ -177,7 +177,9 @@ def _first(hits: Tensor) -> int | None:
 # -- formulas ----------------------------------------------------------------------------------------------------
 
 
-def _formula(kept: Tape, operation: Operation, value: Value, index: int, after: int, before: float) -> tuple[str, str]:
+def _formula(
+    kept: Tape, operation: Operation, value: Value, index: int, after: int, before: float, channel: int | None
+) -> tuple[str, str]:
     """The operation with this unit's numbers, and what else there is to know."""
     x, name = plain(before, 5), operation.name
     made = kept.values[operation.makes[0]]
@@ -194,7 +196,7 @@ def _formula(kept: Tape, operation: Operation, value: Value, index: int, after: 
             f"mean {plain(mean, 4)} and deviation {plain(deviation, 4)} of {over}, for this input",
         )
     if name == "cat":
-        return _concatenated(kept, operation, value, index, x)
+        return _concatenated(kept, operation, value, index, x, channel)
     if name in ("add", "sub"):
         return _added(kept, operation, value, after, x)
     if name in ("mul", "div"):
@@ -234,17 +236,21 @@ def _batch_norm(kept: Tape, operation: Operation, value: Value, index: int, x: s
     return f"({x} {less(mean, 4)}) / {root} × {plain(scale, 4)} {signed(shift, 4)}", note
 
 
-def _concatenated(kept: Tape, operation: Operation, value: Value, index: int, x: str) -> tuple[str, str]:
-    parts = [each for each in operation.arguments.get("tensors", []) if isinstance(each, Value)]
-    at = parts.index(value) if value in parts else 0
-    dim = int(operation.arguments.get("dim", 0))
-    before, own = sum(kept.values[each].shape[dim] for each in parts[:at]), kept.values[value]
-    channel = int(torch.unravel_index(torch.tensor(index), own.shape)[dim])
-    note = f"part {at + 1} of {len(parts)}, channels {before} to {before + own.shape[dim] - 1} of the whole"
+def _concatenated(
+    kept: Tape, operation: Operation, value: Value, index: int, x: str, channel: int | None
+) -> tuple[str, str]:
+    """Which of the whole a value of one part becomes: parts are put together along channels, or along tokens."""
+    parts = operation.arguments["tensors"]
+    at, dim = parts.index(value), int(operation.arguments.get("dim", 0))
+    lengths = [(kept.values[each] if isinstance(each, Value) else each).shape[dim] for each in parts]
+    first = sum(lengths[:at])
+    number = int(torch.unravel_index(torch.tensor(index), kept.values[value].shape)[dim])
+    what = "channel" if channel == first + number else "item"
+    note = f"part {at + 1} of {len(parts)}, {what}s {first} to {first + lengths[at] - 1} of the whole"
     earlier = len(kept.readers().get(value, [])) - 1
     if earlier > 0:
         note += f"; {earlier} earlier concatenation{'s' * (earlier > 1)} read{'s' * (earlier == 1)} it, too"
-    return f"channel {channel} of its part becomes channel {before + channel}: {x}", note
+    return f"{what} {number} of its part becomes {what} {first + number}: {x}", note
 
 
 def _added(kept: Tape, operation: Operation, value: Value, after: int, x: str) -> tuple[str, str]:

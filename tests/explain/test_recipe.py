@@ -261,6 +261,23 @@ def test_of_several_concatenations_the_last_is_taken_and_the_others_are_counted(
     )
 
 
+def test_a_token_put_before_the_others_moves_them_on() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.token = nn.Conv2d(3, 4, 2, stride=2), nn.Parameter(torch.full((1, 1, 4), 27.0))
+            self.mix = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.mix(torch.cat([self.token, self.patches(x).flatten(2).mT], 1))
+
+    found = quiet(opened(Tokens(), 8), "patches", through=True, channel=3, at=(1, 2))
+    (step,) = found.steps
+    assert step.after == found.value
+    assert step.formula.startswith("item 6 of its part becomes item 7: ")
+    assert step.note == "part 2 of 2, items 1 to 16 of the whole"
+
+
 def test_a_value_that_loses_a_maximum_goes_no_further() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.MaxPool2d(2), nn.ReLU())
     found = quiet(opened(net, 8), "0", through=True, at="min")
