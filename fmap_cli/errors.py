@@ -96,6 +96,8 @@ def _call(command: str) -> str:
     verb = words[1] if words[:1] == ["fmap"] and len(words) > 1 else ""
     if not verb and not command.startswith("--"):
         return command
+    if not verb and len(words) == 1:
+        return _argument(words[0][2:])
     given: list[str] = []
     rest = words[2:] if verb else words
     while rest:

@@ -96,7 +96,7 @@ def test_without_weights_it_is_said_where_a_value_was_read(networks: Path) -> No
     assert listing.idle_parameters == 0  # blank values do not leave early
     assert len(listing.notes) == 1
     assert "a value was read in Python before second" in listing.notes[0]
-    assert "a pass over blank values" in listing.notes[0]
+    assert "without weights the pass ran over blank values" in listing.notes[0]
 
 
 def _names(listing: Listing | FieldListing) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from messages import both_lines
 from torch import nn
 
 from fmap_cli.errors import WeightsError
@@ -54,8 +55,7 @@ def loaded(path: str, classes: int = 3) -> checkpoint.FromFile:
 def refusal(path: str) -> str:
     with pytest.raises(WeightsError) as caught:
         loaded(path)
-    error = caught.value
-    message = error.message if error.hint is None else f"{error.message}\n{error.hint}"
+    message = both_lines(caught.value)
     assert len(message.splitlines()) <= 2
     assert "weights_only" not in message
     return message.replace(str(Path(path).parent) + "/", "")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from messages import both_lines
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torchvision.models import resnet18, resnet34
@@ -178,7 +179,7 @@ def test_a_choice_is_offered_where_none_is_likelier(content: Callable[[State, St
     path = save(content(one, other))
     with pytest.raises(WeightsError) as caught:
         loaded(path)
-    first, second = str(caught.value).splitlines()
+    first, second = both_lines(caught.value).splitlines()
     offered = first.partition("that fit: ")[2].split(", ")
     assert [each.partition(".")[0] for each in offered] == ["student", "teacher"]
     assert f"`--weights {path}:{offered[0]}`" in second
@@ -197,7 +198,7 @@ def test_averages_whose_names_take_no_dots(save: Save) -> None:
 
 def test_a_place_that_is_not_there(save: Save) -> None:
     path = save({"student": state_of(), "teacher": state_of()})
-    with pytest.raises(WeightsError, match="holds nothing under 'pupil'\nIt has student, teacher: `--weights"):
+    with pytest.raises(WeightsError, match="holds nothing under 'pupil'\nIt has student, teacher: `weights="):
         checkpoint.read(f"{path}:pupil")
     with pytest.raises(WeightsError, match="It has encoder, fc"):
         checkpoint.read(save(state_of()) + ":pupil")

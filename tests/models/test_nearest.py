@@ -229,4 +229,4 @@ def test_what_is_not_about_the_shape_is_not_answered_with_one() -> None:
     with pytest.raises(ModelError, match="not today") as caught:
         fmap.stats(fmap.load_model(Failing(), size=32, say=lambda sentence: None), say=lambda sentence: None)
     assert "It runs on" not in str(caught.value)
-    assert "--dtype float32" in str(caught.value)
+    assert "dtype float32" in str(caught.value)

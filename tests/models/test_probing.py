@@ -279,8 +279,8 @@ def test_looking_leaves_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        (((1, 64, 64),), "takes 3,H,W, not --input-shape 1,64,64"),
-        (((3, 64, 64), (3, 64, 64)), "takes 3,H,W, not --input-shape 3,64,64 --input-shape 3,64,64"),
+        (((1, 64, 64),), "takes 3,H,W, not input_shape 1,64,64"),
+        (((3, 64, 64), (3, 64, 64)), "takes 3,H,W, not input_shape 3,64,64 input_shape 3,64,64"),
         (((100,),), "takes pictures"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision.models
+from messages import both_lines
 from torch import nn
 
 from fmap_cli.errors import ModelError, WeightsError
@@ -147,7 +148,7 @@ def test_networks_made_for_one_size_are_built_for_the_size_wished() -> None:
 def test_weights_for_another_size_are_refused(cache: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_model("vit_b_32", "default", size=64, say=SAY_NOTHING)
-    assert str(caught.value) == (
+    assert both_lines(caught.value) == (
         "vit_b_32 with these weights takes 224×224 images alone, not 64×64\n"
         "Leave out `--size`; with `--weights random` the network is built for the size given."
     )
@@ -214,8 +215,8 @@ def test_a_damaged_file_in_the_cache_is_said(cache: Path) -> None:
     plant(cache, "squeezenet1_1", torchvision.models.squeezenet1_0())
     with pytest.raises(WeightsError) as caught:
         load_model("squeezenet1_1", say=SAY_NOTHING)
-    assert str(caught.value).startswith("cannot build squeezenet1_1 with the weights in ")
-    assert str(caught.value).endswith("If the file is damaged, delete it: the next run downloads it afresh.")
+    assert both_lines(caught.value).startswith("cannot build squeezenet1_1 with the weights in ")
+    assert both_lines(caught.value).endswith("If the file is damaged, delete it: the next run downloads it afresh.")
 
 
 def test_the_cache_is_read_without_running_code(cache: Path) -> None:
@@ -266,7 +267,7 @@ def test_without_a_network_two_lines(
     said: list[str] = []
     with pytest.raises(WeightsError) as caught:
         load_model("resnet18", say=said.append)
-    assert str(caught.value) == f"cannot download resnet18's weights IMAGENET1K_V1: {reason}\n{INSTEAD}"
+    assert both_lines(caught.value) == f"cannot download resnet18's weights IMAGENET1K_V1: {reason}\n{INSTEAD}"
     assert said == [f"Downloading resnet18's weights IMAGENET1K_V1 (45 MiB) into {cache}"]
     assert list(cache.iterdir()) == []
 
@@ -275,7 +276,7 @@ def test_a_download_that_is_not_what_it_should_be(cache: Path, monkeypatch: pyte
     monkeypatch.setattr(torch.hub, "urlopen", lambda *args, **kwargs: Answer(b"<html>Please log in</html>"))
     with pytest.raises(WeightsError, match=r'IMAGENET1K_V1: invalid hash value .expected "f37072fd"') as caught:
         load_model("resnet18", say=lambda sentence: None)
-    assert str(caught.value).endswith(INSTEAD)
+    assert both_lines(caught.value).endswith(INSTEAD)
     assert list(cache.iterdir()) == []
 
 
@@ -380,7 +381,7 @@ def test_another_networks_checkpoint(tmp_path: Path) -> None:
     path = saved_by(nn.Sequential(nn.Linear(2, 2)), tmp_path / "mine.pth")
     with pytest.raises(WeightsError) as caught:
         load_model("resnet18", path)
-    assert str(caught.value) == (
+    assert both_lines(caught.value) == (
         "mine.pth holds the weights of another network than resnet18: it has 0.weight, 0.bias; "
         "the model has conv1.weight, bn1.weight, bn1.bias and 119 more\n"
         "Name the network it was saved from with `--model`; your own is `path/to/file.py:factory`."

@@ -17,6 +17,7 @@ import pytest
 import torch
 import torchvision.models
 from click.testing import CliRunner
+from messages import both_lines
 from PIL import Image
 from torch import nn
 
@@ -304,7 +305,7 @@ def test_a_program_of_one_size_gets_it(folder: Path) -> None:
     assert model.notes == (ASSUMED.replace("256", "73").replace("224×224", "64×64"),)
     with pytest.raises(ModelError) as caught:
         load_model(str(folder / "net.pt2"), size=96)
-    assert str(caught.value) == (
+    assert both_lines(caught.value) == (
         f"{folder / 'net.pt2'} was exported for 64×64 images alone, not 96×96\n"
         "Leave out `--size`, or export with dynamic height and width."
     )
@@ -352,7 +353,7 @@ def test_which_specs_are_programs() -> None:
 def test_other_weights_are_refused(folder: Path, file: str, weights: str) -> None:
     with pytest.raises(WeightsError) as caught:
         load_model(str(folder / file), weights)
-    first, second = str(caught.value).splitlines()
+    first, second = both_lines(caught.value).splitlines()
     assert first == f"{folder / file} is a program with its own weights; '{weights}' cannot take their place"
     assert second.startswith("Leave out `--weights`")
 
@@ -374,8 +375,8 @@ NO_PROGRAM = "is neither a TorchScript archive nor a torch.export program, or it
 def test_what_is_no_program_for_one_picture(folder: Path, file: str, message: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_model(str(folder / file))
-    assert str(caught.value).startswith(f"{folder / file} {message}")
-    assert len(str(caught.value).splitlines()) == 2
+    assert both_lines(caught.value).startswith(f"{folder / file} {message}")
+    assert len(both_lines(caught.value).splitlines()) == 2
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -410,7 +411,7 @@ def test_a_program_that_would_unpickle_code_is_not_opened(folder: Path, tmp_path
     load, loads = torch.load, pickle.loads
     with pytest.raises(FmapError) as caught:
         load_model(str(bad))
-    assert str(caught.value).splitlines()[0] == (
+    assert both_lines(caught.value).splitlines()[0] == (
         f"{bad} holds more than tensors: it would run Python code to load, so it was not opened"
     )
     assert (torch.load, pickle.loads) == (load, loads)
