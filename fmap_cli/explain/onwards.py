@@ -15,7 +15,7 @@ from torch import Tensor
 from .flattened import CellOf
 from .kinds import BATCH_NORMS, NORMS, in_words, way_of
 from .records import Step
-from .splitting import batch_norm, deviations, run_again
+from .splitting import batch_norm, call, deviations, run_again
 from .tape import Operation, Tape, Value, with_tensors
 from .words import less, plain, signed
 
@@ -165,7 +165,7 @@ def _moved(kept: Tape, operation: Operation, value: Value, index: int) -> int | 
         return index
     if "pad" in operation.name and "value" in arguments:
         arguments["value"] = -1
-    output = _first_output(operation.overload(**arguments))
+    output = _first_output(call(operation, arguments))
     return _first(output == index)
 
 

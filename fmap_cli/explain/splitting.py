@@ -139,6 +139,13 @@ def run_again(operation: Operation, inputs: Mapping[Value, Tensor], within: Weig
     if operation.name in ("_to_copy", "clone", "detach", "alias"):
         (only,) = inputs.values()
         return only
+    return call(operation, arguments)
+
+
+def call(operation: Operation, arguments: Mapping[str, Any]) -> Any:
+    """An operation with these arguments; of a view the reshape that it is, as its input may lie otherwise in memory."""
+    if operation.name in ("view", "_unsafe_view") and "size" in arguments:
+        return arguments["self"].reshape(arguments["size"])
     known = {each.name: each for each in operation.overload._schema.arguments}
     return operation.overload(**{name: each for name, each in arguments.items() if not known[name].is_out})
 

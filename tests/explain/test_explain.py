@@ -350,3 +350,26 @@ def test_chance_is_the_same_in_both_passes() -> None:
 
     found = explained(Noisy(), (3, 6, 6), "conv", at="max")
     assert found.value == pytest.approx(float(found.map.max()) if found.map is not None else 0, rel=1e-6)
+
+
+class Attends(nn.Module):
+    """Attention whose heads are put together by a view, which needs them to lie in memory as they did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.qkv, self.proj = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 24), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).mT
+        q, k, v = self.qkv(x).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        return self.proj(x.view(*x.shape[:2], 8))
+
+
+@pytest.mark.parametrize("layer", ["qkv", "proj"])
+def test_a_layer_of_attention_is_explained_wherever_its_numbers_lie_in_memory(layer: str) -> None:
+    torch.manual_seed(1)
+    model = fmap.load_model(Attends(), size=16, mean=0.5, std=0.5, say=lambda _: None)
+    found = fmap.explain(model, None, layer, through=True, back=1, say=lambda _: None)
+    assert found.total == pytest.approx(found.value, rel=1e-5)
+    assert found.recipe is not None
