@@ -94,7 +94,8 @@ def _place_in_words(found: Explanation) -> str:
 
 def _draw_left(scene: Scene, found: Explanation, top: int) -> tuple[int, int]:
     y, edge = top, MARGIN + _PHOTO[1]
-    if found.box is not None and found.origin.takes is None and len(found.box.seen) >= 2:
+    axes = () if found.row is None else tuple(each.axis for each in found.row.field.axes)
+    if found.box is not None and axes[-2:] == ("H", "W"):
         y, edge = draw_photo(scene, found.box, found.image, top, MARGIN, _PHOTO)
         y += 14
     if found.map is not None and found.map.size > 1:

@@ -149,9 +149,11 @@ class Explanation(Drawn):
     layer that put them out. `reads` are, along each axis, the places of the input under the kernel; those outside are
     padding (0). `maps` `[I, H, W]` are the input channels' whole maps where they were kept, for the terms that are
     `listed`. `map` is the unit's channel, `box` what it sees of the image. `steps` is what `through` found, `stopped`
-    why it goes no further. `recipe` is the tree of `back` convolutions. `of_picture` says that the input channels are
-    a picture's red, green and blue; `label` is the class whose score the unit is. `map_inputs` are, of a linear layer
-    that reads a flattened map, each listed input's channel and place. `notes` are what there is to know besides.
+    why it goes no further. `recipe` is the tree of `back` convolutions. `of_input` says that the
+    input channels are those of the network's own input, `of_picture` that they are a picture's red, green and blue.
+    `weight_channel` is the unit's row of the weights, which is not its channel where what was multiplied is laid out
+    anew. `label` is the class whose score the unit is. `map_inputs` are, of a linear layer that reads a
+    flattened map, each listed input's channel and place. `notes` are what there is to know besides.
     """
 
     origin: Origin
@@ -184,7 +186,9 @@ class Explanation(Drawn):
     back: int = 0
     recipe: Part | None = None
     notes: tuple[str, ...] = ()
+    of_input: bool = False
     of_picture: bool = False
+    weight_channel: int = 0
     label: str = ""
     map_inputs: dict[int, tuple[int, Place]] = field(default_factory=dict)
 

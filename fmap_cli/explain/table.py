@@ -85,14 +85,10 @@ def _print_terms(out: Console, found: Explanation) -> None:
     if found.settings.depthwise:
         first = found.inputs.start
         only = f"input channel {first}" if len(found.inputs) == 1 else f"input channels {first} to {found.inputs[-1]}"
-        print_wrapped(out, Text(f"depthwise: output channel {found.channel} reads {only} alone"))
+        print_wrapped(out, Text(f"depthwise: output channel {found.weight_channel} reads {only} alone"))
     elif found.settings.groups > 1:
-        print_wrapped(
-            out,
-            Text(
-                f"grouped: output channel {found.channel} reads input channels {found.inputs[0]} to {found.inputs[-1]}"
-            ),
-        )
+        some = f"input channels {found.inputs[0]} to {found.inputs[-1]}"
+        print_wrapped(out, Text(f"grouped: output channel {found.weight_channel} reads {some}"))
     warning = not_numbers(found)
     if warning:
         print_wrapped(out, Text(warning, "bold red"))

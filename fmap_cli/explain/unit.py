@@ -120,7 +120,9 @@ def explain_unit(
         notes=tuple(_notes(tape, shown)),
         map_inputs=_map_inputs(kept, one, found, at_product, order, _cells(resolver, tape)),
         label=_label(session, tape, shown, unit),
-        of_picture=source in tape.given and session.model.takes is None and _settings(one).inputs == 3,
+        of_input=source in tape.given,
+        of_picture=source in tape.given and _settings(one).inputs == 3 == _picture_channels(session),
+        weight_channel=int(at_product[one.channel_axis]),
     )
 
 
@@ -235,6 +237,11 @@ def _settings(one: Product) -> Settings:
     kind = "linear" if one.is_linear else "transposed convolution" if one.transposed else "convolution"
     inputs = one.inputs_a_group * one.groups
     return Settings(kind, one.kernel, one.stride, one.padding, one.dilation, one.groups, inputs, one.outputs)
+
+
+def _picture_channels(session: Session) -> int:
+    """How many channels the picture has that the network is given; 0 where it is given none."""
+    return 0 if session.model.feeding is None else session.model.feeding.channels
 
 
 def _reads(tape: Tape, found: Sum, between: Sequence[Operation]) -> tuple[tuple[int, ...], ...]:

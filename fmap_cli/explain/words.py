@@ -97,7 +97,7 @@ def _times(factor: int, letter: str) -> str:
 
 def with_numbers(explanation: Explanation) -> str:
     """The formula of this unit: the right-hand side with its indices."""
-    settings, channel = explanation.settings, str(explanation.channel)
+    settings, channel = explanation.settings, str(explanation.weight_channel)
     bias = plain(explanation.bias)
     if not settings.kernel:
         return f"{bias} + Σk W[{channel},k] · X[k]"
@@ -217,7 +217,9 @@ def channel_name(explanation: Explanation, channel: int) -> str:
 def input_in_words(explanation: Explanation) -> str:
     """What X is."""
     if explanation.of_picture:
-        return "the picture as the network is given it"
+        return "the picture as the network gets it"
+    if explanation.of_input:
+        return "the input as the network gets it"
     return (
         f"what {units.one_line(explanation.input_layer)} puts out" if explanation.input_layer else "the layer's input"
     )

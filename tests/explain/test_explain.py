@@ -373,3 +373,24 @@ def test_a_layer_of_attention_is_explained_wherever_its_numbers_lie_in_memory(la
     found = fmap.explain(model, None, layer, through=True, back=1, say=lambda _: None)
     assert found.total == pytest.approx(found.value, rel=1e-5)
     assert found.recipe is not None
+
+
+class MixesTokens(nn.Module):
+    """A linear layer over the places of a map; what it puts out is laid out by channel again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix = nn.Conv2d(3, 6, 8, stride=8), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(self.stem(x).flatten(2))
+
+
+def test_the_formula_has_the_row_of_the_weights_that_was_multiplied() -> None:
+    torch.manual_seed(1)
+    net = MixesTokens().double().eval()
+    found = explained(net, (3, 16, 16), "mix", channel=5, back=1)
+    row = next(at for at in range(3) if np.allclose(found.kernels, net.mix.weight[at].detach()))
+    assert f"W[{row},k]" in found.document()["formula_with_numbers"]
+    assert found.recipe is not None
+    assert found.recipe.channel == row

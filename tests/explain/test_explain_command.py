@@ -174,3 +174,24 @@ def test_out_writes_the_figure_and_says_so(fmap: Run, tmp_path: Path) -> None:
     assert ran.out.splitlines()[-1] == f"→ {tmp_path / 'why.png'}"
     with Image.open(tmp_path / "why.png") as picture:
         assert picture.width > 1000
+
+
+def own(net: nn.Module, **how: Any) -> Any:
+    torch.manual_seed(0)
+    return fmap.load_model(net.eval(), say=lambda _: None, **how)
+
+
+@pytest.mark.parametrize("how", [{"input_shape": (3, 32, 32)}, {"size": 32}])
+def test_a_network_of_ones_own_has_the_photo_and_its_colours(how: dict[str, Any], capsys: Any) -> None:
+    found = fmap.explain(own(nn.Sequential(nn.Conv2d(3, 4, 3)), **how), COFFEE, "0", at=(4, 4), say=lambda _: None)
+    words = texts(explanation_figure(found))
+    assert {"red", "green", "blue"} <= {*words}
+    assert any("coffee.png" in each and "The unit sees" in each for each in [" ".join(words)])
+    found.print()
+    assert "X is the picture as the network gets it: rows 4 to 6" in capsys.readouterr().out
+
+
+def test_the_input_is_no_layer_that_puts_something_out(capsys: Any) -> None:
+    found = fmap.explain(own(nn.Sequential(nn.Conv1d(3, 4, 5)), input_shape=(3, 40)), None, "0", say=lambda _: None)
+    found.print()
+    assert "X is the input as the network gets it: steps" in capsys.readouterr().out
