@@ -18,7 +18,7 @@ from torch import Tensor
 from .asking import source_of
 from .kinds import in_words, way_of
 from .products import Product, Sum, product, weights_before
-from .records import ROUNDING, Part
+from .records import ROUNDING, UNSPLIT, Part
 from .splitting import Found, split
 from .tape import Operation, Tape, Value
 from .weights import Weights
@@ -27,6 +27,9 @@ _TERMS = (3, 2, 1)
 """How many terms of a convolution are followed further back: of the value's own, of those before, and of all others."""
 
 _ROUNDING = 1e-6  # of float32, and the number formats below have more
+
+_ROUNDED = 1e3
+"""How many units of rounding there may be between a sum and the network's own, of the magnitudes that are added up."""
 
 _SOURCES = 4
 """How many parts of a term are listed; the strongest convolution among them is followed."""
@@ -114,7 +117,7 @@ class _Recipe:
         bias = float(weights.values.sum()) * one.bias_of(channel) + added
         if bias:
             parts.append(Part("bias", bias, node.layer))
-        return _closed(node, parts)
+        return self._closed(node, parts, one.made, float(np.abs(terms).sum()))
 
     def term(self, one: Product, channel: int, weights: Weights, contribution: float, depth: int) -> Part:
         """What one input channel of a product adds, and what it is made of at the products before."""
@@ -130,18 +133,22 @@ class _Recipe:
         if depth == self.back or node.kind == "input":
             return node
         found = split(self.kept, one.read, weights)
-        sources = [
-            (before, channel, own, each.between)
-            for each in found.products
-            if each.operation is not None and (before := product(each.operation)) is not None
-            for channel, own in each.weights.by_channel(before.channel_axis)
-        ]
+        sources: list[tuple[Product, int, Weights, tuple[str, ...]]] = []
+        ends = [*found.ends]
+        for each in found.products:
+            before = None if each.operation is None else product(each.operation)
+            if before is None:
+                ends.append(each)
+                continue
+            sources += [
+                (before, channel, own, each.between) for channel, own in each.weights.by_channel(before.channel_axis)
+            ]
         sources.sort(key=lambda each: -abs(each[2].sum(self.kept.values[each[0].made])))
         parts = [
             self.product(before, channel, own, between, depth + 1, follow=at == 0)
             for at, (before, channel, own, between) in enumerate(sources)
         ]
-        parts += [self._end(each) for each in found.ends]
+        parts += [self._end(each) for each in ends]
         parts += [Part("input", each.sum(self.kept), words="the input itself") for each in found.given]
         size = sum(abs(each.contribution) for each in parts)
         parts += [
@@ -154,7 +161,20 @@ class _Recipe:
             small = parts[_SOURCES:]
             words = f"{len(small)} smaller parts"
             parts[_SOURCES:] = [Part("rest", sum(each.contribution for each in small), words=words, count=len(small))]
-        return _closed(node, parts)
+        return self._closed(node, parts, one.read, size)
+
+    def _closed(self, node: Part, parts: Sequence[Part], value: Value, size: float) -> Part:
+        """A node with its parts; what is left between them and its own value is one more where it is not tiny.
+
+        It is called rounding as far as the number format explains it, measured by `size`, the magnitudes added up.
+        """
+        left = node.contribution - sum(each.contribution for each in parts)
+        if abs(left) > 1e-12 * abs(node.contribution):
+            dtype = self.kept.values[value].dtype
+            share = min(_ROUNDED * torch.finfo(dtype).eps, 0.05) if dtype.is_floating_point else 0.05
+            size += sum(abs(each.contribution) for each in parts)
+            parts = [*parts, Part("constant", left, words=UNSPLIT if abs(left) > share * size else ROUNDING)]
+        return replace(node, parts=tuple(parts))
 
     def _end(self, found: Found) -> Part:
         """What can't be split: it is named, and shown as it is."""
@@ -162,6 +182,9 @@ class _Recipe:
         if operation is None:
             return Part("end", found.sum(self.kept), words="what cannot be followed further back")
         layer = self.names.get(found.value, operation.layer)
+        if way_of(operation) == "product":
+            words = f"a product with weights that is not taken apart into terms ({layer})"
+            return Part("end", found.sum(self.kept), layer, words=words)
         return Part("end", found.sum(self.kept), layer, words=f"{in_words(operation)}, which is no sum ({layer})")
 
     def _map(self, value: Value, axis: int, channel: int) -> np.ndarray | None:
@@ -180,11 +203,3 @@ def _value(weights: Weights, values: Tensor) -> float | None:
     """The value at the one place that counts; None where several do."""
     place = weights.only()
     return None if place is None else float(values[place])
-
-
-def _closed(node: Part, parts: Sequence[Part]) -> Part:
-    """A node with its parts; what rounding left between them and its own value is one more where it is not tiny."""
-    left = node.contribution - sum(each.contribution for each in parts)
-    if abs(left) > 1e-12 * abs(node.contribution):
-        parts = [*parts, Part("constant", left, words=ROUNDING)]
-    return replace(node, parts=tuple(parts))

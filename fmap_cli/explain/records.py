@@ -22,6 +22,7 @@ SHOWN_TERMS = 8
 """How many terms a table lists and a figure draws unless told otherwise."""
 
 ROUNDING = "rounding of the network's own numbers"
+UNSPLIT = "what could not be split"
 AS_ASKED = "as asked"
 
 Place = tuple[int, ...]

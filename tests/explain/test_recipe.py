@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import fmap_cli as fmap
+from fmap_cli.explain.recipe import _Recipe
 from fmap_cli.explain.records import Explanation, Part
 
 COFFEE = "sample_images/coffee.png"
@@ -347,3 +348,40 @@ def test_what_was_written_in_parts_is_not_followed_and_not_taken_for_a_constant(
     assert found.recipe is not None
     check_adds_up(found.recipe)
     assert "cannot be followed further back" in found.table()
+
+
+class Weighed(nn.Module):
+    """Weights that multiply from the left, before a convolution: how they go over the input is not known."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.stem, self.mix = nn.Conv2d(3, 6, 4, stride=4), nn.Conv2d(6, 4, 1)
+        self.weight = nn.Parameter(torch.rand(6, 6) + 0.5)
+        self.shift = nn.Parameter(torch.rand(1, 6, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if self.how == "einsum":
+            return self.mix(torch.einsum("bchw,dc->bdhw", x, self.weight))
+        return self.mix(torch.baddbmm(self.shift, self.weight[None], x.flatten(2)).reshape(x.shape))
+
+
+@pytest.mark.parametrize("how", ["einsum", "baddbmm"])
+def test_a_product_that_cannot_be_taken_apart_is_an_end_and_no_rounding(how: str) -> None:
+    torch.manual_seed(0)
+    recipe = quiet(opened(Weighed(how), 16), "mix", back=1, channel=1, at=(2, 3)).recipe
+    assert recipe is not None
+    check_adds_up(recipe)
+    assert rounding(recipe) < 1e-12
+    assert any(each.kind == "end" and "not taken apart" in each.words for each in recipe.walk())
+
+
+def test_what_is_too_much_for_rounding_is_not_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Recipe, "_end", lambda self, found: Part("end", 0.0))
+    torch.manual_seed(0)
+    recipe = quiet(opened(Weighed("einsum"), 16), "mix", back=1, channel=1, at=(2, 3)).recipe
+    assert recipe is not None
+    check_adds_up(recipe)
+    assert rounding(recipe) < 1e-12
+    assert "what could not be split" in [each.words for each in recipe.walk()]
