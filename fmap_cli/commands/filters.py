@@ -144,7 +144,7 @@ class FiltersOptions(Options):
 @csv_option
 @with_options(FiltersOptions)
 def command(options: FiltersOptions) -> int:
-    """Draw a layer's kernels, and say which are dead, alike or each other's negative.
+    """Draw a layer's kernels, and say which are dead, alike or opposite.
 
     A convolution that sees the picture is drawn in red, green and blue, mid-gray being zero; all others with a tile for
     each of a filter's strongest input channels, in colours around zero; a linear layer and a 1 × 1 convolution as a

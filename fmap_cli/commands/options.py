@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
+from ..arguments.checks import is_image
 from ..models import DEFAULT_MODEL, brings_its_weights
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
@@ -210,7 +211,12 @@ def check_input_shape(size: object, shapes: Sequence[tuple[int, ...]]) -> None:
 
 
 def one_model(name: str | None, model: str) -> str:
-    """The model that is asked for, by the argument or by --model. Raises UsageError where they are two."""
+    """The model that is asked for, by the argument or by --model.
+
+    Raises UsageError where they are two, and where the argument is a picture.
+    """
+    if name is not None and is_image(name) and Path(name).is_file():
+        raise click.UsageError(f"{name} is an image, and this command takes a model and no image.")
     if name is not None and model not in (name, DEFAULT_MODEL):
         raise click.UsageError(f"the model is named twice, {name} and --model {model}: give one.")
     return model if name is None else name

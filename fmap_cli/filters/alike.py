@@ -1,4 +1,4 @@
-"""Filters that are dead, constant or not finite, and those that are the same, nearly the same or each other's negative.
+"""Filters that are dead, constant or not finite, and those that are the same, nearly the same up to a factor.
 
 Every pair of filters is compared, in blocks: beside the weights themselves some 200 MB are taken, however many there
 are.
@@ -14,8 +14,8 @@ import numpy as np
 from .. import units
 from .records import Finding, KernelNumbers, Severity
 
-FAINT = 1e-3
-"""A filter is faint where its norm is under this share of the layer's largest."""
+TINY = 1e-3
+"""A filter is tiny where its norm is under this share of the layer's largest."""
 
 _BLOCK_WEIGHTS = 12_000_000
 _BLOCK_FILTERS = 1024
@@ -217,11 +217,11 @@ def _flat(layer: str, weight: np.ndarray, bias: np.ndarray | None, numbers: Kern
         what += "the bias" if constant else "0"
         yield Finding(layer, "dead-filters", "warning", what, tuple(dead.tolist()))
     largest = np.nanmax(numbers.norm, initial=0.0)
-    faint = np.flatnonzero(finite & (numbers.norm > 0) & (numbers.norm < FAINT * largest))
-    if len(faint):
-        have = "has a norm" if len(faint) == 1 else "have norms"
-        what = f"{channels(faint)} {have} under a thousandth of the layer's largest, {units.number(float(largest))}"
-        yield Finding(layer, "faint-filters", "note", what, tuple(faint.tolist()))
+    tiny = np.flatnonzero(finite & (numbers.norm > 0) & (numbers.norm < TINY * largest))
+    if len(tiny):
+        have = "has a norm" if len(tiny) == 1 else "have norms"
+        what = f"{channels(tiny)} {have} under a thousandth of the layer's largest, {units.number(float(largest))}"
+        yield Finding(layer, "tiny-filters", "note", what, tuple(tiny.tolist()))
     if weight[0].size > 1:
         span = numbers.max - numbers.min
         even = np.flatnonzero(finite & (numbers.norm > 0) & (span <= 1e-6 * np.abs(numbers.max)))
@@ -254,17 +254,20 @@ def _alike(
             what += f"; and {len(those) - _NAMED} more groups" if len(those) > _NAMED else ""
             members = tuple(sorted(at for part in those for at in part))
             yield Finding(layer, "same-kernels" if split else "same-filters", severity, what, members, tuple(those))
+    least, most = f"≥ {near:g}", f"≤ {'−' if near else ''}{near:g}"
     for check, words, pairs, count in (
-        ("near-filters", "nearly the same", found.near, found.near_count),
-        ("flipped-filters", "the same but for the sign", found.flipped, found.flipped_count),
+        ("near-filters", f"nearly the same up to a positive factor (cosine {least})", found.near, found.near_count),
+        (
+            "flipped-filters",
+            f"nearly the same up to a negative factor (cosine {most})",
+            found.flipped,
+            found.flipped_count,
+        ),
     ):
         if pairs:
-            named = ", ".join(f"{a} and {b} ({_cosine(cosine)})" for a, b, cosine in pairs[:_NAMED])
+            named = ", ".join(_pair(*pair, numbers.norm) for pair in pairs[:_NAMED])
             what = f"{units.count(count)} pair{'s' if count > 1 else ''} of channels {'are' if count > 1 else 'is'} "
-            what += (
-                f"{words} (cosine {'≥' if check == 'near-filters' else '≤ −'}{' ' if check == 'near-filters' else ''}"
-            )
-            what += f"{near:g}): {named}{', …' if count > _NAMED else ''}"
+            what += f"{words}: {named}{', …' if count > _NAMED else ''}"
             what += ", each for input channels of its own" if groups > 1 and each == 1 else ""
             members = tuple(sorted({at for pair in pairs for at in pair[:2]}))
             yield Finding(layer, check, "note", what, members, (), tuple(pairs))
@@ -287,6 +290,16 @@ def _same_in_words(part: Sequence[int], bias: np.ndarray | None) -> str:
     if bias is not None and len({float(bias[at]) for at in part}) > 1:
         words += " with different biases"
     return words
+
+
+def _pair(first: int, second: int, cosine: float, norms: np.ndarray) -> str:
+    """A pair with the cosine, which ignores how long filters are, and the factor: the second's norm over the first's.
+
+    >>> _pair(6, 7, 1.0, np.array([0, 0, 0, 0, 0, 0, 0.5, 1])), _pair(0, 1, -0.995, np.array([0.6, 0.6]))
+    ('6 and 7 (cosine 1, factor 2)', '0 and 1 (cosine −0.995, factor −1)')
+    """
+    factor = units.number(float(norms[second] / norms[first])).replace("-", "−")
+    return f"{first} and {second} (cosine {_cosine(cosine)}, factor {'−' if cosine < 0 else ''}{factor})"
 
 
 def _cosine(value: float) -> str:

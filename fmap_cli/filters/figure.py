@@ -9,6 +9,7 @@ import numpy as np
 from .. import units
 from ..drawing.grid import CONSTANT_RGB, DIVERGING, INF_RGB, NAN_RGB
 from ..drawing.page import (
+    LINE_SIZE,
     MARGIN,
     SMALL_SIZE,
     TEXT_SIZE,
@@ -53,7 +54,7 @@ def filters_figure(found: Filters, kernels: Kernels, drawing: Drawing) -> Scene:
     bottom = max(bottom, _draw_side(scene, found, kernels, drawing, ends, TOP))
     scene.width = max(edge, right + 560) + MARGIN
     scene.height = bottom + MARGIN
-    line = f"{_extent(kernels)}, {_headline(kernels)}" if kernels.findings else _extent(kernels)
+    line = _headline(kernels, scene.width - 2 * MARGIN)
     kind = kernels.layer.type_name if kernels.layer.is_module else f"operation {kernels.layer.type_name}"
     draw_title(scene, kernels.layer.name, [line], f"{kind}, its kernels")
     return scene
@@ -78,20 +79,26 @@ def _extent(kernels: Kernels) -> str:
 
 _SHORT = {
     "dead-filters": "dead",
-    "faint-filters": "faint",
+    "tiny-filters": "tiny",
     "constant-filters": "constant",
     "same-filters": "the same as another",
     "same-kernels": "with another's kernel",
     "near-filters": "nearly alike",
-    "flipped-filters": "another's negative",
+    "flipped-filters": "opposite to another",
     "nan": "with NaN",
     "inf": "with infinite weights",
 }
 
 
-def _headline(kernels: Kernels) -> str:
-    """What was found, in as few words as a title has room for."""
-    return "; ".join(f"{units.count(len(each.channels))} {_SHORT[each.check]}" for each in kernels.findings)
+def _headline(kernels: Kernels, room: int) -> str:
+    """What the layer has and what was found, the gravest first: as many findings as the room has place for."""
+    parts = [f"{units.count(len(each.channels))} {_SHORT[each.check]}" for each in kernels.findings]
+    for shown in range(len(parts), 0, -1):
+        more = [f"{len(parts) - shown} more below"] if shown < len(parts) else []
+        words = f"{_extent(kernels)}, {'; '.join([*parts[:shown], *more])}"
+        if text_width(words, LINE_SIZE) <= room:
+            return words
+    return _extent(kernels)
 
 
 def _facts(found: Filters, kernels: Kernels) -> list[tuple[str, str]]:
@@ -279,7 +286,7 @@ def _draw_caption(scene: Scene, kernels: Kernels, channel: int, x: int, y: int, 
         words, colour = "NaN" if numbers.nan[channel] else "Inf", _WARN
     elif numbers.norm[channel] == 0:
         words, colour = "dead", _WARN
-    elif any(channel in each.channels for each in kernels.findings if each.check == "faint-filters"):
+    elif any(channel in each.channels for each in kernels.findings if each.check == "tiny-filters"):
         colour = _AMBER
     room = width - text_width(name, SMALL_SIZE, bold=True) - 8
     if kernels.folded and kernels.bias is not None:

@@ -86,14 +86,26 @@ class _Finder:
     def _otherwise(self, error: FmapError) -> list[tuple[LayerRef, str]]:
         """The first layer with kernels, where none was asked for; else the error, with the names that need no pass."""
         have = [path for path in self.modules if path and self._may(path)]
-        if self.is_default and have and isinstance(error, LayerError):
-            return [(self._reference(have[0]), have[0])]
+        if self.is_default and isinstance(error, LayerError):
+            return [(self._reference(have[0]), have[0])] if have else self._first_product()
         if isinstance(error, ModelError) and have:
+            what = "the first convolution" if self.is_default else f"what {' and '.join(self.patterns)} names"
             raise ModelError(
-                f"only a pass finds what {' and '.join(self.patterns)} names, and {error.message}",
+                f"only a pass finds {what}, and {error.message}",
                 hint=f"Modules by their names need none: --layer {' or '.join(have[:_NAMED])}.",
             )
         raise error
+
+    def _first_product(self) -> list[tuple[LayerRef, str]]:
+        """The first layer that multiplies by weights, of a network in which no module does."""
+        first = next(iter(self.passes.any()[0].of), None)
+        if first is None:
+            raise LayerError(
+                "this model has no kernels to draw: it runs no convolution and no linear layer.",
+                hint="`fmap layers` with the same --model lists what it runs.",
+            )
+        self.passes = Passes(self.session, (first,))
+        return self.passes.any()[1].chosen()
 
     def _modules_named(self, pattern: str) -> list[str]:
         if pattern in self.modules and pattern:

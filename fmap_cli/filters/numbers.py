@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import units
 from ..errors import LayerError
 from .records import NEAR_ZERO, SHOWN, Choice, KernelNumbers, Sort
 
@@ -72,14 +73,14 @@ def ordered(numbers: KernelNumbers, choice: Choice, layer: str, *, is_matrix: bo
         missing = [channel for channel in choice.channels if channel >= count]
         if missing:
             raise LayerError(
-                f"layer {layer!r} has {count} filters; there is no channel {missing[0]}.",
+                f"layer {layer!r} has {units.count(count)} filters; there is no channel {missing[0]}.",
                 hint=f"--channels takes 0 to {count - 1} here.",
             )
         listed = np.array(choice.channels, np.int64)
     by_index = choice.all or is_matrix or count <= SHOWN
     if choice.channels is not None and choice.sort is None:
         order = listed[::-1] if choice.reverse else listed
-        return order, f"{len(order)} of {count} filters, as chosen"
+        return order, f"{units.count(len(order))} of {units.count(count)} filters, as chosen"
     sort: Sort = choice.sort or ("norm" if choice.top is not None or not by_index else "index")
     keys = listed.astype(np.float64) if sort == "index" else -getattr(numbers, _SORTED_BY[sort][0])[listed]
     if choice.reverse:
@@ -89,7 +90,7 @@ def ordered(numbers: KernelNumbers, choice: Choice, layer: str, *, is_matrix: bo
         how = "in order" if not choice.reverse else "the last first"
     else:
         how = f"{'smallest' if choice.reverse else 'largest'} {_SORTED_BY[sort][1]} first"
-    whole = f"all {count}" if len(order) == count else f"{len(order)} of {count}"
+    whole = f"all {units.count(count)}" if len(order) == count else f"{units.count(len(order))} of {units.count(count)}"
     return order, f"{whole} filters, {how}" if count != 1 else "the only filter"
 
 

@@ -27,7 +27,7 @@ from fmap_cli.drawing.scene import Picture, Text
 from fmap_cli.errors import FmapError, LayerError
 from fmap_cli.filters.alike import compare
 from fmap_cli.filters.numbers import kernel_numbers
-from fmap_cli.filters.records import Drawing, Filters, Kernels
+from fmap_cli.filters.records import Drawing, Filters, Finding, Kernels
 from fmap_cli.filters.weights import in_one_form, plain_weights
 
 Run = Callable[..., Any]
@@ -328,14 +328,14 @@ def test_what_is_wrong_with_planted_filters_is_said() -> None:
     found = kernels_of(nn.Sequential(conv, nn.ReLU()), "0").findings
     said = {each.check: each for each in found}
     assert [each.check for each in found] == [
-        *("nan", "inf", "dead-filters", "faint-filters", "constant-filters"),
+        *("nan", "inf", "dead-filters", "tiny-filters", "constant-filters"),
         *("same-filters", "near-filters", "flipped-filters"),
     ]
     assert said["same-filters"].what == "channels 12, 40 and 41 are the same filter with different biases"
     assert said["same-filters"].groups == ((12, 40, 41),)
     assert said["dead-filters"].what == "all weights of channel 5 are zero: whatever comes in, the output is 0"
     assert said["constant-filters"].channels == (7,)
-    assert said["faint-filters"].channels == (33,)
+    assert said["tiny-filters"].channels == (33,)
     assert [pair[:2] for pair in said["near-filters"].pairs] == [(20, 21)]
     assert [pair[:2] for pair in said["flipped-filters"].pairs] == [(8, 9)]
     assert (said["nan"].channels, said["inf"].channels) == ((30,), (31,))
@@ -354,6 +354,22 @@ def test_equal_kernels_over_other_inputs_are_not_the_same_filter() -> None:
 
 def test_single_weights_are_not_compared() -> None:
     assert kernels_of(nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 1, groups=6)), "1").findings == ()
+
+
+def test_every_pair_is_named_once_with_its_factor() -> None:
+    """At a threshold of 0 every pair is near or flipped: 8 · 7 / 2 of them."""
+    conv = nn.Conv2d(3, 8, 3)
+    with torch.no_grad():
+        conv.weight.normal_(generator=torch.Generator().manual_seed(0))
+        conv.weight[7] = conv.weight[6] * 2
+        conv.weight[4] = conv.weight[2] * -2
+    net = nn.Sequential(conv, nn.ReLU())
+    found = fmap_cli.filters(fmap_cli.load_model(net, size=16, say=quiet), "0", near=0, say=quiet).layers[0].findings
+    pairs = [pair[:2] for each in found for pair in each.pairs]
+    assert sorted(pairs) == [(a, b) for a in range(8) for b in range(a + 1, 8)]
+    near, flipped = kernels_of(net, "0").findings
+    assert near.what.endswith("nearly the same up to a positive factor (cosine ≥ 0.99): 6 and 7 (cosine 1, factor 2)")
+    assert flipped.what.endswith("up to a negative factor (cosine ≤ −0.99): 2 and 4 (cosine −1, factor −2)")
 
 
 def test_a_layer_of_copies_takes_no_longer() -> None:
@@ -610,6 +626,45 @@ def test_more_than_64_filters_begin_with_the_strongest(fmap: Run) -> None:
 def test_what_cannot_be_shown_is_said_in_a_line(arguments: list[str], words: list[str], fmap: Run) -> None:
     fmap("filters", *arguments).refused(*words)
     assert list(Path().iterdir()) == []
+
+
+class Multiplies(nn.Module):
+    """No module has kernels: the forward multiplies by a parameter of the network's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.arange(12.0).reshape(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.mean((2, 3)), self.table)
+
+
+def test_without_a_convolution_the_first_linear_layer_is_shown_or_nothing_is() -> None:
+    def first(net: nn.Module) -> Kernels:
+        return fmap_cli.filters(fmap_cli.load_model(net, size=16, say=quiet), say=quiet).layers[0]
+
+    own = Multiplies()
+    assert np.array_equal(first(own).weight, own.table.detach().numpy())
+    assert first(nn.Sequential(nn.Flatten(), nn.Linear(768, 5), nn.Linear(5, 2))).layer.name == "1"
+    with pytest.raises(LayerError, match="no kernels to draw: it runs no convolution and no linear layer"):
+        first(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)))
+
+
+@pytest.mark.parametrize("command", ["filters", "layers"])
+def test_a_picture_is_no_model(command: str, fmap: Run, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.PNG")
+    fmap(command, str(tmp_path / "photo.PNG")).refused("is an image, and this command takes a model", code=2)
+
+
+def test_a_long_headline_names_the_gravest_and_counts_the_rest() -> None:
+    found = kernels_of(nn.Sequential(nn.Conv2d(3, 4, 3)), "0")
+    checks = ("nan", "inf", "dead-filters", "tiny-filters", "constant-filters", "same-filters", "near-filters")
+    many = tuple(Finding("0", check, "note", "so", tuple(range(4))) for check in checks)
+    whole = Filters(fmap_cli.filters(say=quiet).origin, (replace(found, findings=many),))
+    texts = [item.text for item in whole.figure().scene.items if isinstance(item, Text)]
+    (line,) = (text for text in texts if text.startswith("4 filters of 3 × 3 over"))
+    assert line.endswith(" more below")
+    assert "4 with NaN; 4 with infinite weights" in line
 
 
 def test_contradictions_are_usage_errors(fmap: Run) -> None:
