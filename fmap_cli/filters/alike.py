@@ -296,10 +296,10 @@ def _pair(first: int, second: int, cosine: float, norms: np.ndarray) -> str:
     """A pair with the cosine, which ignores how long filters are, and the factor: the second's norm over the first's.
 
     >>> _pair(6, 7, 1.0, np.array([0, 0, 0, 0, 0, 0, 0.5, 1])), _pair(0, 1, -0.995, np.array([0.6, 0.6]))
-    ('6 and 7 (cosine 1, factor 2)', '0 and 1 (cosine −0.995, factor −1)')
+    ('6 and 7 (1, factor 2)', '0 and 1 (−0.995, factor −1)')
     """
     factor = units.number(float(norms[second] / norms[first])).replace("-", "−")
-    return f"{first} and {second} (cosine {_cosine(cosine)}, factor {'−' if cosine < 0 else ''}{factor})"
+    return f"{first} and {second} ({_cosine(cosine)}, factor {'−' if cosine < 0 else ''}{factor})"
 
 
 def _cosine(value: float) -> str:
