@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from ..explain.api import explain
-from ..explain.records import SHOWN_TERMS
+from ..explain.records import MOST_BACK, SHOWN_TERMS
 from ..models.records import ModelRequest
 from .options import (
     FIGURE_SUFFIXES,
@@ -70,7 +70,7 @@ class ExplainOptions(Options):
 )
 @click.option(
     "--back",
-    type=click.IntRange(0, 8),
+    type=click.IntRange(0, MOST_BACK),
     default=0,
     metavar="N",
     help="Follow the strongest terms back through N convolutions, as a tree that adds up to the value.",

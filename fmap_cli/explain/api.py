@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ..arguments import Say, names_of, note, opened, picture, verb
+from ..errors import FmapError, LayerError
 from ..models import DEFAULT_MODEL
-from .records import SHOWN_TERMS
+from .records import MOST_BACK, SHOWN_TERMS
 
 if TYPE_CHECKING:
     from ..arguments import AnyModel, Images, Names
@@ -44,6 +45,14 @@ def explain(
     True
     """
     place: tuple[int, ...] | Literal["max", "min"] = (at,) if isinstance(at, int) else at
+    patterns = names_of(layer)
+    if not patterns:
+        raise LayerError(
+            "no layer was given, and a unit is of one.",
+            hint="Give its name, conv1, first or last; `layers` lists them.",
+        )
+    if back > MOST_BACK:
+        raise FmapError(f"back is {back}: it has to be a whole number from 0 to {MOST_BACK}.")
     session = opened(model, say)
     from .unit import explain_unit
 
@@ -52,7 +61,7 @@ def explain(
     return explain_unit(
         session,
         read,
-        names_of(layer),
+        patterns,
         at=place,
         channel=channel,
         through=through,

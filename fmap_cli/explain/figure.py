@@ -168,7 +168,8 @@ def _waterfall(axes: Axes, found: Explanation) -> None:
     colours = [rgb(RED if each > 0 else BLUE) for each in finite]
     at = np.arange(len(names))
     axes.bar(at, finite, 0.66, starts, color=colours, zorder=2)
-    axes.bar(len(names), total, 0.66, color=rgb(OTHER), zorder=2)
+    if np.isfinite(found.total):
+        axes.bar(len(names), total, 0.66, color=rgb(OTHER), zorder=2)
     axes.hlines(ends, at + 0.33, at + 1 - 0.33, colors=rgb(GRAY), linewidth=points(1), zorder=1)
     axes.axhline(0, color=rgb(INK), linewidth=points(1), zorder=3)
     names.append("value")
@@ -182,7 +183,7 @@ def _waterfall(axes: Axes, found: Explanation) -> None:
     write(
         axes,
         plain(found.total, 4),
-        (len(names) - 1, max(total, 0)),
+        (len(names) - 1, max(total, 0) if np.isfinite(found.total) else 0),
         (0, 3),
         ha="center",
         size=TINY_SIZE,

@@ -206,13 +206,13 @@ def _formula(
     if "max" in name and made.numel() < kept.values[value].numel():
         now = float(made.reshape(-1)[after])
         return (
-            f"the largest of its window, where this is {x}",
-            "this value won" if now == before or before != before else _LOST,
+            "max of the window",
+            "this value is the largest" if now == before or before != before else _LOST,
         )
     if made.numel() < kept.values[value].numel():
         count = _share_of(operation, kept.values[value], value, index, after)
         words = f"{count:,} values" if count else "several values"
-        return f"mean of {words}, of which this is {x}", ""
+        return f"mean of {words}", f"this value, {x}, is one of them"
     return _activation(operation, x, before), ""
 
 

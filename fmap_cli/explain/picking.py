@@ -55,6 +55,9 @@ def unit_of(shown: Shown, output: Tensor, axes: Axes, at: Asked, channel: int | 
         which = "largest" if at == "max" else "smallest"
         of = "the layer" if channel is None else f"channel {channel}"
         picked = f"the {which} value of {of}"
+        if axes.grid is not None and axes.prefix:
+            left = "the class token is" if axes.prefix == 1 else f"{axes.prefix} tokens before them are"
+            picked += f", of the map's places; {left} left out"
     else:
         assert not isinstance(at, str)
         cell = _cell_of(name, at, cells, maps.shape[1:])
@@ -98,7 +101,7 @@ def _cell_of(name: str, place: Place, cells: str, lengths: Sequence[int]) -> tup
     by_axis = dict(zip("THW", lengths, strict=True))
     if len(given) == len(cells) - 1 and cells[:1] == "T":
         given.insert(0, by_axis["T"] // 2)
-    while len(given) > max(len(cells), 1) and given[0] == 0:
+    while cells and len(given) > len(cells) and given[0] == 0:
         del given[0]
     if not cells and given in ([0], []):
         return 0, 0, 0

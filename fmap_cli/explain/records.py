@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHOWN_TERMS = 8
 """How many terms a table lists and a figure draws unless told otherwise."""
 
+MOST_BACK = 8
+"""Through how many convolutions a value is followed back at most."""
+
 ROUNDING = "rounding of the network's own numbers"
 UNSPLIT = "what could not be split"
 AS_ASKED = "as asked"

@@ -143,23 +143,28 @@ def _print_steps(out: Console, found: Explanation) -> None:
 
 def _print_recipe(out: Console, recipe: Part) -> None:
     print_wrapped(out, Text("recipe: every line adds up to the one it stands under", "bold"))
-    for line in _tree(recipe, "", "  "):
-        out.print(Text(units.one_line(line)), soft_wrap=True)
+    for before, under, words in _tree(recipe, "", "  "):
+        lines = Text(units.one_line(words)).wrap(out, max(out.width - len(under), 24), overflow="fold")
+        for at, line in enumerate(lines):
+            line.rstrip()
+            out.print(Text(under if at else before) + line, soft_wrap=True)
     out.print()
 
 
-def _tree(part: Part, before: str, under: str) -> Iterator[str]:
-    """A line for a part and, under it, its own; `before` and `under` are the branches drawn on its line and the
-    next."""
+def _tree(part: Part, before: str, under: str) -> Iterator[tuple[str, str, str]]:
+    """A line for a part and, under it, its own: the branches before it, those before what does not fit, its words.
+
+    `before` and `under` are the branches drawn on its line and the next.
+    """
     root = not before
+    small = 1e-5 * abs(part.contribution)
+    parts = [each for each in part.parts if each.words != ROUNDING or abs(each.contribution) > small]
     words = f"{plain(part.contribution, 5) if root else signed(part.contribution, 4)}  {part_name(part)}"
     if part.value and not root and part.kind in ("channel", "input"):
         words += f"  ({plain(part.contribution / part.value)} × {plain(part.value)})"
-    if part.words and part.kind in ("channel", "input"):
+    if part.words and part.channel is not None:
         words += f"  through {part.words}"
-    yield (before or "  ") + words
-    small = 1e-5 * abs(part.contribution)
-    parts = [each for each in part.parts if each.words != ROUNDING or abs(each.contribution) > small]
+    yield before or "  ", under + ("│  " if parts else "   "), words
     for at, each in enumerate(parts):
         last = at == len(parts) - 1
         yield from _tree(each, under + ("└─ " if last else "├─ "), under + ("   " if last else "│  "))

@@ -176,9 +176,15 @@ def _draw_window(scene: Scene, values: np.ndarray, end: float, x: int, y: int, t
 
 
 def _short(value: float, room: float) -> str:
-    """A cell's number in two digits, or to two decimals where these are shorter."""
+    """A cell's number in two digits, or to two decimals where these are shorter; in one digit where that would be 0."""
     words = plain(value, 2)
-    return words if text_width(words, 11) <= room else shorten(plain(round(value, 2), 2), room, 11)
+    if text_width(words, 11) <= room:
+        return words
+    rounded = round(value, 2)
+    for words in (plain(value, 1), f"{value:.0e}".replace("e-0", "e-").replace("-", "−")) if not rounded else ():
+        if text_width(words, 11) <= room:
+            return words
+    return shorten(plain(rounded or value, 2), room, 11)
 
 
 def _draw_bar(scene: Scene, term: Term, x: int, y: int, most: float) -> None:

@@ -61,7 +61,7 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
         scene.add(Box(left, top, _TILE, _TILE, None, FAINT))
         scene.add(Text(left + _TILE / 2, top + _TILE / 2 - 9, "one value", TINY_SIZE, GRAY, align="middle"))
     x, room = left + _TILE + 10, _NODE[1] - _TILE - 14
-    colour = INK if root else RED if part.contribution > 0 else BLUE
+    colour = INK if root or part.contribution != part.contribution else RED if part.contribution > 0 else BLUE
     number = plain(part.contribution, 4) if root else signed(part.contribution)
     scene.add(Text(x, top - 2, number, TEXT_SIZE, colour, bold=True))
     scene.add(Text(x, top + 18, f"channel {part.channel}", SMALL_SIZE))

@@ -135,7 +135,7 @@ def mixture(explanation: Explanation, count: int = 4) -> str:
     found = [plain(explanation.bias)]
     for each in explanation.terms[:count]:
         found.append(f"{signed(float(each.kernel.reshape(-1)[0]))} × X[{each.channel}]")
-    if len(explanation.contributions) > count:
+    if len(explanation.contributions) > len(explanation.terms[:count]):
         found.append("+ …")
     return " ".join(found)
 
@@ -230,7 +230,7 @@ def part_name(part: Part) -> str:
     if part.kind == "channel":
         return f"channel {part.channel} of {part.layer or 'a tensor without a name'}"
     if part.kind == "input":
-        return f"channel {part.channel} of the input"
+        return "the input itself" if part.channel is None else f"channel {part.channel} of the input"
     if part.kind == "bias":
         return f"bias of {part.layer}"
     if part.kind == "rest":

@@ -19,7 +19,12 @@ from torch import nn
 
 import fmap_cli as fmap
 from fmap_cli.explain.figure import explanation_figure
+from fmap_cli.explain.picking import unit_of
 from fmap_cli.explain.records import Explanation
+from fmap_cli.explain.tape import Shown
+from fmap_cli.explain.terms_figure import _short
+from fmap_cli.explain.words import mixture
+from fmap_cli.network.records import Axes, LayerRef
 
 Run = Callable[..., Ran]
 COFFEE = str(ROOT / "sample_images" / "coffee.png")
@@ -195,3 +200,69 @@ def test_the_input_is_no_layer_that_puts_something_out(capsys: Any) -> None:
     found = fmap.explain(own(nn.Sequential(nn.Conv1d(3, 4, 5)), input_shape=(3, 40)), None, "0", say=lambda _: None)
     found.print()
     assert "X is the input as the network gets it: steps" in capsys.readouterr().out
+
+
+def linear(inputs: int) -> Explanation:
+    return fmap.explain(own(nn.Sequential(nn.Linear(inputs, 3)), input_shape=(inputs,)), None, "0", top=1, say=str)
+
+
+def test_a_mixture_says_that_there_are_more_terms_than_it_lists() -> None:
+    assert mixture(linear(3)).endswith("+ …")
+    assert "…" not in mixture(linear(1))
+
+
+@pytest.mark.parametrize("layer", [None, [], ()])
+def test_no_layer_is_said(layer: Any) -> None:
+    with pytest.raises(fmap.FmapError, match="no layer was given"):
+        fmap.explain("efficientnet_lite0", COFFEE, layer)
+
+
+def test_back_has_one_limit() -> None:
+    with pytest.raises(fmap.FmapError, match="whole number from 0 to 8"):
+        fmap.explain("efficientnet_lite0", COFFEE, "conv1", back=99)
+
+
+def test_a_vector_has_no_place() -> None:
+    with pytest.raises(fmap.FmapError, match="no place 0,0"):
+        explained("classifier.1", at=(0, 0))
+
+
+def test_the_class_token_is_no_place_of_the_map() -> None:
+    axes = Axes(("B", "N", "C"), "", (2, 2), 1)
+    output = torch.zeros(1, 5, 3)
+    output[0, 0, 1], output[0, 2, 1] = 9.0, 5.0
+    unit = unit_of(Shown(LayerRef("x", "x", 0, "linear", "Linear", is_module=True), None, 0), output, axes, "max", None)
+    assert (unit.channel, unit.place) == (1, (0, 1))
+    assert unit.picked == "the largest value of the layer, of the map's places; the class token is left out"
+
+
+def test_a_cell_that_is_nearly_zero_has_a_digit() -> None:
+    assert _short(-0.0036, 60) == "−0.0036"
+    assert _short(-0.0036, 40) in ("−0.004", "−4e−3")
+    assert _short(-0.0036, 28) not in ("0", "−0")
+
+
+def test_the_examples_on_the_page_are_what_is_printed(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"`fmap (explain [^`]+)` (?:prints|ends)[^\n]*\n\n```\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for command, block in blocks:
+        printed = [line.rstrip() for line in fmap(*command.split()).out.splitlines()]
+        missing = [line for line in block.splitlines() if line.strip(" …") and alike(line) not in map(alike, printed)]
+        assert missing == [], command
+
+
+def alike(line: str) -> str:
+    """Without what rounding decides: the difference to the network's own value, and digits beyond the fourth."""
+    line = re.sub(r"   (the network computed|exactly what).*", "", line)
+    return re.sub(r"\d+\.\d+", lambda each: f"{float(each[0]):.3g}", line).rstrip()
+
+
+def test_a_recipe_stays_within_the_terminal(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ran = fmap("explain", CAT, "--layer", "features.4.0.block.0.0", "--back", "2")
+    tree = ran.out.partition("recipe:")[2].splitlines()
+    assert max(map(len, tree)) <= 80
+    assert any(re.fullmatch(r"[ │]+[^ │├└].*", line) for line in tree[2:]), "what does not fit is under its line"

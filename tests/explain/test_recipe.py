@@ -118,7 +118,7 @@ def test_parts_are_derivative_times_value_where_all_is_linear() -> None:
         ({"act": nn.GELU()}, "GELU"),
         ({"act": nn.Hardswish()}, "hard-swish"),
         ({"norm": nn.GroupNorm(2, 6)}, "GroupNorm"),
-        ({"norm": nn.InstanceNorm2d(6)}, "BatchNorm"),
+        ({"norm": nn.InstanceNorm2d(6)}, "InstanceNorm (holds this input's mean)"),
         ({"act": nn.LeakyReLU(0.2)}, "leaky ReLU"),
         ({"act": nn.ReLU6()}, "ReLU6"),
     ],
