@@ -266,3 +266,35 @@ def test_a_recipe_stays_within_the_terminal(fmap: Run, monkeypatch: pytest.Monke
     tree = ran.out.partition("recipe:")[2].splitlines()
     assert max(map(len, tree)) <= 80
     assert any(re.fullmatch(r"[ │]+[^ │├└].*", line) for line in tree[2:]), "what does not fit is under its line"
+
+
+def test_pooling_is_said_in_plain_words() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1))
+    found = fmap.explain(own(net, size=8), COFFEE, "0", through=True, say=str)
+    assert [each.formula for each in found.steps] == ["max of the window", "mean of 16 values"]
+    assert found.steps[0].note == "this value is the largest"
+
+
+def test_the_input_that_is_added_is_named_as_itself(capsys: Any) -> None:
+    class Skips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x) + x)  # type: ignore[no-any-return]
+
+    fmap.explain(own(Skips(), size=8), COFFEE, "b", back=1, say=str).print()
+    printed = capsys.readouterr().out
+    assert re.search(r"[+−] [\d.]+  the input itself$", printed, re.MULTILINE)
+    assert "None" not in printed
+
+
+def test_a_value_that_is_no_number_has_no_bar() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+    with torch.no_grad():
+        net[0].weight[1, 2] = float("nan")  # type: ignore[index, operator]
+    found = fmap.explain(own(net, size=8), COFFEE, "1", channel=0, at=(2, 2), say=str)
+    assert np.isnan(found.total)
+    axes = drawn(explanation_figure(found))["sum"]
+    assert len(axes.patches) == 1 + len(found.terms), "the bias and the terms"
