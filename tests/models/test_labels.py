@@ -113,7 +113,8 @@ def test_both_forms_say_the_same(names: list[str]) -> None:
 # --- Where they appear ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["nets.py:classifier", "net.pt2", "net.pt"])
+# A program is loaded in a process of its own first, which takes seconds: the second form of one is slow.
+@pytest.mark.parametrize("model", ["nets.py:classifier", "net.pt2", pytest.param("net.pt", marks=pytest.mark.slow)])
 def test_ones_own_classes_are_named(home: Path, samples: Path, model: str) -> None:
     net = _made("classifier")
     example = torch.zeros(1, 3, 64, 64)
