@@ -48,7 +48,10 @@ def memory_figure(forecast: Forecast, unit: str) -> Scene:
     """The figure: a plot for each mode, one below the other, and beside each the layers that take most."""
     scene = Scene(width=_LEFT + _PLOT[1] + _GAP + _NAMES + _BARS + _VALUES + MARGIN)
     line = f"{forecast.origin.weights} · input {units.shapes(forecast.inputs)}"
-    line += f" · {forecast.dtype} · {OPTIMIZERS[forecast.optimizer]} · {unit} is "
+    line += f" · {forecast.dtype} · "
+    if any(bill.mode == "train" for bill in forecast.bills):
+        line += f"{OPTIMIZERS[forecast.optimizer]} · "
+    line += f"{unit} is "
     line += f"{'2' if 'i' in unit else '10'}{ {'MB': '⁶', 'GB': '⁹', 'MiB': '²⁰', 'GiB': '³⁰'}[unit] } bytes"
     y = draw_title(scene, f"{forecast.origin.model}: memory through a step", [line])
     taken = [share for bill in forecast.bills for share in bill.shares if share.most]
@@ -68,10 +71,10 @@ def _draw_bill(scene: Scene, bill: MemoryBill, budget: int | None, unit: str, y:
     head += f"{units.in_unit(bill.reserved, unit)} {unit} reserved"
     scene.add(Text(MARGIN, y, head, TEXT_SIZE + 2, bold=True))
     if budget is not None:
-        fits = bill.reserved <= budget
+        fit = bill.fit(budget)
         after = MARGIN + text_width(head, TEXT_SIZE + 2, bold=True) + 18
-        words = f"{'fits' if fits else 'does not fit'} in {units.in_unit(budget, unit)} {unit}"
-        scene.add(Text(after, y, words, TEXT_SIZE + 2, _FITS if fits else RED, bold=True))
+        words = f"{fit} in {units.in_unit(budget, unit)} {unit}"
+        scene.add(Text(after, y, words, TEXT_SIZE + 2, _FITS if fit == "fits" else RED, bold=True))
     top = y + 66
     draw = partial(_draw_course, bill=bill, budget=budget, unit=unit)
     scene.add(Plot(f"{bill.mode} course", _LEFT, top, _PLOT, draw))

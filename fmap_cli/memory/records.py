@@ -108,6 +108,12 @@ class MemoryBill:
     course: MemoryCourse
     upper_bound: bool = False
 
+    def fit(self, budget: int) -> str:
+        """Whether it fits in so many bytes, as a verb: what is allocated has to, and what is reserved should."""
+        if self.reserved <= budget:
+            return "fits"
+        return "may just fit" if self.allocated <= budget else "does not fit"
+
 
 @dataclass(frozen=True, slots=True)
 class LargestBatch:

@@ -106,16 +106,13 @@ def _verdict(forecast: Forecast, budget: int, unit: str) -> list[str]:
     for bill in forecast.bills:
         reserved, allocated = (f"{units.in_unit(each, unit)} {unit}" for each in (bill.reserved, bill.allocated))
         what = f"{MODES[bill.mode]} at batch {units.count(forecast.batch)}"
-        if bill.reserved <= budget:
-            lines.append(f"{what} fits in {limit}: it reserves {reserved}.")
-        elif bill.allocated <= budget:
-            lines.append(
-                f"{what} may just fit in {limit}: it needs {allocated}, and the allocator would reserve {reserved}."
-            )
-        else:
-            lines.append(
-                f"{what} does not fit in {limit}: it needs {allocated}, and the allocator would reserve {reserved}."
-            )
+        fit = bill.fit(budget)
+        why = (
+            f"reserves {reserved}"
+            if fit == "fits"
+            else f"needs {allocated}, and the allocator would reserve {reserved}"
+        )
+        lines.append(f"{what} {fit} in {limit}: it {why}.")
     return [line[0].upper() + line[1:] for line in lines]
 
 
@@ -188,6 +185,9 @@ def shown_layers(bill: MemoryBill) -> list[LayerMemory]:
 def _print_largest(out: Console, found: Sequence[LargestBatch], budget: int, unit: str) -> None:
     out.print(Text(f"The largest batch in {units.in_unit(budget, unit)} {unit}:"))
     print_rows(out, columns.largest(unit), found)
+    if len({each.bound for each in found}) > 1:
+        why = "the larger one by allocated memory needs a fresh process and luck with fragmentation"
+        print_line(out, Text(f"Go by reserved memory; {why}.", "dim"))
     out.print(Text("CUDA's context and cuDNN's workspaces come on top of either: leave room for them.", "dim"))
     if all(each.batch is None for each in found):
         least = min(each.next_bytes for each in found if each.next_bytes is not None)

@@ -92,7 +92,7 @@ def fed_network(
         preprocessing=preprocessing,
         input_kind=input_kind,
         frames=frames,
-        notes=notes + said,
+        notes=notes + value_notes(module) + said,
         takes=takes,
     )
     return fed_as_said(model, overrides.shapes) if like is not None and overrides.shapes else model
@@ -283,4 +283,4 @@ def _filled(module: torch.nn.Module, saved: checkpoint.Checkpoint, spec: str) ->
     saved = checkpoint.matched(saved, module)
     rebuilt = misfit.resize_heads(module, saved)
     checkpoint.fill(module, saved, spec, is_own=True)
-    return Weights("file", saved.name), saved.notes + rebuilt + value_notes(module)
+    return Weights("file", saved.name), saved.notes + rebuilt

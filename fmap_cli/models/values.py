@@ -26,7 +26,7 @@ def _not_finite(module: torch.nn.Module) -> tuple[str, ...]:
     count = 0
     for name, tensor in module.state_dict().items():
         # A sum is quick and finite where all values are; only then each one is looked at.
-        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not math.isfinite(tensor.sum().item()):
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not _is_sound(tensor):
             found = (~torch.isfinite(tensor)).nonzero()
             count += len(found)
             places += [f"{name}{index}" if index else name for index in found[:4].tolist()]
@@ -34,6 +34,11 @@ def _not_finite(module: torch.nn.Module) -> tuple[str, ...]:
     if not count:
         return ()
     return (f"{counted(count, 'weight')} {'is' if count == 1 else 'are'} NaN or infinite: {listed(places)}",)
+
+
+def _is_sound(tensor: torch.Tensor) -> bool:
+    """Whether all values are finite, or there are none to ask, on the meta device."""
+    return tensor.is_meta or math.isfinite(tensor.sum().item())
 
 
 def _negative_variances(module: torch.nn.Module) -> tuple[str, ...]:
@@ -44,7 +49,12 @@ def _negative_variances(module: torch.nn.Module) -> tuple[str, ...]:
     spoils = False
     for name, each in module.named_modules():
         variance = getattr(each, "running_var", None)
-        if isinstance(variance, torch.Tensor) and variance.is_floating_point() and bool((variance < 0).any()):
+        if (
+            isinstance(variance, torch.Tensor)
+            and variance.is_floating_point()
+            and not variance.is_meta
+            and bool((variance < 0).any())
+        ):
             spoils = spoils or bool((variance + getattr(each, "eps", 0.0) < 0).any())
             where = f"{name}.running_var" if name else "running_var"
             negative = (variance < 0).nonzero().flatten().tolist()

@@ -123,6 +123,12 @@ def test_repeated_blocks_are_one_bar_of_what_they_take_together() -> None:
     assert not any("together" in words for words in texts(figure(bill(STEP, LAYERS))))
 
 
+def test_between_what_is_allocated_and_what_is_reserved_it_may_just_fit() -> None:
+    tight = replace(bill(STEP, LAYERS), allocated=40 * MB)  # 60 MB are reserved
+    for budget, words in ((39, "does not fit"), (40, "may just fit"), (59, "may just fit"), (60, "fits")):
+        assert f"{words} in {budget}.0 MB" in texts(figure(tight, budget=budget * MB))
+
+
 def test_300_layers_alike_are_a_few_bars() -> None:
     layers = [layer(f"{at}", MB, MB) for at in range(300)]
     axes = drawn(figure(bill(STEP, layers)))["train layers"]

@@ -18,7 +18,7 @@ from messages import both_lines
 from torch import nn
 
 from fmap_cli.errors import WeightsError
-from fmap_cli.models import checkpoint, misfit
+from fmap_cli.models import checkpoint, load_model, misfit
 
 
 class Tiny(nn.Module):
@@ -170,6 +170,12 @@ def test_a_negative_running_variance_is_named(state: dict[str, Any], save: Save)
     assert loaded(save(state)).notes == (
         "1 running variance is negative (no variance is; it adds eps and goes on): bn.running_var[1] = -1e-06",
     )
+
+
+def test_a_negative_running_variance_of_a_live_module_is_named() -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    net[1].running_var[2] = -0.5
+    assert any("1.running_var[2] = -0.5" in note for note in load_model(net, size=8).notes)
 
 
 # --- Heads ---------------------------------------------------------------------------------------------
