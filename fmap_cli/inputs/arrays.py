@@ -142,7 +142,7 @@ def _to_chw(array: np.ndarray, layout: str | None, label: str, channels: int) ->
     if len(array) not in _channel_counts(channels):
         raise ImageError(
             f"{label} has {len(array)} channels ({what}read as {layout}); the network takes {channels}.",
-            hint="If the axes are meant otherwise, say so with --layout HWC or --layout CHW.",
+            hint="If the axes are meant otherwise, say so with --layout HWC or --layout CHW" + _or_whole(shape),
         )
     permuted = ", permuted to CHW" if layout.endswith("HWC") else ""
     return array, f"{what}read as {layout}{permuted}"
@@ -165,8 +165,15 @@ def _find_layout(shape: tuple[int, ...], label: str, channels: int) -> str:
     found = f"the first and the last axis both have {lengths}" if first else f"no axis at either end has {lengths}"
     raise ImageError(
         f"{label}: cannot tell which axis of {list(shape)} holds the channels: {found} entries.",
-        hint=f"Say it with --layout {batch}HWC or --layout {batch}CHW.",
+        hint=f"Say it with --layout {batch}HWC or --layout {batch}CHW" + _or_whole(shape),
     )
+
+
+def _or_whole(shape: Sequence[int]) -> str:
+    """How a hint about axes ends: what has four of them may be a volume or a clip, whole and without a batch."""
+    if len(shape) < 4:
+        return "."
+    return f"; where the network takes volumes or clips of this shape, --input-shape {','.join(map(str, shape))}."
 
 
 def _checked(layout: str, shape: tuple[int, ...], label: str) -> str:

@@ -51,6 +51,8 @@ def test_an_ambiguous_layout_is_asked_for(tmp_path: Path, shape: tuple[int, ...]
     error = refusal(source)
     assert f"cannot tell which axis of {list(shape)} holds the channels" in error.message
     assert "--layout" in error.hint
+    whole = f"--input-shape {','.join(map(str, shape))}"  # of a volume that has no batch
+    assert (whole in error.hint) == (len(shape) == 4)
     batch = "N" if len(shape) == 4 else ""
     assert load_image(source, PLAIN, layout=f"{batch}HWC").pixels.shape[:2] == shape[-3:-1]
     if shape[-3] != 5:
