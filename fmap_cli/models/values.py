@@ -20,25 +20,28 @@ def value_notes(module: torch.nn.Module) -> tuple[str, ...]:
 
 
 def _not_finite(module: torch.nn.Module) -> tuple[str, ...]:
+    """Of buffers NaN alone: infinite ones are masks. (Not by `state_dict`, which a network may have made its own.)"""
     import torch
 
     places: list[str] = []
     count = 0
-    for name, tensor in module.state_dict().items():
-        # A sum is quick and finite where all values are; only then each one is looked at.
-        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not _is_sound(tensor):
-            found = (~torch.isfinite(tensor)).nonzero()
-            count += len(found)
-            places += [f"{name}{index}" if index else name for index in found[:4].tolist()]
-            places += [name] * (len(found) - 4)
+    for read, spoilt in ((module.named_parameters, _is_not_finite), (module.named_buffers, torch.isnan)):
+        for name, tensor in read():
+            # A sum is quick and finite where all values are; only then each one is looked at.
+            if tensor.is_floating_point() and not tensor.is_meta and not math.isfinite(tensor.sum().item()):
+                found = spoilt(tensor).nonzero()
+                count += len(found)
+                places += [f"{name}{index}" if index else name for index in found[:4].tolist()]
+                places += [name] * (len(found) - 4)
     if not count:
         return ()
     return (f"{counted(count, 'weight')} {'is' if count == 1 else 'are'} NaN or infinite: {listed(places)}",)
 
 
-def _is_sound(tensor: torch.Tensor) -> bool:
-    """Whether all values are finite, or there are none to ask, on the meta device."""
-    return tensor.is_meta or math.isfinite(tensor.sum().item())
+def _is_not_finite(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return ~torch.isfinite(tensor)
 
 
 def _negative_variances(module: torch.nn.Module) -> tuple[str, ...]:
