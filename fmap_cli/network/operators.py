@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_Rule = TypeVar("_Rule")
+
+
+def register(table: dict[str, _Rule], rule: _Rule, *names: str, home: str = "aten") -> None:
+    """The operators of these names, any number of them in a text, go by this rule.
+
+    >>> table: dict[str, int] = {}
+    >>> register(table, 1, "mm bmm", "cat", home="own")
+    >>> table
+    {'own::mm': 1, 'own::bmm': 1, 'own::cat': 1}
+    """
+    table.update((f"{home}::{name}", rule) for name in " ".join(names).split())
+
+
+def register_quantized(table: dict[str, _Rule], **rules: _Rule) -> None:
+    """The operators of `QUANTIZED` go by these rules, each named by the operation that it is for."""
+    for what, rule in rules.items():
+        table.update(dict.fromkeys(QUANTIZED[what], rule))
+
+
 POINTWISE = (
     "_to_copy detach alias lift lift_fresh hardswish hardswish_ _prelu_kernel prelu native_dropout dropout"
     " feature_dropout clone contiguous quantize_per_tensor quantize_per_channel dequantize int_repr"

@@ -7,20 +7,19 @@ also in Dumoulin and Visin, "A guide to convolution arithmetic for deep learning
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 
-from ..network.operators import OPERATORS, POINTWISE, QUANTIZED
+from ..network import operators
+from ..network.operators import OPERATORS, POINTWISE
 from .operations import moving, pointwise, products, recurrent, reductions, resizing, windows
 from .operations.calls import Rule, anywhere
 
 _BY_NAME: dict[str, Rule] = {}
 
-
-def register(rule: Rule, *names: str, home: str = "aten") -> None:
-    """The operations of these names, any number of them in a text, go by this rule."""
-    _BY_NAME.update((f"{home}::{name}", rule) for name in " ".join(names).split())
+register = functools.partial(operators.register, _BY_NAME)
 
 
 register(windows.convolution, OPERATORS["convolution"])
@@ -133,14 +132,13 @@ register(
     home="quantized",
 )
 register(pointwise.pointwise, *POINTWISE, "rrelu_with_noise")
-_QUANTIZED = {
-    "convolution": windows.quantized_convolution,
-    "linear": products.linear_map,
-    "pointwise": pointwise.pointwise,
-    "cat": moving.joined_along,
-}
-for _what, _rule in _QUANTIZED.items():
-    _BY_NAME.update(dict.fromkeys(QUANTIZED[_what], _rule))
+operators.register_quantized(
+    _BY_NAME,
+    convolution=windows.quantized_convolution,
+    linear=products.linear_map,
+    pointwise=pointwise.pointwise,
+    cat=moving.joined_along,
+)
 
 
 def rule_for(function: Any) -> Rule | None:

@@ -5,20 +5,19 @@ An operation without a rule is not guessed at: nothing is known of the axes of w
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 
-from ..operators import OPERATORS, POINTWISE, QUANTIZED
+from .. import operators
+from ..operators import OPERATORS, POINTWISE
 from . import mixing, moving, sliding
 from .calls import Rule
 
 _BY_NAME: dict[str, Rule] = {}
 
-
-def register(rule: Rule, *names: str, home: str = "aten") -> None:
-    """The operations of these names, any number of them in a text, go by this rule."""
-    _BY_NAME.update((f"{home}::{name}", rule) for name in " ".join(names).split())
+register = functools.partial(operators.register, _BY_NAME)
 
 
 register(sliding.convolution, OPERATORS["convolution"])
@@ -92,14 +91,13 @@ register(sliding.deformed, "deform_conv2d", home="torchvision")
 register(moving.not_known, "nms", home="torchvision")
 register(sliding.of_boxes, "roi_align roi_pool ps_roi_align ps_roi_pool", home="torchvision")
 register(mixing.pointwise, *POINTWISE)
-_QUANTIZED = {
-    "convolution": sliding.convolution,
-    "linear": mixing.linear,
-    "pointwise": mixing.pointwise,
-    "cat": moving.cat,
-}
-for _what, _rule in _QUANTIZED.items():
-    _BY_NAME.update(dict.fromkeys(QUANTIZED[_what], _rule))
+operators.register_quantized(
+    _BY_NAME,
+    convolution=sliding.convolution,
+    linear=mixing.linear,
+    pointwise=mixing.pointwise,
+    cat=moving.cat,
+)
 
 
 def rule_for(function: Any) -> Rule | None:
