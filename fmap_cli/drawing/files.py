@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from .raster import rasterise, write_image
@@ -24,6 +26,22 @@ def figure_name(stem: str, model: str, layer: str, number: int = 1) -> str:
     """
     parts = (_name_part(stem, _STEM_BYTES), _name_part(model, _MODEL_BYTES), _name_part(layer, _LAYER_BYTES))
     return "-".join((parts[0], *([str(number)] if number > 1 else []), *parts[1:])) + ".png"
+
+
+@dataclass(frozen=True, slots=True)
+class FreeNames:
+    """Figures' files in a directory, each under a name that this run has not used: images and layers may be alike."""
+
+    directory: Path
+    _used: set[Path] = field(init=False, default_factory=set)
+
+    def path(self, stem: str, model: str, layer: str) -> Path:
+        """Where this figure goes."""
+        number = 1
+        while (path := self.directory / figure_name(stem, model, layer, number)) in self._used:
+            number += 1
+        self._used.add(path)
+        return path
 
 
 def _name_part(text: str, most: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..drawing.files import figure_name
+from ..drawing.files import FreeNames
 from ..files import make_directory
 from .records import Drawing, Filters
 
@@ -13,10 +13,9 @@ def write_figures(found: Filters, drawing: Drawing, file: Path | None, directory
     """Draw each layer into one `file`, or into a directory, the current one unless it is named. Raises OutputError."""
     if directory is not None:
         make_directory(directory)
-    written = []
+    names, written = FreeNames(directory or Path()), []
     for each in found.layers:
-        name = figure_name("filters", found.origin.model, each.layer.name)
-        path = file or (directory or Path()) / name
+        path = file or names.path("filters", found.origin.model, each.layer.name)
         found.figure(each.layer.name, drawing).save(path)
         written.append(str(path))
     return written

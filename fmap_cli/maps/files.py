@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..drawing.files import figure_name
+from ..drawing.files import FreeNames
 from ..files import make_directory, write_file
 from .raw import write_raw
 from .records import Drawing, FeatureMap, Look
@@ -24,11 +24,12 @@ class FigureFiles:
     directory: Path | None
     raw: bool
     say: Callable[[str], None]
-    _names: set[Path] = field(init=False, default_factory=set)
+    _names: FreeNames = field(init=False)
 
     def __post_init__(self) -> None:
         if self.directory is not None:
             make_directory(self.directory)
+        object.__setattr__(self, "_names", FreeNames(self.directory or Path()))
 
     def write(self, look: Look) -> list[str | None]:
         """The file of each layer, in order; None for an output without values, of which there is no picture."""
@@ -41,17 +42,9 @@ class FigureFiles:
             return None
         if self.drawing.overlay and not feature_map.is_map:
             self.say(f"{name} has no height and width to lay over the photo.")
-        path = self.file or self._free_name(look, name)
+        path = self.file or self._names.path(look.image.stem, look.origin.model, name)
         if self.raw:
             write_file(path, lambda file: write_raw(feature_map, self.drawing, file, path.suffix.lower()))
         else:
             look.figure(name, self.drawing).save(path)
         return str(path)
-
-    def _free_name(self, look: Look, layer: str) -> Path:
-        """A name that this run has not used: two images may share a stem."""
-        directory, number = self.directory or Path(), 1
-        while (path := directory / figure_name(look.image.stem, look.origin.model, layer, number)) in self._names:
-            number += 1
-        self._names.add(path)
-        return path

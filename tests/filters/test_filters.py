@@ -26,6 +26,7 @@ import fmap_cli
 from fmap_cli.drawing.scene import Picture, Text
 from fmap_cli.errors import FmapError, LayerError
 from fmap_cli.filters.alike import compare
+from fmap_cli.filters.files import write_figures
 from fmap_cli.filters.numbers import kernel_numbers
 from fmap_cli.filters.records import Drawing, Filters, Finding, Kernels
 from fmap_cli.filters.weights import in_one_form, plain_weights
@@ -586,6 +587,16 @@ def test_the_command_draws_saves_and_prints(fmap: Run) -> None:
     assert [row["index"] for row in rows] == ["7", "3"]
     assert float(rows[0]["norm"]) == pytest.approx(norms[7])
     assert Path("a.svg").exists()
+
+
+def test_layers_whose_names_end_alike_have_a_file_each(tmp_path: Path) -> None:
+    net = nn.Sequential()
+    for name in "ab":  # longer than what a file's name keeps of a layer's
+        net.add_module(name + "z" * 120, nn.Conv2d(3, 3, 1))
+    model = fmap_cli.load_model(net, size=8, say=quiet)
+    files = write_figures(fmap_cli.filters(model, "*", say=quiet), Drawing(), None, tmp_path)
+    assert len(files) == 2
+    assert sorted(files) == sorted(map(str, tmp_path.iterdir()))
 
 
 def test_several_layers_have_a_figure_each(fmap: Run) -> None:
