@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .drawing.scene import Scene
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 _WIDTH = 120
 """Columns of a table that goes to no terminal."""
 

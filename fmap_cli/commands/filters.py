@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import click
 
-from ..filters.records import ARRAY_SUFFIXES, NEAR, SORTS, Drawing, Filters, Sort
+from ..filters.records import NEAR, SORTS, Drawing, Filters, Sort
 from ..models.records import ModelRequest
 from .options import (
-    FIGURE_SUFFIXES,
     ChannelsType,
     ColourMapType,
-    FileType,
+    FigureOptions,
     FiniteRange,
-    Options,
     csv_option,
+    figure_options,
     json_option,
     model_options,
     one_model,
@@ -27,17 +25,12 @@ from .output import put_out, remark
 
 
 @dataclass(frozen=True, kw_only=True)
-class FiltersOptions(Options):
-    """`every` is --all."""
-
+class FiltersOptions(FigureOptions):
     name: str | None
     layers: tuple[str, ...]
     request: ModelRequest
-    channels: tuple[int, ...] | None
-    top: int | None
     sort: Sort | None
     reverse: bool
-    every: bool
     fold: bool
     near: float
     scale: Literal["channel", "layer"] | None
@@ -45,9 +38,6 @@ class FiltersOptions(Options):
     inputs: int
     cmap: str | None
     tile: int | None
-    out: Path | None
-    out_dir: Path | None
-    save: Path | None
 
     @property
     def drawing(self) -> Drawing:
@@ -60,10 +50,6 @@ class FiltersOptions(Options):
     def refuse_contradictions(self) -> None:
         super().refuse_contradictions()
         one_model(self.name, str(self.request.model))
-        if self.out is not None and self.out_dir is not None:
-            raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
-        if sum([self.channels is not None, self.top is not None, self.every]) > 1:
-            raise click.UsageError("--channels, --top and --all exclude one another.")
 
 
 @click.command("filters")
@@ -119,26 +105,7 @@ class FiltersOptions(Options):
     metavar="NAME",
     help="Matplotlib colour map of signed weights.  [default: RdBu_r around zero]",
 )
-@click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help="Height of a kernel in pixels.")
-@click.option(
-    "--out",
-    "-o",
-    type=FileType(FIGURE_SUFFIXES),
-    metavar="FILE",
-    help="Write the figure here: .png, .jpg, .webp, .pdf or .svg.",
-)
-@click.option(
-    "--out-dir",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Write figures here, under names made of model and layer.  [default: the current directory]",
-)
-@click.option(
-    "--save",
-    type=FileType(ARRAY_SUFFIXES),
-    metavar="FILE",
-    help="Also write the whole kernels: .npz, .safetensors or .pt.",
-)
+@figure_options(tile="a kernel", names="model and layer", saved="the whole kernels")
 @model_options
 @json_option
 @csv_option
@@ -158,8 +125,7 @@ def command(options: FiltersOptions) -> int:
     from ..filters.files import write_figures
 
     found = _found(options)
-    if options.out is not None and len(found.layers) > 1:
-        raise click.UsageError(f"--out names one file, and {len(found.layers)} layers match: use --out-dir.")
+    options.refuse_one_file_for(len(found.layers), f"{len(found.layers)} layers match")
     if options.save is not None:
         found.save(options.save)
     files = write_figures(found, options.drawing, options.out, options.out_dir)

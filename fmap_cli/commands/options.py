@@ -19,6 +19,7 @@ from ..arguments.checks import is_image
 from ..models import DEFAULT_MODEL, brings_its_weights
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
+from ..results import ARRAY_SUFFIXES
 from ..results import FIGURE_SUFFIXES as FIGURE_SUFFIXES
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -243,6 +244,30 @@ class Options:
             raise click.UsageError("--json and --csv exclude each other.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class FigureOptions(Options):
+    """Options of a command that draws a figure for each layer: which channels, and where to. `every` is --all."""
+
+    channels: tuple[int, ...] | None
+    top: int | None
+    every: bool
+    out: Path | None
+    out_dir: Path | None
+    save: Path | None
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        if self.out is not None and self.out_dir is not None:
+            raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
+        if sum([self.channels is not None, self.top is not None, self.every]) > 1:
+            raise click.UsageError("--channels, --top and --all exclude one another.")
+
+    def refuse_one_file_for(self, count: int, what: str) -> None:
+        """Raises UsageError where --out is one file and there are more figures; `what` says of what."""
+        if self.out is not None and count > 1:
+            raise click.UsageError(f"--out names one file, and {what}: use --out-dir.")
+
+
 _Record = TypeVar("_Record")
 
 
@@ -405,6 +430,39 @@ def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Only layers of this kind. Repeatable.",
     )
     return layer(kind(function))
+
+
+def figure_options(*, tile: str, names: str, saved: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--tile, --out, --out-dir and --save: what a tile is of, what files are named after, which arrays are saved."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        options: list[Callable[[Any], Any]] = [
+            click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help=f"Height of {tile} in pixels."),
+            click.option(
+                "--out",
+                "-o",
+                type=FileType(FIGURE_SUFFIXES),
+                metavar="FILE",
+                help="Write the figure here: .png, .jpg, .webp, .pdf or .svg.",
+            ),
+            click.option(
+                "--out-dir",
+                type=click.Path(path_type=Path),
+                metavar="DIR",
+                help=f"Write figures here, under names made of {names}.  [default: the current directory]",
+            ),
+            click.option(
+                "--save",
+                type=FileType(ARRAY_SUFFIXES),
+                metavar="FILE",
+                help=f"Also write {saved}: .npz, .safetensors or .pt.",
+            ),
+        ]
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 image_layout_option = click.option(

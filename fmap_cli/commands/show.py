@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -15,12 +14,11 @@ from ..errors import DONE, FAILED, FmapError, ImageError
 from ..maps.records import Choice, Drawing, Looking
 from ..models.records import ModelRequest
 from .options import (
-    FIGURE_SUFFIXES,
     ChannelsType,
     ColourMapType,
-    FileType,
+    FigureOptions,
     FiniteRange,
-    Options,
+    figure_options,
     json_option,
     labels_option,
     layout_option,
@@ -35,29 +33,22 @@ if TYPE_CHECKING:
     from ..maps.records import Look
 
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowOptions(Options):
-    """`every` is --all, `with_fields` --rf."""
+class ShowOptions(FigureOptions):
+    """`with_fields` is --rf."""
 
     images: tuple[str, ...]
     layers: tuple[str, ...]
     request: ModelRequest
-    channels: tuple[int, ...] | None
-    top: int | None
     by: Literal["std", "mean", "max", "l2"]
-    every: bool
     scale: Literal["channel", "layer"]
     clip: float
     cmap: str | None
     overlay: bool
     raw: bool
     tile: int | None
-    out: Path | None
-    out_dir: Path | None
-    save: Path | None
     layout: str | None
     score: float
     with_fields: bool
@@ -80,21 +71,12 @@ class ShowOptions(Options):
 
     def refuse_contradictions(self) -> None:
         super().refuse_contradictions()
-        if self.out is not None and self.out_dir is not None:
-            raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
         if self.raw and self.out is not None and self.out.suffix.lower() not in RAW_SUFFIXES:
             raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
-        if sum([self.channels is not None, self.top is not None, self.every]) > 1:
-            raise click.UsageError("--channels, --top and --all exclude one another.")
         if self.raw and self.with_fields:
             raise click.UsageError("--raw writes bare tiles, --rf draws on the photo beside them: give one of them.")
         if self.raw and self.overlay:
             raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
-
-    def refuse_one_file_for(self, count: int, what: str) -> None:
-        """Raises UsageError where --out is one file and there are more figures; `what` says of what."""
-        if self.out is not None and count > 1:
-            raise click.UsageError(f"--out names one file, and {what}: use --out-dir.")
 
 
 @click.command("show")
@@ -145,26 +127,7 @@ class ShowOptions(Options):
     "--overlay", is_flag=True, help="Lay each map over the photo in gray: the larger a value, the more opaque."
 )
 @click.option("--raw", is_flag=True, help="Write the bare tiles, one pixel a unit, without any text.")
-@click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help="Height of a tile in pixels.")
-@click.option(
-    "--out",
-    "-o",
-    type=FileType(FIGURE_SUFFIXES),
-    metavar="FILE",
-    help="Write the figure here: .png, .jpg, .webp, .pdf or .svg.",
-)
-@click.option(
-    "--out-dir",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Write figures here, under names made of image, model and layer.  [default: the current directory]",
-)
-@click.option(
-    "--save",
-    type=FileType(ARRAY_SUFFIXES),
-    metavar="FILE",
-    help="Also write the layers' whole outputs: .npz, .safetensors or .pt.",
-)
+@figure_options(tile="a tile", names="image, model and layer", saved="the layers' whole outputs")
 @layout_option
 @click.option(
     "--score",

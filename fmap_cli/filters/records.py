@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from ..errors import LayerError
 from ..models.records import Origin
 from ..network.records import LayerRef
-from ..results import Drawn, Figure
+from ..results import ARRAY_SUFFIXES, Drawn, Figure
 
 if TYPE_CHECKING:
     import numpy as np
 
-ARRAY_SUFFIXES = (".npz", ".safetensors", ".pt")
 
 Sort = Literal["index", "norm", "l1", "mean", "min", "max", "zeros", "near-zero"]
 SORTS: tuple[Sort, ...] = get_args(Sort)

@@ -11,7 +11,7 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
-from ..results import FIGURE_SUFFIXES, Drawn, Figure
+from ..results import ARRAY_SUFFIXES, FIGURE_SUFFIXES, Drawn, Figure
 from ..statistics.records import LayerStats
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Look(Drawn):
     labels: tuple[str, ...] | None = None
     units: Mapping[str, tuple[tuple[tuple[int, int], UnitBox], ...]] = field(default_factory=dict)
 
-    FILES: ClassVar[tuple[str, ...]] = (".json", ".npz", ".safetensors", ".pt", *FIGURE_SUFFIXES)
+    FILES: ClassVar[tuple[str, ...]] = (".json", *ARRAY_SUFFIXES, *FIGURE_SUFFIXES)
 
     def document(self) -> dict[str, Any]:
         from .document import show_document
@@ -168,7 +168,7 @@ class Look(Drawn):
 
     def _write(self, path: Path, suffix: str) -> None:
         """The whole outputs (`.npz`, `.safetensors`, `.pt`), the document or the first figure."""
-        if suffix not in (".npz", ".safetensors", ".pt"):
+        if suffix not in ARRAY_SUFFIXES:
             super(Look, self)._write(path, suffix)
             return
         from .document import save_looks

@@ -67,7 +67,7 @@ def test_a_commands_record_has_a_field_for_each_parameter_and_no_other(name: str
     (record,) = (
         each
         for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, Options) and each is not Options
+        if isinstance(each, type) and issubclass(each, Options) and each.__module__ == module.__name__
     )
     has = {each.name for each in fields(record)} - {"as_json", "as_csv"}
     command = group.get_command(None, name)  # type: ignore[arg-type]
