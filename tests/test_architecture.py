@@ -223,7 +223,8 @@ def test_every_room_in_the_table_exists_and_the_table_names_only_rooms() -> None
     assert {room.name for room in ROOMS.values() if room.is_folder} == {
         path.parent.name for path in PACKAGE.glob("*/__init__.py")
     }
-    assert len([name for name in ROOMS if not name.startswith("__")]) <= 30
+    # A capability is one subject more; what all of them stand on does not grow with them.
+    assert len([room for room in ROOMS.values() if room.floor != "subject" and not room.name.startswith("__")]) <= 20
 
 
 def test_a_room_imports_from_its_own_floor_and_those_below() -> None:
