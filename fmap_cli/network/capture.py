@@ -2,7 +2,8 @@
 
 A *watcher* is asked at each layer, as it happens and in execution order, whether it wants the output; if so
 it answers with a *sink*, which is called with the output before any later operation can touch it. A sink must
-reduce or copy there and then: the next in-place ReLU rewrites the storage it was shown.
+reduce or copy there and then: the next in-place ReLU rewrites the storage it was shown. Where it answers with a
+`Replacement` instead, what that makes of the output goes on in its place: the rest of the network reads that.
 
 Names are torchvision's own, those of `torchvision.models.feature_extraction.get_graph_node_names` in eval
 mode: modules by their path, operations that are no module by the module they happen in and torch.fx's name
@@ -41,10 +42,11 @@ from .leaves import argument_names, is_callable, is_leaf
 from .nested import leaves
 from .operation_names import IN_PLACE_OPERATORS, IPOW, called_by_operator, operation_name, without_counter
 from .records import LayerRef
+from .replacing import Argument, Replacement, put_in_place, rebuilt
 from .reporting import ReportingFields, ReportingInt, ReportingList, ReportingSize, ReportingTuple, named_tensors
 
 Sink = Callable[[Tensor], None]
-Watcher = Callable[[LayerRef], Sink | None]
+Watcher = Callable[[LayerRef], Sink | Replacement | None]
 CallWatcher = Callable[[str, bool], None]
 
 
@@ -165,6 +167,7 @@ class _Pass:
         self.taken: dict[str, int] = {}  # base name -> counter of the last name given out
         self.calls: dict[str, int] = {}  # path of a module -> calls so far
         self.seen: dict[int, weakref.ref[Tensor]] = {}  # id -> a tensor that descends from the input
+        self.written = False  # whether the call that ended last put out its own argument, written over
 
     def hook(self) -> None:
         for path, module in self.watched.items():
@@ -179,15 +182,13 @@ class _Pass:
         self._start(watcher, calls)
         try:
             reporting.current = self
-            self._show_inputs(inputs)
+            inputs = self._show_inputs(inputs)
             if self.operations:
                 with _torch_function_on(), _wrapped_functions(self), _Operations(self):
                     output = self.module(*inputs)
             else:
                 output = self.module(*inputs)
-            if self.watched is self.modules:
-                self._show_outputs(output)
-            return output
+            return self._show_outputs(output) if self.watched is self.modules else output
         finally:
             reporting.current = outer
             while self.scopes:
@@ -198,14 +199,15 @@ class _Pass:
     def _hook(self, path: str, module: nn.Module) -> None:
         leaf = is_leaf(module)
 
-        def before(_module: nn.Module, _args: Any) -> None:
+        def before(_module: nn.Module, args: Any) -> None:
             if reporting.current is self:  # a sink may run the same module in a capture of its own
                 if self.call_watcher is not None:
                     self.call_watcher(path, True)
-                self.scopes.append(_Scope(path, leaf))
+                self.scopes.append(_Scope(path, leaf, args[0] if args else None))
 
-        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+        def leave(_module: nn.Module, _args: Any, output: Any) -> None:
             if reporting.current is self and self.scopes and self.scopes[-1].path == path:
+                self.written = self.scopes[-1].first.is_written(output)
                 self._leave_scope()
                 if self.call_watcher is not None:
                     self.call_watcher(path, False)
@@ -222,7 +224,7 @@ class _Pass:
                     parameters = sum(p.numel() for p in module.parameters())
                 layer = LayerRef(name, path, call, module_kind(module), type(module).__name__, True, parameters)
                 self.known[path, call] = layer
-            self.show(layer, output)
+            output = self.show(layer, output, self.written)
             # Indexing a leaf's tuple is an operation of its own (`getitem`), in torch.fx's names as here.
             return self.follow(output) if leaf and self.recording else output
 
@@ -235,19 +237,25 @@ class _Pass:
     def _leave_scope(self) -> None:
         self.scopes.pop().close()
 
-    def _show_inputs(self, inputs: tuple[Any, ...]) -> None:
+    def _show_inputs(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         self.mark(inputs)
+        given = []
         for name, value in zip(argument_names(self.module, len(inputs)), inputs, strict=True):
             name, _ = self.claim(name)  # another one where a module has it
-            self.show(LayerRef(name, "", 0, "input", "input"), value)
+            given.append(self.show(LayerRef(name, "", 0, "input", "input"), value))
+        return tuple(given)
 
-    def _show_outputs(self, output: Any) -> None:
+    def _show_outputs(self, output: Any) -> Any:
         """The tensors of an answer that is no single tensor: `out` and `aux` of a segmentation model, `output.0`."""
         if isinstance(output, Tensor):
-            return
+            return output
+        new: dict[int, Tensor] = {}
         for key, tensor in named_tensors(output):
             name, call = self.claim(key if isinstance(output, dict) else f"output.{key}")
-            self.show(LayerRef(name, "", call, "output", "output"), tensor)
+            shown = self.show(LayerRef(name, "", call, "output", "output"), tensor)
+            if shown is not tensor:
+                new[id(tensor)] = shown
+        return rebuilt(output, lambda each: new.get(id(each), each)) if new else output
 
     # -- operations ------------------------------------------------------------------------------------------
 
@@ -256,12 +264,14 @@ class _Pass:
         """Operations are recorded now: they are watched, and no leaf module and no capture within runs."""
         return self.operations and reporting.current is self and not (self.scopes and self.scopes[-1].leaf)
 
-    def operation(self, operation: str, output: Any) -> Any:
-        """Record one operation in the running module; returns its output, followed."""
+    def operation(self, operation: str, output: Any, written: bool = False) -> Any:
+        """Record one operation in the running module; returns its output, followed. `written` says that this is the
+        operation's own argument.
+        """
         path, name, call = self._claim_operation(operation)
         self.mark(output)
         if isinstance(output, Tensor):  # the tensors in a tuple are layers when they are taken out: `getitem`
-            self.show(LayerRef(name, path, call, operation_kind(operation), operation), output)
+            output = self.show(LayerRef(name, path, call, operation_kind(operation), operation), output, written)
         return self.follow(output)
 
     def count(self, operation: str) -> None:
@@ -332,20 +342,29 @@ class _Pass:
             return any(self.descends(each) for each in (value.start, value.stop, value.step))
         return False
 
-    def show(self, layer: LayerRef, output: Any) -> None:
-        """Offer a layer's output to the watcher, one tensor at a time."""
+    def show(self, layer: LayerRef, output: Any, written: bool = False) -> Any:
+        """Offer a layer's output to the watcher, one tensor at a time; returns what goes on in its place."""
         if isinstance(output, Tensor):
             sink = self.watcher(layer)
-            if sink is not None:
-                with torch._C.DisableTorchFunction():
+            if sink is None:
+                return output
+            with torch._C.DisableTorchFunction():
+                if not isinstance(sink, Replacement):
                     sink(output)
-            return
+                    return output
+                output = put_in_place(output, sink.function(output), written)
+            self.mark(output)
+            return output
         tensors = list(named_tensors(output))
+        new: dict[int, Tensor] = {}
         for suffix, tensor in tensors:
             name = f"{layer.name}.{suffix}" if len(tensors) > 1 else layer.name
             if len(tensors) > 1 and (name in self.modules or name in self.taken):
                 name = f"{layer.name}.output.{suffix}"
-            self.show(replace(layer, name=name), tensor)
+            shown = self.show(replace(layer, name=name), tensor)
+            if shown is not tensor:
+                new[id(tensor)] = shown
+        return rebuilt(output, lambda each: new.get(id(each), each)) if new else output
 
 
 class SameTensors:
@@ -379,9 +398,10 @@ class _Scope:
     (Multi-head attention takes another path when it sees a mode.)
     """
 
-    def __init__(self, path: str, leaf: bool) -> None:
+    def __init__(self, path: str, leaf: bool, first: Any = None) -> None:
         self.path = path
         self.leaf = leaf
+        self.first = Argument(first)
         self._off = torch._C.DisableTorchFunction() if leaf else None
         if self._off is not None:
             self._off.__enter__()
@@ -409,8 +429,9 @@ class _Operations(TorchFunctionMode):
         name = operation_name(func)
         if name in IN_PLACE_OPERATORS and (func is IPOW or called_by_operator(sys._getframe(1))):
             name = IN_PLACE_OPERATORS[name]
+        first = Argument(args[0] if args else None)
         output = func(*args, **kwargs)
-        followed = owner.operation(name, output)
+        followed = owner.operation(name, output, first.is_written(output))
         return output if name in _TO_PLAIN_INT else followed
 
 

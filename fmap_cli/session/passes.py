@@ -18,8 +18,9 @@ from ..models.nearest import advice
 from ..models.preprocessing import NOT_FOUND
 from ..network.axes import meta_twin
 from ..network.blank import blank_arithmetic
-from ..network.capture import CallWatcher, Sink, capture, eval_mode
+from ..network.capture import CallWatcher, Sink, Watcher, capture, eval_mode
 from ..network.records import LayerRef
+from ..network.replacing import Replacement, replacing
 from .opening import Session, dtype_name
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def place_of(session: Session) -> Place:
 def run(
     session: Session,
     images: ImageInput | Sequence[ImageInput],
-    watch: Callable[[LayerRef], Sink | None],
+    watch: Watcher,
     *,
     operations: bool = True,
     paths: frozenset[str] | None = None,
@@ -109,19 +110,20 @@ def run(
     batch = [images] if isinstance(images, ImageInput) else images
     own_fault: list[Exception] = []
 
-    def guarded(layer: LayerRef) -> Sink | None:
+    def guarded(layer: LayerRef) -> Sink | Replacement | None:
         sink = watch(layer)
         if sink is None:
             return None
+        function = sink.function if isinstance(sink, Replacement) else sink
 
-        def call(output: Tensor) -> None:
+        def call(output: Tensor) -> Any:
             try:
-                sink(output)
+                return function(output)
             except Exception as error:
                 own_fault.append(error)
                 raise
 
-        return call
+        return Replacement(call) if isinstance(sink, Replacement) else call
 
     if inputs is None:
         inputs = network_inputs(session, batch)
@@ -132,6 +134,46 @@ def run(
             return capture(
                 module, inputs, guarded, operations=operations, paths=paths, calls=calls, as_it_stands=gradients
             )
+
+
+def run_replaced(
+    session: Session,
+    images: ImageInput | Sequence[ImageInput],
+    layer: LayerRef,
+    function: Callable[[Tensor], Tensor],
+    *,
+    inputs: tuple[Any, ...] | None = None,
+    gradients: bool = False,
+) -> Any:
+    """The network's answer where `function(output)` goes on in the place of one layer's output; the network stays as
+    it was.
+
+    The function is given the live output and returns a tensor of its own. With `gradients` the answer has some for it,
+    also where all parameters are frozen: `output.detach().requires_grad_()`, of which it returns a `clone`, since the
+    next operation may write over what it is given. Raises ModelError where the layer did not run this time.
+    """
+    replaced: list[str] = []
+
+    def told(output: Tensor) -> Tensor:
+        replaced.append(layer.name)
+        return function(output)
+
+    by_path = layer.is_module and layer.name == layer.path
+    answer = run(
+        session,
+        images,
+        replacing(layer, told),
+        operations=not by_path,
+        paths=frozenset({layer.path}) if by_path else None,
+        inputs=inputs,
+        gradients=gradients,
+    )
+    if not replaced:
+        raise ModelError(
+            f"{session.model.name} ran without layer {layer.name!r} this time.",
+            hint="Its forward depends on chance or on earlier calls: fix its seed, or reset its state.",
+        )
+    return answer
 
 
 @contextmanager
