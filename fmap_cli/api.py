@@ -137,7 +137,7 @@ def load_image(image: AnyImage, *, name: str | None = None) -> str:
 
     A Pillow image keeps its pixels and its mode. An array or a tensor is `[H, W]`, `[H, W, C]` or `[C, H, W]` (`layout`
     of the verbs says which, where that is unclear): integers in 0..255, floats in 0..1. Verbs take all these as they
-    are, too. Raises ImageError for what is no image.
+    are, too. Raises ImageError for what is not an image.
 
     >>> import numpy as np
     >>> load_image(np.zeros((32, 48, 3), np.uint8), name="black")
@@ -296,7 +296,7 @@ def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -
     from .statistics.records import Run
 
     if not isinstance(run, Run):
-        raise FmapError(f"this {type(run).__name__} is no run: findings are about what stats or load_run returns.")
+        raise FmapError(f"this {type(run).__name__} is not a run: findings are about what stats or load_run returns.")
     if thresholds is not None and changes:
         raise FmapError("thresholds are all of them, and changes are of the usual ones: give one or the other.")
     if thresholds is None:
@@ -318,7 +318,7 @@ def load_run(*paths: str | Path, say: Say = note) -> Run:
         raise FmapError("no run was named.", hint='Give the path of one, or of several: load_run("run.fmap").')
     for path in paths:
         if not isinstance(path, (str, Path)) or not str(path).lower().endswith(".fmap"):
-            raise FmapError(f"{path!r} is no saved run: its name ends in .fmap, as `run.save` writes it.")
+            raise FmapError(f"{path!r} is not a saved run: its name ends in .fmap, as `run.save` writes it.")
     from .statistics.merging import merge_runs, notes
     from .statistics.runs import load_run
 
@@ -487,7 +487,7 @@ def predict(
 
     Of the result, `images` has an entry an image; those that cannot be read are in `failures`, and `say_failures` says
     which. Raises
-    ModelError for a network that is no classifier, and the reason where there is one image and it gave none.
+    ModelError for a network that is not a classifier, and the reason where there is one image and it gave none.
 
     >>> [(answer.image, answer.predictions[0].label) for answer in predict(say=lambda _: None).images]
     [('coffee (bundled sample)', 'espresso')]

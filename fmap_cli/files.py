@@ -35,7 +35,7 @@ _cleared: set[tuple[int, int]] = set()
 def write_file(path: Path, write: Write) -> None:
     """Let `write` fill a file that appears at `path` whole or not at all.
 
-    An error leaves what was there before. What is no regular file (a pipe, a device) is written to as it is. Raises
+    An error leaves what was there before. What is not a regular file (a pipe, a device) is written to as it is. Raises
     OutputError with what failed.
     """
     write_files([(path, write)])

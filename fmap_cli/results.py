@@ -38,7 +38,7 @@ class Figure:
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix not in FIGURE_SUFFIXES:
-            raise OutputError(f"{path} is no figure's file: it has to end in {', '.join(FIGURE_SUFFIXES)}.")
+            raise OutputError(f"{path} is not a figure's file: it has to end in {', '.join(FIGURE_SUFFIXES)}.")
         write_file(path, lambda file: write_scene(self.scene, file, suffix))
         return path
 
@@ -73,7 +73,9 @@ class Result:
 
     def csv(self) -> str:
         """What `--csv` prints; of results that are no list of rows there is none, which raises OutputError."""
-        raise OutputError(f"{type(self).__name__} is no list of rows: there is no CSV of it.", hint="Use document().")
+        raise OutputError(
+            f"{type(self).__name__} is not a list of rows: there is no CSV of it.", hint="Use document()."
+        )
 
     def print(self) -> None:
         """Print the table that the command prints, on standard output."""

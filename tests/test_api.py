@@ -285,9 +285,9 @@ def test_figures_show_in_a_notebook_and_tables_where_there_is_none(tmp_path: Pat
 SIZED = {"size": 32, "say": quietly}
 WRONG: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "models": [
-        (lambda net, image: fmap.load_model(5), "int is no model"),
+        (lambda net, image: fmap.load_model(5), "int is not a model"),
         (lambda net, image: fmap.load_model(Branches), "the class Branches"),
-        (lambda net, image: fmap.feature_maps(None, image), "NoneType is no model"),
+        (lambda net, image: fmap.feature_maps(None, image), "NoneType is not a model"),
         (lambda net, image: fmap.load_model(net, weights="random"), "weights are for models"),
         (lambda net, image: fmap.load_model("resnet18", weights=5), "weights is 5"),
         (lambda net, image: fmap.load_model(net, labels="xyz"), "a list of strings"),
@@ -317,7 +317,7 @@ WRONG: dict[str, list[tuple[Callable[..., Any], str]]] = {
         (lambda net, image: fmap.feature_maps("photo.jpg", "resnet18"), "'photo.jpg' is an image.*comes first"),
         (lambda net, image: fmap.predict(image, net), "this ndarray is an image"),
         (lambda net, image: fmap.stats(torch.zeros(3, 8, 8), net), "this Tensor is an image"),
-        (lambda net, image: fmap.stats(net, net), "this Sequential is no image"),
+        (lambda net, image: fmap.stats(net, net), "this Sequential is not an image"),
         (lambda net, image: fmap.feature_maps(net, "0", image), "layer is of type ndarray"),
         (lambda net, image: fmap.memory(32, net), "batch is of type Sequential"),
     ],
@@ -375,8 +375,8 @@ WRONG: dict[str, list[tuple[Callable[..., Any], str]]] = {
     ],
     "runs": [
         (lambda net, image: fmap.load_run(), "no run was named"),
-        (lambda net, image: fmap.load_run("run.json"), r"'run.json' is no saved run"),
-        (lambda net, image: fmap.findings([1]), "this list is no run"),
+        (lambda net, image: fmap.load_run("run.json"), r"'run.json' is not a saved run"),
+        (lambda net, image: fmap.findings([1]), "this list is not a run"),
     ],
 }
 

@@ -31,7 +31,7 @@ def broken_images(folder: Path, samples: Path) -> dict[str, tuple[str, ...]]:
     (folder / "empty.png").write_bytes(b"")
     (folder / "cut.png").write_bytes(png[: len(png) // 2])
     (folder / "head.png").write_bytes(png[:20])
-    (folder / "text.png").write_text("This is no image.")
+    (folder / "text.png").write_text("This is not an image.")
     (folder / "folder.png").mkdir()
     (folder / "cut.npy").write_bytes(b"\x93NUMPY\x01\x00")
     np.save(folder / "objects.npy", np.array([{}, None], dtype=object), allow_pickle=True)
@@ -316,7 +316,7 @@ def test_an_unknown_device(fmap: Run) -> None:
 
 
 def test_the_refusals_of_the_installed_program_are_the_same(installed: Run, workdir: Path) -> None:
-    (workdir / "text.png").write_text("This is no image.")
+    (workdir / "text.png").write_text("This is not an image.")
     installed("show", "text.png").refused("text.png")
     installed("show", "-m", "resnet19", module=True).refused("resnet18")
     assert everything_in(workdir) == {"text.png"}

@@ -33,7 +33,7 @@ def classify(
     """The `top` likeliest classes of each image, in batches of `size`; and the images that gave none.
 
     With `by_class` the folders of images are their classes, and the result says how often each was answered with which.
-    Raises ModelError where the model is no classifier, and ImageError where the arguments name no images.
+    Raises ModelError where the model is not a classifier, and ImageError where the arguments name no images.
     """
     if session.model.input_kind in ("images", "image_pair"):
         raise _no_classifier(session, None)
@@ -52,14 +52,14 @@ def classify(
         rows = class_scores(output, labels)
         if rows is None:
             raise _no_classifier(session, output)
-        check_rows(f"{session.model.name} puts out", len(rows), len(batch))
+        check_rows(f"{session.model.name} gives", len(rows), len(batch))
         for image, scores in zip(batch, rows, strict=True):
             answers = predictions(scores[None], labels, top)
             if answers:
                 found.append(Answers(image.name, answers, folders.get(image.name)))
             else:
                 reason = ModelError(
-                    f"{session.model.name} puts out scores that are not finite for {image.name}.",
+                    f"{session.model.name} gives scores that are not finite for {image.name}.",
                     hint="`fmap stats` on this image says at which layer NaN or infinity begins.",
                 )
                 failures.append((image.name, reason))
@@ -107,17 +107,17 @@ def check_labels(session: Session) -> None:
 
 
 def _no_classifier(session: Session, output: Any) -> ModelError:
-    """What such a model puts out instead of a score for each class, and how to see it."""
+    """What such a model gives instead of a score for each class, and how to see it."""
     name = session.model.name
     show = f"`fmap show IMAGE --model {name}"
     if session.model.input_kind == "images":
         return ModelError(
-            f"{name} is no classifier: it detects objects, boxes with a class and a score each.",
+            f"{name} is not a classifier: it detects objects, boxes with a class and a score each.",
             hint=f"{show}` draws them on the picture.",
         )
     if session.model.input_kind == "image_pair":
         return ModelError(
-            f"{name} is no classifier: it puts out how each pixel moves from one picture to the next.",
+            f"{name} is not a classifier: its output is how each pixel moves from one picture to the next.",
             hint=f"`fmap show FIRST SECOND --model {name} --layer last` draws maps of it.",
         )
     held = tensors(output)
@@ -127,7 +127,7 @@ def _no_classifier(session: Session, output: Any) -> ModelError:
         if output.ndim == 2 and output.shape[1] == 1:
             what += ", a single number an image"
         elif class_scores(output, None) is not None:
-            what += ", which are features and no scores of classes"
+            what += ", which are features, not scores of classes"
     elif held:
         if any(each.ndim == 4 for each in held.values()):
             what += ", a map of scores for each class"
@@ -136,6 +136,6 @@ def _no_classifier(session: Session, output: Any) -> ModelError:
         name_of_first = next(iter(held))
         layer = f"output.{name_of_first}" if isinstance(output, (list, tuple)) else name_of_first
     return ModelError(
-        f"{name} is no classifier: it puts out {what}; expected [B, K] scores of K ≥ 2 classes.",
+        f"{name} is not a classifier: its output is {what}; expected [B, K] scores of K ≥ 2 classes.",
         hint=f"{show} --layer {layer}` draws it; `fmap layers {name}` lists its layers.",
     )

@@ -92,7 +92,9 @@ def model_in(model: object) -> Any:
 
     if not isinstance(model, (str, nn.Module)):
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise ModelError(f"{what} is no model.", hint="Give a name, a file, or a module: an instance, not its class.")
+        raise ModelError(
+            f"{what} is not a model.", hint="Give a name, a file, or a module: an instance, not its class."
+        )
     return model
 
 
@@ -122,7 +124,9 @@ def sources_of(images: Images) -> list[str]:
     if isinstance(images, (str, Path)) or hasattr(images, "__array__") or hasattr(images, "getbands"):
         return [source_of(images)]
     if not isinstance(images, Iterable):
-        raise ImageError(f"{type(images).__name__} is no image.", hint="Give a path, an array, a tensor, or several.")
+        raise ImageError(
+            f"{type(images).__name__} is not an image.", hint="Give a path, an array, a tensor, or several."
+        )
     found = [source_of(each) for each in images]
     if not found and not isinstance(images, tuple):
         raise ImageError("no image was given: the list is empty.", hint="Without `images` a bundled photo is taken.")

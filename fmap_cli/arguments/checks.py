@@ -84,7 +84,7 @@ def _wrong(name: str, given: object, wanted: str, error: type[FmapError] = FmapE
 
 
 def _listed(given: object) -> list[Any]:
-    """The entries of a list; none of a text, or of what is no list."""
+    """The entries of a list; none of a text, or of what is not a list."""
     return [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
@@ -110,7 +110,7 @@ def _model(name: str, given: Any) -> Any:
 
 def _images(name: str, given: Any) -> Any:
     if is_model(given):
-        raise ImageError(f"this {type(given).__name__} is no image: the model comes first, then the image.")
+        raise ImageError(f"this {type(given).__name__} is not an image: the model comes first, then the image.")
     return given
 
 

@@ -73,7 +73,7 @@ class CompareOptions(Options):
             raise click.UsageError("--draw shows maps, and saved runs have none.")
 
     def _refuse_passes(self) -> None:
-        """Raises UsageError where one side is no saved run, or an option is about a pass."""
+        """Raises UsageError where one side is not a saved run, or an option is about a pass."""
         if len(self.sources) != 2 or not all(source.lower().endswith(RUN_SUFFIX) for source in self.sources):
             raise click.UsageError("a saved run can only be compared with another saved run: give two .fmap files.")
         context = click.get_current_context()

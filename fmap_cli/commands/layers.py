@@ -60,7 +60,7 @@ class LayersOptions(Options):
 @csv_option
 @with_options(LayersOptions)
 def command(options: LayersOptions) -> int:
-    """List a model's layers in the order they run: what they are, what they put out, what they cost.
+    """List a model's layers in the order they run: what they are, the shapes of their outputs, what they cost.
 
     Modules have their path as name (layer1.0.conv1), operations that are no module torchvision's name for them
     (layer1.0.add). The architecture is all this needs: unless --weights is given, nothing is downloaded.

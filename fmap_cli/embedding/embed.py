@@ -131,9 +131,7 @@ def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.
         output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
         named = embedding_in(output)
         if named is None:
-            raise ModelError(
-                f"{session.model.name} puts out nothing for {batch[0].name}, and did for the image before."
-            )
+            raise ModelError(f"{session.model.name} gives nothing for {batch[0].name}, and did for the image before.")
         found = {place.layer.name: _pooled(named[1], place)}
     else:
         found = _captured(session, batch, place)
@@ -142,7 +140,7 @@ def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.
         name = each.layer.name
         if name not in found:
             raise LayerError(f"layer {name!r} did not run for {batch[0].name}, and did for the image before.")
-        check_rows(f"layer {name!r} puts out", len(found[name]), len(batch))
+        check_rows(f"layer {name!r} gives", len(found[name]), len(batch))
         parts.append(found[name])
     return torch.cat(parts, dim=1).numpy()
 
@@ -214,7 +212,7 @@ def find_place(
     for each in found:
         read = read_by(recorder, each)
         if read is None:
-            raise _no_layer(session, f"what enters {each.path} is no layer's output")
+            raise _no_layer(session, f"what enters {each.path} is not a layer's output")
         layer, output = read
         if output.shape[0] != 1:
             raise _no_layer(
@@ -274,7 +272,7 @@ def _answer_place(session: Session, image: ImageInput, recorder: Recorder, answe
         axes = axes_for(session, image).of(layer, shape)
     if not _is_per_image(axes, shape):
         raise _no_layer(
-            session, f"it has no classifier, and its answer, {list(shape)}, is no vector or map of one image"
+            session, f"it has no classifier, and its answer, {list(shape)}, is not a vector or map of one image"
         )
     pooling: Pooling = "none" if is_vector(axes) else "cls" if "N" in axes.names and axes.prefix else "avg"
     whole = "; what its axes mean is not known, so all its values are taken" if sum(n > 1 for n in shape) > 1 else ""

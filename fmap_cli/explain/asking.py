@@ -44,7 +44,7 @@ def _nothing_to_explain(tape: Tape, shown: Shown) -> LayerError:
         )
     if maker is None:
         return LayerError(
-            f"layer {name!r} is no convolution and no linear layer, and how it came about cannot be followed.",
+            f"layer {name!r} is neither a convolution nor a linear layer, and how it came about cannot be followed.",
             hint=others,
         )
     last = in_words(maker)
@@ -60,14 +60,13 @@ def _nothing_to_explain(tape: Tape, shown: Shown) -> LayerError:
     before = list(dict.fromkeys(each.layer for each in _products_before(tape, shown.value)))
     if "::" in maker.name or way_of(maker) == "stop":
         return LayerError(
-            f"layer {name!r} is computed in one piece, {last}, which is no sum of inputs times weights.",
+            f"layer {name!r} is computed in one piece, {last}, which is not a sum of inputs times weights.",
             hint=f"Explain {_listed(before)}. {others}" if before else others,
         )
     if not before:
         return LayerError(f"layer {name!r} multiplies by no weights: it is {last}.", hint=others)
     return LayerError(
-        f"layer {name!r} multiplies by no weights: it is {last} of what {_listed(before)}"
-        f" put{'s' * (len(before) == 1)} out.",
+        f"layer {name!r} multiplies by no weights: it is {last} of the output of {_listed(before)}.",
         hint=f"Explain that one: `--layer {before[0]} --through` follows its value on through {name}.",
     )
 

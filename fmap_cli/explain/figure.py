@@ -27,7 +27,7 @@ from ..drawing.page import (
 )
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Picture, Plot, Scene, Text, shorten, text_width
 from ..receptive.unit_figure import draw_photo, file_name, model_in_words
-from .terms_figure import LEAST_WIDTH, coloured, draw_terms, layout_of, scale_of, size_of
+from .terms_figure import LEAST_WIDTH, MOST_ROWS, coloured, draw_terms, layout_of, scale_of, size_of
 from .tree_figure import draw_tree
 from .words import (
     added_up,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 _GAP = 44
 _PHOTO = (380, 380)
 _CHART = (230, 700)
-_BARS = 8
 
 
 def explanation_figure(found: Explanation) -> Scene:
@@ -105,11 +104,11 @@ def _draw_left(scene: Scene, found: Explanation, top: int) -> tuple[int, int]:
         ("formula", symbols(found.settings)),
         ("here", f"{unit_name(found)} = {with_numbers(found)}"),
         ("sum", f"{plain(found.total, 8)}; {apart(found)}"),
-        ("picked", found.picked),
+        ("chosen", found.picked),
         ("shape", f"[{', '.join(found.axes.names)}] = {units.shape(found.shape)}"),
         ("X is", input_in_words(found)),
         ("model", model_in_words(found.origin)),
-        *([("fed", fed)] if (fed := found.origin.fed_in_words) else []),
+        *([("input", fed)] if (fed := found.origin.fed_in_words) else []),
         *(("note", each) for each in found.notes),
     ]
     return draw_facts(scene, facts, MARGIN, y, _PHOTO[1], names=72), edge
@@ -151,7 +150,7 @@ def _draw_waterfall(scene: Scene, found: Explanation, left: int, y: int) -> int:
 
 
 def _waterfall(axes: Axes, found: Explanation) -> None:
-    terms = list(found.terms[:_BARS])
+    terms = list(found.terms[:MOST_ROWS])
     names = [channel_name(found, each.channel).removeprefix("channel ") for each in terms]
     steps = [each.contribution for each in terms]
     if found.bias:
@@ -159,7 +158,7 @@ def _waterfall(axes: Axes, found: Explanation) -> None:
         steps.insert(0, found.bias)
     left = found.order[len(terms) :]
     if len(left):
-        names.append(f"{len(left):,}\nmore")
+        names.append(f"{len(left):,}\nothers")
         steps.append(float(found.contributions[left].sum()))
     finite = [each if np.isfinite(each) else 0.0 for each in steps]
     ends = np.cumsum(finite)

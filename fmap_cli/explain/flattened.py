@@ -12,7 +12,7 @@ from .splitting import run_again
 from .tape import Operation, Tape, Value
 
 CellOf = Callable[[Value, Sequence[int], int], "tuple[int, Place] | None"]
-"""Which channel and place an index of a value is; None where the value is no layer's output."""
+"""Which channel and place an index of a value is; None where the value is not a layer's output."""
 
 
 def laid_out_from(tape: Tape, source: Value) -> tuple[Value, list[Operation]]:

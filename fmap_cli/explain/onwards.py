@@ -35,13 +35,13 @@ def path_onwards(tape: Tape, value: Value) -> Way:
     while True:
         found = readers.get(value, [])
         if not found:
-            return Way(tuple(path), "Nothing reads it any further: it is part of the network's answer.")
+            return Way(tuple(path), "No further layer reads it: it is part of the network's answer.")
         nearest = found[0] if len(found) == 1 else _main_reader(tape, readers, found)
         if nearest is None:
             return Way(tuple(path), f"Here it is read by {_named(found)}.")
         way = way_of(nearest)
         if way == "product":
-            return Way(tuple(path), f"Next it is one of the inputs of {nearest.layer}.")
+            return Way(tuple(path), f"Next it is read by {nearest.layer}.")
         if way == "stop" or not nearest.makes:
             return Way(tuple(path), f"Next comes {in_words(nearest)} ({nearest.layer}), which mixes it with others.")
         path.append(nearest)
@@ -94,7 +94,7 @@ def steps_of(kept: Tape, way: Way, value: Value, index: int, cell: CellOf) -> tu
             break
         after = _after(kept, operation, value, index)
         if after is None:
-            return tuple(steps), f"{in_words(operation)} ({operation.layer}) does not take this unit on."
+            return tuple(steps), f"{in_words(operation)} ({operation.layer}) drops this unit."
         before = float(kept.values[value].reshape(-1)[index])
         made = operation.makes[0]
         now = float(kept.values[made].reshape(-1)[after])
@@ -269,7 +269,7 @@ def _added(kept: Tape, operation: Operation, value: Value, after: int, x: str) -
         where = "" if not isinstance(other, Value) else "the other branch"
         return f"{x} {signed(own, 5)}", _branch(kept, other, where)
     times = "" if factor == 1 else f"{plain(factor)} × "
-    return f"{plain(own, 5)} {'−' if sign < 0 else '+'} {times}{x}", _branch(
+    return f"{plain(own, 5)} {'-' if sign < 0 else '+'} {times}{x}", _branch(
         kept, other, "the other branch" if isinstance(other, Value) else ""
     )
 
@@ -278,7 +278,7 @@ def _branch(kept: Tape, other: object, words: str) -> str:
     if not words:
         return "a constant of the network's"
     layer = next((each.layer.name for each in kept.shown.values() if each.value == other), "")
-    return f"{words} is what {layer} puts out" if layer else words
+    return f"{words} is the output of {layer}" if layer else words
 
 
 def _activation(operation: Operation, x: str, before: float) -> str:

@@ -41,7 +41,7 @@ def unit_of(shown: Shown, output: Tensor, axes: Axes, at: Asked, channel: int | 
     name, shape = shown.layer.name, tuple(output.shape)
     maps = channel_maps(output, axes)  # [C, T, H, W]
     if not maps.numel():
-        raise LayerError(f"layer {name!r} puts out nothing here, so there is no unit.", hint="Give another --size.")
+        raise LayerError(f"layer {name!r} has an empty output here, so there is no unit.", hint="Give another --size.")
     count = len(maps)
     if channel is not None and not 0 <= channel < count:
         raise LayerError(
@@ -112,7 +112,7 @@ def _cell_of(name: str, place: Place, cells: str, lengths: Sequence[int]) -> tup
     asked = ",".join(map(str, place))
     if not cells:
         raise LayerError(
-            f"layer {name!r} puts out a vector: its values have a channel and no place {asked}.",
+            f"layer {name!r} gives a vector: its values have a channel and no place {asked}.",
             hint="Leave --at out, or give --at max or min.",
         )
     words = [

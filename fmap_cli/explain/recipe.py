@@ -185,7 +185,7 @@ class _Recipe:
         if way_of(operation) == "product":
             words = f"a product with weights that is not taken apart into terms ({layer})"
             return Part("end", found.sum(self.kept), layer, words=words)
-        return Part("end", found.sum(self.kept), layer, words=f"{in_words(operation)}, which is no sum ({layer})")
+        return Part("end", found.sum(self.kept), layer, words=f"{in_words(operation)}, which is not a sum ({layer})")
 
     def _map(self, value: Value, axis: int, channel: int) -> np.ndarray | None:
         """The channel's whole map `[H, W]`, of a clip its middle frame; None of values without a place."""
@@ -207,4 +207,4 @@ def _value(weights: Weights, values: Tensor) -> float | None:
 
 def _constant_in_words(name: str) -> str:
     own = name in ("LayerNorm", "GroupNorm", "InstanceNorm")
-    return f"constant of {name}" + (" (holds this input's mean)" if own else "")
+    return f"constant of {name}" + (" (contains this input's mean)" if own else "")

@@ -10,7 +10,7 @@ from rich.text import Text
 from .. import units
 from ..models.table import print_fed
 from ..tables.columns import Column
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows, print_wrapped
 from .columns import COLUMNS
 from .records import AS_ASKED, ROUNDING, Explanation, Part, Term
 from .words import (
@@ -42,7 +42,7 @@ def print_explanation(found: Explanation, file: Path | None = None) -> None:
     """Why the unit has its value."""
     out, origin = console(), found.origin
     head = f"{origin.model} · {origin.weights.in_words} · image: {found.image.name}"
-    out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     out.print()
     print_wrapped(out, Text.assemble((units.one_line(found.layer.name), "bold"), f"  {found.settings.in_words}"))
@@ -100,7 +100,12 @@ def _print_terms(out: Console, found: Explanation) -> None:
     count, rest = found.rest
     if count:
         print_wrapped(
-            out, Text(f"{count:,} more {'term adds' if count == 1 else 'terms add'} {plain(rest, 4)} together")
+            out,
+            Text(
+                f"the other {count:,} terms add up to {plain(rest, 4)}"
+                if count > 1
+                else f"the other term is {plain(rest, 4)}"
+            ),
         )
     print_wrapped(out, Text(shares(found), "dim"))
     out.print()
@@ -142,7 +147,7 @@ def _print_steps(out: Console, found: Explanation) -> None:
 
 
 def _print_recipe(out: Console, recipe: Part) -> None:
-    print_wrapped(out, Text("recipe: every line adds up to the one it stands under", "bold"))
+    print_wrapped(out, Text("what it is made of: each line is the sum of the lines under it", "bold"))
     for before, under, words in _tree(recipe, "", "  "):
         lines = Text(units.one_line(words)).wrap(out, max(out.width - len(under), 24), overflow="fold")
         for at, line in enumerate(lines):

@@ -235,7 +235,7 @@ def with_tensors(arguments: Mapping[str, Any], tensor: Callable[[Any], Any]) -> 
 
 
 def _is_plain(argument: Any) -> bool:
-    """Whether an argument is no tensor and holds none."""
+    """Whether an argument is not a tensor and holds none."""
     if isinstance(argument, list | tuple):
         return all(_is_plain(each) for each in argument)
     return not isinstance(argument, Tensor)  # (a Value is a tuple of a number)

@@ -33,7 +33,7 @@ _SMALL_MAP = 56  # where no windows stand beside it
 _WINDOWS = {1: 190, 2: 132, 3: 132}  # the tile of a window, by how many terms there are
 _WINDOW = 84
 _CELL = 36  # pixels of a cell in which its number has room
-_MOST_ROWS = 6
+MOST_ROWS = 6
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -56,11 +56,11 @@ class Layout:
 
 _MAPS, _NAME = "input channel's map", "input channel"
 _PATCH, _FILTER, _PRODUCT, _SINGLE = "patch X", "filter W", "product W · X", "W × X"
-_ADDS = "contribution"
+_ADDS, _SHARE = "contribution", "share"
 
 
 def layout_of(found: Explanation) -> Layout:
-    terms = found.terms[:_MOST_ROWS]
+    terms = found.terms[:MOST_ROWS]
     windows = bool(terms) and terms[0].kernel.size > 1
     has_maps = any((values := found.maps.get(each.channel)) is not None and values.size > 1 for each in terms)
     map_ = (_MAP if windows else _SMALL_MAP) if has_maps else 0
@@ -70,11 +70,12 @@ def layout_of(found: Explanation) -> Layout:
         columns[name] = x
         x += window + 40 if windows else 190
     columns[_ADDS] = x
-    return Layout(columns, map_, window, max(map_, window, 14) + 16, max(x + 200, LEAST_WIDTH))
+    columns[_SHARE] = x + 214
+    return Layout(columns, map_, window, max(map_, window, 14) + 16, max(x + 270, LEAST_WIDTH))
 
 
 def draw_terms(scene: Scene, found: Explanation, layout: Layout, left: int, top: int) -> int:
-    terms = found.terms[:_MOST_ROWS]
+    terms = found.terms[:MOST_ROWS]
     many = len(found.contributions)
     what = (
         f"the {len(terms)} largest of {many:,}" if many > len(terms) else "all of them" if many > 1 else "the only one"
@@ -95,7 +96,11 @@ def draw_terms(scene: Scene, found: Explanation, layout: Layout, left: int, top:
     left_out = many - len(terms)
     if left_out:
         other = float(found.contributions[found.order[len(terms) :]].sum())
-        words = f"{left_out:,} more terms add {plain(other, 4)} together."
+        words = (
+            f"The other {left_out:,} terms add up to {plain(other, 4)}."
+            if left_out > 1
+            else f"The other term is {plain(other, 4)}."
+        )
         y = draw_paragraph(scene, words, left, y + 2, layout.width, SMALL_SIZE, INK)
     y = draw_paragraph(scene, _sentence(shares(found)), left, y + 2, layout.width)
     if found.not_finite:
@@ -145,9 +150,7 @@ def _draw_term(
         scene.add(Picture(left, top, coloured(map_, low, high, cmap, size), size))
         _mark_window(scene, found, map_, left, top, size)
     x = left + layout.map + 12 * bool(layout.map)
-    scene.add(Text(x, middle - 10 * bool(layout.map), name, TEXT_SIZE, bold=True))
-    if layout.map and term.share is not None:
-        scene.add(Text(x, middle + 12, units.percent(term.share), SMALL_SIZE, GRAY))
+    scene.add(Text(x, middle, name, TEXT_SIZE, bold=True))
     if layout.window:
         for column, sign, values, end in zip((_PATCH, _FILTER, _PRODUCT), "×=Σ", _windows(term), reach, strict=True):
             x = left + layout.columns[column]
@@ -157,6 +160,8 @@ def _draw_term(
         weight, value = float(term.kernel.reshape(-1)[0]), float(term.patch.reshape(-1)[0])
         scene.add(Text(left + layout.columns[_SINGLE], middle, f"{plain(weight, 4)} × {plain(value, 4)}", TEXT_SIZE))
     _draw_bar(scene, term, left + layout.columns[_ADDS], middle, most)
+    if term.share is not None:
+        scene.add(Text(left + layout.columns[_SHARE], middle, units.percent(term.share), TEXT_SIZE))
 
 
 def _draw_window(scene: Scene, values: np.ndarray, end: float, x: int, y: int, tile: int) -> None:
@@ -181,7 +186,7 @@ def _short(value: float, room: float) -> str:
     if text_width(words, 11) <= room:
         return words
     rounded = round(value, 2)
-    for words in (plain(value, 1), f"{value:.0e}".replace("e-0", "e-").replace("-", "−")) if not rounded else ():
+    for words in (plain(value, 1), f"{value:.0e}".replace("e-0", "e-")) if not rounded else ():
         if text_width(words, 11) <= room:
             return words
     return shorten(plain(rounded or value, 2), room, 11)

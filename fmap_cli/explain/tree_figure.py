@@ -18,8 +18,8 @@ _LINE = 17
 
 def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
     """The tree from left, the value, to right, what it is made of. Returns where it ends below and on the right."""
-    words = "each column adds up to what stands left of it; each map is on its own scale"
-    y = draw_heading(scene, "Recipe", words, MARGIN, top, 900)
+    words = "each value is the sum of those to its right; each map has its own scale"
+    y = draw_heading(scene, "What it is made of", words, MARGIN, top, 900)
     bottom, right = _draw_node(scene, recipe, MARGIN, y + 4, root=True)
     return bottom, right
 

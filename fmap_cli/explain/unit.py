@@ -150,13 +150,13 @@ def _first_pass(session: Session, image: ImageInput, patterns: Sequence[str]) ->
     if len(chosen) > 1:
         names = ", ".join(each.name for each in chosen[:3])
         raise LayerError(
-            f"{len(chosen)} layers match ({names}{', …' if len(chosen) > 3 else ''}), and a unit is of one.",
+            f"{len(chosen)} layers match ({names}{', …' if len(chosen) > 3 else ''}), and a unit belongs to one layer.",
             hint="Name one with --layer; `fmap layers --kind conv --kind linear` lists those that can be explained.",
         )
     shown, output = tape.shown[chosen[0].name], outputs[chosen[0].name]
     if output.is_quantized or output.is_complex() or not output.is_floating_point():
         raise LayerError(
-            f"layer {shown.layer.name!r} puts out {dtype_name(output.dtype)} values: only real numbers are explained.",
+            f"layer {shown.layer.name!r} has {dtype_name(output.dtype)} output: only real numbers are explained.",
             hint="`fmap show` draws it.",
         )
     return tape, shown, output
@@ -168,7 +168,7 @@ def _second_pass(session: Session, image: ImageInput, first: Tape, needed: Seque
     _run(session, image, tape)
     if [each.name for each in tape.operations] != [each.name for each in first.operations]:
         raise ModelError(
-            f"{session.model.name} did other things when it ran a second time, so no value of it can be explained.",
+            f"{session.model.name} did not do the same in a second pass, so its values cannot be explained.",
             hint="Its forward depends on chance or on earlier calls: fix its seed, or reset its state.",
         )
     for own, named in zip(tape.operations, first.operations, strict=True):

@@ -9,40 +9,39 @@ from .records import Explanation, Part, Settings
 
 _CELLS = {0: "", 1: "u", 2: "uv", 3: "suv"}
 _OUT = {0: "", 1: "i", 2: "ij", 3: "tij"}
-SIGNS = {"-": "−"}
 
 
 def signed(value: float, digits: int = 3) -> str:
     """A number with its sign, as terms of a sum have it.
 
     >>> signed(0.5), signed(-2), signed(float("nan"))
-    ('+ 0.5', '− 2', '+ NaN')
+    ('+ 0.5', '- 2', '+ NaN')
     """
-    return f"{'−' if value < 0 else '+'} {plain(abs(value), digits)}"
+    return f"{'-' if value < 0 else '+'} {plain(abs(value), digits)}"
 
 
 def less(value: float, digits: int = 3) -> str:
     """A number taken away.
 
     >>> less(0.5), less(-2), less(0)
-    ('− 0.5', '+ 2', '− 0')
+    ('- 0.5', '+ 2', '- 0')
     """
-    return f"{'+' if value < 0 else '−'} {plain(abs(value), digits)}"
+    return f"{'+' if value < 0 else '-'} {plain(abs(value), digits)}"
 
 
 def plain(value: float, digits: int = 3) -> str:
     """A number with a minus of its own; NaN and infinity are named.
 
     >>> plain(-0.25), plain(float("nan")), plain(float("-inf"))
-    ('−0.25', 'NaN', '−Inf')
+    ('-0.25', 'NaN', '-Inf')
     """
     if value != value:
         return "NaN"
     if abs(value) == float("inf"):
-        return "Inf" if value > 0 else "−Inf"
+        return "Inf" if value > 0 else "-Inf"
     if 1000 <= abs(value) < 10**digits:
-        return f"{value:.{max(digits - 4, 0)}f}".replace("-", "−")
-    return units.number(value, digits).replace("-", "−")
+        return f"{value:.{max(digits - 4, 0)}f}"
+    return units.number(value, digits)
 
 
 def unit_name(explanation: Explanation, letter: str = "Y") -> str:
@@ -54,7 +53,7 @@ def symbols(settings: Settings) -> str:
     """The formula of the operation in letters.
 
     >>> symbols(Settings("convolution", (3, 3), (2, 2), (1, 1), (1, 1), 1, 3, 8))
-    'Y[o,i,j] = b[o] + Σc Σu Σv W[o,c,u,v] · X[c, 2i−1+u, 2j−1+v]'
+    'Y[o,i,j] = b[o] + Σc Σu Σv W[o,c,u,v] · X[c, 2i-1+u, 2j-1+v]'
     >>> symbols(Settings("convolution", (1, 1), (1, 1), (0, 0), (1, 1), 1, 3, 8))
     'Y[o,i,j] = b[o] + Σc W[o,c] · X[c,i,j]'
     >>> symbols(Settings("linear", (), (), (), (), 1, 3, 8))
@@ -85,10 +84,10 @@ def _place(letter: str, cell: str, settings: Settings, axis: int) -> str:
     stride, padding, dilation = settings.stride[axis], settings.padding[axis], settings.dilation[axis]
     one = settings.pointwise
     if settings.operation != "convolution":
-        shift = "" if one else f"−{_times(dilation, cell)}"
+        shift = "" if one else f"-{_times(dilation, cell)}"
         top = f"{letter}{f'+{padding}' if padding else ''}{shift}"
         return top if stride == 1 else f"({top})/{stride}"
-    return f"{_times(stride, letter)}{f'−{padding}' if padding else ''}" + ("" if one else f"+{_times(dilation, cell)}")
+    return f"{_times(stride, letter)}{f'-{padding}' if padding else ''}" + ("" if one else f"+{_times(dilation, cell)}")
 
 
 def _times(factor: int, letter: str) -> str:
@@ -107,31 +106,23 @@ def with_numbers(explanation: Explanation) -> str:
         if not each:
             places.append("–")
         elif settings.pointwise:
-            places.append(_whole(each[0]))
+            places.append(str(each[0]))
         elif settings.operation == "convolution":
-            places.append(f"{_whole(each[0])}+{_times(settings.dilation[axis], cells[axis])}")
+            places.append(f"{each[0]}+{_times(settings.dilation[axis], cells[axis])}")
         else:
-            places.append("/".join(map(_whole, each)))
+            places.append("/".join(map(str, each)))
     return f"{bias} + {_summed(settings, channel, places)}"
 
 
-def _whole(number: int) -> str:
-    return str(number).replace("-", "−")
-
-
 def added_up(explanation: Explanation, count: int = 4) -> str:
-    """The sum with its largest terms: `0.1 + 1.31 + 0.82 − 0.4 … (508 more: − 0.12)`."""
+    """The sum with its largest terms: `0.1 + 1.31 + 0.82 - 0.4 + …`."""
     terms = explanation.terms[:count]
     words = " ".join([plain(explanation.bias), *(signed(each.contribution) for each in terms)])
-    left = explanation.order[len(terms) :]
-    if not len(left):
-        return words
-    rest = float(explanation.contributions[left].sum())
-    return f"{words} {signed(rest)} ({len(left):,} more)"
+    return words if len(terms) == len(explanation.contributions) else f"{words} + …"
 
 
 def mixture(explanation: Explanation, count: int = 4) -> str:
-    """A layer that looks at one place, as a mixture of channels: `0.1 + 0.8 × [373] + 0.5 × [237] − …`."""
+    """A layer that looks at one place, as a mixture of channels: `0.1 + 0.8 × [373] + 0.5 × [237] - …`."""
     found = [plain(explanation.bias)]
     for each in explanation.terms[:count]:
         found.append(f"{signed(float(each.kernel.reshape(-1)[0]))} × X[{each.channel}]")
@@ -158,10 +149,10 @@ def shares(explanation: Explanation) -> str:
         return "no shares: not all terms are numbers"
     if not explanation.magnitude:
         return "no shares: all terms are 0"
-    words = f"share: of the sum of the terms' magnitudes, {plain(explanation.magnitude)}"
+    words = f"share: a term's size, of the {plain(explanation.magnitude)} that all sizes add up to, signs left aside"
     cancelled = explanation.cancelled or 0.0
     if len(explanation.contributions) > 1:
-        words += f"; {units.percent(cancelled)} of that cancels (terms of both signs)" if cancelled > 5e-4 else ""
+        words += f"; {units.percent(cancelled)} of that cancel, + against -" if cancelled > 5e-4 else ""
     return words
 
 
@@ -188,7 +179,7 @@ def reads(explanation: Explanation) -> str:
         if not each:
             return f"no {name[:-1]} of the input reaches it: it is the bias alone"
         step = each[1] - each[0] if len(each) > 1 else 1
-        span = _whole(each[0]) if len(each) == 1 else f"{_whole(min(each))} to {_whole(max(each))}"
+        span = str(each[0]) if len(each) == 1 else f"{min(each)} to {max(each)}"
         words.append(
             f"{name if len(each) > 1 else name[:-1]} {span}" + (f", every {abs(step)}." if abs(step) > 1 else "")
         )
@@ -221,7 +212,7 @@ def input_in_words(explanation: Explanation) -> str:
     if explanation.of_input:
         return "the input as the network gets it"
     return (
-        f"what {units.one_line(explanation.input_layer)} puts out" if explanation.input_layer else "the layer's input"
+        f"the output of {units.one_line(explanation.input_layer)}" if explanation.input_layer else "the layer's input"
     )
 
 

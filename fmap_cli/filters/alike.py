@@ -254,7 +254,7 @@ def _alike(
             what += f"; and {len(those) - _NAMED} more groups" if len(those) > _NAMED else ""
             members = tuple(sorted(at for part in those for at in part))
             yield Finding(layer, "same-kernels" if split else "same-filters", severity, what, members, tuple(those))
-    least, most = f"≥ {near:g}", f"≤ {'−' if near else ''}{near:g}"
+    least, most = f"≥ {near:g}", f"≤ {'-' if near else ''}{near:g}"
     for check, words, pairs, count in (
         ("near-filters", f"nearly the same up to a positive factor (cosine {least})", found.near, found.near_count),
         (
@@ -296,21 +296,21 @@ def _pair(first: int, second: int, cosine: float, norms: np.ndarray) -> str:
     """A pair with the cosine, which ignores how long filters are, and the factor: the second's norm over the first's.
 
     >>> _pair(6, 7, 1.0, np.array([0, 0, 0, 0, 0, 0, 0.5, 1])), _pair(0, 1, -0.995, np.array([0.6, 0.6]))
-    ('6 and 7 (1, factor 2)', '0 and 1 (−0.995, factor −1)')
+    ('6 and 7 (1, factor 2)', '0 and 1 (-0.995, factor -1)')
     """
-    factor = units.number(float(norms[second] / norms[first])).replace("-", "−")
-    return f"{first} and {second} ({_cosine(cosine)}, factor {'−' if cosine < 0 else ''}{factor})"
+    factor = units.number(float(norms[second] / norms[first]))
+    return f"{first} and {second} ({_cosine(cosine)}, factor {'-' if cosine < 0 else ''}{factor})"
 
 
 def _cosine(value: float) -> str:
     """A cosine with as many digits as tell it from 1.
 
     >>> [_cosine(each) for each in (0.9912, 0.99996, 1.0, -0.995)]
-    ['0.9912', '0.99996', '1', '−0.995']
+    ['0.9912', '0.99996', '1', '-0.995']
     """
     size = min(abs(value), 1.0)
     digits = 4 if 1 - size > 1e-4 else 6
-    return ("−" if value < 0 else "") + f"{size:.{digits}f}".rstrip("0").rstrip(".")
+    return ("-" if value < 0 else "") + f"{size:.{digits}f}".rstrip("0").rstrip(".")
 
 
 def channels(which: Sequence[int] | np.ndarray) -> str:

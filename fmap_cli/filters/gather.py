@@ -274,7 +274,7 @@ class _Finder:
             return None, f"{len(product.norms)} BatchNorms take its output"
         (norm,) = product.norms
         if norm.by_batch:
-            return None, f"{norm.name} normalises by what each batch says, which is no fixed factor"
+            return None, f"{norm.name} normalises by what each batch says, which is not a fixed factor"
         assert norm.mean is not None
         if len(norm.mean) != (product.weight.shape[1] * product.groups if product.transposed else len(product.weight)):
             return None, f"{norm.name} has another number of channels"

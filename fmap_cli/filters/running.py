@@ -35,7 +35,7 @@ _BATCH_NORMS = frozenset(
 class BatchNorm:
     """A BatchNorm that received a product's very output: where it is, and its numbers, `[O]` each.
 
-    `by_batch` says that it normalises by what the batch itself says, so that it is no fixed factor.
+    `by_batch` says that it normalises by what the batch itself says, so that it is not a fixed factor.
     """
 
     name: str

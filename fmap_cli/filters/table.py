@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_line, print_rows, print_wrapped
 from .columns import FILTERS, LAYERS, filter_rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def print_filters(found: Filters, files: Sequence[str] = (), arrays: str | None 
     """The layers, what is remarkable about their filters, and the filters' numbers, the first of many."""
     out = console()
     head = f"{found.origin.model} · {found.origin.weights.in_words}"
-    out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_line(out, Text(units.one_line(head)))
     out.print()
     print_rows(out, LAYERS, found.layers)
     for each in found.layers:

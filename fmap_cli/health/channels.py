@@ -216,11 +216,11 @@ def _proof(images: int, thresholds: Thresholds) -> str:
     if images >= thresholds.dead_images:
         return f" Such a channel responds to fewer than {percent(bound)} of images like these (95 % confidence)."
     sound = 1 - 0.05 ** (1 / thresholds.dead_images)
+    part = "most" if bound > 0.5 else f"up to {percent(bound)} of"
     return (
-        f" {images_in_words(images)} {'is' if images == 1 else 'are'} too few to be sure: such "
-        f"a channel may still respond "
-        f"to up to {percent(bound)} of other images (95 % confidence); with {images_in_words(thresholds.dead_images)} "
-        f"that would be at most {percent(sound)}."
+        f" {images_in_words(images)} {'is' if images == 1 else 'are'} too few to be sure: such a channel may still"
+        f" respond to {part} other images. After silence in {images_in_words(thresholds.dead_images)} that would be at"
+        f" most {percent(sound)} of them (95 % confidence)."
     )
 
 

@@ -65,7 +65,7 @@ def source_of(image: object, name: str | None = None) -> str:
         array = np.asarray(image)
         return HeldImage(name or f"array {[*array.shape]}", _npy(array))
     raise ImageError(
-        f"{type(image).__name__} is no image.", hint="Give a path, a Pillow image, a NumPy array or a tensor."
+        f"{type(image).__name__} is not an image.", hint="Give a path, a Pillow image, a NumPy array or a tensor."
     )
 
 
@@ -73,7 +73,9 @@ def _npy(array: np.ndarray) -> bytes:
     import numpy as np
 
     if array.dtype.hasobject:
-        raise ImageError("an array of Python objects is no image.", hint="Convert it to numbers, for example uint8.")
+        raise ImageError(
+            "an array of Python objects is not an image.", hint="Convert it to numbers, for example uint8."
+        )
     held = io.BytesIO()
     np.save(held, array, allow_pickle=False)
     return held.getvalue()

@@ -26,8 +26,8 @@ class ImageInput:
     name), `stem` a short name for files. `notes` are sentences the user should read (first frame of a GIF,
     transparency laid on white, ...). `more` holds
     what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair. `framing`
-    is how the picture was resized and cropped, None for what is no picture. `sources` are the names of all inputs where
-    several were given together; the picture is the first.
+    is how the picture was resized and cropped, None for what is not a picture. `sources` are the names of all inputs
+    where several were given together; the picture is the first.
     """
 
     name: str

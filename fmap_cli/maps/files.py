@@ -38,7 +38,7 @@ class FigureFiles:
     def _write(self, look: Look, feature_map: FeatureMap) -> str | None:
         name = feature_map.layer.name
         if not feature_map.maps.size:
-            self.say(f"{name} puts out nothing here, {list(feature_map.shape)}: no figure.")
+            self.say(f"{name} has an empty output here, {list(feature_map.shape)}: no figure.")
             return None
         if self.drawing.overlay and not feature_map.is_map:
             self.say(f"{name} has no height and width to lay over the photo.")

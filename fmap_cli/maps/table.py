@@ -50,4 +50,4 @@ def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:
     print_rows(out, COLUMNS, maps)
     for each in maps:
         if each.role:
-            out.print(Text(f"{units.one_line(each.layer.name)}: {units.one_line(each.role)}"), soft_wrap=True)
+            print_line(out, Text(f"{units.one_line(each.layer.name)}: {units.one_line(each.role)}"))

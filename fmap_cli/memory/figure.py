@@ -102,7 +102,7 @@ class _Row:
         if len(self.layers) == 1:
             return end_of(first, room, TINY_SIZE)
         times = f" ×{len(self.layers)}"
-        return end_of(_span(first, last), room - text_width(times, TINY_SIZE), TINY_SIZE) + times
+        return _span_in(first, last, room - text_width(times, TINY_SIZE)) + times
 
 
 def _grouped(bill: MemoryBill, training: bool) -> list[_Row]:
@@ -135,6 +135,26 @@ def _span(first: str, last: str) -> str:
     """
     parts = zip(first.split("."), last.split("."), strict=True)
     return ".".join(a if a == b else a + "…" + re.findall(r"\d+$", b)[0] for a, b in parts)
+
+
+def _span_in(first: str, last: str, room: float) -> str:
+    """The names' span in so many pixels: what is left out comes before or after the blocks' numbers, never these.
+
+    >>> _span_in("encoder.layers.encoder_layer_0.self_attention", "encoder.layers.encoder_layer_11.self_attention", 150)
+    '…0…11.…_attention'
+    """
+    whole = _span(first, last)
+    parts, ends = whole.split("."), list(zip(first.split("."), last.split("."), strict=True))
+    differ = [at for at, (a, b) in enumerate(ends) if a != b]
+    if not differ:
+        return end_of(whole, room, TINY_SIZE)
+    found = end_of(whole, room, TINY_SIZE)
+    numbers = ".".join(re.sub(r"^.*?(?=\d+…\d+$)", "", parts[at]) for at in range(differ[0], differ[-1] + 1))
+    if numbers in found:
+        return found
+    tail = ".".join(parts[differ[-1] + 1 :])
+    before = f"…{numbers}{'.' if tail else ''}"
+    return before + end_of(tail, room - text_width(before, TINY_SIZE), TINY_SIZE)
 
 
 def _draw_course(axes: Axes, bill: MemoryBill, budget: int | None, unit: str) -> None:

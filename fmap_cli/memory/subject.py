@@ -97,7 +97,7 @@ def _check_input(model: LoadedModel) -> None:
     if model.takes is not None and model.takes.how == NOT_FOUND:
         raise ModelError(
             f"{model.name} runs on no usual input: what it takes is not known.",
-            hint="Say it with --input-shape C,H,W (C,W or L for what is no picture), once for each input.",
+            hint="Say it with --input-shape C,H,W (C,W or L for what is not a picture), once for each input.",
         )
 
 

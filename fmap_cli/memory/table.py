@@ -169,7 +169,7 @@ def _print_layers(
     training = bill.mode == "train"
     if not every:
         rows = sorted(rows, key=lambda each: -(each.kept_bytes if training else each.output_bytes))[: top or _TOP]
-        what = "keep most for the backward pass" if training else "put out most"
+        what = "keep most for the backward pass" if training else "have the largest outputs"
         out.print(Text(f"The {len(rows)} of {count} layers that {what}; --per-layer lists all:"))
     if not rows:
         out.print(Text("No layer of this kind."))

@@ -39,7 +39,7 @@ def _text(file: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError("it is no text in UTF-8") from None
+        raise ValueError("it is not text in UTF-8") from None
 
 
 def _of_lines(content: str) -> list[str]:
@@ -50,7 +50,7 @@ def _of_lines(content: str) -> list[str]:
     if empty is not None:
         raise ValueError(f"line {empty} is empty")
     if any("\0" in name for name in names):
-        raise ValueError("it is no text")
+        raise ValueError("it is not text")
     return names
 
 
@@ -75,7 +75,7 @@ def _number(key: str) -> int:
     try:
         return int(key)
     except ValueError:
-        raise ValueError(f"{key[:40]!r} is no number of a class") from None
+        raise ValueError(f"{key[:40]!r} is not a number of a class") from None
 
 
 def _name(number: int, value: Any) -> str:

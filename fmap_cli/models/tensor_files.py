@@ -37,7 +37,7 @@ def load(path: str) -> object:
         if file.suffix.lower() == ".safetensors":
             raise WeightsError(f"{path} is damaged or truncated: it does not start as a safetensors file")
         raise WeightsError(
-            f"{path} is no checkpoint: neither a PyTorch file nor a safetensors file",
+            f"{path} is not a checkpoint: neither a PyTorch file nor a safetensors file",
             hint="Expected: a state dict saved by `torch.save(model.state_dict(), FILE)`, or a .safetensors file.",
         )
     return load_tensors_only(file)
@@ -102,7 +102,7 @@ def _head(file: Path, path: str) -> bytes:
         if file.is_dir():
             raise WeightsError(f"{path} is a directory; expected a checkpoint file")
         if file.exists() and not file.is_file():
-            raise WeightsError(f"{path} is no regular file; expected a checkpoint file")
+            raise WeightsError(f"{path} is not a regular file; expected a checkpoint file")
         with file.open("rb") as stream:
             head = stream.read(16)
     except FileNotFoundError as error:

@@ -320,7 +320,7 @@ def preprocessing_of(cfg: Any) -> Preprocessing:
 
 
 def _labels(cfg: Any) -> tuple[str, ...] | None:
-    """The classes in order; empty where the answer is no list of known classes: features, CLIP's embedding."""
+    """The classes in order; empty where the answer is not a list of known classes: features, CLIP's embedding."""
     count = int(cfg.num_classes or 0)
     names = tuple(cfg.label_names or ())
     if names and len(names) == count:

@@ -1,4 +1,4 @@
-"""A network's forward without its arithmetic: convolutions and matrix products put out zeros of the right shape.
+"""A network's forward without its arithmetic: convolutions and matrix products give zeros of the right shape.
 
 Everything else runs as always, on real tensors, so control flow that reads values (detection's proposals) goes its
 way, and what the weights hold does not matter. For shapes, axes and counts; tens of times quicker than the real thing.
@@ -20,7 +20,7 @@ _aten = torch.ops.aten
 
 @contextmanager
 def blank_arithmetic() -> Iterator[Blank]:
-    """Inside, convolutions and matrix products put out zeros, and torch computes in one thread.
+    """Inside, convolutions and matrix products give zeros, and torch computes in one thread.
 
     What it yields counts the operations.
 

@@ -138,7 +138,9 @@ class Selection:
                 f"no layer {pattern!r}: the model runs {number} convolution{'s' if number != 1 else ''}.", hint=hint
             )
         if pattern in ("first", "last"):
-            return LayerError(f"no {pattern} spatial layer: no module of this model puts out a map.", hint=hint)
+            return LayerError(
+                f"no {pattern} spatial layer: no module of this model has a map as its output.", hint=hint
+            )
         near = near_names(pattern, [layer.name for layer in self.seen])
         if near:
             hint = f"Did you mean {' or '.join(near)}? {hint}"

@@ -26,10 +26,10 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, wrap
+from .records import cell_in_words
 from .unit_figure import (
     Span,
     box_facts,
-    cell_in_words,
     draw_layer_title,
     field_in_words,
     file_name,

@@ -239,3 +239,11 @@ class EffectiveField(Drawn):
         from .effective_figure import effective_figure
 
         return Figure(effective_figure(self))
+
+
+def cell_in_words(row: FieldRow, place: tuple[int, int, int]) -> str:
+    """A unit's place as every output says it: `row 11, column 0`, of a clip with its frame before."""
+    if not row.field.cells:
+        return "the value"
+    frame = f"frame {place[0]}, " if len(row.field.cells) == 3 else ""
+    return f"{frame}row {place[1]}, column {place[2]}"

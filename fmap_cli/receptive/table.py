@@ -11,6 +11,7 @@ from .. import units
 from ..models.table import print_fed
 from ..tables.table import console, print_line, print_rows
 from .columns import COLUMNS, field_cells
+from .records import cell_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,10 +119,10 @@ def print_unit(view: UnitView, file: Path | None) -> None:
     print_fed(out, origin.preprocessing)
     out.print()
     seen = view.row.field
-    place = view.place[-len(seen.cells) :]
+    place = cell_in_words(view.row, view.place)
     facts = [
         ("layer", units.one_line(view.row.layer.name)),
-        ("unit", f"channel {view.channel} of {view.channels}, cell {', '.join(map(str, place))}: {view.picked}"),
+        ("unit", f"channel {view.channel} of {view.channels}, {place}: {view.picked}"),
         ("value", units.number(view.value, 6)),
     ]
     for axis, inside, outside in zip(seen.axes, view.box.seen, view.box.unclipped, strict=True):
@@ -162,15 +163,13 @@ def print_effective(found: EffectiveField, file: Path | None) -> None:
     print_line(out, Text(units.one_line(f"{origin.model} · weights: {origin.weights}")))
     print_fed(out, origin.preprocessing)
     out.print()
-    seen = found.row.field
-    place = ", ".join(map(str, found.place[-len(seen.cells) :]))
     channel = "the sum of all channels" if found.channel is None else f"channel {found.channel}"
     sizes = " × ".join(
         "whole image" if ends is None else f"{ends[1] - ends[0] + 1}" for ends in found.box.unclipped[-2:]
     )
     facts = [
         ("layer", units.one_line(found.row.layer.name)),
-        ("unit", f"{channel}, cell {place}"),
+        ("unit", f"{channel}, {cell_in_words(found.row, found.place)}"),
         ("inputs", f"{found.count} × {found.source}" if found.image is None else found.image.name),
         ("theoretical", sizes if "whole" in sizes else f"{sizes} px"),
     ]
@@ -189,5 +188,8 @@ def _print_facts(out: object, facts: Sequence[tuple[str, str]]) -> None:
     assert isinstance(out, Console)
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        out.print(Text.assemble((f"{name:<{width}}  ", "dim"), value), soft_wrap=True)
+        room = max(out.width - width - 2, 1) if getattr(out, "has_edge", True) else len(value) + 1
+        for at, line in enumerate(Text(value).wrap(out, room, overflow="fold")):
+            line.rstrip()
+            out.print(Text.assemble((f"{'' if at else name:<{width}}  ", "dim"), line), soft_wrap=True)
     out.print()

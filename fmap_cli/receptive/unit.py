@@ -108,7 +108,7 @@ def cell_of(row: FieldRow, place: Place, cells: Sequence[int]) -> tuple[int, int
         asked = ",".join(map(str, place))
         clip = f"frames 0 to {frames - 1}, " if frames > 1 else ""
         raise LayerError(
-            f"there is no cell {asked}: the map of layer {row.layer.name!r} has {size} cells.",
+            f"there is no cell {asked} (row, column): the map of layer {row.layer.name!r} has {size} cells.",
             hint=f"--at takes {clip}rows 0 to {high - 1} and columns 0 to {wide - 1}, or max or min.",
         )
     return frame, y, x
@@ -230,13 +230,13 @@ def _one_map(session: Session, image: ImageInput, patterns: Sequence[str], layou
     if len(listing.layers) != 1:
         names = ", ".join(each.layer.name for each in listing.layers[:3])
         raise LayerError(
-            f"{len(listing.layers)} layers match ({names}, …), and a unit is of one.",
+            f"{len(listing.layers)} layers match ({names}, …), and a unit belongs to one layer.",
             hint="Name one with --layer; `fmap layers` lists them.",
         )
     row = listing.layers[0]
     if not row.field.cells:
         raise LayerError(
-            f"layer {row.layer.name!r} puts out {list(row.shape)}, values without height and "
+            f"layer {row.layer.name!r} has the output {list(row.shape)}, values without height and "
             f"width: --at cannot name a cell of it.",
             hint=f"`fmap rf --layer {row.layer.name}` says what they see; --at takes a layer with height and width.",
         )

@@ -29,6 +29,7 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
+from .records import cell_in_words
 
 if TYPE_CHECKING:
     from ..inputs.records import ImageInput
@@ -85,13 +86,6 @@ def draw_layer_title(scene: Scene, row: FieldRow, line: str) -> None:
 
 def file_name(image: ImageInput) -> str:
     return units.one_line(image.short_name)
-
-
-def cell_in_words(row: FieldRow, place: tuple[int, int, int]) -> str:
-    if not row.field.cells:
-        return "the value"
-    frame = f"frame {place[0]}, " if len(row.field.cells) == 3 else ""
-    return f"{frame}row {place[1]}, column {place[2]}"
 
 
 def span_in_words(span: Span) -> str:

@@ -210,7 +210,7 @@ def _failure_hint(session: Session, error: BaseException, inputs: tuple[Any, ...
     if about_shapes and model.takes is not None and model.takes.how == NOT_FOUND:
         return (
             "No usual input makes it run: try another --size, or say what it takes with --input-shape C,H,W (C,W or L"
-            " for what is no picture), once for each input."
+            " for what is not a picture), once for each input."
         )
     if isinstance(error, (RuntimeError, ValueError, AssertionError)):
         fewer = " Or --batch 1, where it takes no more." if images > 1 else ""

@@ -101,7 +101,7 @@ def depth_figure(run: Run, findings: Sequence[Finding], records: Sequence[LayerR
 
     A box holds the middle half of a layer's values and its paler ends 98 % of them, a line goes from the least to the
     greatest, a tick is the median. Of many layers these are bands through depth, one chart for each kind of layers:
-    what a convolution puts out and what a normalisation makes of it differ by more than either changes through depth.
+    a convolution's output and what a normalisation makes of it differ by more than either changes through depth.
     Below are the share of exact zeros, of dead channels, and a row for each check that found something.
     """
     here = {each.layer.name for each in records}

@@ -119,7 +119,7 @@ def decoded(content: bytes) -> RunText:
     try:
         text = _Fields(json.loads(content), "text")
     except (ValueError, RecursionError):
-        raise DamagedError("its text is no JSON") from None
+        raise DamagedError("its text is not JSON") from None
     classes = [_Fields(each, "classes") for each in text.list("classes")]
     return RunText(
         origin=_origin(_Fields(text.get("origin"), "origin")),
@@ -138,7 +138,7 @@ class _Fields:
 
     def __init__(self, content: object, where: str) -> None:
         if not isinstance(content, dict):
-            raise DamagedError(f"{where!r} is no object")
+            raise DamagedError(f"{where!r} is not an object")
         self._content, self._where = content, where
 
     def get(self, name: str) -> object:
@@ -167,19 +167,19 @@ class _Fields:
 
 def _list(value: object, name: str) -> list[Any]:
     if not isinstance(value, list):
-        raise DamagedError(f"{name!r} is no list")
+        raise DamagedError(f"{name!r} is not a list")
     return value
 
 
 def _string(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise DamagedError(f"{name!r} is no text")
+        raise DamagedError(f"{name!r} is not text")
     return value
 
 
 def _count(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < LARGEST:
-        raise DamagedError(f"{name!r} is no number from 0 to 2^53")
+        raise DamagedError(f"{name!r} is not a number from 0 to 2^53")
     return value
 
 
@@ -188,7 +188,7 @@ def _layer(content: object) -> Description:
     axes = _Fields(row.get("axes"), "axes")
     grid = axes.get("grid")
     if grid is not None and len(_list(grid, "grid")) != 2:
-        raise DamagedError("'grid' is no pair")
+        raise DamagedError("'grid' is not a pair")
     kind: Any = row.string("kind")
     channels = row.count("channels")
     histograms = None if row.get("histograms") is None else row.count("histograms")
@@ -237,7 +237,7 @@ def _preprocessing(origin: _Fields) -> Preprocessing | None:
     row = _Fields(origin.get("preprocessing"), "preprocessing")
     interpolation = row.string("interpolation")
     if interpolation not in get_args(Interpolation):
-        raise DamagedError(f"{interpolation!r} is no interpolation")
+        raise DamagedError(f"{interpolation!r} is not an interpolation")
     resize, crop = row.get("resize"), row.get("crop")
     return Preprocessing(
         resize=_pair(resize, "resize") if isinstance(resize, list) else None if resize is None else row.count("resize"),
@@ -258,20 +258,20 @@ def _value_range(value: object) -> tuple[float, float] | None:
         return None
     numbers = _numbers(_list(value, "range"), "range")
     if len(numbers) != 2:
-        raise DamagedError("'range' is no pair of numbers")
+        raise DamagedError("'range' is not a pair of numbers")
     return numbers[0], numbers[1]
 
 
 def _pair(value: object, name: str) -> tuple[int, int]:
     sides = [_count(each, name) for each in _list(value, name)]
     if len(sides) != 2:
-        raise DamagedError(f"{name!r} is no pair of numbers")
+        raise DamagedError(f"{name!r} is not a pair of numbers")
     return sides[0], sides[1]
 
 
 def _numbers(values: list[Any], name: str) -> tuple[float, ...]:
     if not all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values):
-        raise DamagedError(f"{name!r} is no list of numbers")
+        raise DamagedError(f"{name!r} is not a list of numbers")
     return tuple(float(each) for each in values)
 
 
@@ -291,5 +291,5 @@ def _progress(row: _Fields) -> Progress:
 def _failure(content: object) -> tuple[str, str]:
     pair = _list(content, "failures")
     if len(pair) != 2:
-        raise DamagedError("'failures' has what is no pair")
+        raise DamagedError("'failures' has what is not a pair")
     return _string(pair[0], "failures"), _string(pair[1], "failures")

@@ -113,7 +113,7 @@ def _check_start(path: Path) -> None:
         if path.is_dir():
             raise FmapError(f"{path} is a directory, not a saved run.", hint="Give a file's name.")
         if path.exists() and not path.is_file():
-            raise FmapError(f"{path} is no regular file.", hint="Copy it into a file first.")
+            raise FmapError(f"{path} is not a regular file.", hint="Copy it into a file first.")
         with path.open("rb") as stream:
             head = stream.read(9)
         size = path.stat().st_size
@@ -127,7 +127,7 @@ def _check_start(path: Path) -> None:
     header = int.from_bytes(head[:8], "little")
     if head[8:] not in (b"{", b"") or header > 100_000_000:
         raise FmapError(
-            f"{path} is no saved run: it does not start as a safetensors file.",
+            f"{path} is not a saved run: it does not start as a safetensors file.",
             hint="Expected: a file that `fmap stats --save` wrote.",
         )
     if size < 8 or size < 8 + header or size < 8 + header + _data_length(path, header):
@@ -149,7 +149,7 @@ def _data_length(path: Path, length: int) -> int:
 def _check_version(path: Path, about: dict[str, str]) -> None:
     if about.get("format") != FORMAT:
         raise FmapError(
-            f"{path} is no saved run: it is a safetensors file of something else.",
+            f"{path} is not a saved run: it is a safetensors file of something else.",
             hint="Expected: a file that `fmap stats --save` wrote.",
         )
     version = about.get("version", "")

@@ -229,7 +229,9 @@ class _Fitted:
         if self.widths is None:
             return 0
         heights = [form.heights(width) for form, width in zip(self.forms, self.widths, strict=True)]
-        return sum(map(max, zip(*heights, strict=True)))
+        above = _above(self.forms, self.widths)
+        rows = enumerate(zip(*heights, strict=True))
+        return sum(1 + above[at] if at in above else max(row) for at, row in rows)
 
 
 def _fit(forms: Sequence[_Form], room: int) -> _Fitted:
@@ -294,6 +296,23 @@ def _widths(forms: Sequence[_Form], least: Sequence[int], room: int) -> list[int
     return widths
 
 
+def _above(forms: Sequence[_Form], widths: Sequence[int]) -> dict[int, int]:
+    """The rows whose name gets a line of its own, whole, above the others, by how many lines others take: where it does
+    not fit in its column but in a line, and folded would take no fewer lines.
+    """
+    if len(forms) < 2 or forms[0].column.cut or widths[0] >= forms[0].width:
+        return {}
+    line = sum(widths) + len(widths) - 1
+    names, *others = ([*form.heights(width)] for form, width in zip(forms, widths, strict=True))
+    found = {}
+    for at, cell in enumerate(forms[0].cells):
+        blank = not any(each.cells[at].plain for each in forms[1:])
+        rest = 0 if blank else max(each[at] for each in others)
+        if widths[0] < cell_len(cell.plain) <= line and "\n" not in cell.plain and rest < max(names[at], rest):
+            found[at] = rest
+    return found
+
+
 # -- lines -------------------------------------------------------------------------------------------------------
 
 
@@ -306,9 +325,14 @@ def _print_columns(out: Console, forms: Sequence[_Form], widths: Sequence[int], 
     for line in lines:
         line.stylize("bold")
     lines.append(Text("─" * (sum(widths) + gap * (len(widths) - 1))))
-    for row in zip(*(each.cells for each in forms), strict=True):
+    above = _above(forms, widths)
+    for at, row in enumerate(zip(*(each.cells for each in forms), strict=True)):
         cells = [form.fitted(cell, width) for cell, form, width in zip(row, forms, widths, strict=True)]
-        lines += _side_by_side(cells, forms, widths, gap)
+        if at in above:
+            lines.append(row[0])
+            cells[0] = Text()
+        if above.get(at) != 0:
+            lines += _side_by_side(cells, forms, widths, gap)
     out.print(Text("\n").join(lines), soft_wrap=True)
 
 

@@ -257,7 +257,7 @@ def test_scores_that_are_not_finite_fail_that_image_alone(fmap: Run, nets: str) 
     told = fmap("predict", "white.npy", "gray.npy", *run, "--json")
     assert told.code == 1
     assert [each["image"] for each in told.json["images"]] == ["gray.npy"]
-    assert told.json["failed"][0]["error"] == "nets.py:bright puts out scores that are not finite for white.npy."
+    assert told.json["failed"][0]["error"] == "nets.py:bright gives scores that are not finite for white.npy."
     fmap("predict", "white.npy", *run).refused("scores that are not finite", "`fmap stats`")
 
 
@@ -284,7 +284,7 @@ def test_a_clip_is_the_same_in_a_batch(fmap: Run, samples: Path, nets: str) -> N
 def test_networks_for_one_image_at_a_time(fmap: Run, samples: Path, nets: str) -> None:
     photos = [samples / "coffee.png", samples / "chelsea.png"]
     told = fmap("predict", *photos, "-m", f"{nets}:one", "--size", 16)
-    told.refused("puts out 1 row for 2 images", "--batch 1")
+    told.refused("gives 1 row for 2 images", "--batch 1")
     assert fmap("predict", *photos, "-m", f"{nets}:one", "--size", 16, "--batch", 1).code == 0
     fmap("predict", *photos, "-m", f"{nets}:refuses", "--size", 16).refused("one image, please", "--batch 1")
     assert fmap("predict", *photos, "-m", f"{nets}:refuses", "--size", 16, "--batch", 1).code == 0
@@ -293,15 +293,15 @@ def test_networks_for_one_image_at_a_time(fmap: Run, samples: Path, nets: str) -
 @pytest.mark.parametrize(
     ("net", "words"),
     [
-        ("single", ["it puts out [1, 1], a single number an image"]),
-        ("pair", ["it puts out 0 [1, 4, 16, 16], 1 [1, 4, 16, 16], a map of scores"]),
-        ("maps", ["it puts out [1, 4, 16, 16]", "--layer last"]),
-        ("named", ["it puts out out [1, 4, 16, 16], aux [1, 4, 16, 16], a map of scores", "--layer out"]),
+        ("single", ["its output is [1, 1], a single number an image"]),
+        ("pair", ["its output is 0 [1, 4, 16, 16], 1 [1, 4, 16, 16], a map of scores"]),
+        ("maps", ["its output is [1, 4, 16, 16]", "--layer last"]),
+        ("named", ["its output is out [1, 4, 16, 16], aux [1, 4, 16, 16], a map of scores", "--layer out"]),
     ],
 )
 def test_networks_that_classify_nothing(fmap: Run, samples: Path, nets: str, net: str, words: list[str]) -> None:
     told = fmap("predict", samples / "coffee.png", "-m", f"{nets}:{net}", "--size", 16)
-    told.refused(f"nets.py:{net} is no classifier", *words)
+    told.refused(f"nets.py:{net} is not a classifier", *words)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_torchvisions_models_that_classify_nothing(
     fmap: Run, samples: Path, model: str, size: int, words: list[str]
 ) -> None:
     told = fmap("predict", samples / "coffee.png", "-m", model, "-w", "random", "--size", f"{size},{size}")
-    told.refused(f"{model} is no classifier", *words)
+    told.refused(f"{model} is not a classifier", *words)
 
 
 SHAPES = "as_dict as_list as_places as_named as_object as_model_output as_dataclass nested".split()
@@ -341,7 +341,7 @@ def test_two_answers_without_a_name_are_no_classifiers_for_either_command(fmap: 
 def test_features_are_no_scores_for_either_command(fmap: Run, samples: Path) -> None:
     """timm knows no classes of DINO's: its answer is features."""
     run = (samples / "coffee.png", "-m", "timm:vit_small_patch14_dinov2", "-w", "random", "--size", 28)
-    fmap("predict", *run).refused("it puts out [1, 384], which are features and no scores of classes")
+    fmap("predict", *run).refused("its output is [1, 384], which are features, not scores of classes")
     assert fmap("show", *run, "-l", "norm", "--json").json["predictions"] == []
 
 

@@ -581,7 +581,7 @@ def test_two_checkpoints(fmap: Fmap, tiny: str, workdir: Path) -> None:
 def test_json_is_strict_and_csv_has_the_same_rows(fmap: Fmap, tiny: str) -> None:
     asked = ("compare", "-m", f"{tiny}:silent", "--vs-model", f"{tiny}:nan", "--size", 4)
     ran = fmap(*asked, "--json")
-    document = json.loads(ran.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    document = json.loads(ran.out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     rows = list(csv.DictReader(io.StringIO(fmap(*asked, "--csv").out)))
     assert [row["name"] for row in rows] == [row["name"] for row in document["layers"]]
     two = next(row for row in rows if row["name"] == "two")

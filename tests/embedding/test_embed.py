@@ -47,7 +47,7 @@ def swin(): return SwinTransformer([4, 4], 16, [1, 1], [1, 2], [4, 4], num_class
 def convnext(): return ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)], num_classes=7)
 
 class Heads(nn.Module):
-    """Two classifiers read the same vector; before them, one that is no classifier (squeeze and excitation)."""
+    """Two classifiers read the same vector; before them, one that is not a classifier (squeeze and excitation)."""
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3)
@@ -313,7 +313,7 @@ def test_a_pooling_without_a_layer_means_the_last_map(
         ),
         ("resnet18", ["-l", "avgpoool"], ["no layer 'avgpoool'", "avgpool"]),
         ("resnet18", ["-l", "layer?.0.conv1"], ["picks 4 layers", "--layer layer4.0.conv1"]),
-        ("nets.py:hidden", [], ["what enters fc is no layer's output", "--layer last"]),
+        ("nets.py:hidden", [], ["what enters fc is not a layer's output", "--layer last"]),
         ("ssdlite320_mobilenet_v3_large", [], ["a detector has no classifier of the whole picture"]),
         ("lraspp_mobilenet_v3_large", [], ["it has no classifier"]),
     ],

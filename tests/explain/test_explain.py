@@ -275,8 +275,8 @@ class Block(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "asked", "says"),
     [
-        ("relu", {}, ["multiplies by no weights: it is ReLU of what conv puts out", "--layer conv --through"]),
-        ("mean", {}, ["is mean of what again_1 puts out"]),
+        ("relu", {}, ["multiplies by no weights: it is ReLU of the output of conv", "--layer conv --through"]),
+        ("mean", {}, ["is mean of the output of again_1"]),
         ("x", {}, ["is the network's input"]),
         ("table", {}, ["does not depend on the image"]),
         ("conv", {"channel": 4}, ["has 4 channels; there is no channel 4", "0 to 3"]),
@@ -335,7 +335,7 @@ def test_a_network_that_does_other_things_each_time_is_refused() -> None:
             y = self.conv(x)
             return y.relu() if Moody.calls % 2 else y.exp()
 
-    with pytest.raises(fmap.FmapError, match="did other things when it ran a second time"):
+    with pytest.raises(fmap.FmapError, match="did not do the same in a second pass"):
         explained(Moody(), (3, 6, 6), "conv")
 
 

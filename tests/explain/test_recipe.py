@@ -194,7 +194,7 @@ def test_each_step_is_what_the_network_computed() -> None:
     np.testing.assert_allclose([each.after for each in found.steps[:3]], wanted, rtol=1e-12)
     assert found.steps[0].before == found.value
     assert found.steps[3].operation == "max pooling"
-    assert found.stopped in ("Next it is one of the inputs of mix.", "Another value goes on from here.")
+    assert found.stopped in ("Next it is read by mix.", "Another value goes on from here.")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_concatenation_says_which_channel_it_becomes() -> None:
     (step,) = found.steps
     assert (step.operation, step.channel, step.place) == ("concatenation", 5, (1, 2))
     assert "channel 3 of its part becomes channel 5" in step.formula
-    assert found.stopped == "Next it is one of the inputs of last."
+    assert found.stopped == "Next it is read by last."
 
 
 def test_of_several_concatenations_the_last_is_taken_and_the_others_are_counted() -> None:

@@ -370,7 +370,7 @@ def test_every_pair_is_named_once_with_its_factor() -> None:
     assert sorted(pairs) == [(a, b) for a in range(8) for b in range(a + 1, 8)]
     near, flipped = kernels_of(net, "0").findings
     assert near.what.endswith("nearly the same up to a positive factor (cosine ≥ 0.99): 6 and 7 (1, factor 2)")
-    assert flipped.what.endswith("up to a negative factor (cosine ≤ −0.99): 2 and 4 (−1, factor −2)")
+    assert flipped.what.endswith("up to a negative factor (cosine ≤ -0.99): 2 and 4 (-1, factor -2)")
 
 
 def test_a_layer_of_copies_takes_no_longer() -> None:

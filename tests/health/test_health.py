@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fmap_cli.errors import FmapError
 from fmap_cli.health import Thresholds, findings, reaches
+from fmap_cli.health.channels import _proof
 from fmap_cli.inputs.images import sample_path
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing, Weights
@@ -70,8 +71,18 @@ def test_a_channel_that_is_always_zero_after_an_activation_is_dead(type_name: st
     assert finding.sample == "over 1 image, 3 values a channel"
     assert finding.what == (
         "2 of 3 channels were 0 everywhere in this image. 1 image is too few to be sure: such a channel may still "
-        "respond to up to 95.0 % of other images (95 % confidence); with 300 images that would be at most 1.0 %."
+        "respond to most other images. After silence in 300 images that would be at most 1.0 % of them "
+        "(95 % confidence)."
     )
+
+
+@pytest.mark.parametrize(
+    ("images", "part"), [(1, "most"), (4, "most"), (5, "up to 45.1 % of"), (100, "up to 3.0 % of")]
+)
+def test_one_share_stands_beside_its_confidence(images: int, part: str) -> None:
+    words = _proof(images, DEFAULT)  # the bound is 1 - 0.05 ** (1 / images): 0.527 for 4, 0.451 for 5, 0.0295 for 100
+    assert f"may still respond to {part} other images." in words
+    assert words.count("95 %") == 1 and words.count("95.0 %") == 0
 
 
 @pytest.mark.parametrize("type_name", ["LeakyReLU", "GELU", "Conv2d", "tanh"])

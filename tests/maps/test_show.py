@@ -159,7 +159,7 @@ def test_numbers_that_are_not_finite_are_null_and_counted(fmap: Run, nets: str) 
     assert row["mean"] == pytest.approx(known.mean(), rel=1e-9)
     assert row["std"] == pytest.approx(known.std(ddof=1), rel=1e-9)
     assert (row["min"], row["max"]) == (known.min(), known.max())
-    json.loads(ran.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    json.loads(ran.out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
 def test_a_single_value_has_no_standard_deviation(fmap: Run, nets: str) -> None:

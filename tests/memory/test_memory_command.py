@@ -124,7 +124,7 @@ def memory_csv(fmap: Run, own: str) -> str:
 def test_modes_top_and_kind(fmap: Run, own: str) -> None:
     ran = fmap("memory", f"{own}:small", "--size", 16, "--inference", "--kind", "conv", "--top", 1)
     assert "training" not in ran.out
-    assert "The 1 of 2 layers that put out most" in ran.out
+    assert "The 1 of 2 layers that have the largest outputs" in ran.out
     assert fmap("memory", f"{own}:small", "--size", 16, "--train", "--json").json["runs"][0]["mode"] == "train"
 
 

@@ -179,7 +179,7 @@ def test_a_class_of_torchvisions_is_fed_like_the_model_of_that_name(name: str, k
     assert name_by_class(by_name.module) == like
 
 
-# --- What is no picture ----------------------------------------------------------------------------------
+# --- What is not a picture ----------------------------------------------------------------------------------
 
 OTHERS = """
 import torch, torch.nn as nn

@@ -243,7 +243,7 @@ def test_another_network_altogether(save: Save) -> None:
     )
 
 
-# --- What is no checkpoint -----------------------------------------------------------------------------
+# --- What is not a checkpoint -----------------------------------------------------------------------------
 
 
 class Harmful:
@@ -290,13 +290,16 @@ def test_other_things_that_torch_saved(content: Any, message: str, save: Save) -
     ("content", "message"),
     [
         (b"", "net.pth is empty"),
-        (b"\xff\xd8\xff\xe0 a photo", "net.pth is no checkpoint: neither a PyTorch file nor a safetensors file"),
-        (b"epoch,loss\n1,0.3\n", "net.pth is no checkpoint: neither a PyTorch file nor a safetensors file"),
+        (b"\xff\xd8\xff\xe0 a photo", "net.pth is not a checkpoint: neither a PyTorch file nor a safetensors file"),
+        (b"epoch,loss\n1,0.3\n", "net.pth is not a checkpoint: neither a PyTorch file nor a safetensors file"),
         (
             pickle.dumps({"a": 1}, 4),
             "net.pth is a pickle of protocol 4; torch reads tensors alone from protocols 2 and 3",
         ),
-        (pickle.dumps({"a": range(1)}, 1), "net.pth is no checkpoint: neither a PyTorch file nor a safetensors file"),
+        (
+            pickle.dumps({"a": range(1)}, 1),
+            "net.pth is not a checkpoint: neither a PyTorch file nor a safetensors file",
+        ),
         (b"\x80\x02\x8c\x01a.", "net.pth is a pickle that torch.save did not write, or damaged"),
         (b"\x80\x02", "net.pth is damaged or truncated: "),
     ],

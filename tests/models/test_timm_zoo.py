@@ -122,7 +122,7 @@ def test_a_family_works_with_random_weights(name: str, size: int | None) -> None
     layers, looked = seen(name, size)
     (drawn,) = looked.maps
     assert drawn.is_map
-    assert len(looked.predictions) == (0 if "dinov3" in name else 5)  # DINO's answer is no list of classes
+    assert len(looked.predictions) == (0 if "dinov3" in name else 5)  # DINO's answer is not a list of classes
     assert len(layers) > 20
     ways = {axes.how for _, axes in layers.values() if not axes.how.endswith("'s definition")}
     assert ways <= {"followed", "followed and measured", "measured", "nothing of the image is in it"}

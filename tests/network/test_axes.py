@@ -92,7 +92,7 @@ def test_a_layout_names_one_letter_an_axis_in_any_case() -> None:
 def test_a_layout_of_another_length_is_refused_with_the_shape() -> None:
     with pytest.raises(LayerError) as caught:
         axes_by_layout("BHWC", "fc", (1, 10))
-    assert caught.value.message == "--layout BHWC names 4 axes, and layer 'fc' puts out 2: [1, 10]."
+    assert caught.value.message == "--layout BHWC names 4 axes, and the output of layer 'fc' has 2: [1, 10]."
 
 
 # -- followed and measured ------------------------------------------------------------------------------------------

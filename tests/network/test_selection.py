@@ -300,7 +300,7 @@ def test_the_one_convolution_of_a_model_is_counted_in_the_singular() -> None:
 
 def test_a_model_without_maps_has_no_first_layer() -> None:
     message, hint = refusal(nn.Sequential(nn.Linear(4, 2)), torch.zeros(1, 4), "first")
-    assert message == "no first spatial layer: no module of this model puts out a map."
+    assert message == "no first spatial layer: no module of this model has a map as its output."
     assert hint == HINT
 
 

@@ -159,7 +159,7 @@ def test_at_draws_and_prints_the_unit(fmap: Run, workdir: Path) -> None:
     assert ran.code == 0
     assert (
         "the full field, -58 to 88 (147 px), is cut off at the border" in ran.out
-        and "channel 3 of 80, cell 0, 0: as asked" in ran.out
+        and "channel 3 of 80, row 0, column 0: as asked" in ran.out
     )
     name = "chelsea-efficientnet_lite0-features.4-unit.png"
     assert name in ran.out and (workdir / name).exists()

@@ -158,7 +158,7 @@ def test_layers_without_values_have_numbers_and_no_figure(show):
     assert (layers["getitem"]["file"], layers["getitem"]["mean"], layers["getitem"]["count"]) == (None, None, 0)
     assert layers["getitem_1"]["file"] is None
     assert Path(layers["add"]["file"]).is_file()
-    assert "getitem puts out nothing here, [1, 4, 0, 14]: no figure." in err
+    assert "getitem has an empty output here, [1, 4, 0, 14]: no figure." in err
 
 
 def test_a_sparse_output_is_drawn_as_what_it_holds(show):

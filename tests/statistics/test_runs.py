@@ -331,7 +331,7 @@ def test_a_file_with_something_after_its_end(saved: Path) -> None:
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.fmap"
     path.write_bytes(content)
-    error = refused(path, "is no saved run: it does not start as a safetensors file")
+    error = refused(path, "is not a saved run: it does not start as a safetensors file")
     assert "fmap stats --save" in str(error.hint)
 
 
@@ -339,7 +339,7 @@ def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
 def test_safetensors_of_something_else(tmp_path: Path, about: dict[str, str]) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(save({"conv1.weight": np.zeros((2, 2), np.float32)}, metadata=about))
-    refused(path, "is no saved run: it is a safetensors file of something else")
+    refused(path, "is not a saved run: it is a safetensors file of something else")
 
 
 def test_a_file_of_a_newer_version(saved: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
         path.write_bytes(len(row).to_bytes(8, "little") + row.encode() + b"\0" * 8)
         refused(path)
     path.write_bytes((2**63).to_bytes(8, "little") + b'{"')
-    refused(path, "is no saved run")
+    refused(path, "is not a saved run")
 
 
 def test_bytes_changed_at_random_never_crash(saved: Path) -> None:

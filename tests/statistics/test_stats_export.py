@@ -22,7 +22,7 @@ def read_back(document: dict[str, Any]) -> Any:
     """The document as another program reads it: bare NaN and Infinity are no JSON."""
 
     def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
+        raise AssertionError(f"{word} is not JSON")
 
     return json.loads(dumps(document), parse_constant=refuse)
 

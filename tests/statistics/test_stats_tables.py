@@ -54,7 +54,7 @@ def row_of(lines: list[str], name: str) -> str:
 
 @pytest.mark.parametrize("width", [40, 50, 60, 72, 80, 100, 120, 160])
 def test_no_line_is_wider_than_the_terminal(printed: Printed, width: int) -> None:
-    run = odd_run(failures=(("bröken 画像.png", "it is no picture " * 10),))
+    run = odd_run(failures=(("bröken 画像.png", "it is not a picture " * 10),))
     run = replace(run, classes=(ClassRun("cats", 2, run.layers), ClassRun("犬" * 30, 2, run.layers)))
     for lines in (
         printed(width, print_run, run, FINDINGS, shown=run.layers, notes=["a note " * 30]),

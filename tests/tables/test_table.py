@@ -79,6 +79,15 @@ def test_names_are_folded_after_signs_that_part_them() -> None:
     assert [len(line) for line in folded(Text("n" * 50), 20).plain.split("\n")] == [20, 20, 10]
 
 
+def test_a_name_too_long_for_its_column_has_a_line_of_its_own_and_is_never_broken() -> None:
+    long = "features.2.1.stochastic_depth.stochastic_depth"
+    columns = [titled("layer", least=8), titled("type"), titled("shape", right=True)]
+    rows: list[list[str | Text]] = [["conv1", "convolution", "[1, 16, 112, 112]"], [long, "pad", "[1]"], [long, "", ""]]
+    lines = printed(60, columns, rows)
+    assert [lines[-3], lines[-1]] == [long, long]
+    assert lines[-2].split() == ["pad", "[1]"] and lines[-2].index("pad") == lines[0].index("type")
+
+
 @pytest.mark.parametrize("width", [12, 80])
 def test_markup_in_names_is_text(width: int) -> None:
     rows: list[list[str | Text]] = [["[bold]x[/]", ":smile:", "[/red]", "1"]]

@@ -234,7 +234,7 @@ def _number(value: Any) -> None:
 def _identifier(value: Any) -> None:
     """A name that torch writes into the Python source that it runs."""
     if not isinstance(value, str) or (value and not value.isidentifier()):
-        raise RefusedError(f"its program calls a value {shown(str(value))}, which is no name")
+        raise RefusedError(f"its program calls a value {shown(str(value))}, which is not a name")
 
 
 def _path(value: Any) -> None:
@@ -257,7 +257,9 @@ def _operator(value: Any) -> None:
         known = namespace in _NAMESPACES and f"{namespace}.{name}" not in _REFUSED_OPERATORS and plain
         known = known and _is_registered(f"{namespace}::{name}", "" if overload == "default" else str(overload))
     if not known:
-        raise RefusedError(f"its program calls {shown(str(value))}, which is no operator on tensors that fmap knows")
+        raise RefusedError(
+            f"its program calls {shown(str(value))}, which is not an operator on tensors that fmap knows"
+        )
 
 
 @functools.lru_cache(4096)
@@ -419,7 +421,7 @@ def _check_payloads(held: archive.Archive, folder: str, content: Any) -> None:
             raise _damaged("config")
         path = entry["path_name"]
         if not re.fullmatch(r"(weight|tensor)_\w+", path):
-            raise RefusedError(f"it brings an object, {shown(path)}, that is no tensor")
+            raise RefusedError(f"it brings an object, {shown(path)}, that is not a tensor")
         meta = entry.get("tensor_meta")
         if entry.get("use_pickle") is True:
             _check_side(held, folder + path)

@@ -94,7 +94,7 @@ def _parsed(text: object) -> ast.Expression:
 
 
 def _refused(text: object) -> RefusedError:
-    return RefusedError(f"the size {shown(str(text))} is no arithmetic over integers and named sizes")
+    return RefusedError(f"the size {shown(str(text))} is not arithmetic over integers and named sizes")
 
 
 def _check_node(node: ast.expr, text: object, *, powers: int) -> None:

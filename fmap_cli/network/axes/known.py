@@ -80,7 +80,8 @@ def axes_by_layout(layout: str, layer: str, shape: Sequence[int]) -> Axes:
         )
     if len(names) != len(shape):
         raise LayerError(
-            f"--layout {layout} names {len(names)} axes, and layer {layer!r} puts out {len(shape)}: {list(shape)}.",
+            f"--layout {layout} names {len(names)} axes, and the output of layer {layer!r} has {len(shape)}:"
+            f" {list(shape)}.",
             hint="Give one letter for each axis: B batch, C channel, T time, H height, W width, N tokens.",
         )
     if "N" in names:
