@@ -222,12 +222,12 @@ def notes_about(notes: Iterable[str], topic: Topic) -> list[str]:
 class LoadedModel:
     """A network ready to run, in eval mode, with what is needed to feed it and to read its answers.
 
-    `name` is the spec as shown to the user, `weights` says where the numbers come from. `labels` are the classes of the
-    answer in order, None where they are not known, empty where the answer is not a list of classes. `frames` is the
-    length of the clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild` makes the
-    network, with weights of no meaning, for another square input, where it is built for one size; `as_trained` makes it so
-    with the heads that it is trained with, where it is built without them. `takes` is what a network takes that does not
-    say so itself, None for those that do.
+    `name` is the spec as shown to the user, `weights` says where the numbers come from. `labels` are the classes of
+    the answer in order, None where they are not known, empty where the answer is not a list of classes. `frames` is
+    the length of the clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild`
+    makes the network, with weights of no meaning, for another square input, where it is built for one size;
+    `as_trained` makes it so with the heads that it is trained with, where it is built without them. `takes` is what
+    a network takes that does not say so itself, None for those that do.
     """
 
     module: torch.nn.Module = field(repr=False)
