@@ -65,7 +65,7 @@ def _one_line(text: str) -> str:
 _VERBS = {"show": "feature_maps", "rf": "receptive_fields", "models": "list_models"}
 """The functions whose commands have other names."""
 
-_ARGUMENTS = {"inference": "modes='inference'", "range": "value_range"}
+_ARGUMENTS = {"class": "class_", "inference": "modes='inference'", "range": "value_range"}
 """What options are called in Python where that is not their own name."""
 
 

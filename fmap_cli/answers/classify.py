@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..models.records import LoadedModel
 from ..network.capture import eval_mode
 from ..session.batches import Failures, Say, batches, check_rows
 from ..session.by_folder import classes_of
@@ -36,7 +37,7 @@ def classify(
     Raises ModelError where the model is not a classifier, and ImageError where the arguments name no images.
     """
     if session.model.input_kind in ("images", "image_pair"):
-        raise _no_classifier(session, None)
+        raise no_classifier(session.model, None)
     entries: Sequence[str | Sequence[str] | None]
     folders: dict[str, str] = {}
     if by_class:
@@ -51,7 +52,7 @@ def classify(
         labels = session.model.labels
         rows = class_scores(output, labels)
         if rows is None:
-            raise _no_classifier(session, output)
+            raise no_classifier(session.model, output)
         check_rows(f"{session.model.name} gives", len(rows), len(batch))
         for image, scores in zip(batch, rows, strict=True):
             answers = predictions(scores[None], labels, top)
@@ -106,16 +107,16 @@ def check_labels(session: Session) -> None:
         )
 
 
-def _no_classifier(session: Session, output: Any) -> ModelError:
+def no_classifier(model: LoadedModel, output: Any) -> ModelError:
     """What such a model gives instead of a score for each class, and how to see it."""
-    name = session.model.name
+    name = model.name
     show = f"`fmap show IMAGE --model {name}"
-    if session.model.input_kind == "images":
+    if model.input_kind == "images":
         return ModelError(
             f"{name} is not a classifier: it detects objects, boxes with a class and a score each.",
             hint=f"{show}` draws them on the picture.",
         )
-    if session.model.input_kind == "image_pair":
+    if model.input_kind == "image_pair":
         return ModelError(
             f"{name} is not a classifier: its output is how each pixel moves from one picture to the next.",
             hint=f"`fmap show FIRST SECOND --model {name} --layer last` draws maps of it.",

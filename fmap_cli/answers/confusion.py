@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
+from .names import classes_called
 from .records import ClassAnswers, Confusion, Prediction
 
 
 def confusion_of(folders: Sequence[str], answers: Sequence[Prediction], labels: Sequence[str] | None) -> Confusion:
     """How often the images of each folder were answered with each class; `folders` and `answers` go image by image.
 
-    A folder is the class whose name it has, in any case and with `_` or `-` for spaces, or the one of several names
-    that the label lists; where no label is it, a number is the class of that number. It is none where that is not
-    clear, and then nobody knows what would be right.
+    A folder is the class whose name it has (`classes_called`); where no label is it, a number is the class of that
+    number. It is none where that is not clear, and then nobody knows what would be right.
 
     >>> cat, dog = Prediction(0, "tiger cat", 0.9), Prediction(1, "dog", 0.8)
     >>> found = confusion_of(["Tiger_cat", "Tiger_cat", "dog"], [cat, dog, dog], ["tiger cat", "dog"])
@@ -48,15 +47,9 @@ def confusion_of(folders: Sequence[str], answers: Sequence[Prediction], labels: 
 
 def _index_of(folder: str, labels: Sequence[str] | None) -> int | None:
     """The only class that a folder's name means; None where there is none, or several."""
-    wanted = _plain(folder)
-    for ways in (lambda label: [label], lambda label: [label, *label.split(",")]):
-        found = [at for at, label in enumerate(labels or ()) if wanted in map(_plain, ways(label))]
-        if found:
-            return found[0] if len(found) == 1 else None
+    found = classes_called(folder, labels)
+    if found:
+        return found[0] if len(found) == 1 else None
     if folder.isdecimal() and (not labels or int(folder) < len(labels)):
         return int(folder)
     return None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from .. import units
 from ..errors import FmapError
 from ..models.records import Origin
 from ..results import Result
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,56 @@ class Detection:
     index: int
     label: str | None
     score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """The number of a network's answer that is asked about; `answers.target.value_of` reads it from any answer.
+
+    `kind` says what it is of: a `class` of a classifier, the `pixels` that a segmentation gives to a class, an
+    `object` that a detector finds, or the one `number` that a network gives. `index` is None where there are no
+    classes. `quantity` is what the number is, and `value` how large it is on the image that was asked about;
+    `probability` is the class's, None where there is none. `predicted` says that it is the network's own answer. Of
+    `pixels`, `mask` `[H, W]` bool are these; of an `object`, `box` is (top, left, bottom, right) in pixels of the
+    network's input and `number` its rank by score, from 0. `note` says what was asked for and could not be.
+    """
+
+    kind: Literal["class", "pixels", "object", "number"]
+    index: int | None
+    label: str | None
+    quantity: Literal["logit", "probability", "mean logit", "score", "value", "mean"]
+    value: float
+    probability: float | None = None
+    predicted: bool = True
+    mask: np.ndarray | None = None
+    box: tuple[float, float, float, float] | None = None
+    number: int | None = None
+    note: str = ""
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The class's name, or its number where it has none."""
+        if self.index is None:
+            return "the network's number"
+        return units.one_line(self.label) if self.label else f"class {self.index}"
+
+    @property
+    def in_words(self) -> str:
+        """What the number is.
+
+        >>> Target("class", 504, "espresso", "logit", 12.5, 0.95).in_words
+        'the logit of espresso'
+        """
+        if self.kind == "number":
+            return "the number that the network gives"
+        if self.kind == "object":
+            return f"the score of box {self.number}, {self.name}"
+        if self.mask is None:
+            return f"the {self.quantity} of {self.name}"
+        count = int(self.mask.sum())
+        where = "all pixels" if self.note else f"its {count:,} pixels" if self.labels else f"{count:,} pixels"
+        return f"the {self.quantity} of {'the map' if self.index is None else self.name} over {where}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,13 @@ def _text(name: str, given: Any) -> str | None:
     return given
 
 
+def _class(name: str, given: Any) -> Any:
+    number = whole(given)
+    if given is not None and not isinstance(given, str) and (number is None or number < 0):
+        raise _wrong(name, given, "a class's name, or its number from 0")
+    return given if number is None else number
+
+
 def _layout(name: str, given: Any) -> str | None:
     if given is not None and not isinstance(given, str):
         raise _wrong(name, given, "the letters of the axes, as 'HWC' or 'BHWC'")
@@ -285,6 +292,7 @@ CHECKS: dict[str, Check] = {
     "score": share,
     "threshold": _threshold,
     "layout": _layout,
+    "class_": _class,
     "size": _size,
     "input_shape": _shapes,
     "mean": _numbers,
@@ -295,7 +303,7 @@ CHECKS: dict[str, Check] = {
     "budget": bytes_of,
     **dict.fromkeys(("checkpoint", "draw", "measure", "name", "pattern"), _text),
     **dict.fromkeys(("top", "batch", "limit", "similar", "depth", "noise"), _number_from(1)),
-    **dict.fromkeys(("back", "channel", "workers"), _number_from(0)),
+    **dict.fromkeys(("back", "box", "channel", "workers"), _number_from(0)),
     **dict.fromkeys(("seed", "shuffle"), _number_from(0, 2**63 - 1)),
     "by": choice("std", "mean", "max", "l2"),
     "memory_format": choice("contiguous", "channels_last"),

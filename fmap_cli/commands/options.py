@@ -476,5 +476,22 @@ layout_option = click.option(
 )
 
 
+def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--class and --box, given to the command as `class_` and `box`: which number of the answer is asked about."""
+    by_class = click.option(
+        "--class",
+        "class_",
+        metavar="NAME|N",
+        help="The class asked about, by name or number.  [default: the predicted one]",
+    )
+    box = click.option(
+        "--box",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Of a detector: the object asked about, counted from 0, the surest first.  [default: 0]",
+    )
+    return by_class(box(function))
+
+
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values on standard output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")

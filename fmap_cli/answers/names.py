@@ -1,0 +1,26 @@
+"""Which class a person means by a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def classes_called(name: str, labels: Sequence[str] | None) -> list[int]:
+    """The classes of that name, in any case and with `_` or `-` for spaces, or of which the label lists it among
+    several; ImageNet has two called `crane`.
+
+    >>> labels = ["tiger cat", "crane", "crane", "goldfish, Carassius auratus"]
+    >>> classes_called("Tiger_cat", labels), classes_called("goldfish", labels), classes_called("crane", labels)
+    ([0], [3], [1, 2])
+    """
+    wanted = _plain(name)
+    for ways in (lambda label: [label], lambda label: [label, *label.split(",")]):
+        found = [at for at, label in enumerate(labels or ()) if wanted in map(_plain, ways(label))]
+        if found:
+            return found
+    return []
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
