@@ -313,6 +313,6 @@ def _score_of(target: Target, found: dict[str, Tensor]) -> Tensor:
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     overlap = shared / (areas + (bottom - top) * (right - left) - shared).clamp(min=1e-12)  # [N]
     if "labels" in found:
-        overlap = overlap.masked_fill(found["labels"] != target.index, -1.0)
+        overlap = overlap.masked_fill(found["labels"].ne(target.index or 0), -1.0)
     at = int(overlap.argmax())
     return scores[at] if float(overlap[at]) >= SAME_BOX else scores.new_zeros(())
