@@ -111,6 +111,19 @@ class AxesResolver:
         usual = axes_by_rank(shape)
         return Axes(usual.names, usual.how + self._why_not(), usual.grid, usual.prefix)
 
+    def batch_axis(self, layer: LayerRef, shape: Sequence[int]) -> int | None:
+        """Which axis of a layer's output is the batch alone; -1 where nothing of the image is in it, None where nobody
+        knows. By class and by following: nothing is measured.
+        """
+        axes = axes_by_module(self._modules.get(layer.path) if layer.is_module else None, shape)
+        names: Sequence[str] = () if axes is None else axes.names
+        if axes is None and self._blank is not None and len(self._blank.shapes.get(layer.name, ())) == len(shape):
+            factored = self._blank.axes[layer.name]
+            if factored is None:
+                return -1
+            names = factors.named(factored)
+        return names.index("B") if list(names).count("B") == 1 else None
+
     def prepare(self) -> AxesResolver:
         """Follow now, before the network itself runs: one that caches something has other operations the next time."""
         if self._layout is None:
