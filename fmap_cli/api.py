@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .arguments import (
     Advanced,
@@ -34,11 +34,14 @@ from .arguments import (
     sources_of,
     verb,
 )
+from .arguments.checks import choice
 from .errors import FmapError, ImageError, LayerError, ModelError
 from .frameworks import load_torchvision
 from .inputs.held import source_of
 from .models import DEFAULT_MODEL
 from .models.records import ModelRequest
+from .reduced.asking import cluster_count, contradiction, unit_place
+from .reduced.records import REDUCTIONS, SHARINGS, Asked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from .memory.records import Forecast
     from .models.records import LoadedModel, ModelEntry
     from .receptive.records import EffectiveField, FieldListing, UnitView
+    from .reduced.records import Reduced, Reduction
     from .session.opening import Session
     from .statistics.records import Counting, Finding, Resumable, Run
     from .statistics.running import Counted
@@ -149,7 +153,47 @@ def load_image(image: AnyImage, *, name: str | None = None) -> str:
 # -- the verbs ---------------------------------------------------------------------------------------------------
 
 
-@verb
+@overload
+def feature_maps(
+    model: AnyModel = ...,
+    image: Images = ...,
+    layer: Names = ...,
+    *,
+    channels: Sequence[int] | None = ...,
+    top: int | None = ...,
+    by: Literal["std", "mean", "max", "l2"] = ...,
+    all: bool = ...,
+    score: float = ...,
+    rf: bool = ...,
+    reduce: None = ...,
+    similar: None = ...,
+    layout: str | None = ...,
+    say: Say = ...,
+) -> Look: ...
+@overload
+def feature_maps(
+    model: AnyModel = ...,
+    image: Images = ...,
+    layer: Names = ...,
+    *,
+    reduce: Reduction,
+    clusters: int | None = ...,
+    foreground: bool = ...,
+    basis: Literal["shared", "layer"] | None = ...,
+    layout: str | None = ...,
+    say: Say = ...,
+) -> Reduced: ...
+@overload
+def feature_maps(
+    model: AnyModel = ...,
+    image: Images = ...,
+    layer: Names = ...,
+    *,
+    similar: Sequence[int],
+    layout: str | None = ...,
+    say: Say = ...,
+) -> Reduced: ...
+@verb(similar=unit_place, clusters=cluster_count, reduce=choice(None, *REDUCTIONS), basis=choice(None, *SHARINGS))
 def feature_maps(
     model: AnyModel = DEFAULT_MODEL,
     image: Images = None,
@@ -161,9 +205,14 @@ def feature_maps(
     all: bool = False,
     score: float = 0.5,
     rf: bool = False,
+    reduce: Reduction | None = None,
+    similar: Sequence[int] | None = None,
+    clusters: int | None = None,
+    foreground: bool = False,
+    basis: Literal["shared", "layer"] | None = None,
     layout: str | None = None,
     say: Say = note,
-) -> Look:
+) -> Look | Reduced:
     """What layers see in one image, as `fmap show` draws it: their maps, numbers and whole outputs, and the answer.
 
     `model` is a spec, a module or what `load_model` returned. `image` is a path, a Pillow image, an array or a tensor,
@@ -185,19 +234,50 @@ def feature_maps(
     >>> look = feature_maps(layer="conv1", say=lambda _: None)
     >>> look.maps[0].layer.name, look.maps[0].shape, look.predictions[0].label
     ('features.0.0', (1, 32, 112, 112), 'espresso')
+
+    With `reduce` or `similar` each layer is one picture, of all its channels, and the result a `Reduced`; `image` may
+    then be several, and without `layer` it is the last map. `reduce` is `pca` (the first three principal components as
+    red, green and blue), `kmeans` (`clusters` of like units, 6), or `mean`, `max` or `std` over the channels. `similar`
+    is a unit's row and column in the first image (of a clip the frame before): what is reduced to is the cosine of each
+    unit to it. Components and clusters are the same in all images, and in all layers of as many channels, or with
+    `basis="layer"` each layer has its own; `foreground` finds them in the foreground alone. `maps[i][j]` is image i's
+    layer j, with `values` `[K, T, H, W]`; `bases` say what the colours mean.
+
+    >>> reduced = feature_maps(layer="features.5", reduce="pca", say=lambda _: None)
+    >>> reduced.maps[0][0].values.shape, reduced.bases[0].components.directions.shape
+    ((3, 1, 14, 14), (3, 112))
     """
     if sum([channels is not None, top is not None, all]) > 1:
         raise LayerError("channels, top and all each say which channels are drawn: give one of them.")
+    asked = Asked(
+        names_of(layer), reduce, None if similar is None else tuple(similar), clusters, foreground, basis, layout
+    )
+    wrong = contradiction(asked, of_channels=channels is not None or top is not None or all or rf)
+    if wrong is not None:
+        raise LayerError(wrong)
+    if reduce is not None or similar is not None:
+        reduced = reduced_layers(model, image, asked, say)
+        for _, error in reduced.failures:
+            say(str(error))
+        return reduced
     from .maps.records import Choice, Looking
 
-    choice = Choice(None if channels is None else tuple(channels), top, by, all)
-    found = looks(model, image, Looking(names_of(layer), choice, score, layout, strongest=rf), say)
+    chosen = Choice(None if channels is None else tuple(channels), top, by, all)
+    found = looks(model, image, Looking(names_of(layer), chosen, score, layout, strongest=rf), say)
     if len(found) > 1:
         raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
     (look,) = found
     if isinstance(look, ImageError):
         raise look
     return look
+
+
+def reduced_layers(model: AnyModel, images: Images, asked: Asked, say: Say = note) -> Reduced:
+    """`feature_maps` with a reduction; images that cannot be read are the result's `failures` and are not said."""
+    session = opened(model, say)
+    from .reduced.gather import reduce_layers
+
+    return reduce_layers(session, sources_of(images), asked, say)
 
 
 def looks(model: AnyModel, images: Images, looking: Looking, say: Say = note) -> Looks:

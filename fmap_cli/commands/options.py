@@ -123,10 +123,8 @@ class PlaceType(click.ParamType):
             return value if isinstance(value, tuple) else word
         parts = [part.strip() for part in str(value).split(",")]
         if not self.least <= len(parts) <= 3 or not all(part.isascii() and part.isdecimal() for part in parts):
-            words = " or ".join(self.words)
-            self.fail(
-                f"{value!r} is not a cell: give its row and column, counted from 0, as 3,4; or {words}.", param, ctx
-            )
+            words = f"; or {' or '.join(self.words)}" if self.words else ""
+            self.fail(f"{value!r} is not a cell: give its row and column, counted from 0, as 3,4{words}.", param, ctx)
         return tuple(int(part) for part in parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -13,11 +14,14 @@ from .. import api
 from ..errors import DONE, FAILED, FmapError, ImageError
 from ..maps.records import Choice, Drawing, Looking
 from ..models.records import ModelRequest
+from ..reduced.asking import contradiction
+from ..reduced.records import CLUSTERS, COLOURS, REDUCTIONS, SHARINGS, Asked, Reduction, Sharing
 from .options import (
     ChannelsType,
     ColourMapType,
     FigureOptions,
     FiniteRange,
+    PlaceType,
     figure_options,
     json_option,
     labels_option,
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..maps.records import Look
+    from ..reduced.records import Reduced
+    from ..results import Figure
 
 RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -44,7 +50,7 @@ class ShowOptions(FigureOptions):
     request: ModelRequest
     by: Literal["std", "mean", "max", "l2"]
     scale: Literal["channel", "layer"]
-    clip: float
+    clip: float | None
     cmap: str | None
     overlay: bool
     raw: bool
@@ -53,10 +59,24 @@ class ShowOptions(FigureOptions):
     score: float
     with_fields: bool
     inline: bool
+    reduce: Reduction | None
+    similar: tuple[int, ...] | None
+    clusters: int | None
+    foreground: bool
+    basis: Sharing | None
 
     @property
     def drawing(self) -> Drawing:
-        return Drawing(self.scale, self.clip, self.cmap, self.tile, self.overlay)
+        return Drawing(self.scale, self.clip or 0.0, self.cmap, self.tile, self.overlay)
+
+    @property
+    def asked(self) -> Asked:
+        """How whole layers are reduced, where they are."""
+        return Asked(self.layers, self.reduce, self.similar, self.clusters, self.foreground, self.basis, self.layout)
+
+    @property
+    def is_reduced(self) -> bool:
+        return self.reduce is not None or self.similar is not None
 
     @property
     def looking(self) -> Looking:
@@ -77,6 +97,14 @@ class ShowOptions(FigureOptions):
             raise click.UsageError("--raw writes bare tiles, --rf draws on the photo beside them: give one of them.")
         if self.raw and self.overlay:
             raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
+        one_channel = self.channels is not None or self.top is not None or self.every or self.with_fields
+        wrong = contradiction(self.asked, of_channels=one_channel)
+        if wrong is not None:
+            raise click.UsageError(wrong)
+        if self.is_reduced and self.raw:
+            raise click.UsageError("--raw writes single channels: --save keeps the values of --reduce and --similar.")
+        if self.cmap is not None and self.reduce in ("pca", "kmeans"):
+            raise click.UsageError(f"--cmap colours single values, and --reduce {self.reduce} has colours of its own.")
 
 
 @click.command("show")
@@ -88,7 +116,7 @@ class ShowOptions(FigureOptions):
     multiple=True,
     metavar="PATTERN",
     help="A layer's name, a glob ('layer?.0.conv1'), conv3 (the third convolution), first or last. Repeatable."
-    "  [default: conv1]",
+    "  [default: conv1; last for --reduce and --similar]",
 )
 @model_options
 @labels_option
@@ -112,9 +140,8 @@ class ShowOptions(FigureOptions):
 @click.option(
     "--clip",
     type=FiniteRange(0, 50, max_open=True),
-    default=0.0,
     metavar="PCT",
-    help="Cut off this percentage of the values at each end of the scale.",
+    help="Cut off this percentage of the values at each end of the scale.  [default: 0; 1 for --reduce pca]",
 )
 @click.option(
     "--cmap",
@@ -139,6 +166,35 @@ class ShowOptions(FigureOptions):
 @click.option(
     "--rf", "with_fields", is_flag=True, help="Mark each tile's strongest unit, and box on the photo what it sees."
 )
+@click.option(
+    "--reduce",
+    type=click.Choice(REDUCTIONS),
+    help="The whole layer in one picture: the first three principal components as red, green and blue, clusters of like"
+    " units, or a number over the channels. All images and layers on one page.",
+)
+@click.option(
+    "--similar",
+    type=PlaceType(words=()),
+    metavar="Y,X",
+    help="The whole layer in one picture: the cosine of every unit to this one of the first image's map (row and column"
+    " from 0), in all images.",
+)
+@click.option(
+    "--clusters",
+    type=click.IntRange(2, len(COLOURS)),
+    metavar="K",
+    help=f"How many clusters --reduce kmeans makes.  [default: {CLUSTERS}]",
+)
+@click.option(
+    "--foreground",
+    is_flag=True,
+    help="Find the components or clusters of --reduce in the foreground alone, which the first component sets apart.",
+)
+@click.option(
+    "--basis",
+    type=click.Choice(SHARINGS),
+    help="Layers of as many channels share the colours of --reduce, or each layer has its own.  [default: shared]",
+)
 @click.option("--inline", is_flag=True, help="Also draw the figure in the terminal.")
 @json_option
 @with_options(ShowOptions)
@@ -152,7 +208,11 @@ def command(options: ShowOptions) -> int:
 
     \b
       fmap show sample_images/coffee.png --layer conv1
+      fmap show sample_images/*.png --layer features.5 --reduce pca
+      fmap show sample_images/chelsea.png sample_images/astronaut.png --layer features.5 --similar 5,4
     """
+    if options.is_reduced:
+        return _show_reduced(options)
     from ..maps.files import FigureFiles
 
     looks = api.looks(options.request, options.images, options.looking, remark)
@@ -214,3 +274,44 @@ def _draw_inline(options: ShowOptions, looks: Sequence[Look]) -> None:
 
 def _pixels(look: Look, layer: str, drawing: Drawing) -> Image:
     return look.figure(layer, drawing).image()
+
+
+# -- whole layers, each in one picture ---------------------------------------------------------------------------
+
+
+def _show_reduced(options: ShowOptions) -> int:
+    """One page of all images and layers."""
+    from ..files import make_directory
+    from ..reduced.files import page_name
+
+    found = api.reduced_layers(options.request, options.images, options.asked, remark)
+    if options.out_dir is not None:
+        make_directory(options.out_dir)
+    path = options.out or (options.out_dir or Path()) / page_name(found)
+    drawn = found.figure(overlay=options.overlay, clip=options.clip, cmap=options.cmap, tile=options.tile)
+    drawn.save(path)
+    if options.save is not None:
+        found.save(options.save)
+    if options.inline:
+        _draw_reduced_inline(options, found, drawn)
+    return put_out(
+        options,
+        table=lambda: found.print([str(path)], None if options.save is None else str(options.save)),
+        document=lambda: found.document(str(path), options.save),
+        failures=found.failures,
+        of_images=len(found.images) + len(found.failures),
+    )
+
+
+def _draw_reduced_inline(options: ShowOptions, found: Reduced, drawn: Figure) -> None:
+    from ..maps.inline import block_size, print_blocks, print_figure
+    from ..reduced.figure import pictures
+    from ..tables.table import console
+
+    out = console(stderr=options.as_json)
+
+    def in_blocks() -> None:
+        for image, tiles in zip(found.images, pictures(found, options.overlay, block_size), strict=True):
+            print_blocks(out, image, tiles, found.layers)
+
+    print_figure(out, f"{found.method} of {', '.join(found.layers)}", drawn.image, in_blocks)

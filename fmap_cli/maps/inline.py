@@ -11,7 +11,7 @@ import base64
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,18 @@ def print_inline(
     out: Console, figure: Callable[[], Image], feature_map: FeatureMap, image: ImageInput, drawing: Drawing
 ) -> None:
     """Draw one figure in the terminal behind `out`; `figure` makes its pixels where the terminal shows pictures."""
+    title = f"{feature_map.layer.name} {units.shape(feature_map.shape)}"
+    print_figure(out, title, figure, lambda: _print_blocks(out, feature_map, image, drawing))
+
+
+def print_figure(out: Console, title: str, figure: Callable[[], Image], in_blocks: Callable[[], None]) -> None:
+    """Draw a figure in the terminal behind `out`, under its title: `in_blocks` does it where it shows no pictures."""
     from rich.text import Text
 
     method = os.environ.get("FMAP_INLINE") or _method(out)
     if method not in _METHODS:
         raise OutputError(f"FMAP_INLINE is {method!r}: it takes {', '.join(_METHODS)}.")
-    out.print(Text(f"{feature_map.layer.name} {units.shape(feature_map.shape)}", "bold"))
+    out.print(Text(title, "bold"))
     if method == "iterm2":
         _print_iterm2(out, figure())
     elif method == "kitty":
@@ -57,7 +63,7 @@ def print_inline(
             SixelImage(figure(), width="100%", height="auto")
         )
     else:
-        _print_blocks(out, feature_map, image, drawing)
+        in_blocks()
 
 
 def _method(out: Console) -> str:
@@ -101,30 +107,47 @@ def _print_kitty(out: Console, figure: Image) -> None:
 
 def _print_blocks(out: Console, feature_map: FeatureMap, image: ImageInput, drawing: Drawing) -> None:
     """The photo and the first tiles in half blocks, a line of captions under each row."""
-    from PIL import Image
     from rich.text import Text
 
     if not feature_map.is_map:
         out.print(Text("This layer has no height and width; its values are in the figure's file."))
         return
-    across = max((out.width + 1) // (_BLOCK_TILE + 1), 1)
-    count = min(across * _BLOCK_ROWS - 1, len(feature_map.maps))
-    height, width = image.pixels.shape[:2]
-    tile = (max(round(_BLOCK_TILE * height / width / 2), 1) * 2, _BLOCK_TILE)
-    photo = Image.fromarray(image.pixels).resize((tile[1], tile[0]), Image.Resampling.LANCZOS)
+    count = min(_across(out) * _BLOCK_ROWS - 1, len(feature_map.maps))
+    tile = block_size(image)
     frames = feature_map.maps.shape[1]
     scale = scale_of(feature_map, replace(drawing, overlay=False))
     colours = tile_colours(feature_map, scale, tile)[::frames][:count]
-    tiles = [np.asarray(photo), *colours]
-    captions = ["input", *(_caption(feature_map, index) for index in range(count))]
-    for start in range(0, len(tiles), across):
-        row = tiles[start : start + across]
-        canvas = np.concatenate([_with_gap(each) for each in row], axis=1)[:, :-1]
-        out.print(_half_blocks(canvas), end="")
-        words = "".join(caption.ljust(_BLOCK_TILE + 1) for caption in captions[start : start + across])
-        out.print(Text(words.rstrip()), no_wrap=True)
+    print_blocks(out, image, list(colours), [_caption(feature_map, index) for index in range(count)])
     if count < len(feature_map.maps):
         out.print(Text(f"{len(feature_map.maps) - count} more in the figure's file"))
+
+
+def block_size(image: ImageInput) -> tuple[int, int]:
+    """Height and width of a tile in half blocks, in pixels of which two make a character."""
+    height, width = image.pixels.shape[:2]
+    return max(round(_BLOCK_TILE * height / width / 2), 1) * 2, _BLOCK_TILE
+
+
+def print_blocks(out: Console, image: ImageInput, tiles: Sequence[np.ndarray], captions: Sequence[str]) -> None:
+    """The photo and tiles of `block_size` in half blocks, with what stands under each."""
+    from PIL import Image
+    from rich.text import Text
+
+    tile = block_size(image)
+    photo = Image.fromarray(image.pixels).resize((tile[1], tile[0]), Image.Resampling.LANCZOS)
+    pictures, words = [np.asarray(photo), *tiles], ["input", *captions]
+    across = _across(out)
+    for start in range(0, len(pictures), across):
+        row = pictures[start : start + across]
+        canvas = np.concatenate([_with_gap(each) for each in row], axis=1)[:, :-1]
+        out.print(_half_blocks(canvas), end="")
+        line = "".join(each[:_BLOCK_TILE].ljust(_BLOCK_TILE + 1) for each in words[start : start + across])
+        out.print(Text(line.rstrip()), no_wrap=True)
+
+
+def _across(out: Console) -> int:
+    """How many tiles stand side by side."""
+    return max((out.width + 1) // (_BLOCK_TILE + 1), 1)
 
 
 def _half_blocks(canvas: np.ndarray) -> Segments:

@@ -18,6 +18,7 @@ from ..network.kinds import module_kind
 from ..network.records import Axes, LayerRef
 from ..session.opening import Session, dtype_name
 from ..session.picked import look_at_layers
+from ..session.seen import picture_seen
 from ..statistics.channels import ChannelStats
 from ..statistics.reference import channel_stats, layer_stats
 from .records import Choice, FeatureMap, Look
@@ -65,7 +66,7 @@ def look(
     picked, output = look_at_layers(session, image, patterns or default_patterns(session.model), look, layout=layout)
     answer = score_map(output)
     no_answers = {name for name, each in by_class.items() if answer is None or not _is_same(each, answer)}
-    seen, scale = _picture_seen(session, image)
+    seen, scale = picture_seen(session, image)
     return Look(
         origin=session.origin,
         image=seen,
@@ -95,28 +96,6 @@ def _role(session: Session, output: Any, layer: LayerRef) -> str:
     if layer.kind != "output":
         return ""
     return role(output, layer.name.removeprefix("output."), refined=session.model.input_kind == "image_pair")
-
-
-def _picture_seen(session: Session, image: ImageInput) -> tuple[ImageInput, tuple[float, float]]:
-    """The picture that the backbone saw, and how much larger it is than the image (height, width).
-
-    torchvision's detectors resize and pad their input in a module called `transform`; running it alone is cheap.
-    Any other network saw the image as it is.
-    """
-    transform: Any = getattr(session.model.module, "transform", None)
-    if session.model.input_kind != "images" or not hasattr(transform, "image_std"):
-        return image, (1.0, 1.0)
-    with torch.no_grad():
-        batch, _ = transform([image.tensor.to(session.device, session.dtype)])
-    tensor = batch.tensors[0].float().cpu()  # [3, H, W]
-    mean = torch.tensor(transform.image_mean)[:, None, None]
-    std = torch.tensor(transform.image_std)[:, None, None]
-    unpadded = torch.zeros_like(tensor)
-    height, width = batch.image_sizes[0]
-    unpadded[:, :height, :width] = (tensor * std + mean)[:, :height, :width]
-    pixels = (unpadded.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()  # [H, W, 3]
-    scale = height / image.pixels.shape[0], width / image.pixels.shape[1]
-    return replace(image, pixels=np.ascontiguousarray(pixels)), scale
 
 
 def default_patterns(model: LoadedModel) -> tuple[str, ...]:

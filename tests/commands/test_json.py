@@ -24,6 +24,18 @@ MISSING = "nowhere.png"
 CASES: dict[str, tuple[str, list[str]]] = {
     "show": ("fmap show", ["show", COFFEE, "--layer", "*", "--out-dir", "OUT", *NET]),
     "show of several": ("fmap show", ["show", COFFEE, MISSING, "--layer", "conv2", "--out-dir", "OUT", *NET]),
+    "show --reduce pca": (
+        "fmap show --reduce",
+        ["show", COFFEE, CAT, "--layer", "conv2", "--reduce", "pca", "--foreground", "--out-dir", "OUT", *NET],
+    ),
+    "show --reduce kmeans": (
+        "fmap show --reduce",
+        ["show", COFFEE, "--layer", "conv2", "--reduce", "kmeans", "--out-dir", "OUT", *NET],
+    ),
+    "show --similar": (
+        "fmap show --reduce",
+        ["show", COFFEE, CAT, "--layer", "conv2", "--similar", "3,4", "--out-dir", "OUT", *NET],
+    ),
     "stats": (
         "fmap stats",
         ["stats", COFFEE, MISSING, "--per-channel", "--workers", "0", *NET, "--save", "OUT/a.fmap"],
