@@ -681,7 +681,7 @@ def compare(
 
         return compare_runs(model, image, names, names_of(layer), kinds=names_of(kind), threshold=threshold, say=say)
     sources = [*sources_of(image), *sources_of(other)]
-    if vs is None and len(sources) != 2:
+    if vs is None and (not sources or len(sources) % 2):
         raise ImageError(
             f"nothing to compare: one network and {len(sources)} image{'s' * (len(sources) != 1)}.",
             hint="Give two images, or another network: compare(net, image, vs=other).",

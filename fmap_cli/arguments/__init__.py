@@ -139,7 +139,7 @@ def one_source(session: Session, images: Images) -> str | Sequence[str] | None:
 
     found = groups(session, sources_of(images))
     if len(found) > 1:
-        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
+        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Give one of them.")
     return found[0]
 
 

@@ -59,7 +59,8 @@ class CompareOptions(Options):
         return any(source.lower().endswith(RUN_SUFFIX) for source in self.sources)
 
     def refuse_contradictions(self) -> None:
-        if len(self.sources) > 2:
+        # A network of several inputs takes them for either side; how many these are is known once it is open.
+        if len(self.sources) > 2 and len(self.sources) % 2 and not self.changed:
             raise click.UsageError(f"compare takes two, A and B, and {len(self.sources)} were given: {_WHAT_TO_GIVE}")
         if self.of_runs:
             self._refuse_passes()

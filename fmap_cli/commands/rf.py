@@ -66,9 +66,9 @@ class RfOptions(Options):
             raise click.UsageError("--noise replaces the images: give one or the other.")
         if self.effective and isinstance(self.place, str):
             raise click.UsageError("--effective needs one place: give --at Y,X, or leave --at out for the middle.")
-        if len(self.images) > 1 and not self.effective:
+        if len(self.images) > 1 and not self.of_one_unit:
             raise click.UsageError(
-                f"there are {len(self.images)} images: give one; only --effective averages over several."
+                f"there are {len(self.images)} images, and the table is the same for each: give one, or none."
             )
 
 

@@ -269,7 +269,7 @@ def _draw_inline(options: ShowOptions, looks: Sequence[Look]) -> None:
         for each in look.maps:
             if each.maps.size:
                 pixels = partial(_pixels, look, each.layer.name, options.drawing)
-                print_inline(out, pixels, each, look.image, options.drawing)
+                print_inline(out, pixels, each, look.seen_by(each)[0], options.drawing)
 
 
 def _pixels(look: Look, layer: str, drawing: Drawing) -> Image:

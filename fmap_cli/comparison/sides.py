@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import ImageError
-from ..inputs.feeds import feed_of
+from ..inputs.feeds import Source, feed_of
 from ..inputs.framing import framings_of
 from ..inputs.records import ImageInput
 from ..models.preprocessing import InputOverrides
@@ -92,7 +92,7 @@ def read_sides(
     say = once(say)
     if len(sources) == 2 and sources[0] == sources[1] == "-":
         raise ImageError("standard input can be read only once, and both images are given as -.")
-    source_a, source_b = (*sources, *sources)[:2] if sources else (None, None)
+    source_a, source_b = _sources_of_sides(a, b, sources)
     image_a = read_image(a, source_a, say, layout)
     alike = _feeding(a) == _feeding(b)
     if not alike and fed_as_asked:
@@ -113,6 +113,31 @@ def read_sides(
     image_b = read_image(b, source_b, say, layout)
     framings_of([image_a, image_b]).say(say)
     return image_a, image_b
+
+
+def _sources_of_sides(a: Session, b: Session, sources: Sequence[str]) -> tuple[Source, Source]:
+    """What either side reads: an image each, or one for both; of a network of several inputs those of a pass each.
+
+    One image for such a network is given for each of its inputs.
+    """
+    if not sources:
+        return None, None
+    count = max(feed_of(each.model).inputs for each in (a, b))
+    if len(sources) == 1:
+        return sources[0], sources[0]
+    if count == 1:
+        if len(sources) == 2:
+            return sources[0], sources[1]
+        raise ImageError(f"compare takes two images, A and B, and {len(sources)} were given.")
+    if len(sources) == 2 * count:
+        return tuple(sources[:count]), tuple(sources[count:])
+    if len(sources) == count and a is not b:
+        return tuple(sources), tuple(sources)
+    raise ImageError(
+        f"{a.model.name} takes {count} inputs in each pass, and {len(sources)} {'was' if len(sources) == 1 else 'were'}"
+        " given to compare.",
+        hint=f"Give {2 * count}, A's {count} and then B's; or {count} and what is different about B (--vs-…).",
+    )
 
 
 def _feeding(session: Session) -> tuple[Any, ...]:

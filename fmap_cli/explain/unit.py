@@ -16,6 +16,7 @@ from ..network.selection import Selection
 from ..receptive import box_of
 from ..receptive.survey import receptive_fields
 from ..session.axes import axes_for
+from ..session.fed import pictures_behind
 from ..session.opening import Session, dtype_name
 from ..session.passes import network_inputs, run
 from .asking import path_to_product, source_of
@@ -84,10 +85,11 @@ def explain_unit(
         ((), "") if onwards is None else steps_of(kept, onwards, shown.value, unit.index, _cells(resolver, tape))
     )
     row = receptive_fields(session, [shown.layer.name], image=image, layout=layout).layers[0]
+    pictures = pictures_behind(session, image).get(shown.layer.name, ())
     order = np.argsort(-np.abs(np.nan_to_num(found.contributions, nan=np.inf)), kind="stable")[:top]
     return Explanation(
         origin=session.origin,
-        image=image,
+        image=image.showing(pictures[0]) if len(pictures) == 1 else image,
         layer=shown.layer,
         shape=unit.shape,
         axes=unit.axes,
@@ -109,7 +111,7 @@ def explain_unit(
         maps={}
         if maps is None
         else {found.inputs[int(n)]: _drawn(maps[found.inputs[int(n)], _frame(maps, unit)]) for n in order},
-        box=box_of(row.field, unit.channel, unit.cell),
+        box=None if len(pictures) > 1 else box_of(row.field, unit.channel, unit.cell),  # it belongs on one picture
         row=row,
         top=top,
         steps=steps,

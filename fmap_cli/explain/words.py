@@ -207,6 +207,10 @@ def channel_name(explanation: Explanation, channel: int) -> str:
 
 def input_in_words(explanation: Explanation) -> str:
     """What X is."""
+    if explanation.of_input and len(explanation.image.inputs) > 1:
+        image = explanation.image
+        named = f", {image.shown_name}," if image.sources else ""
+        return f"the input {units.one_line(explanation.input_layer)}{named} as the network gets it"
     if explanation.of_picture:
         return "the picture as the network gets it"
     if explanation.of_input:

@@ -78,6 +78,8 @@ class Feed:
     """Along which axes there are places in the input."""
     lead = 0
     """The argument that has them."""
+    inputs = 1
+    """How many files a pass may be given."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
@@ -101,7 +103,7 @@ class Feed:
             say(f"no image given: showing the bundled sample, {sample_path().name}.")
         elif not isinstance(source, str):
             first, second = (self.picture(path, layout) for path in source)
-            image = replace(followed_by(first, (second,)), sources=tuple(source))
+            image = replace(followed_by(first, (second,)), sources=tuple(source), inputs=(first, second))
         else:
             image = self.picture(source, layout)
         for note in image.notes:
@@ -183,6 +185,8 @@ class Clips(Feed):
 class Pairs(Feed):
     """Two `[B, C, H, W]`: optical flow."""
 
+    inputs = 2
+
     def groups(self, sources: Sequence[str]) -> list[Source]:
         found = super().groups(sources)
         if len(found) == 1:
@@ -220,6 +224,7 @@ class Arrays(Feed):
         super().__init__(model)
         assert model.takes is not None
         self.takes: NetworkInput = model.takes
+        self.inputs = len(model.takes.shapes)
         ranked = ([at for at, axes in enumerate(self.takes.axes) if set(axes) & set(wanted)] for wanted in ("THW", "C"))
         self.lead = next((found[0] for found in ranked if found), 0)
         # A vector's features have no places; which of them are seen is followed as if they had.
@@ -255,6 +260,7 @@ class Arrays(Feed):
             zip([at for at, path in enumerate(paths) if path is not None], given, strict=True)
         )
         tensors = []
+        inputs: list[ImageInput] = []
         again = made = 0
         for at, shape in enumerate(self.takes.shapes):
             found = by_place.get(at)
@@ -264,6 +270,7 @@ class Arrays(Feed):
             if found is None and given:
                 made += 1
             tensors.append(_tensor_of(found) if found is not None else self._noise(at))
+            inputs.append(found if isinstance(found, ImageInput) else self._by_itself(at, tensors[at]))
         if again:
             say(f"{self.model.name} takes several pictures: the same one is given {again + 1} times.")
         if made:
@@ -273,8 +280,18 @@ class Arrays(Feed):
         if picture is not None:
             sources = tuple(path for path in paths if path is not None) if len(paths) > 1 and source is not None else ()
             name = name or picture.name
-            return replace(picture, name=name, tensor=tensors[0], more=tuple(tensors[1:]), sources=sources)
-        return _of_arrays(tensors, self.model, say, name)
+            picture = replace(picture, name=name, tensor=tensors[0], more=tuple(tensors[1:]), sources=sources)
+            shown = next(at for at, each in enumerate(inputs) if each.framing is not None)
+        else:
+            picture, shown = _of_arrays(tensors, self.model, say, name), 0
+            sources = tuple(path for path in paths if path is not None) if len(paths) > 1 else ()
+            picture = replace(picture, sources=sources)
+        return replace(picture, inputs=tuple(inputs), shown=shown) if len(inputs) > 1 else picture
+
+    def _by_itself(self, at: int, tensor: Tensor) -> ImageInput:
+        """An array that is one of the inputs, for the eye."""
+        is_picture = "H" in self.takes.axes[at] and "W" in self.takes.axes[at]
+        return ImageInput(f"input {at + 1}", "array", _for_the_eye(tensor), tensor, is_picture=is_picture)
 
     def _pictures(self) -> list[int]:
         """Which inputs a picture fits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,8 @@ class ImageInput:
     transparency laid on white, ...). `more` holds
     what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair. `framing`
     is how the picture was resized and cropped, None for what is not a picture. `sources` are the names of all inputs
-    where several were given together; the picture is the first.
+    where several were given together; `shown` says which of them the picture is. `inputs` are those of a network
+    that takes several, each by itself. `is_picture` says that there are places in it, by height and width.
     """
 
     name: str
@@ -38,6 +39,28 @@ class ImageInput:
     more: tuple[torch.Tensor, ...] = ()
     framing: Framing | None = None
     sources: tuple[str, ...] = ()
+    inputs: tuple[ImageInput, ...] = ()
+    shown: int = 0
+    is_picture: bool = True
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is more than one picture among the inputs."""
+        pictures = [each for each in self.inputs if each.is_picture]
+        return any(
+            each.pixels.shape != pictures[0].pixels.shape or (each.pixels != pictures[0].pixels).any()
+            for each in pictures[1:]
+        )
+
+    def showing(self, number: int) -> ImageInput:
+        """These inputs with the picture of the one of this number for the eye."""
+        one = self.inputs[number]
+        return replace(self, pixels=one.pixels, framing=one.framing, shown=number)
+
+    @property
+    def shown_name(self) -> str:
+        """The name of the picture, without folders: of several inputs the one that is shown."""
+        return Path(self.sources[self.shown]).name if self.shown < len(self.sources) else self.short_name
 
     @property
     def short_name(self) -> str:
@@ -48,4 +71,7 @@ class ImageInput:
     def caption(self) -> str:
         """What stands under the picture in a figure: its size, and what of it the network saw where that is unusual."""
         words = caption((self.pixels.shape[0], self.pixels.shape[1]), self.framing)
-        return words if len(self.sources) < 2 else f"{words}; the first of {len(self.sources)} inputs"
+        if len(self.sources) < 2:
+            return words
+        number = ("first", "second", "third", "fourth")[self.shown] if self.shown < 4 else f"{self.shown + 1}th"
+        return f"{words}; the {number} of {len(self.sources)} inputs"

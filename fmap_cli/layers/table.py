@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def print_listing(listing: Listing) -> None:
     """A row a layer, in execution order. Layers with others inside show sums, marked Σ."""
     out = console()
-    shape = units.shape(listing.input_shape)
     origin = listing.origin
+    shape = origin.inputs_in_words(listing.input_shape)
     print_line(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · input {shape}")))
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -51,6 +52,8 @@ def layer_figure(
     marked in one colour, the cell on the tile and the box on the image.
     """
     scene = Scene()
+    if len(look.seen_by(feature_map)) > 1:  # there is no one photo to lay it over, or to box its units on
+        drawing, units = replace(drawing, overlay=False), ()
     scale = scale_of(feature_map, drawing)
     right = MARGIN * 2 + SIDE
     top = TOP
@@ -108,12 +111,12 @@ def _draw_side(
     strongest: Sequence[tuple[tuple[int, int], UnitBox]],
 ) -> int:
     """The left column: the crop, the facts, the scale. Returns where it ends."""
-    image = look.image
+    image, *others = look.seen_by(feature_map)
     height, width = image.pixels.shape[:2]
     shown = fit((height, width), (SIDE, SIDE), whole=False)
-    scene.add(Picture(MARGIN, top, image.pixels, shown, smooth=True))
-    y = top + shown[0] + 6
-    y = draw_paragraph(scene, image.caption, MARGIN, y, SIDE)
+    y = _draw_photo(scene, image, top)
+    for each in others:
+        y = _draw_photo(scene, each, y + 10)
     draw_boxes(scene, look.detections, (height, width), (top, MARGIN), shown)
     names = [str(channel) for channel in feature_map.drawn]
     said = draw_unit_boxes(scene, strongest if feature_map.is_map else (), names, (height, width), (top, MARGIN), shown)
@@ -125,6 +128,13 @@ def _draw_side(
     if feature_map.is_map:
         y = _draw_scale(scene, feature_map, scale, drawing, y + 16)
     return y
+
+
+def _draw_photo(scene: Scene, image: ImageInput, top: int) -> int:
+    """A picture with its caption. Returns where it ends."""
+    shown = fit((image.pixels.shape[0], image.pixels.shape[1]), (SIDE, SIDE), whole=False)
+    scene.add(Picture(MARGIN, top, image.pixels, shown, smooth=True))
+    return draw_paragraph(scene, image.caption, MARGIN, top + shown[0] + 6, SIDE)
 
 
 def _facts(look: Look, feature_map: FeatureMap) -> list[tuple[str, str]]:
@@ -267,7 +277,7 @@ def _draw_tiles(
     strongest: Sequence[tuple[tuple[int, int], UnitBox]],
 ) -> tuple[int, int]:
     """The grid of tiles with their captions. Returns the bottom and right edge."""
-    photo = look.image.pixels
+    photo = look.seen_by(feature_map)[0].pixels
     size = (photo.shape[0], photo.shape[1])
     shape = size if drawing.overlay else (feature_map.maps.shape[2], feature_map.maps.shape[3])
     placement, captions = lay_out(feature_map, shape, drawing.tile, _names(look, feature_map))

@@ -42,6 +42,10 @@ class FigureFiles:
             return None
         if self.drawing.overlay and not feature_map.is_map:
             self.say(f"{name} has no height and width to lay over the photo.")
+        if feature_map.is_map and len(feature_map.pictures) > 1 and (self.drawing.overlay or look.units):
+            pictures = " and ".join(each.shown_name for each in look.seen_by(feature_map))
+            what = "laid over neither of them" if self.drawing.overlay else "boxed on neither of them"
+            self.say(f"{name} is made of {pictures}: {what}.")
         path = self.file or self._names.path(look.image.stem, look.origin.model, name)
         if self.raw:
             write_file(path, lambda file: write_raw(feature_map, self.drawing, file, path.suffix.lower()))

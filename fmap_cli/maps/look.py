@@ -16,6 +16,7 @@ from ..models.records import LoadedModel
 from ..network.axes import channel_maps, undrawn_axes
 from ..network.kinds import module_kind
 from ..network.records import Axes, LayerRef
+from ..session.fed import pictures_behind
 from ..session.opening import Session, dtype_name
 from ..session.picked import look_at_layers
 from ..session.seen import picture_seen
@@ -67,6 +68,7 @@ def look(
     answer = score_map(output)
     no_answers = {name for name, each in by_class.items() if answer is None or not _is_same(each, answer)}
     seen, scale = picture_seen(session, image)
+    behind = pictures_behind(session, image)
     return Look(
         origin=session.origin,
         image=seen,
@@ -76,6 +78,7 @@ def look(
                 asked=each.asked,
                 role=_role(session, output, each.layer),
                 label_map=None if each.layer.name in no_answers else each.found[0].label_map,
+                pictures=behind.get(each.layer.name, ()),
             )
             for each in picked
         ),

@@ -33,6 +33,7 @@ class FeatureMap:
     `shape` and `dtype` are the whole output's, `asked` the pattern that picked the layer. `label_map` is, for an
     answer with one map a class, the class of the largest value in each cell: `[H, W]` integers. `strides`
     are the output's in memory, in elements. `role` says in words what a tensor of the network's answer is of it.
+    `pictures` are the numbers of the inputs that it is made of, where the network is given several pictures.
     """
 
     layer: LayerRef
@@ -49,6 +50,7 @@ class FeatureMap:
     label_map: np.ndarray | None = None
     strides: tuple[int, ...] = ()
     role: str = ""
+    pictures: tuple[int, ...] = ()
 
     @property
     def channel_count(self) -> int:
@@ -128,6 +130,10 @@ class Look(Drawn):
     units: Mapping[str, tuple[tuple[tuple[int, int], UnitBox], ...]] = field(default_factory=dict)
 
     FILES: ClassVar[tuple[str, ...]] = (".json", *ARRAY_SUFFIXES, *FIGURE_SUFFIXES)
+
+    def seen_by(self, feature_map: FeatureMap) -> tuple[ImageInput, ...]:
+        """The picture that a layer is made of; several where more than one of the network's inputs goes into it."""
+        return tuple(self.image.showing(each) for each in feature_map.pictures) or (self.image,)
 
     def document(self) -> dict[str, Any]:
         from .document import show_document

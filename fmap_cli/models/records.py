@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .. import units
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -195,6 +197,14 @@ class Origin:
     def fed_in_words(self) -> str:
         """How a picture became what the network saw; empty where that is not known."""
         return "" if self.preprocessing is None else self.preprocessing.in_words
+
+    def inputs_in_words(self, shape: tuple[int, ...]) -> str:
+        """The shapes of all inputs, of which the first has this one.
+
+        >>> Origin("net", Weights("none")).inputs_in_words((1, 3, 224, 224))
+        '[1, 3, 224, 224]'
+        """
+        return units.shape(shape) if self.takes is None or len(self.takes.shapes) == 1 else self.takes.words
 
 
 Topic = Literal["feeding", "dtype", "objects"]

@@ -29,7 +29,7 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     out, origin = console(), listing.origin
     names = "".join(axis.axis for axis in listing.layers[0].field.axes)
     size = " × ".join(map(str, listing.size))
-    head = f"{origin.model} · {origin.weights.in_words} · input {units.shape(listing.input_shape)}"
+    head = f"{origin.model} · {origin.weights.in_words} · input {origin.inputs_in_words(listing.input_shape)}"
     print_line(out, Text(units.one_line(head)))
     out.print()
     print_rows(

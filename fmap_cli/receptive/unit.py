@@ -15,6 +15,7 @@ from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..network.axes import channel_maps
 from ..network.records import LayerRef
+from ..session.fed import picture_behind
 from ..session.passes import network_inputs, run
 from . import box_of, gradient_energy, holding_boxes
 from .records import EffectiveField, FieldRow, UnitBox, UnitView
@@ -49,6 +50,7 @@ def unit_view(
     """
     _check_picture(session, "--at")
     row = _one_map(session, image, patterns, layout)
+    seen = picture_behind(session, image, row.layer.name)
     maps = _maps(session, image, row)  # [C, T, H, W]
     _check_channel(row, channel, len(maps))
     chosen = maps if channel is None else maps[channel : channel + 1]
@@ -72,7 +74,7 @@ def unit_view(
         value=float(maps[(channel, *cell)]),
         map=maps[channel, cell[0]],
         box=box_of(row.field, channel, cell),
-        image=image,
+        image=seen,
     )
 
 
@@ -140,6 +142,7 @@ def effective_field(
             f"{session.model.name} is a detector: it resizes its input by itself and gives no gradient to average.",
             hint="Use its backbone as a network of its own, or a classifier.",
         )
+    seen = images[0] if noise else picture_behind(session, images[0], row.layer.name)
     cells = (1, *row.field.cells) if len(row.field.cells) == 2 else row.field.cells
     cell = cell_of(row, (cells[0] // 2, cells[1] // 2, cells[2] // 2) if place is None else place, cells)
     total = np.zeros(images[0].pixels.shape[:2])
@@ -177,7 +180,7 @@ def effective_field(
         holds=holding_boxes(total, centre, proportions),
         count=count,
         source=f"Gaussian noise (seed {seed})" if noise else "images",
-        image=None if noise or len(images) > 1 else images[0],
+        image=None if noise or len(images) > 1 else seen,
         stem="noise" if noise else images[0].stem,
     )
 

@@ -85,7 +85,7 @@ def draw_layer_title(scene: Scene, row: FieldRow, line: str) -> None:
 
 
 def file_name(image: ImageInput) -> str:
-    return units.one_line(image.short_name)
+    return units.one_line(image.shown_name)
 
 
 def span_in_words(span: Span) -> str:
