@@ -52,7 +52,7 @@ def reduce_layers(session: Session, sources: Sequence[str], asked: Asked, say: C
             failures.append((source if isinstance(source, str) else " and ".join(source or ()), error))
             continue
         framings.add(image.name, image.framing)
-        picked, _ = look_at_layers(session, image, asked.patterns or ("last",), _whole, layout=of_outputs)
+        picked, _ = look_at_layers(session, image, asked.patterns or ("last",), whole, layout=of_outputs)
         rows.append([replace(each.found, found=replace(each.found.found, asked=each.asked)) for each in picked])
         images.append(picture_seen(session, image)[0])
     if not images:
@@ -64,7 +64,7 @@ def reduce_layers(session: Session, sources: Sequence[str], asked: Asked, say: C
     return Reduced(session.origin, asked, tuple(images), maps, bases, tuple(notes), tuple(failures))
 
 
-def _whole(layer: LayerRef, output: Tensor, axes: Axes) -> Layer:
+def whole(layer: LayerRef, output: Tensor, axes: Axes) -> Layer:
     """A copy of a layer's output as maps. Raises LayerError for what has no channels or no places."""
     values = output.dequantize() if output.is_quantized else output
     values = values.to_dense() if values.layout != torch.strided else values

@@ -39,14 +39,40 @@ def headline(reduced: Reduced) -> str:
 
 
 def _layers(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} layers, {names[0]} to {names[-1]}"
+    return names[0] if len(names) == 1 else f"{len(names)} layers"
+
+
+def about(reduced: Reduced) -> str:
+    """Which images and layers they are, and whose."""
+    images, layers = [each.short_name for each in reduced.images], reduced.layers
+    words = f"{images[0]} and {len(images) - 1} more" if len(images) > 1 else images[0]
+    words = f"{words}, as {reduced.origin.model} sees {'it' if len(images) == 1 else 'them'}"
+    return f"{words}: {span_of(layers)}" if len(layers) > 1 else words
+
+
+def span_of(names: tuple[str, ...]) -> str:
+    """The first and the last of several layers, without what they have in common at the start.
+
+    >>> span_of(("encoder.layer_0", "encoder.layer_1", "encoder.layer_2")), span_of(("a.1", "a.2", "a.3"))
+    ('encoder.layer_0 to layer_2', 'a.1 to a.3')
+    >>> span_of(("a", "b")), span_of(("a",))
+    ('a and b', 'a')
+    """
+    if len(names) < 3:
+        return " and ".join(names)
+    first, last = names[0].split("."), names[-1].split(".")
+    same = 0
+    while same < min(len(first), len(last)) - 1 and first[same] == last[same]:
+        same += 1
+    same -= last[same].isdigit() and same > 0  # a number alone names nothing
+    return f"{names[0]} to {'.'.join(last[same:])}"
 
 
 def basis_in_words(reduced: Reduced, number: int) -> str:
     """Which layers a basis is of, and how many units it was found from."""
     basis = reduced.bases[number]
     name = f"Basis {basis_name(number)}: " if len(reduced.bases) > 1 else ""
-    layers = ", ".join(basis.layers) if len(basis.layers) <= 3 else f"{basis.layers[0]} to {basis.layers[-1]}"
+    layers = span_of(basis.layers)
     counted = f"{units.count(basis.units)} units of {units.count(basis.channel_count)} channels"
     images = "" if len(reduced.images) == 1 else f", {len(reduced.images)} images"
     words = f"{name}{layers}{images}, {counted}"

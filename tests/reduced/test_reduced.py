@@ -180,7 +180,7 @@ def test_the_page_has_a_picture_for_each_image_and_layer_and_says_what_its_colou
     tall = [each for each in scene.items if isinstance(each, Picture) and each.size[0] > 100]
     assert len(tall) == 2 * 3
     texts = " ".join(each.text for each in scene.items if isinstance(each, Text))
-    for words in ("features.4", "features.6", "basis A", "basis B", "chelsea.png", "coffee.png", "component 3"):
+    for words in ("features.4", "features.6", "basis A", "basis B", "chelsea.png", "coffee.png", "of the variance"):
         assert words in texts
     boxes = [(each.x, each.y, each.x + each.size[1], each.y + each.size[0]) for each in tall]
     assert all(right <= scene.width and bottom <= scene.height for _, _, right, bottom in boxes)
