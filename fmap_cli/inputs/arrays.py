@@ -43,6 +43,12 @@ def load_array(source: str, shape: Sequence[int], value_range: tuple[float, floa
     return array.reshape(tuple(shape))
 
 
+def shape_held(source: str) -> tuple[int, ...] | None:
+    """The shape of the array in an `.npy` file; None for any other file. Raises ImageError."""
+    with opened(source, source, None) as stream:
+        return _npy_header(stream, source)[0] if first_bytes(stream, source).startswith(NPY_MAGIC) else None
+
+
 def read_array(
     stream: BinaryIO, label: str, layout: str | None, preprocessing: Preprocessing
 ) -> tuple[Picture, list[str]]:
@@ -116,12 +122,25 @@ def _check_npy(shape: tuple[int, ...], dtype: np.dtype[Any], label: str, channel
     if 0 in shape:
         raise ImageError(f"{label} has no pixels: the array's shape is {list(shape)}.")
     if len(shape) == 4 and shape[0] != 1:
+        counts = _channel_counts(channels)
+        if shape[0] in counts and shape[1] not in counts and shape[3] not in counts:
+            raise ImageError(
+                f"{label} is {list(shape)}, as a volume or a clip of {shape[0]} channels is; expected a picture.",
+                hint="Save one slice as a picture, for example the first: np.save('slice.npy', array[:, 0])"
+                + _or_whole(shape),
+            )
         raise ImageError(
             f"{label} holds {shape[0]} images, {list(shape)}; fmap takes one a file.",
-            hint="Save one of them, for example the first: np.save('first.npy', array[0])",
+            hint="Save one of them, for example the first: np.save('first.npy', array[0])" + _or_whole(shape),
         )
     if not 2 <= len(shape) <= 4:
-        raise ImageError(f"{label} has {len(shape)} axes, {list(shape)}; expected one of {', '.join(LAYOUTS)}.")
+        several = f"Save one of them: np.save('first.npy', array[0]){_or_whole(shape[1:])}" if len(shape) > 4 else None
+        one = f"If the network takes arrays of this shape: --input-shape {_listed(shape[len(shape) > 4 :])}."
+        raise ImageError(
+            f"{label} has {len(shape)} {'axis' if len(shape) == 1 else 'axes'}, {list(shape)}; expected one of"
+            f" {', '.join(LAYOUTS)}.",
+            hint=None if not shape else several if len(shape) > 4 and shape[0] != 1 else one,
+        )
     limit = pixel_limit()
     values = int(np.prod(shape, dtype=object))
     if limit is not None and values > limit * max(4, channels):
@@ -173,7 +192,11 @@ def _or_whole(shape: Sequence[int]) -> str:
     """How a hint about axes ends: what has four of them may be a volume or a clip, whole and without a batch."""
     if len(shape) < 4:
         return "."
-    return f"; where the network takes volumes or clips of this shape, --input-shape {','.join(map(str, shape))}."
+    return f"; where the network takes volumes or clips of this shape, --input-shape {_listed(shape)}."
+
+
+def _listed(shape: Sequence[int]) -> str:
+    return ",".join(map(str, shape))
 
 
 def _checked(layout: str, shape: tuple[int, ...], label: str) -> str:
@@ -183,6 +206,8 @@ def _checked(layout: str, shape: tuple[int, ...], label: str) -> str:
     if len(layout) != len(shape):
         raise ImageError(
             f"{label} has {len(shape)} axes, {list(shape)}; --layout {layout} names {len(layout)}.",
-            hint="Leave --layout out, or give one of " + ", ".join(name for name in LAYOUTS if len(name) == len(shape)),
+            hint="Leave --layout out, or give one of "
+            + ", ".join(name for name in LAYOUTS if len(name) == len(shape))
+            + _or_whole(shape),
         )
     return layout

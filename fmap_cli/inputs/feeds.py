@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import ImageError
 from ..models.records import LoadedModel, NetworkInput, Preprocessing
-from .arrays import load_array
+from .arrays import load_array, shape_held
 from .images import load_image, sample_path
 from .records import ImageInput
 from .sources import image_sources
@@ -315,13 +315,24 @@ class Arrays(Feed):
             raise ImageError(
                 f"{path} does not fit: {self.model.name} takes {list(shape)}"
                 f"{'' if len(self.takes.shapes) == 1 else f' as input {at + 1}'}, which is not the shape of a picture.",
-                hint=f"Give an .npy array of shape {list(shape)}, or --input-shape for what the network takes;"
+                hint=f"Give an .npy array of shape {list(shape)}, or {self._option_for(at, path)};"
                 " without a file it is fed noise.",
             )
         image = load_image(path, _preprocessing_for(self.model.preprocessing, shape), layout=layout)
         for note in image.notes:
             say(f"{image.name}: {note}")
         return image
+
+    def _option_for(self, at: int, path: str) -> str:
+        """The `--input-shape` with which a file's array fits, where it has as many axes; with a batch of one or not."""
+        shape, own = None if path == "-" else shape_held(path), self.takes.shapes[at]
+        if shape is not None and len(shape) == len(own) + 1 and shape[0] == 1:
+            shape = shape[1:]
+        if shape is None or len(shape) != len(own) or 0 in shape:
+            return "--input-shape for what the network takes"
+        shapes = [shape if place == at else each for place, each in enumerate(self.takes.shapes)]
+        words = " ".join(f"--input-shape {','.join(map(str, each))}" for each in shapes)
+        return f"{words} where the network takes this one, {list(shape)}"
 
     def _noise(self, at: int) -> Tensor:
         return _noise(self.takes.shapes[at], at, self.takes.indices if self.takes.integers[at] else None)

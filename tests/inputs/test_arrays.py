@@ -136,7 +136,7 @@ def test_an_arrays_values(tmp_path: Path, array: np.ndarray, expected: list[floa
         (np.zeros((0, 5, 3)), "has no pixels: the array's shape is [0, 5, 3]."),
         (np.zeros((8, 3, 5, 5)), "holds 8 images, [8, 3, 5, 5]; fmap takes one a file."),
         (np.float64(3), "has 0 axes, []; expected one of HWC, CHW, NHWC, NCHW, HW."),
-        (np.zeros(3), "has 1 axes, [3]"),
+        (np.zeros(3), "has 1 axis, [3]"),
         (np.zeros((1, 1, 1, 5, 5)), "has 5 axes, [1, 1, 1, 5, 5]"),
     ],
     ids=lambda value: "" if isinstance(value, str) else f"{value.dtype}{list(value.shape)}",
@@ -147,7 +147,28 @@ def test_arrays_that_are_no_picture(tmp_path: Path, array: np.ndarray, message: 
 
 def test_several_images_in_an_array_come_with_the_way_out(tmp_path: Path) -> None:
     error = refusal(saved_array(tmp_path / "a.npy", np.zeros((8, 3, 5, 5))))
-    assert error.hint == "Save one of them, for example the first: np.save('first.npy', array[0])"
+    assert error.hint.startswith("Save one of them, for example the first: np.save('first.npy', array[0])")
+
+
+@pytest.mark.parametrize(
+    ("shape", "option"),
+    [((3,), "3"), ((3, 16, 32, 32), "3,16,32,32"), ((8, 3, 5, 5), "8,3,5,5"), ((1, 3, 16, 32, 32), "3,16,32,32"),
+     ((2, 3, 16, 32, 32), "3,16,32,32"), ((1, 2, 3, 4, 5, 6), "2,3,4,5,6")],
+)  # fmt: skip
+def test_what_may_be_no_picture_comes_with_the_option_that_takes_it(
+    tmp_path: Path, shape: tuple[int, ...], option: str
+) -> None:
+    error = refusal(saved_array(tmp_path / "a.npy", np.zeros(shape)))
+    assert f"--input-shape {option}." in error.hint
+    assert ("16 images" in error.message or "3 images" in error.message) is False
+    first = shape[0] not in (1, 3) and len(shape) > 3  # one of several comes first
+    assert ("array[0]" in error.hint) == first
+
+
+def test_a_layout_of_fewer_axes_than_a_volume_has_names_the_option(tmp_path: Path) -> None:
+    for layout in ("CHW", "HWC"):
+        error = refusal(saved_array(tmp_path / "a.npy", np.zeros((1, 16, 32, 32))), layout=layout)
+        assert "--input-shape 1,16,32,32." in error.hint
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

@@ -107,3 +107,13 @@ def test_descent_holds_for_writes_in_place_and_views() -> None:
     with descent:
         of_a, of_b = Writes()(a, b)
     assert (descent.inputs_of(of_a), descent.inputs_of(of_b)) == ({0}, {1})
+
+
+def test_a_signal_of_another_length_is_told_the_option_that_takes_it(fmap: Callable[..., Ran], workdir: Path) -> None:
+    (workdir / "nets.py").write_text(
+        "from torch import nn\nnet = nn.Sequential(nn.Conv1d(1, 4, 9), nn.AdaptiveAvgPool1d(1), nn.Flatten())\n"
+    )
+    np.save(workdir / "sound.npy", np.zeros((1, 4000), np.float32))
+    model = ("--model", "nets.py:net", "--layer", "0")
+    fmap("show", "sound.npy", *model, "--input-shape", "1,3000").refused("[1, 3000]", "--input-shape 1,4000")
+    assert fmap("show", "sound.npy", *model, "--input-shape", "1,4000", "-o", "out.png").code == 0
