@@ -291,7 +291,14 @@ class Arrays(Feed):
     def _by_itself(self, at: int, tensor: Tensor) -> ImageInput:
         """An array that is one of the inputs, for the eye."""
         is_picture = "H" in self.takes.axes[at] and "W" in self.takes.axes[at]
-        return ImageInput(f"input {at + 1}", "array", _for_the_eye(tensor), tensor, is_picture=is_picture)
+        return ImageInput(
+            f"input {at + 1}",
+            "array",
+            _for_the_eye(tensor),
+            tensor,
+            is_picture=is_picture,
+            described=_described(tensor),
+        )
 
     def _pictures(self) -> list[int]:
         """Which inputs a picture fits."""
@@ -408,7 +415,15 @@ def _of_arrays(tensors: Sequence[Tensor], model: LoadedModel, say: Say, name: st
         pixels=_for_the_eye(tensors[0]),
         tensor=tensors[0],
         more=tuple(tensors[1:]),
+        described=_described(tensors[0]),
     )
+
+
+def _described(values: Tensor) -> str:
+    """What is said of the picture of an array."""
+    shape = list(values.shape)
+    mean = ": the mean over its channels" if values.ndim == 3 and shape[0] > 1 else ""
+    return f"what the network was given, {shape}{mean}"
 
 
 def _clip_of(volume: Tensor, name: str | None, model: LoadedModel, say: Say) -> ImageInput:
@@ -417,7 +432,10 @@ def _clip_of(volume: Tensor, name: str | None, model: LoadedModel, say: Say) -> 
     if name is not None:
         say(f"{name}: array of shape {list(volume.shape)}, given as it is.")
     frames = list(volume.unbind(1))
-    return replace(image, pixels=_for_the_eye(frames[len(frames) // 2]), tensor=frames[0], more=tuple(frames[1:]))
+    middle = len(frames) // 2
+    described = f"what the network was given, {list(volume.shape)}: frame {middle} of 0 to {len(frames) - 1}"
+    image = replace(image, described=described)
+    return replace(image, pixels=_for_the_eye(frames[middle]), tensor=frames[0], more=tuple(frames[1:]))
 
 
 _STRIP_PX = 32

@@ -28,7 +28,8 @@ class ImageInput:
     what follows the picture, of the same shape: the further frames of a clip, the second picture of a pair. `framing`
     is how the picture was resized and cropped, None for what is not a picture. `sources` are the names of all inputs
     where several were given together; `shown` says which of them the picture is. `inputs` are those of a network
-    that takes several, each by itself. `is_picture` says that there are places in it, by height and width.
+    that takes several, each by itself. `is_picture` says that there are places in it, by height and width. `described`
+    is what stands under it where it is not a photo.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ImageInput:
     inputs: tuple[ImageInput, ...] = ()
     shown: int = 0
     is_picture: bool = True
+    described: str = ""
 
     @property
     def differs(self) -> bool:
@@ -55,7 +57,7 @@ class ImageInput:
     def showing(self, number: int) -> ImageInput:
         """These inputs with the picture of the one of this number for the eye."""
         one = self.inputs[number]
-        return replace(self, pixels=one.pixels, framing=one.framing, shown=number)
+        return replace(self, pixels=one.pixels, framing=one.framing, shown=number, described=one.described)
 
     @property
     def shown_name(self) -> str:
@@ -70,7 +72,7 @@ class ImageInput:
     @property
     def caption(self) -> str:
         """What stands under the picture in a figure: its size, and what of it the network saw where that is unusual."""
-        words = caption((self.pixels.shape[0], self.pixels.shape[1]), self.framing)
+        words = self.described or caption((self.pixels.shape[0], self.pixels.shape[1]), self.framing)
         if len(self.sources) < 2:
             return words
         number = ("first", "second", "third", "fourth")[self.shown] if self.shown < 4 else f"{self.shown + 1}th"

@@ -94,8 +94,11 @@ def _extent(feature_map: FeatureMap) -> str:
     plural = "s" if feature_map.channel_count != 1 else ""
     _, frames, height, width = feature_map.maps.shape
     if not feature_map.is_map:
+        places = "tokens" if "N" in feature_map.axes.names else "steps"
         return (
-            f"{channels} channel{plural} of {units.count(frames)} tokens" if frames > 1 else f"{channels} value{plural}"
+            f"{channels} channel{plural} of {units.count(frames)} {places}"
+            if frames > 1
+            else f"{channels} value{plural}"
         )
     time = f" in {frames} frames" if frames > 1 else ""
     return f"{channels} channel{plural} of {height} × {width}{time}"

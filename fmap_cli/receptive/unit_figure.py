@@ -211,7 +211,7 @@ def draw_photo(
 def _photo_in_words(box: UnitBox, image: ImageInput) -> str:
     seen, unclipped = plane(box.seen), plane(box.unclipped)
     photo = image.pixels.shape
-    words = f"W{image.caption[1:]}. "
+    words = f"{image.caption[:1].upper()}{image.caption[1:]}. "
     whole = (0, photo[0] - 1), (0, photo[1] - 1)
     if seen is None:
         words += "The unit sees nothing of it: its value would be the same for any image."
