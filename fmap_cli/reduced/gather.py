@@ -87,8 +87,8 @@ def whole(layer: LayerRef, output: Tensor, axes: Axes) -> Layer:
             hint="`fmap show` without --reduce draws it; --layout BHWC says which axis is the channels, if one is.",
         )
     notes = []
-    if undrawn_axes(axes, shape):
-        notes.append("of axes of unknown meaning only the first item is taken")
+    for at in undrawn_axes(axes, shape):
+        notes.append(f"only the first of the {shape[at]} items on axis {at + 1} is taken")
     if axes.prefix:
         notes.append(f"{axes.prefix} token{'s' if axes.prefix > 1 else ''} before the grid (class, registers) left out")
     kept = maps.detach().to("cpu", torch.float32, copy=True)

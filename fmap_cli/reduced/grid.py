@@ -1,99 +1,138 @@
-"""The pictures of reduced layers: images down, layers across, in as many blocks as make them largest."""
+"""The pictures of reduced layers: images down, layers across, in blocks where there are many of either."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import TypeVar
 
 from .. import units
 from ..drawing.page import SMALL_SIZE, TEXT_SIZE, View, draw_outline, fit
 from ..drawing.scene import GRAY, INK, WHITE, Colour, Picture, Scene, Text, end_of, shorten, text_width
-from .colours import basis_name, ends_of, paint
+from .colours import Ends, basis_name, ends_of, paint
 from .columns import alike_in_words, map_size, shares_in_words
 from .records import Drawing, Reduced, ReducedMap
 
 _AREA = (1060, 1240)  # height and width that the pictures fill where they can
 _LARGEST, _SMALLEST = 560, 112
-_GAP, _FRAME_GAP = 14, 2
+_GAP, _APART, _FRAME_GAP = 14, 30, 2
 _HEAD, _CAPTION = 62, 26
 _MARK: Colour = (255, 0, 200)
+
+_Some = TypeVar("_Some", range, tuple[str, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some images down and some layers across: `images` by number, `layers` by name."""
+
+    images: range
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where pictures stand: `blocks` of layers below one another, each with a row an image.
+    """Where pictures stand: `blocks` below one another, or side by side.
 
     `sizes` are the height and width of each image's pictures, `widths` the widths of the layers' columns by name,
-    `photo` that of the photos', `size` the height and width of it all.
+    `photo` that of the photos'.
     """
 
-    blocks: tuple[tuple[str, ...], ...]
+    blocks: tuple[Block, ...]
+    side_by_side: bool
     sizes: tuple[tuple[int, int], ...]
     widths: dict[str, int]
     photo: int
 
-    @property
-    def block_height(self) -> int:
-        return _HEAD + sum(height + _CAPTION + _GAP for height, _ in self.sizes)
+    def of(self, block: Block) -> tuple[int, int]:
+        """Height and width of a block."""
+        down = _HEAD + sum(self.sizes[at][0] + _CAPTION + _GAP for at in block.images)
+        return down, self.photo + sum(self.widths[name] + _GAP for name in block.layers)
 
     @property
     def size(self) -> tuple[int, int]:
-        across = [self.photo + sum(self.widths[name] + _GAP for name in block) for block in self.blocks]
-        return len(self.blocks) * self.block_height, max(across)
+        """Height and width of it all."""
+        heights, widths = zip(*(self.of(block) for block in self.blocks), strict=True)
+        if self.side_by_side:
+            return max(heights), sum(widths) + _APART * (len(widths) - 1)
+        return sum(heights), max(widths)
 
 
 def lay_out(reduced: Reduced, drawing: Drawing) -> Grid:
-    """The grid whose pictures are largest within the area, in fewer blocks where that costs little."""
+    """The grid in as few blocks as leave pictures large: one more has to make them larger by more than a third.
+
+    Many layers are cut into blocks below one another, many images into blocks side by side.
+    """
+    images, layers = range(len(reduced.images)), reduced.layers
+    below = [[Block(images, part) for part in _cut(layers, count)] for count in range(1, len(layers) + 1)]
+    beside = [[Block(part, layers) for part in _cut(images, count)] for count in range(2, len(images) + 1)]
+    grids = [_grid(reduced, blocks, False, drawing) for blocks in below]
+    grids += [_grid(reduced, blocks, True, drawing) for blocks in beside]
+    return max(grids, key=lambda grid: (grid.sizes[0][0] * 0.72 ** len(grid.blocks), -len(grid.blocks)))
+
+
+def _cut(several: _Some, count: int) -> list[_Some]:
+    """A sequence in so many parts or fewer, all but the last of one length."""
+    each = ceil(len(several) / count)
+    return [several[at : at + each] for at in range(0, len(several), each)]
+
+
+def _grid(reduced: Reduced, blocks: Sequence[Block], side_by_side: bool, drawing: Drawing) -> Grid:
+    """These blocks, with pictures as large as the area has room for."""
     frames = {
         name: max(each.units[0] for row in reduced.maps for each in row if each.layer.name == name)
         for name in reduced.layers
     }
-    grids = [_in_blocks(reduced, frames, drawing, count) for count in range(1, len(reduced.layers) + 1)]
-    return max(grids, key=lambda grid: (grid.sizes[0][0] * 0.95 ** len(grid.blocks), -len(grid.blocks)))
-
-
-def _in_blocks(reduced: Reduced, frames: dict[str, int], drawing: Drawing, count: int) -> Grid:
-    """The layers in so many blocks, and how large their pictures are."""
-    each = ceil(len(reduced.layers) / count)
-    blocks = tuple(reduced.layers[at : at + each] for at in range(0, len(reduced.layers), each))
-    images = len(reduced.images)
-    down = (_AREA[0] - len(blocks) * _HEAD) // (len(blocks) * images) - _CAPTION - _GAP
-    across = min((_AREA[1] - len(block) * _GAP) // (1 + sum(frames[name] for name in block)) for block in blocks)
+    beside, below = (len(blocks), 1) if side_by_side else (1, len(blocks))
+    rows = max(len(block.images) for block in blocks)
+    columns = [(len(block.layers), 1 + sum(frames[name] for name in block.layers)) for block in blocks]
+    down = (_AREA[0] // below - _HEAD) // rows - _CAPTION - _GAP
+    across = min(((_AREA[1] + _APART) // beside - _APART - gaps * _GAP) // cells for gaps, cells in columns)
     cell = min(max(down, _SMALLEST), _LARGEST), min(max(across, _SMALLEST), _LARGEST)
     if drawing.tile is not None:
         cell = drawing.tile, 4 * drawing.tile
     sizes = tuple(fit((image.pixels.shape[0], image.pixels.shape[1]), cell) for image in reduced.images)
     width = max(size[1] for size in sizes)
-    return Grid(blocks, sizes, {name: of * (width + _FRAME_GAP) - _FRAME_GAP for name, of in frames.items()}, width)
+    widths = {name: of * (width + _FRAME_GAP) - _FRAME_GAP for name, of in frames.items()}
+    return Grid(tuple(blocks), side_by_side, sizes, widths, width)
 
 
 def draw_grid(scene: Scene, reduced: Reduced, drawing: Drawing, grid: Grid, top: int, left: int) -> None:
-    """The photos in the first column, beside them the pictures."""
+    """Each block with the photos in its first column, beside them the pictures."""
     ends = [ends_of(reduced, number, drawing) for number in range(len(reduced.bases))]
-    heads = {each.layer.name: each for row in reversed(reduced.maps) for each in row}
     for block in grid.blocks:
-        columns, x = {}, left + grid.photo + _GAP
-        for name in block:
-            columns[name] = x
-            _draw_head(scene, reduced, heads[name], x, top, grid.widths[name])
-            x += grid.widths[name] + _GAP
-        words = _first_fit(("what the network saw", "the input", ""), grid.photo)
-        scene.add(Text(left, top, words, SMALL_SIZE, GRAY))
-        y = top + _HEAD
-        for number, (image, row, size) in enumerate(zip(reduced.images, reduced.maps, grid.sizes, strict=True)):
-            scene.add(Picture(left, y, image.pixels, size, smooth=True))
-            name = shorten(units.one_line(image.short_name), grid.photo, SMALL_SIZE)
-            scene.add(Text(left, y + size[0] + 4, name, SMALL_SIZE, INK))
-            for found in (each for each in row if each.layer.name in columns):
-                x = columns[found.layer.name]
-                frames = paint(found, ends[found.basis], reduced.method, image.pixels, size, drawing.overlay)
-                for frame, pixels in enumerate(frames):
-                    scene.add(Picture(x + frame * (size[1] + _FRAME_GAP), y, pixels, size))
-                _draw_marks(scene, reduced, found, number, (x, left), y, size)
-                words = _first_fit(_captions(reduced, found), grid.widths[found.layer.name])
-                scene.add(Text(x, y + size[0] + 4, words, SMALL_SIZE, GRAY))
-            y += size[0] + _CAPTION + _GAP
-        top += grid.block_height
+        _draw_block(scene, reduced, drawing, grid, block, ends, top, left)
+        height, width = grid.of(block)
+        top, left = (top, left + width + _APART) if grid.side_by_side else (top + height, left)
+
+
+def _draw_block(
+    scene: Scene, reduced: Reduced, drawing: Drawing, grid: Grid, block: Block, ends: list[Ends], top: int, left: int
+) -> None:
+    heads = {each.layer.name: each for row in reversed(reduced.maps) for each in row}
+    columns, x = {}, left + grid.photo + _GAP
+    for name in block.layers:
+        columns[name] = x
+        _draw_head(scene, reduced, heads[name], x, top, grid.widths[name])
+        x += grid.widths[name] + _GAP
+    words = _first_fit(("what the network saw", "the input", ""), grid.photo)
+    scene.add(Text(left, top, words, SMALL_SIZE, GRAY))
+    y = top + _HEAD
+    for number in block.images:
+        image, size = reduced.images[number], grid.sizes[number]
+        scene.add(Picture(left, y, image.pixels, size, smooth=True))
+        name = shorten(units.one_line(image.short_name), grid.photo, SMALL_SIZE)
+        scene.add(Text(left, y + size[0] + 4, name, SMALL_SIZE, INK))
+        for found in (each for each in reduced.maps[number] if each.layer.name in columns):
+            x = columns[found.layer.name]
+            frames = paint(found, ends[found.basis], reduced.method, image.pixels, size, drawing.overlay)
+            for frame, pixels in enumerate(frames):
+                scene.add(Picture(x + frame * (size[1] + _FRAME_GAP), y, pixels, size))
+            _draw_marks(scene, reduced, found, number, (x, left), y, size)
+            words = _first_fit(_captions(reduced, found), grid.widths[found.layer.name])
+            scene.add(Text(x, y + size[0] + 4, words, SMALL_SIZE, GRAY))
+        y += size[0] + _CAPTION + _GAP
 
 
 def _first_fit(several: tuple[str, ...], width: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import units
-from .colours import basis_name
+from .colours import HUES, basis_name
 from .columns import place_in_words, shares_in_words
 from .records import Basis, Reduced
 
@@ -98,8 +98,9 @@ def colours_in_words(reduced: Reduced, clipped: float, *, overlay: bool) -> str:
     """What the colours mean, and what they do not."""
     method, several = reduced.method, len(reduced.images) > 1 or len(reduced.layers) > 1
     if method == "pca":
-        words = "Each unit's place along the principal components is how much red, green and blue it has: units of like"
-        words += " colour have like channels."
+        hues = max((HUES.get(len(each.low), ()) for each in reduced.bases), key=len)
+        mixed = f"how much {', '.join(hues[:-1])} and {hues[-1]} it has" if len(hues) > 1 else "how light it is"
+        words = f"Each unit's place along the principal components is {mixed}: units of like colour have like channels."
         if several:
             words += " A colour means the same in all pictures of one basis."
         words += " Every component fills its colour's whole range, however small its share."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,27 @@ def test_the_page_has_a_picture_for_each_image_and_layer_and_says_what_its_colou
             assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
     found.save(tmp_path / "page.svg")
     assert "<svg" in (tmp_path / "page.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("images", "layers", "blocks", "side_by_side"),
+    [(1, 2, 1, False), (1, 12, 3, False), (6, 1, 2, True), (3, 2, 1, False)],
+)
+def test_many_layers_go_on_below_and_many_images_beside(
+    images: int, layers: int, blocks: int, side_by_side: bool
+) -> None:
+    from fmap_cli.reduced.grid import lay_out
+    from fmap_cli.reduced.records import Drawing
+
+    found = reduced(random(1, 4, 3, 3), reduce="mean")
+    (one,) = found.maps[0]
+    row = tuple(replace(one, layer=replace(one.layer, name=f"layer{at}")) for at in range(layers))
+    grid = lay_out(replace(found, images=found.images * images, maps=(row,) * images), Drawing())
+    assert (len(grid.blocks), grid.side_by_side) == (blocks, side_by_side)
+    assert sorted((at, name) for block in grid.blocks for at in block.images for name in block.layers) == sorted(
+        (at, f"layer{number}") for at in range(images) for number in range(layers)
+    )
+    assert grid.size[0] <= 1240 and grid.size[1] <= 1240
 
 
 def test_the_command_and_the_verb_say_the_same(fmap: Run, tmp_path: Path) -> None:
