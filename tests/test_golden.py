@@ -44,6 +44,8 @@ _UNIT = {"lite0": "features.2.1.add", "small": "conv2", "resnet18": "layer2", "s
 _COFFEE, _CAT = "sample_images/coffee.png", "sample_images/chelsea.png"
 _COMMANDS: dict[str, list[str]] = {
     "show": [_COFFEE, "LAYERS", "--out-dir", "OUT"],
+    "show-reduce": [_COFFEE, _CAT, "--layer", "UNIT", "--reduce", "pca", "--out-dir", "OUT"],
+    "show-similar": [_COFFEE, _CAT, "--layer", "UNIT", "--similar", "2,3", "--out-dir", "OUT"],
     "stats": [_COFFEE, _CAT, "LAYERS", "--batch", "2", "--workers", "0"],
     "stats-channels": [_COFFEE, "LAYERS", "--per-channel", "--sort", "max", "--top", "12", "--workers", "0"],
     "layers": ["LAYERS"],
@@ -56,6 +58,8 @@ _COMMANDS: dict[str, list[str]] = {
 }
 _FORMS = {
     "show": ("80", "120", "json", "figure"),
+    "show-reduce": ("80", "120", "json", "figure"),
+    "show-similar": ("80", "json", "figure"),
     "stats": ("80", "120", "json", "csv", "figure"),
     "stats-channels": ("80", "120"),
     "filters": ("80", "120", "json", "csv", "figure"),

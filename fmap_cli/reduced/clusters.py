@@ -12,7 +12,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from .components import fit_components
+from .components import centre, fit_components
 
 _SEED = 0
 _FEW = 256
@@ -31,8 +31,7 @@ def fit_clusters(units: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
     few = len(units) <= _FEW
     fit = fit_components(units, len(units) if few else _DIRECTIONS)
     generator = torch.Generator().manual_seed(_SEED)
-    scale = max(float((units - fit.mean.to(units.dtype)).abs().max()), torch.finfo(units.dtype).tiny)
-    centred = (units - fit.mean.to(units.dtype)) / scale
+    centred, scale = centre(units, fit.mean)
     rough = centred @ fit.directions.to(units.dtype).T
     some = rough[torch.randperm(len(rough), generator=generator)[:_SAMPLE]] if len(rough) > _SAMPLE else rough
     labels = torch.zeros(len(units), dtype=torch.long)

@@ -37,11 +37,9 @@ def fit_components(units: Tensor, most: int = 3) -> Fit:
     the cubes of the scores is not negative), so that what is rare and strong is bright and pictures stay the same.
     """
     mean = units.mean(0, dtype=torch.float64)
-    centred = units - mean.to(units.dtype)
-    scale = float(centred.abs().max()) if centred.numel() else 0.0
+    centred, scale = centre(units, mean)
     if not scale > 0:
         return Fit(mean, mean.new_zeros((0, units.shape[1])), mean.new_zeros(0), 0.0)
-    centred = centred / scale  # squares of huge values would be infinite
     wide = len(units) < units.shape[1]
     product = (centred @ centred.T if wide else centred.T @ centred).double()
     total = float(product.diagonal().sum())
@@ -57,6 +55,16 @@ def fit_components(units: Tensor, most: int = 3) -> Fit:
     directions = torch.where(tails < 0, -1.0, 1.0)[:, None] * directions
     divisor = max(len(units) - 1, 1)
     return Fit(mean, directions, values * scale**2 / divisor, total * scale**2 / divisor)
+
+
+def centre(units: Tensor, mean: Tensor) -> tuple[Tensor, float]:
+    """The units around their mean, scaled so that the largest value is 1; and by what: their squares stay finite."""
+    peak = float(units.abs().max()) if units.numel() else 0.0
+    if not peak > 0:
+        return units, 0.0
+    centred = units / peak - (mean / peak).to(units.dtype)
+    scale = float(centred.abs().max())
+    return (centred / scale, scale * peak) if scale > 0 else (centred, 0.0)
 
 
 def otsu(scores: Tensor) -> float:

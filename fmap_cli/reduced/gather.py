@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import FmapError, ImageError, LayerError
+from ..errors import FmapError, ImageError, ImagesFailedError, LayerError
+from ..inputs.feeds import source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
 from ..network.axes import channel_maps, undrawn_axes
@@ -49,14 +50,14 @@ def reduce_layers(session: Session, sources: Sequence[str], asked: Asked, say: C
         except ImageError as error:
             if len(given) == 1 or (asked.similar is not None and not images):
                 raise
-            failures.append((source if isinstance(source, str) else " and ".join(source or ()), error))
+            failures.append((source_name(source), error.bare()))
             continue
         framings.add(image.name, image.framing)
         picked, _ = look_at_layers(session, image, asked.patterns or ("last",), whole, layout=of_outputs)
         rows.append([replace(each.found, found=replace(each.found.found, asked=each.asked)) for each in picked])
         images.append(picture_seen(session, image)[0])
     if not images:
-        raise failures[0][1]
+        raise ImagesFailedError(failures)
     framings.say(say)
     maps, bases, notes = reduce_all([[(each.found, each.maps) for each in row] for row in rows], asked)
     for note in notes:

@@ -212,6 +212,11 @@ class Reduced(Drawn):
         """The names of the layers, in the order they run."""
         return tuple(dict.fromkeys(each.layer.name for row in self.maps for each in row))
 
+    def __repr__(self) -> str:
+        layers, images = len(self.layers), len(self.images)
+        counted = f"{layers} layer{'s' if layers != 1 else ''}, {images} image{'s' if images != 1 else ''}"
+        return f"<Reduced of {self.origin.model}: {self.method} of {counted}>"
+
     def document(self, file: str | None = None, saved: Path | None = None) -> dict[str, Any]:
         from .document import reduced_document
 

@@ -160,7 +160,8 @@ def _pca(group: _Group, asked: Asked, notes: list[str]) -> tuple[list[ReducedMap
     units = group.units if chosen.all() else group.units[chosen]
     fit = fit_components(units)
     if not len(fit.directions):
-        notes.append(f"all units of layer {group.names} are the same: its picture is of one colour.")
+        of = "the foreground of " if foreground is not None else ""
+        notes.append(f"all units of {of}layer {group.names} are the same: its picture is of one colour.")
     scores = fit.scores(group.units)
     scores[~chosen] = float("nan")
     low, high = _span(scores)
