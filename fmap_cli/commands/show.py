@@ -154,7 +154,11 @@ class ShowOptions(FigureOptions):
     "--overlay", is_flag=True, help="Lay each map over the photo in gray: the larger a value, the more opaque."
 )
 @click.option("--raw", is_flag=True, help="Write the bare tiles, one pixel a unit, without any text.")
-@figure_options(tile="a tile", names="image, model and layer", saved="the layers' whole outputs")
+@figure_options(
+    tile="a tile",
+    names="image, model and layer",
+    saved="the layers' whole outputs, with --reduce and --similar the pictures' values",
+)
 @layout_option
 @click.option(
     "--score",

@@ -75,7 +75,8 @@ def reduced_csv(reduced: Reduced) -> str:
 
 
 def save_reduced(path: Path, reduced: Reduced) -> None:
-    """Write each map `[K, T, H, W]` by its layer's name, with several images as `IMAGE/LAYER`; and each basis.
+    """Write each map `[K, T, H, W]` by its layer's name, with several images as `IMAGE/LAYER`
+    (`IMAGE (2)/LAYER` where two have one name); and each basis.
 
     A basis is `basis_A/mean` `[C]` and `basis_A/components` `[K, C]`, or `basis_A/centres` `[k, C]`.
     """
@@ -84,9 +85,14 @@ def save_reduced(path: Path, reduced: Reduced) -> None:
     from .colours import basis_name
 
     arrays: dict[str, torch.Tensor] = {}
+    seen: list[str] = []
     for image, maps in zip(reduced.images, reduced.maps, strict=True):
+        start = f"{image.name}"
+        seen.append(start)
+        if seen.count(start) > 1:  # arrays, and an image that is given twice, have one name
+            start = f"{start} ({seen.count(start)})"
         for each in maps:
-            name = each.layer.name if len(reduced.images) == 1 else f"{image.name}/{each.layer.name}"
+            name = each.layer.name if len(reduced.images) == 1 else f"{start}/{each.layer.name}"
             arrays[name] = torch.from_numpy(each.values)
     for number, basis in enumerate(reduced.bases):
         start = f"basis_{basis_name(number)}"

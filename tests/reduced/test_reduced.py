@@ -107,15 +107,16 @@ def test_colours_are_the_components_and_a_unit_that_is_no_number_has_one_of_its_
     assert pixels[1, 0].tolist() == [9, 9, 9]  # 1 of 29
 
 
-def test_the_foreground_is_what_fills_less_of_the_border() -> None:
-    output = 0.01 * random(1, 4, 8, 8)
-    output[0, :, 2:5, 3:7] += torch.tensor([5.0, -3.0, 2.0, 1.0])[:, None, None]
+@pytest.mark.parametrize("box", [(slice(2, 5), slice(3, 7)), (slice(1, 7), slice(1, 7))], ids=["small", "large"])
+def test_the_foreground_is_what_fills_less_of_the_border(box: tuple[slice, slice]) -> None:
     inside = torch.zeros(8, 8, dtype=torch.bool)
-    inside[2:5, 3:7] = True
+    inside[box] = True
+    output = 0.01 * random(1, 4, 8, 8)
+    output[0] += inside * torch.tensor([5.0, -3.0, 2.0, 1.0])[:, None, None]
     for values in (output, -output):
         found = reduced(values, reduce="pca", foreground=True)
         assert found.bases[0].foreground is not None
-        assert found.bases[0].foreground.share == pytest.approx(12 / 64)
+        assert found.bases[0].foreground.share == pytest.approx(float(inside.float().mean()))
         assert found.bases[0].foreground.border_share == 0
         background = found.maps[0][0].background
         assert background is not None and (~background[0]).tolist() == inside.tolist()
@@ -257,3 +258,38 @@ def test_one_image_that_cannot_be_read_is_named_and_the_others_are_shown(fmap: R
     assert ran.code == 1 and "1 of 2 images failed: nowhere.png" in ran.err
     assert ran.json["image_count"] == 1 and ran.json["failed"][0]["image"] == "nowhere.png"
     assert [each.name for each in tmp_path.iterdir()] == ["chelsea-efficientnet_lite0-features.6-max.png"]
+
+
+def test_images_of_one_name_keep_their_arrays_apart(tmp_path: Path) -> None:
+    pictures = [np.full((32, 32, 3), 60, np.uint8), np.full((32, 32, 3), 200, np.uint8)]
+    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    session = fmap.load_model(net, size=32, mean=0.5, std=0.5, say=str)
+    found = fmap.feature_maps(session, pictures, "0", reduce="mean", say=str)
+    found.save(tmp_path / "maps.npz")
+    arrays = np.load(tmp_path / "maps.npz")
+    kept = [arrays[name] for name in arrays if name.endswith("/0")]
+    assert len(kept) == 2 and not np.allclose(kept[0], kept[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "layer", "places"),
+    [
+        ("vit_b_16", "encoder.layers.encoder_layer_3", lambda out: out[0, 1:].reshape(1, 14, 14, -1)),
+        ("swin_t", "features.3", lambda out: out),
+        ("r3d_18", "layer2", lambda out: out[0].movedim(0, -1)),
+        ("timm:vit_base_patch16_rope_reg1_gap_256", "blocks.2", lambda out: out[0, 1:].reshape(1, 16, 16, -1)),
+        ("timm:vit_small_patch14_reg4_dinov2", "blocks.2", lambda out: out[0, 5:].reshape(1, 37, 37, -1)),
+    ],
+)
+def test_every_family_is_reduced_over_its_channels_place_by_place(
+    model: str, layer: str, places: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    session = fmap.load_model(model, weights="random", say=str)
+    units = places(fmap.feature_maps(session, CAT, layer, say=str).arrays[layer])
+    found = fmap.feature_maps(session, CAT, layer, reduce="max", say=str).maps[0][0]
+    np.testing.assert_allclose(found.values[0], units.amax(-1).numpy(), rtol=1e-6)
+    alike = fmap.feature_maps(session, CAT, layer, similar=(3, 2) if len(units) == 1 else (1, 3, 2), say=str)
+    one = units[0 if len(units) == 1 else 1, 3, 2]
+    expected = torch.cosine_similarity(units, one, dim=-1)
+    np.testing.assert_allclose(alike.maps[0][0].values[0], expected.numpy(), rtol=1e-4, atol=1e-5)
