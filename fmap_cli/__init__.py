@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .api import receptive_fields as receptive_fields
     from .api import stats as stats
     from .api import unit as unit
+    from .attention.api import attention as attention
     from .errors import FmapError as FmapError
     from .explain.api import explain as explain
     from .filters.api import filters as filters
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _FROM = {
     "errors": "",
     "FmapError": "errors",
+    "attention": "attention.api",
     "compare": "api",
     "effective_field": "api",
     "embed": "api",

@@ -17,6 +17,7 @@ COMMANDS = {
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
     "rf": "Say which pixels a layer's values are made of: receptive fields.",
     "explain": "Say why a unit has its value: which inputs times which weights.",
+    "attention": "Say what each attention head looks at.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Turn each image into one vector, and find similar images.",
     "compare": "Compare two images, two variants or two runs, layer by layer.",

@@ -43,7 +43,7 @@ def axes_for(session: Session, image: ImageInput, layout: str | None = None) -> 
 _AXES = {"image": "BCHW", "image_pair": "BCHW", "images": "CHW", "video": "BCTHW"}
 
 
-def _input_axes(session: Session, count: int) -> list[str]:
+def input_axes(session: Session, count: int) -> list[str]:
     """The names of the axes of each of the network's arguments."""
     takes = session.model.takes
     if session.model.input_kind == "arrays" and takes is not None:
@@ -57,7 +57,7 @@ def _follow_axes(session: Session, image: ImageInput, *, cheaply: bool = True) -
     def followed(module: nn.Module, inputs: tuple[Any, ...]) -> Followed:
         images = inputs[0] if isinstance(inputs[0], list) else inputs
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            return follow(module, inputs, zip(images, _input_axes(session, len(images)), strict=True))
+            return follow(module, inputs, zip(images, input_axes(session, len(images)), strict=True))
 
     if cheaply and session.model.input_kind != "images":  # a detector's layers depend on what it finds
         image = replace(image, tensor=image.tensor * 0, more=tuple(each * 0 for each in image.more))

@@ -1,0 +1,49 @@
+"""The result of `fmap attention` in the terminal: for each layer which query is drawn, and a row a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from .. import units
+from ..models.table import print_fed
+from ..tables.table import console, print_rows, print_wrapped
+from .columns import HEADS, head_rows
+from .words import about_weights, bits, call_in_words, heads_in_words, looks, most_entropy, notes_on
+
+if TYPE_CHECKING:
+    from .records import Attention
+
+
+def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | None = None) -> None:
+    """What the heads look at."""
+    out, origin = console(), found.origin
+    head = f"{origin.model} · {origin.weights.in_words} · image: {found.image.name}"
+    out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_fed(out, origin.preprocessing)
+    if warning := about_weights(found):
+        print_wrapped(out, Text(warning, "yellow"))
+    for each in found.layers:
+        out.print()
+        print_wrapped(out, Text.assemble((units.one_line(each.name), "bold"), f"  {heads_in_words(each)}"))
+        print_wrapped(out, Text(f"{call_in_words(each)}", "dim"))
+        subject = each.query.words
+        print_wrapped(out, Text(f"{subject[0].upper()}{subject[1:]}. {looks(each)}".strip()))
+        for note in notes_on(each):
+            print_wrapped(out, Text(note, "dim"))
+        out.print()
+        print_rows(out, HEADS, head_rows(each))
+        unit = "pixels of the input" if each.in_pixels else "steps"
+        words = f"Entropy and distance (in {unit}) are means over all queries; {bits(most_entropy(each))} bits is all alike."
+        print_wrapped(out, Text(words, "dim"))
+    out.print()
+    more = [each.name for each in found.calls if each.name not in {layer.name for layer in found.layers}]
+    if more and not any(each.of_rollout for each in found.layers):
+        some = ", ".join(more[:2]) + (f", … {more[-1]}" if len(more) > 2 else "")
+        print_wrapped(out, Text(f"{len(found.calls)} attention calls ran; --layer takes the others too: {some}.", "dim"))
+    for file in files:
+        out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
+    if arrays:
+        out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)

@@ -1,0 +1,121 @@
+"""What is said of a layer's attention, in words, wherever it is shown."""
+
+from __future__ import annotations
+
+from math import log2
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import units
+
+if TYPE_CHECKING:
+    from .records import Attention, LayerAttention
+
+EVEN = 0.98
+"""From which share of the largest entropy on a query is said to look at all keys nearly alike."""
+
+
+def most_entropy(found: LayerAttention) -> float:
+    """The entropy, in bits, of looking at all keys alike."""
+    return log2(found.keys) if found.keys > 1 else 0.0
+
+
+def bits(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}"
+
+
+def distance(value: float, found: LayerAttention) -> str:
+    if value != value:
+        return "–"
+    return f"{value:.0f} px" if found.in_pixels else f"{value:.1f}"
+
+
+def percent(value: float) -> str:
+    """A weight: small ones keep two digits.
+
+    >>> percent(0.5), percent(0.0214), percent(0.00031)
+    ('50 %', '2.1 %', '0.031 %')
+    """
+    if value != value:
+        return "–"
+    return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.2g} %"
+
+
+def head_name(found: LayerAttention, head: int) -> str:
+    return f"after {found.of_rollout[head]}" if found.of_rollout else f"head {head}"
+
+
+def place_of_key(found: LayerAttention, head: int) -> tuple[int, ...] | None:
+    """Row and column (of a clip frame, row and column; of a sequence its step) of what a head looks at most."""
+    if found.maps is None or not np.isfinite(found.maps[head]).all():
+        return None
+    frame, row, column = np.unravel_index(int(found.maps[head].argmax()), found.maps.shape[1:])
+    place = (int(frame), int(row), int(column))
+    grid = found.key_grid
+    assert grid is not None
+    if len(grid.frames) > 1:
+        return place
+    return place[2:] if len(grid.rows) == 1 else place[1:]
+
+
+def heads_in_words(found: LayerAttention) -> str:
+    if found.of_rollout:
+        return f"rollout over {len(found.of_rollout)} layers, {found.keys} tokens"
+    words = f"{found.heads} head{'s' * (found.heads != 1)}, {units.count(found.queries)} queries × "
+    words += f"{units.count(found.keys)} keys"
+    return f"{words} in each of {units.count(found.windows)} windows" if found.windows > 1 else words
+
+
+def call_in_words(found: LayerAttention) -> str:
+    if found.of_rollout:
+        return "the product over the layers of 0.5 · mean over heads + 0.5 · identity"
+    return f"softmax(Q Kᵀ · scale + mask) of the call that ran: {found.how}"
+
+
+def looks(found: LayerAttention) -> str:
+    """Where the query looks on the average over heads, after all layers of a rollout."""
+    if found.maps is None or found.key_grid is None:
+        return ""
+    mean = found.maps[-1] if found.of_rollout else found.maps.mean(0)
+    cells = int(found.reach.sum()) if found.reach is not None else mean.size
+    if not np.isfinite(mean).all():
+        return "Its weights are no numbers."
+    total = float(mean.sum())
+    share = mean[mean > 0] / total if total > 0 else mean[:0]
+    entropy = float(-(share * np.log2(share)).sum())
+    if cells > 1 and entropy > EVEN * log2(cells):
+        return f"It looks at all {cells} places nearly alike."
+    return f"It looks most at {_most(found, mean)}: {percent(float(mean.max()))}, where even would be {percent(1 / cells)}."
+
+
+def _most(found: LayerAttention, mean: np.ndarray) -> str:
+    frame, row, column = (int(each) for each in np.unravel_index(int(mean.argmax()), mean.shape))
+    grid = found.key_grid
+    assert grid is not None
+    if len(grid.rows) == 1 and len(grid.frames) == 1:
+        return f"step {column}"
+    words = f"row {row}, column {column}"
+    return f"frame {frame}, {words}" if len(grid.frames) > 1 else words
+
+
+def about_weights(found: Attention) -> str:
+    """A warning where nothing was learned."""
+    if found.origin.weights.kind == "random":
+        return "The weights are random: what the heads look at was not learned."
+    return ""
+
+
+def notes_on(found: LayerAttention) -> list[str]:
+    """What there is to add to the numbers."""
+    notes = [f"{each[0].upper()}{each[1:]}." for each in found.notes]
+    if found.unplaced:
+        notes.append(f"No map: {found.unplaced}.")
+    if found.key_grid is not None and len(found.key_grid.frames) > 1:
+        notes.append(f"Pictures show the sum over {len(found.key_grid.frames)} places in time.")
+    outside = found.numbers.nowhere
+    if found.maps is not None and outside.size and float(np.nan_to_num(outside).max()) > 0.005:
+        notes.append(
+            f"{percent(float(np.nanmean(outside)))} of its weight is on keys without a place: class tokens or padding."
+        )
+    return notes
