@@ -52,16 +52,16 @@ def attention(
     `layer` names the module that makes the call, or one around it; a glob; `first`; several. Without one it is the
     last. `at` is the query that is drawn: `class` the class token, a unit's row and column, `center` the unit in the
     middle, `mean` the mean over all; without one the class token, or the middle where there is none. `layers` has an
-    entry a layer: `weights` `[windows, heads, queries, keys]`, `maps` `[heads, frames, rows, columns]` of the query that
-    is drawn, `numbers` a number a head. `rollout` multiplies the attention of all layers instead. Raises LayerError,
-    ModelError and ImageError.
+    entry a layer: `weights` `[windows, heads, queries, keys]`, `maps` `[heads, frames, rows, columns]` of the query
+    that is drawn, `numbers` a number a head. `rollout` multiplies the attention of all layers instead. Raises
+    LayerError, ModelError and ImageError.
 
     >>> import torch
-    >>> block = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), torch.nn.Flatten(2), Swapped(), block)
-    >>> found = attention(net, torch.rand(3, 32, 24), say=lambda _: None).layers[0]
+    >>> from torchvision.models import VisionTransformer
+    >>> vit = VisionTransformer(64, 16, 2, 4, 32, 64)  # 64 × 64 pixels in 4 × 4 patches, 2 layers of 4 heads
+    >>> found = attention(vit, say=lambda _: None).layers[0]
     >>> found.weights.shape, found.maps.shape, found.query.words
-    ((1, 2, 48, 48), (2, 1, 8, 6), 'the unit at row 4, column 3, in the middle')
+    ((1, 4, 17, 17), (4, 1, 4, 4), 'the class token')
     """
     place = (at,) if isinstance(at, int) else at
     session = opened(model, say)

@@ -220,7 +220,9 @@ class AttentionCalls(TorchDispatchMode):
             rows, columns = columns, rows
         queries, keys = tokens(rows, -2), tokens(columns, -1)
         kept = Laid.copied(laid) if self._keep(path) else None
-        call = AttentionCall(path, "softmax of a product", tuple(laid.shape), queries, keys, kept, lost=self.origins.lost)
+        call = AttentionCall(
+            path, "softmax of a product", tuple(laid.shape), queries, keys, kept, lost=self.origins.lost
+        )
         self.origins.set(output, Note(rows, columns, weights=call))
         return True
 

@@ -16,8 +16,8 @@ _NAMED = 4
 def matches(pattern: str, path: str) -> bool:
     """Whether a pattern names a module or one that it is in: a name, a glob over either.
 
-    >>> matches("features.5", "features.5.2.attn"), matches("*.attn", "features.5.2.attn"), matches("feat", "features.5")
-    (True, True, False)
+    >>> [matches(each, "features.5.2.attn") for each in ("features.5", "*.attn", "feat")]
+    [True, True, False]
     """
     parts = path.split(".")
     return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
@@ -33,7 +33,11 @@ class Choosing:
         self._taken: dict[str, int] = {}
 
     def keep(self, path: str) -> bool:
-        return self.every or not self.patterns or any(each in ("first", "last") or _of(each, path) for each in self.patterns)
+        return (
+            self.every
+            or not self.patterns
+            or any(each in ("first", "last") or _of(each, path) for each in self.patterns)
+        )
 
     def found(self, call: AttentionCall) -> None:
         base = call.path or call.how.split()[0]
@@ -65,7 +69,7 @@ class Choosing:
         drawable = self.drawable()
         if not drawable:
             raise LayerError(
-                f"{model} has attention between channels alone: what {self.calls[-1].name} weighs is channel by channel,"
+                f"{model} has attention between channels alone: {self.calls[-1].name} weighs channels by one another,"
                 f" {_size(self.calls[-1])}, and no unit looks at another.",
                 hint="`fmap show` draws its layers' maps.",
             )
@@ -92,9 +96,7 @@ class Choosing:
         names = [each.name for each in self.calls]
         near = near_names(pattern, names)
         there = f" Nearest: {', '.join(near[:_NAMED])}." if near else ""
-        return LayerError(
-            f"no attention call ran in a layer {pattern!r}.", hint=f"It ran in {listed(names)}.{there}"
-        )
+        return LayerError(f"no attention call ran in a layer {pattern!r}.", hint=f"It ran in {listed(names)}.{there}")
 
 
 def _of(pattern: str, path: str) -> bool:
@@ -125,7 +127,7 @@ def _none_ran(watch: AttentionCalls, model: str) -> LayerError:
         )
     return LayerError(
         f"no attention call ran in {model}: its units do not weigh one another.",
-        hint="Try a transformer, such as --model vit_b_16 or swin_t; `fmap rf --effective` says what a unit is made of.",
+        hint="A transformer has some, such as vit_b_16 or swin_t; `fmap rf --effective` says what a unit is made of.",
     )
 
 

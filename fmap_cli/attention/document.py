@@ -98,7 +98,11 @@ def save_attention(path: Path, found: Attention) -> None:
 
     arrays: dict[str, torch.Tensor] = {}
     for each in found.layers:
-        for name, values in ((each.name, each.weights), (f"{each.name}.rows", each.rows), (f"{each.name}.maps", each.maps)):
+        for name, values in (
+            (each.name, each.weights),
+            (f"{each.name}.rows", each.rows),
+            (f"{each.name}.maps", each.maps),
+        ):
             if values is not None:
                 arrays[name] = torch.from_numpy(np.ascontiguousarray(values))
     drawn = "; ".join(f"{each.name}: {each.query.words}" for each in found.layers)

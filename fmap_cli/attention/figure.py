@@ -84,9 +84,7 @@ def painted(found: Attention, layer: LayerAttention, values: np.ndarray, size: t
     smooth = bool(layer.reach.all())
     along = [
         _places(centres, length, pixels, smooth)
-        for centres, length, pixels in zip(
-            (layer.key_grid.rows, layer.key_grid.columns), found.size, size, strict=True
-        )
+        for centres, length, pixels in zip((layer.key_grid.rows, layer.key_grid.columns), found.size, size, strict=True)
     ]
     field = along[0] @ flat @ along[1].T
     reach = along[0] @ layer.reach.any(0) @ along[1].T > 0.5
@@ -210,8 +208,8 @@ def _caption(scene: Scene, layer: LayerAttention, head: int, x: int, y: int, roo
 def _explained(scene: Scene, layer: LayerAttention, left: int, y: int, width: int) -> int:
     unit = "how far away it looks, in pixels of the input" if layer.in_pixels else "how many steps away it looks"
     words = (
-        f"Bits: the entropy of a query's weights, 0 where it looks at one key, {bits(most_entropy(layer))} where it looks"
-        f" at all {units.count(layer.keys)} alike. Beside it, {unit}. Both are means over all queries."
+        f"Bits: the entropy of a query's weights, 0 where it looks at one key, {bits(most_entropy(layer))} where it"
+        f" looks at all {units.count(layer.keys)} alike. Beside it, {unit}. Both are means over all queries."
     )
     left_out = layer.heads - _SHOWN
     if left_out > 0:

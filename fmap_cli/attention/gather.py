@@ -101,17 +101,17 @@ def laid_out(
     by_window = given.double().numpy()
     window = query.window or 0
     keys = where.keys
-    maps = reach = None
+    maps: np.ndarray | None = None
+    reach: np.ndarray | None = None
     grid: Grid | None = keys.grid
     if keys.cells is not None and grid is not None:
         cells = keys.cells[window : window + 1] if len(by_window) == 1 else keys.cells
         shape = (len(grid.frames), len(grid.rows), len(grid.columns))
-        maps = np.zeros((by_window.shape[1], int(np.prod(shape))))
-        reach = np.zeros(maps.shape[1], bool)
+        by_cell = np.zeros((int(np.prod(shape)), by_window.shape[1]))
         for each, own in zip(by_window, cells, strict=True):
-            np.add.at(maps, (slice(None), own[own >= 0]), each[:, own >= 0])
-            reach[own[own >= 0]] = True
-        maps, reach = maps.reshape(-1, *shape), reach.reshape(shape)
+            np.add.at(by_cell, own[own >= 0], each[:, own >= 0].T)
+        maps = by_cell.T.reshape(-1, *shape)
+        reach = np.isin(np.arange(len(by_cell)), cells).reshape(shape)
     if len(by_window) == 1:
         rows = by_window[0]
         placeless = np.zeros(rows.shape[1], bool) if keys.cells is None else keys.cells[window] < 0
@@ -176,5 +176,3 @@ def _unplaced(call: AttentionCall, where: Placed) -> str:
         return "its keys have no place in the picture: they are tokens that no part of it went into"
     by = f": it is lost at the operation {call.lost}" if call.lost else ""
     return f"where its keys come from cannot be followed{by}"
-
-

@@ -57,7 +57,7 @@ def far(weights: Tensor, apart: Tensor | None) -> Tensor:
 def numbers(
     means: tuple[np.ndarray, np.ndarray], rows: np.ndarray, apart: np.ndarray | None, placeless: np.ndarray
 ) -> HeadNumbers:
-    """Numbers a head: `means` of entropy and distance over all queries, and those of the drawn `rows` `[heads, keys]`."""
+    """Numbers a head: `means` of entropy and distance over all queries, and of the drawn `rows` `[heads, keys]`."""
     weights = torch.from_numpy(rows)
     return HeadNumbers(
         entropy=means[0],

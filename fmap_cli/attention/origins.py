@@ -98,7 +98,7 @@ class Origins:
 
     def carry(self, name: str, func: Any, args: Any, kwargs: Any, given: dict[str, Any], output: Any) -> None:
         """Note down what an operation made. `given` are its arguments by name."""
-        outputs = [each for each in tensors_in([output])]
+        outputs = list(tensors_in([output]))
         noted = [each for each in tensors_in(given.values()) if self.of(each) is not None]
         if not noted or not outputs:
             for each in outputs:
@@ -179,7 +179,10 @@ class Origins:
             known: list[Planes | None] = [None if each is None else getattr(each, which) for each in notes]
             count = next((len(each) for each in known if each is not None), 0)
             parts = [
-                [_nowhere(tensor) if planes is None else planes[at] for tensor, planes in zip(tensors, known, strict=True)]
+                [
+                    _nowhere(tensor) if planes is None else planes[at]
+                    for tensor, planes in zip(tensors, known, strict=True)
+                ]
                 for at in range(count)
             ]
             return tuple(func(each, dim) for each in parts) or None
@@ -215,7 +218,9 @@ class Origins:
 
     def _reduced(self, given: dict[str, Any], tensor: Tensor, output: Tensor) -> Note | None:
         dim = given.get("dim")
-        dims = list(range(tensor.ndim)) if dim is None or dim == [] else dim if isinstance(dim, (list, tuple)) else [dim]
+        dims = (
+            list(range(tensor.ndim)) if dim is None or dim == [] else dim if isinstance(dim, (list, tuple)) else [dim]
+        )
         axes = sorted((each % tensor.ndim for each in dims), reverse=True)
 
         def reduce(plane: Tensor) -> Tensor:

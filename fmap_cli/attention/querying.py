@@ -83,7 +83,9 @@ def _by_place(name: str, placed: Placed, grid: Grid, given: tuple[int, ...], at:
     assert placed.queries.cells is not None
     found = np.argwhere(placed.queries.cells == cell)
     if not len(found):
-        raise LayerError(f"no query of layer {name!r} stands at {','.join(map(str, given))}.", hint="Give another --at.")
+        raise LayerError(
+            f"no query of layer {name!r} stands at {','.join(map(str, given))}.", hint="Give another --at."
+        )
     names = {1: ["step"], 2: ["row", "column"], 3: ["frame", "row", "column"]}[len(place)]
     words = ", ".join(f"{each} {number}" for each, number in zip(names, place, strict=True))
     words = f"the unit at {words}" + (", in the middle" if at is None else "")

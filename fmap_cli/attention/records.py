@@ -80,9 +80,9 @@ class LayerAttention:
 
     `how` says which call it was. There are `heads` of them, over `windows` (1 where every query sees all keys) with
     `queries` and `keys` each; `weights` is `[windows, heads, queries, keys]` float32, None where there are over
-    `WHOLE_UP_TO`. `rows` are the weights of the query that is drawn, `[heads, keys of its window]`, of the mean over all
-    queries where the keys have places `maps`' cells. `maps` `[heads, frames, rows, columns]` lays them out on `key_grid`;
-    None where it is not known where the keys come from, and `unplaced` says why. `reach` `[frames, rows, columns]` is
+    `WHOLE_UP_TO`. `rows` are the weights of the query that is drawn, `[heads, keys of its window]`, or of the mean over
+    all windows the cells of `maps`. `maps` `[heads, frames, rows, columns]` lays them out on `key_grid`; None where it
+    is not known where the keys come from, and `unplaced` says why. `reach` `[frames, rows, columns]` is
     true where the query can look. `query_grid` are the cells of queries; `key_cells` `[windows, keys]` their keys'
     cells, -1 for those without. `of_rollout` are the layers that a rollout goes over, whose `heads` are these.
     """

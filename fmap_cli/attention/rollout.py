@@ -19,9 +19,7 @@ from .records import Asked, LayerAttention
 _MOST_TOKENS = 8192
 
 
-def rolled_out(
-    calls: Sequence[AttentionCall], axes: str, sizes: dict[str, int], at: Asked | None
-) -> LayerAttention:
+def rolled_out(calls: Sequence[AttentionCall], axes: str, sizes: dict[str, int], at: Asked | None) -> LayerAttention:
     """The rollout over these calls, after each of them: its `heads` are the layers. Raises LayerError."""
     from .gather import laid_out
 
@@ -49,7 +47,7 @@ def rolled_out(
         away.append(float(distance[~distance.isnan()].mean()) if (~distance.isnan()).any() else np.nan)
         call.scores = None
     names = tuple(each.name for each in included)
-    found = laid_out(
+    return laid_out(
         Placed(torch.zeros(1, len(rows), dtype=torch.long), where.queries, where.keys),
         axes,
         query,
@@ -64,7 +62,6 @@ def rolled_out(
         of_rollout=names,
         notes=tuple(notes),
     )
-    return found
 
 
 def _step(call: AttentionCall, where: Placed) -> Tensor:

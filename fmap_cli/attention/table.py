@@ -36,13 +36,16 @@ def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | N
         out.print()
         print_rows(out, HEADS, head_rows(each))
         unit = "pixels of the input" if each.in_pixels else "steps"
-        words = f"Entropy and distance (in {unit}) are means over all queries; {bits(most_entropy(each))} bits is all alike."
+        most = bits(most_entropy(each))
+        words = f"Entropy and distance (in {unit}) are means over all queries; all alike is {most} bits."
         print_wrapped(out, Text(words, "dim"))
     out.print()
     more = [each.name for each in found.calls if each.name not in {layer.name for layer in found.layers}]
     if more and not any(each.of_rollout for each in found.layers):
         some = ", ".join(more[:2]) + (f", … {more[-1]}" if len(more) > 2 else "")
-        print_wrapped(out, Text(f"{len(found.calls)} attention calls ran; --layer takes the others too: {some}.", "dim"))
+        print_wrapped(
+            out, Text(f"{len(found.calls)} attention calls ran; --layer takes the others too: {some}.", "dim")
+        )
     for file in files:
         out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
     if arrays:

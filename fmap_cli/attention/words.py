@@ -34,11 +34,13 @@ def distance(value: float, found: LayerAttention) -> str:
 def percent(value: float) -> str:
     """A weight: small ones keep two digits.
 
-    >>> percent(0.5), percent(0.0214), percent(0.00031)
-    ('50 %', '2.1 %', '0.031 %')
+    >>> percent(0.5), percent(0.0214), percent(0.00031), percent(1e-9)
+    ('50 %', '2.1 %', '0.031 %', '< 0.01 %')
     """
     if value != value:
         return "–"
+    if 0 < value < 0.0001:
+        return "< 0.01 %"
     return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.2g} %"
 
 
@@ -86,7 +88,8 @@ def looks(found: LayerAttention) -> str:
     entropy = float(-(share * np.log2(share)).sum())
     if cells > 1 and entropy > EVEN * log2(cells):
         return f"It looks at all {cells} places nearly alike."
-    return f"It looks most at {_most(found, mean)}: {percent(float(mean.max()))}, where even would be {percent(1 / cells)}."
+    most, even = percent(float(mean.max())), percent(1 / cells)
+    return f"It looks most at {_most(found, mean)}: {most}, where even would be {even}."
 
 
 def _most(found: LayerAttention, mean: np.ndarray) -> str:

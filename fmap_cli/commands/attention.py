@@ -101,7 +101,7 @@ def command(options: AttentionOptions) -> int:
 
     \b
       fmap attention sample_images/chelsea.png --model vit_b_16 --weights random
-      fmap attention sample_images/coffee.png --model swin_t --weights random --layer features.3 --at 10,12 --out-dir seen
+      fmap attention sample_images/coffee.png --model swin_t --weights random --layer features.3 --at 10,12
       fmap attention sample_images/chelsea.png --model vit_b_16 --weights random --rollout -o rollout.png
     """
     from ..attention.files import write_figures
