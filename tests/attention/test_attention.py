@@ -90,6 +90,12 @@ def test_torchvision_vit_by_the_formula_and_its_answer_stays() -> None:
     weights = only(found).weights
     assert weights is not None and only(found).how == "torch.nn's fast path"
     np.testing.assert_allclose(weights[0], want[0].detach().numpy(), atol=1e-6)
+    module: Any = net.get_submodule(path)
+    (tokens, *_) = caught(net, x, path)
+    with torch.no_grad():  # what the fast path itself put out
+        values = heads_of(F.linear(tokens, module.in_proj_weight, module.in_proj_bias).chunk(3, -1)[2], 4)
+        out = module.out_proj((torch.from_numpy(weights) @ values).transpose(1, 2).flatten(2))
+        np.testing.assert_allclose(out, module(tokens, tokens, tokens, need_weights=False)[0], atol=1e-5)
     assert want.amax() > 0.1  # far from even, or equality would say little
 
 
@@ -255,9 +261,12 @@ def test_a_call_of_ones_own_by_the_formula(kind: str) -> None:
             given = mask(q)
             scores = scores.masked_fill(~given, -torch.inf) if given.dtype == torch.bool else scores + given
         want = scores.softmax(-1)
+        v = heads_of(net.v(tokens), keys)
+        answer = net(x)
     layer = only(found)
     assert layer.weights is not None
     np.testing.assert_allclose(layer.weights[0], want[0].numpy(), atol=1e-6)
+    np.testing.assert_allclose((torch.from_numpy(layer.weights) @ v).mean((1, 2)), answer, atol=1e-5)
     assert layer.query_grid is not None and layer.query_grid.size == (8, 8)
 
 

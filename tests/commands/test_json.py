@@ -18,6 +18,7 @@ Run = Callable[..., Ran]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SHARED = "In every document"
 NET = ["--model", str(ROOT / "tests" / "golden" / "nets.py") + ":small", "--size", "32"]
+HEADS = ["--model", str(ROOT / "tests" / "attention" / "nets.py") + ":vit"]
 COFFEE, CAT = (str(ROOT / "sample_images" / name) for name in ("coffee.png", "chelsea.png"))
 MISSING = "nowhere.png"
 
@@ -55,6 +56,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "fmap explain",
         ["explain", COFFEE, "--layer", "conv2", "--through", "--back", "1", "--out", "OUT/x.png", *NET],
     ),
+    "attention": ("fmap attention", ["attention", COFFEE, "--out", "OUT/a.png", *HEADS]),
+    "attention --rollout": ("fmap attention", ["attention", COFFEE, "--rollout", "--out", "OUT/a.png", *HEADS]),
     "filters": ("fmap filters", ["filters", "--layer", "features.1*", "--fold", "--out-dir", "OUT"]),
     "predict": ("fmap predict", ["predict", COFFEE, *NET]),
     "predict of several": ("fmap predict", ["predict", COFFEE, MISSING, *NET]),
