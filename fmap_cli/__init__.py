@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .api import stats as stats
     from .api import unit as unit
     from .attention.api import attention as attention
+    from .cam.api import cam as cam
     from .errors import FmapError as FmapError
     from .explain.api import explain as explain
     from .filters.api import filters as filters
@@ -43,6 +44,7 @@ _FROM = {
     "errors": "",
     "FmapError": "errors",
     "attention": "attention.api",
+    "cam": "cam.api",
     "compare": "api",
     "effective_field": "api",
     "embed": "api",

@@ -54,6 +54,7 @@ ALLOWED: dict[str, str] = {
 
 # Subjects do not build on one another ...
 BUILD_ON = {  # ... but for these.
+    "cam": {"answers"},
     "comparison": {"statistics"},
     "embedding": {"answers"},
     "explain": {"receptive"},

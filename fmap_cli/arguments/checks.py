@@ -303,7 +303,7 @@ CHECKS: dict[str, Check] = {
     "budget": bytes_of,
     **dict.fromkeys(("checkpoint", "draw", "measure", "name", "pattern"), _text),
     **dict.fromkeys(("top", "batch", "limit", "similar", "depth", "noise"), _number_from(1)),
-    **dict.fromkeys(("back", "box", "channel", "workers"), _number_from(0)),
+    **dict.fromkeys(("back", "box", "channel", "steps", "workers"), _number_from(0)),
     **dict.fromkeys(("seed", "shuffle"), _number_from(0, 2**63 - 1)),
     "by": choice("std", "mean", "max", "l2"),
     "memory_format": choice("contiguous", "channels_last"),

@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "attention": ("fmap attention", ["attention", COFFEE, "--out", "OUT/a.png", *HEADS]),
     "attention --rollout": ("fmap attention", ["attention", COFFEE, "--rollout", "--out", "OUT/a.png", *HEADS]),
+    "cam": ("fmap cam", ["cam", COFFEE, "--out", "OUT/cam.png", *NET]),
     "filters": ("fmap filters", ["filters", "--layer", "features.1*", "--fold", "--out-dir", "OUT"]),
     "predict": ("fmap predict", ["predict", COFFEE, *NET]),
     "predict of several": ("fmap predict", ["predict", COFFEE, MISSING, *NET]),

@@ -1,0 +1,116 @@
+"""Where the evidence for an answer is: the pass, the layer, the weighing and the trial, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..answers.reading import predictions
+from ..answers.target import target_of
+from ..errors import LayerError, ModelError
+from ..inputs.feeds import feed_of
+from ..inputs.records import ImageInput
+from ..session.opening import Session
+from ..session.seen import picture_seen
+from .choosing import chosen, named, survey
+from .records import Cam, Level, Method
+from .trust import curves
+from .weighing import weigh
+
+
+def evidence(
+    session: Session,
+    image: ImageInput,
+    patterns: Sequence[str],
+    class_: str | int | None,
+    box: int | None,
+    method: Method | None,
+    *,
+    positive: bool,
+    steps: int,
+    layout: str | None,
+    advanced: Callable[..., None],
+) -> Cam:
+    """The evidence on this image; without a pattern of the layer that is chosen by measuring.
+
+    Without a `method` it is Grad-CAM, and of an object LayerCAM. Raises FmapError where there is no such class or box,
+    LayerError where a layer has no places, ModelError where the network scores no classes or cannot be differentiated.
+    """
+    _check_picture(session)
+    seen, answer = survey(session, image)
+    target = target_of(session.model, answer, class_, box, image.name)
+    picture, scale = picture_seen(session, image)
+    if patterns:
+        maps, why = named(session, image, seen, patterns, target, layout), "as asked"
+    else:
+        maps, why = chosen(session, image, seen, target)
+    if not maps:
+        raise LayerError("this layer has no number that a gradient goes to: its values are whole numbers.")
+    method = method or ("layercam" if target.kind == "object" else "gradcam")
+    levels = [weigh(session, image, each, target, method, advanced) for each in maps]
+    levels = [_positive(each) for each in levels] if positive and len(levels) > 1 else levels
+    combined = _together([each.map for each in levels])
+    sizes = [float(np.abs(each.map).mean()) for each in levels]
+    levels = [
+        replace(each, share=size / sum(sizes) if any(sizes) else 0.0) for each, size in zip(levels, sizes, strict=True)
+    ]
+    if positive:
+        combined = combined.clip(min=0)
+    found = Cam(
+        origin=session.origin,
+        image=picture,
+        target=target,
+        method=method,
+        positive=positive,
+        levels=tuple(levels),
+        map=combined,
+        why=why,
+        predictions=predictions(answer, session.model.labels),
+        notes=tuple(filter(None, [target.note])),
+        scale=scale,
+    )
+    if not steps:
+        return found
+    return replace(found, trust=curves(session, image, target, _over_input(found, image, scale), steps, advanced))
+
+
+def _check_picture(session: Session) -> None:
+    """Raises ModelError where the first input has no height and width to lay evidence on."""
+    if feed_of(session.model).axes[-2:] != ("H", "W"):
+        takes = session.model.takes
+        raise ModelError(
+            f"evidence is laid over a picture, and {session.model.name} takes {takes.words if takes else 'none'}.",
+            hint="`fmap effect` says which channels count, of any network.",
+        )
+
+
+def _positive(level: Level) -> Level:
+    return replace(level, map=level.map.clip(min=0))
+
+
+def _together(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of maps `[T, h, w]` over one picture, in the cells of the finest."""
+    if len(maps) == 1:
+        return maps[0]
+    size = max((each.shape[1:] for each in maps), key=lambda shape: shape[0] * shape[1])
+    total = np.zeros((maps[0].shape[0], *size))
+    for each in maps:
+        total += F.interpolate(torch.from_numpy(each)[None], size, mode="bilinear", align_corners=False)[0].numpy()
+    return total
+
+
+def _over_input(found: Cam, image: ImageInput, scale: tuple[float, float]) -> np.ndarray:
+    """The evidence `[h, w]` over the picture as the network is given it; a detector pads what its backbone gets."""
+    whole: np.ndarray = found.map.sum(0)
+    high, wide = found.image.pixels.shape[:2]
+    inside = (image.pixels.shape[0] * scale[0] / high, image.pixels.shape[1] * scale[1] / wide)
+    if inside == (1.0, 1.0):
+        return whole
+    size = (round(whole.shape[0] * 4 * inside[0]), round(whole.shape[1] * 4 * inside[1]))
+    cells = torch.from_numpy(whole)[None, None]
+    larger = F.interpolate(cells, scale_factor=4, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return np.ascontiguousarray(larger[: size[0], : size[1]])
