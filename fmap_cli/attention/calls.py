@@ -141,8 +141,10 @@ class AttentionCalls(TorchDispatchMode):
         """The output's rows stand where the queries do."""
         note = self.origins.of(query)
         for each in tensors_in([output]):
-            if note is not None and note.places is not None and each.shape[:-1] == query.shape[:-1]:
-                places = tuple(mean_over(plane, -1).unsqueeze(-1).expand(each.shape) for plane in note.places)
+            if each.shape[:-1] == query.shape[:-1]:
+                places = self.origins.nowhere(each)
+                if note is not None and note.places is not None:
+                    places = tuple(mean_over(plane, -1).unsqueeze(-1).expand(each.shape) for plane in note.places)
                 self.origins.set(each, Note(places))
             break
 
@@ -171,9 +173,13 @@ class AttentionCalls(TorchDispatchMode):
         if x.is_nested:
             return
         weight, bias = given["qkv_weight"], given.get("qkv_bias")
-        query, key, _ = (
-            each.unflatten(-1, (heads, -1)).transpose(-2, -3) for each in F.linear(x, weight, bias).chunk(3, -1)
-        )
+        if self._keep(self.path):
+            query, key, _ = (
+                each.unflatten(-1, (heads, -1)).transpose(-2, -3) for each in F.linear(x, weight, bias).chunk(3, -1)
+            )
+        else:
+            shape = (*x.shape[:-2], heads, x.shape[-2], x.shape[-1] // heads)
+            query, key = (torch.empty(shape, device="meta") for _ in range(2))
         note = self.origins.of(x)
         if note is not None and note.places is not None:
             places = tuple(mean_over(p, -1)[..., None, :, None].expand(query.shape) for p in note.places)

@@ -64,7 +64,9 @@ def attention_figure(found: Attention, layer: LayerAttention) -> Scene:
     bottom, right = (_draw_heads if picture else _draw_matrices)(scene, found, layer, left, top)
     scene.width, scene.height = max(right + MARGIN, 900), max(y, bottom) + MARGIN - 10
     subject = layer.query.words
-    where = f"What {subject} look{'' if subject == 'all units' else 's'} at on {units.one_line(found.image.short_name)}"
+    where = (
+        f"What {subject} look{'' if subject.startswith('all') else 's'} at on {units.one_line(found.image.short_name)}"
+    )
     lines = [f"{where}. {looks(layer)}".strip()]
     if warning := about_weights(found):
         lines.append(warning)

@@ -173,6 +173,6 @@ def _unplaced(call: AttentionCall, where: Placed) -> str:
     if where.keys.grid is not None:
         return ""
     if call.keys is not None:
-        return "its keys have no place in the picture: they are tokens that no part of it went into"
-    by = f": it is lost at the operation {call.lost}" if call.lost else ""
-    return f"where its keys come from cannot be followed{by}"
+        return "its keys have no place in the picture"
+    by = f"; the last operation on the way that has no rule is {call.lost}" if call.lost else ""
+    return f"its keys do not come from the picture, or by a way that cannot be followed{by}"

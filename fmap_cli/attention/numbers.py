@@ -12,7 +12,7 @@ from .placing import Placed
 from .records import HeadNumbers
 from .scores import Scores
 
-_VALUES = 1 << 24  # that are laid out at a time
+_VALUES = 1 << 22  # that are laid out at a time
 
 
 def blocks(scores: Scores, placed: Placed, queries: int, keys: int) -> Iterator[tuple[int, Tensor]]:

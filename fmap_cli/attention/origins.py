@@ -202,9 +202,9 @@ class Origins:
             return None if planes is None else tuple(mean_over(p, -2).unsqueeze(-2).expand(shape) for p in planes)
 
         if one is not None and one.weights is not None and other is not None:
-            return Note(rows(one.places))
+            return Note(rows(one.places) or self.nowhere(output))
         if other is not None and other.weights is not None and one is not None:
-            return Note(across(other.places))
+            return Note(across(other.places) or self.nowhere(output))
         if one is not None and other is not None:
             if one.columns is not None or other.columns is not None:  # a table is applied to values: linear attention
                 self.tables += 1
@@ -215,6 +215,10 @@ class Origins:
         if other is not None:
             return Note(across(other.places), across(other.columns), _are_scores(other, batched), other.weights)
         return None
+
+    def nowhere(self, tensor: Tensor) -> Planes:
+        """The places of what depends on the image and has none of its own: what learned queries gathered."""
+        return (_nowhere(tensor),) * len(self.axes)
 
     def _reduced(self, given: dict[str, Any], tensor: Tensor, output: Tensor) -> Note | None:
         dim = given.get("dim")

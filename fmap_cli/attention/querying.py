@@ -41,10 +41,10 @@ def _by_number(name: str, placed: Placed, count: int, at: Asked | None) -> Query
     """One of queries without a place: a class token alone, or learned ones, or such as cannot be followed."""
     learned = placed.queries.places is None and placed.keys.places is not None
     nowhere = placed.queries.places is not None
-    what = "class token" if nowhere else "learned query" if learned else "query"
+    what = "class token" if nowhere and count == 1 else "learned query" if learned else "query"
     if at is None or at in ("class", "center"):
         if count > 1:
-            return Query(f"the mean over its {count} {'learned ' if learned else ''}queries", None)
+            return Query(f"all its {count} {'learned ' if learned else ''}queries", None)
         return Query(f"the {what}", None, 0, 0)
     assert isinstance(at, tuple)
     if len(at) == 1 and at[0] < count:
@@ -88,6 +88,6 @@ def _by_place(name: str, placed: Placed, grid: Grid, given: tuple[int, ...], at:
         )
     names = {1: ["step"], 2: ["row", "column"], 3: ["frame", "row", "column"]}[len(place)]
     words = ", ".join(f"{each} {number}" for each, number in zip(names, place, strict=True))
-    words = f"the unit at {words}" + (", in the middle" if at is None else "")
+    words = f"the unit at {words}" + (" (the middle)" if at is None else "")
     pixels = (float(grid.rows[whole[1]]), float(grid.columns[whole[2]]))
     return Query(words, at, int(found[0, 0]), int(found[0, 1]), place, pixels)

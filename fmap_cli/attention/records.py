@@ -111,7 +111,7 @@ class LayerAttention:
     @property
     def in_pixels(self) -> bool:
         """Whether distances are in pixels of a picture."""
-        return self.key_grid is not None and len(self.key_grid.rows) * len(self.key_grid.columns) > 1
+        return self.key_grid is not None and len(self.key_grid.rows) > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,10 @@ def call_in_words(found: LayerAttention) -> str:
 
 
 def looks(found: LayerAttention) -> str:
-    """Where the query looks on the average over heads, after all layers of a rollout."""
+    """Where the query, or all of them, look on the average over heads, after all layers of a rollout."""
     if found.maps is None or found.key_grid is None:
         return ""
+    subject = "They look" if found.query.words.startswith("all") else "It looks"
     mean = found.maps[-1] if found.of_rollout else found.maps.mean(0)
     cells = int(found.reach.sum()) if found.reach is not None else mean.size
     if not np.isfinite(mean).all():
@@ -87,9 +88,9 @@ def looks(found: LayerAttention) -> str:
     share = mean[mean > 0] / total if total > 0 else mean[:0]
     entropy = float(-(share * np.log2(share)).sum())
     if cells > 1 and entropy > EVEN * log2(cells):
-        return f"It looks at all {cells} places nearly alike."
+        return f"{subject} at all {cells} places nearly alike."
     most, even = percent(float(mean.max())), percent(1 / cells)
-    return f"It looks most at {_most(found, mean)}: {most}, where even would be {even}."
+    return f"{subject} most at {_most(found, mean)}: {most}, where even would be {even}."
 
 
 def _most(found: LayerAttention, mean: np.ndarray) -> str:

@@ -233,6 +233,11 @@ CALLS: dict[str, tuple[Any, Any, int]] = {
         2,
     ),
     "columns add up to one": (lambda q, k, v: (k @ q.mT * 8**-0.5).softmax(-2).mT @ v, None, 2),
+    "dropout that eval forgot": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=1e-9),
+        None,
+        2,
+    ),
     "in place": (lambda q, k, v: (q @ k.mT).mul_(8**-0.5).softmax(-1).mul_(1.0) @ v, None, 2),
 }
 
@@ -270,6 +275,35 @@ def test_a_call_of_ones_own_by_the_formula(kind: str) -> None:
     assert layer.query_grid is not None and layer.query_grid.size == (8, 8)
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_whole_encoder_layer_in_one_piece_by_its_parts(norm_first: bool) -> None:
+    torch.manual_seed(0)
+    encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=norm_first).eval()
+    net = nn.Sequential(nn.Conv1d(5, 16, 1), Turned(), encoder)
+    with torch.no_grad():
+        encoder.self_attn.in_proj_weight.mul_(4)
+    model = fmap.load_model(net, input_shape=(5, 12), say=lambda _: None)
+    found = fmap.attention(model, at=(7,), say=lambda _: None)
+    (x,) = network_inputs(model, [found.image])
+    with torch.no_grad():
+        tokens = net[1](net[0](x))
+        normed = encoder.norm1(tokens) if norm_first else tokens
+        _, want = encoder.self_attn(normed, normed, normed, need_weights=True, average_attn_weights=False)
+    layer = only(found)
+    assert layer.weights is not None and layer.name.startswith("2") and "fast path" in layer.how
+    np.testing.assert_allclose(layer.weights[0], want[0].numpy(), atol=1e-6)
+    assert not layer.in_pixels and layer.query.words == "the unit at step 7"
+    steps = np.abs(np.arange(12)[:, None] - np.arange(12))
+    np.testing.assert_allclose(layer.numbers.distance, (want[0].numpy() * steps).sum(-1).mean(-1), rtol=1e-4)
+
+
+class Turned(nn.Module):
+    """`[B, C, N]` as `[B, N, C]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mT
+
+
 def test_a_network_answers_bitwise_the_same_while_it_is_watched() -> None:
     from fmap_cli.attention.calls import AttentionCalls
 
@@ -294,6 +328,32 @@ def test_a_network_answers_bitwise_the_same_while_it_is_watched() -> None:
             with watch:
                 seen = net(x)
         assert torch.equal(plain, seen) and told
+
+
+def test_a_decoder_reads_the_picture_and_its_own_queries() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 16, 16, 16)
+            self.ask = nn.Parameter(torch.randn(1, 3, 16))
+            self.transformer = nn.Transformer(16, 2, 1, 2, 32, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.transformer(self.patches(x).flatten(2).mT, self.ask).mean(1)  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    net = Reads().eval()
+    names = ["encoder.layers.0.self_attn", *(f"decoder.layers.{n}.{each}" for n in (0, 1) for each in _DECODER)]
+    found = looked(net, "transformer")
+    assert [each.name.removeprefix("transformer.") for each in found.calls] == names
+    layers = {each.name.removeprefix("transformer."): each for each in found.layers}
+    reading, own = (layers[f"decoder.layers.1.{each}"] for each in reversed(_DECODER))
+    assert reading.maps is not None and reading.maps.shape == (2, 1, 4, 4) and reading.queries == 3
+    assert own.maps is None and (own.queries, own.keys) == (3, 3)
+    assert found.figure(own.name).scene.width > 0
+
+
+_DECODER = ("self_attn", "multihead_attn")
 
 
 def test_cross_attention_with_padding_by_what_torch_returns() -> None:
