@@ -252,7 +252,8 @@ def feature_maps(
     asked = Asked(
         names_of(layer), reduce, None if similar is None else tuple(similar), clusters, foreground, basis, layout
     )
-    wrong = contradiction(asked, of_channels=channels is not None or top is not None or all or rf)
+    one_channel = channels is not None or top is not None or all or rf or by != "std" or score != 0.5
+    wrong = contradiction(asked, of_channels=one_channel)
     if wrong is not None:
         raise LayerError(wrong)
     if reduce is not None or similar is not None:

@@ -98,6 +98,7 @@ class ShowOptions(FigureOptions):
         if self.raw and self.overlay:
             raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
         one_channel = self.channels is not None or self.top is not None or self.every or self.with_fields
+        one_channel |= (self.by, self.scale, self.score) != ("std", "channel", 0.5)
         wrong = contradiction(self.asked, of_channels=one_channel)
         if wrong is not None:
             raise click.UsageError(wrong)

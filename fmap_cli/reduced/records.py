@@ -235,10 +235,15 @@ class Reduced(Drawn):
     def figure(
         self, *, overlay: bool = False, clip: float | None = None, cmap: str | None = None, tile: int | None = None
     ) -> Figure:
-        """One page: a row an image, beside the picture that the network saw one for each layer."""
+        """One page: a row an image, beside the picture that the network saw one for each layer.
+
+        `overlay` lays the pictures over the photo in gray; `clip` is the percentage of values at either end that take
+        the end's colour (1 of components, else 0), `cmap` the colour map of single values, `tile` a picture's height.
+        """
+        from .asking import drawing_of
         from .figure import reduced_figure
 
-        return Figure(reduced_figure(self, Drawing(clip, cmap, tile, overlay)))
+        return Figure(reduced_figure(self, drawing_of(overlay=overlay, clip=clip, cmap=cmap, tile=tile)))
 
     def _write(self, path: Path, suffix: str) -> None:
         if suffix not in ARRAY_SUFFIXES:

@@ -139,7 +139,9 @@ def test_the_foreground_is_what_fills_less_of_the_border(box: tuple[slice, slice
         ((1, 6, 3, 3), "BCHW", {"reduce": "pca", "clusters": 3}, "clusters says"),
         ((1, 6, 3, 3), "BCHW", {"reduce": "max", "foreground": True}, "foreground says"),
         ((1, 6, 3, 3), "BCHW", {"similar": (0, 0), "basis": "layer"}, "basis says"),
-        ((1, 6, 3, 3), "BCHW", {"reduce": "pca", "top": 3}, "of single channels"),
+        ((1, 6, 3, 3), "BCHW", {"reduce": "pca", "top": 3}, "take all channels"),
+        ((1, 6, 3, 3), "BCHW", {"reduce": "pca", "by": "max"}, "take all channels"),
+        ((1, 6, 3, 3), "BCHW", {"similar": (0, 0), "score": 0.1}, "take all channels"),
         ((1, 6, 3, 3), "BCHW", {"foreground": True}, "foreground says"),
         ((1, 6, 3, 3), "BCHW", {"reduce": "tsne"}, "has to be one of"),
         ((1, 6, 3, 3), "BCHW", {"similar": "3"}, "row and column"),
@@ -153,6 +155,13 @@ def test_what_cannot_be_is_one_clear_line(
     with pytest.raises(fmap.FmapError) as raised:
         reduced(random(*shape), layout=layout, **asked)
     assert words in str(raised.value) and "--" not in str(raised.value)
+
+
+@pytest.mark.parametrize("how", [{"clip": 50}, {"clip": "x"}, {"cmap": "nope"}, {"tile": 0}, {"tile": 2.5}])
+def test_a_figure_that_cannot_be_is_one_clear_line(how: dict[str, object]) -> None:
+    found = reduced(random(1, 4, 3, 3), reduce="mean")
+    with pytest.raises(fmap.FmapError, match=f"{next(iter(how))} is"):
+        found.figure(**how)  # type: ignore[arg-type]
 
 
 def test_a_unit_of_zeros_has_no_direction_and_a_layer_of_nan_nothing_to_reduce() -> None:
@@ -242,6 +251,7 @@ def test_the_command_and_the_verb_say_the_same(fmap: Run, tmp_path: Path) -> Non
         (["--reduce", "pca", "--similar", "1,2"], "--similar"),
         (["--reduce", "pca", "--cmap", "gray"], "--cmap"),
         (["--reduce", "mean", "--top", "3"], "--top"),
+        (["--reduce", "pca", "--scale", "layer"], "--scale"),
         (["--clusters", "3"], "--clusters"),
         (["--similar", "x"], "as 3,4"),
         (["--similar", "4"], "as 3,4"),
