@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .api import unit as unit
     from .attention.api import attention as attention
     from .cam.api import cam as cam
+    from .effect.api import effect as effect
     from .errors import FmapError as FmapError
     from .explain.api import explain as explain
     from .filters.api import filters as filters
@@ -46,6 +47,7 @@ _FROM = {
     "attention": "attention.api",
     "cam": "cam.api",
     "compare": "api",
+    "effect": "effect.api",
     "effective_field": "api",
     "embed": "api",
     "explain": "explain.api",

@@ -56,6 +56,7 @@ ALLOWED: dict[str, str] = {
 BUILD_ON = {  # ... but for these.
     "cam": {"answers"},
     "comparison": {"statistics"},
+    "effect": {"answers", "statistics"},
     "embedding": {"answers"},
     "explain": {"receptive"},
     "health": {"statistics"},

@@ -19,6 +19,7 @@ COMMANDS = {
     "explain": "Say why a unit has its value: which inputs times which weights.",
     "attention": "Say what each attention head looks at.",
     "cam": "Show where in the picture the evidence for an answer is.",
+    "effect": "Say what each channel of a layer does to the answer.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Turn each image into one vector, and find similar images.",
     "compare": "Compare two images, two variants or two runs, layer by layer.",

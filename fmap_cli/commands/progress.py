@@ -12,16 +12,17 @@ from ..tables.table import console
 
 
 class _Rate(TextColumn):
-    def __init__(self) -> None:
+    def __init__(self, counted: str) -> None:
         super().__init__("")
+        self._counted = counted
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.3g} images/s", style="dim")
+        return Text("" if speed is None else f"{speed:.3g} {self._counted}/s", style="dim")
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[..., None]]:
+def progress_bar(counted: str = "images") -> Iterator[Callable[..., None]]:
     """A bar on stderr, gone when done, where that is a terminal and there is something to wait for.
 
     What it yields is told how many of how many are done, for the first time before the first of them is, and how many
@@ -30,7 +31,7 @@ def progress_bar() -> Iterator[Callable[..., None]]:
     columns = (
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        _Rate(),
+        _Rate(counted),
         TimeRemainingColumn(),
         TextColumn("[yellow]{task.fields[failed]}"),
     )

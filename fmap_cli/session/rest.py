@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,6 +76,10 @@ class Rest:
 
         with self._remainder.replay(inputs, count) as reach:
             return run_replaced(self._session, images, self._layer, put_in, inputs=inputs)
+
+    def everything(self) -> AbstractContextManager[None]:
+        """Inside, the whole network runs."""
+        return self._remainder.suspended()
 
     # -- which way it goes ---------------------------------------------------------------------------------------
 

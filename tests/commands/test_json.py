@@ -59,6 +59,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "attention": ("fmap attention", ["attention", COFFEE, "--out", "OUT/a.png", *HEADS]),
     "attention --rollout": ("fmap attention", ["attention", COFFEE, "--rollout", "--out", "OUT/a.png", *HEADS]),
     "cam": ("fmap cam", ["cam", COFFEE, "--out", "OUT/cam.png", *NET]),
+    "effect": (
+        "fmap effect",
+        ["effect", COFFEE, "--layer", "conv2", "--channels", "0-3", "--fast", "-o", "OUT/x.png", *NET],
+    ),
     "filters": ("fmap filters", ["filters", "--layer", "features.1*", "--fold", "--out-dir", "OUT"]),
     "predict": ("fmap predict", ["predict", COFFEE, *NET]),
     "predict of several": ("fmap predict", ["predict", COFFEE, MISSING, *NET]),

@@ -1,0 +1,56 @@
+"""`fmap effect` in the terminal: the channels that do most to the answer, and all at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from .. import units
+from ..models.table import print_fed
+from ..tables.table import console, print_line, print_rows, print_wrapped
+from .columns import MANY, ONE, channel_rows
+from .records import Effects
+from .words import about, flipped, headline, how, together
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def print_effects(found: Effects, file: Path | None = None) -> None:
+    """The channels by the size of their effect, and what there is to say of all of them."""
+    out, origin = console(), found.origin
+    images = found.images[0].image.name if not found.several else f"{len(found.images)} images"
+    print_line(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · {images}")))
+    print_fed(out, origin.preprocessing)
+    out.print()
+    title = (units.one_line(found.layer.name), "bold")
+    print_wrapped(out, Text.assemble(title, f"  {units.shape(found.shape)}: what its channels do to {about(found)}"))
+    if not found.several:
+        one = found.images[0].target
+        chance = (
+            "" if one.probability is None or one.quantity == "probability" else f" ({units.percent(one.probability)})"
+        )
+        print_wrapped(out, Text(f"With all of them it is {units.number(one.value, 4)}{chance}."))
+    out.print()
+    rows = channel_rows(found)
+    shown = rows[: found.top]
+    print_rows(out, MANY if found.several else ONE, shown)
+    if len(shown) < len(rows):
+        words = f"The {len(shown)} with the largest effect of {units.count(len(rows))}; --csv and --json have them all."
+        print_wrapped(out, Text(words, "dim"))
+    out.print()
+    for sentence in (f"{headline(found)}.", together(found), flipped(found)):
+        if sentence:
+            print_wrapped(out, Text(sentence))
+    print_wrapped(out, Text(f"{meaning(found)} {how(found)}", "dim"))
+    if file is not None:
+        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+def meaning(found: Effects) -> str:
+    """What the columns say."""
+    words = "An effect is the number with the channel minus without it"
+    if found.probabilities is not None:
+        words += ", and beside it that of the probability, in percentage points"
+    return f"{words}: above 0 the channel speaks for it."

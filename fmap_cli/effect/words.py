@@ -1,0 +1,87 @@
+"""What was found, in sentences that table and figure share."""
+
+from __future__ import annotations
+
+from .. import units
+from .columns import class_name, signed
+from .records import Effects
+
+
+def about(found: Effects) -> str:
+    """The number that effects are of: `the logit of espresso`; of several images the likeliest class of each."""
+    names = {each.target.in_words for each in found.images}
+    if len(names) == 1:
+        return names.pop()
+    return f"the {found.images[0].target.quantity} of each image's own class"
+
+
+def headline(found: Effects) -> str:
+    """What the layer's channels do, in a sentence."""
+    effects, order = found.effects, found.order
+    up, down = int((effects > 0).sum()), int((effects < 0).sum())
+    name = found.images[0].target.name if len({each.target.name for each in found.images}) == 1 else "the answer"
+    if not len(order) or not (effects != 0).any():
+        return f"No channel of {found.layer.name} does anything to {name}"
+    strongest = int(order[0])
+    word = "for" if effects[strongest] > 0 else "against"
+    how = " (estimated)" if found.fast else ""
+    return (
+        f"{_many(up)} for {name}, {units.count(down)} against it; the strongest, channel"
+        f" {int(found.channels[strongest])}, {word} it with {signed(float(effects[strongest]))}{how}"
+    )
+
+
+def _many(count: int) -> str:
+    return f"{units.count(count)} channel{'s speak' if count != 1 else ' speaks'}"
+
+
+def together(found: Effects) -> str:
+    """All at once beside the sum of singles."""
+    what = "All at once" if len(found.channels) == found.total else "All of these at once"
+    words = f"{what} {signed(found.together)}; the sum of singles is {signed(found.sum_of_singles)}"
+    if found.sum_of_singles and abs(found.together - found.sum_of_singles) > 0.1 * abs(found.together):
+        words += ": the parts do not add up to the whole"
+    one = found.images[0]
+    if not found.several:
+        same = one.together_answer == one.answer
+        words += f". Without them the answer is {'the same' if same else class_name(one, one.together_answer)}"
+    return words + "."
+
+
+def how(found: Effects) -> str:
+    """How it was found out."""
+    place = f"What takes a channel's place is {found.source}."
+    if found.fast:
+        agreed = found.agreement
+        assert agreed is not None
+        rho = "cannot be told (all are alike)" if agreed.spearman is None else f"is {agreed.spearman:.2f}"
+        return (
+            f"Estimated as gradient × activation. {place} Spearman's rank agreement with {agreed.channels} channels"
+            f" that were really taken away {rho}."
+        )
+    ran = (
+        "The whole network ran for each channel."
+        if not found.left_out
+        else f"What comes before the layer ran once; {_at_a_time(found)}."
+    )
+    return f"{place} {ran}"
+
+
+def flipped(found: Effects) -> str:
+    """How many channels change the answer by themselves; empty where that was not measured."""
+    flips = found.flips
+    if flips is None:
+        return ""
+    count = int((flips > 0).sum())
+    if not count:
+        return "No channel changes the answer by itself."
+    where = f" for at least one of {len(found.images)} images" if found.several else ""
+    alone = "channel changes the answer by itself" if count == 1 else "channels change the answer by themselves"
+    return f"{units.count(count)} {alone}{where}."
+
+
+def _at_a_time(found: Effects) -> str:
+    rows = min(found.rows, len(found.channels))
+    return (
+        "channels went through the rest one at a time" if rows == 1 else f"up to {rows} channels went through at a time"
+    )
