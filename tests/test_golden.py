@@ -82,6 +82,8 @@ def _cases() -> list[object]:
                 found.append(pytest.param(model, command, form, id=f"{model}-{command}-{form}"))
     for form in _ALL_FORMS:
         found.append(pytest.param("memory", "memory", form, id=f"memory-{form}"))
+    for form in (*_ALL_FORMS, "figure"):
+        found.append(pytest.param("vit", "attention", form, id=f"vit-attention-{form}"))
     found.append(pytest.param("models", "models", "80", id="models-80"))
     return found
 
@@ -91,6 +93,9 @@ def _arguments(model: str, command: str, out: Path) -> list[str]:
         return ["memory", "resnet18", "--batch", "4", "--size", "64"]
     if command == "models":
         return ["models", "resnet*"]
+    if command == "attention":
+        planted = ["--model", "tests/attention/nets.py:planted", "--input-shape", "3,64,80"]
+        return ["attention", _COFFEE, *planted, "--at", "1,2", "--out", str(out / "attention.png")]
     arguments = [command.partition("-")[0]]
     for each in _COMMANDS[command]:
         if each in ("LAYERS", "FILTERS"):

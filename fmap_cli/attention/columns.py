@@ -67,16 +67,16 @@ HEADS: tuple[Column[HeadRow], ...] = (
     Column(title="head", cell=lambda row: "" if row.found.of_rollout else str(row.head), right=True, optional=True),
     Column("after", "after", _after, lambda value: value or "", optional=True, least=(24, 16)),
     Column("entropy", "entropy\n[bits]", lambda row: row.number("entropy"), _bits, right=True),
-    Column("entropy_share", "of the\nmost", _of_most, _percent, right=True, priority=4),
+    Column("entropy_share", "of the\nmost", _of_most, _percent, right=True, priority=3),
     Column("distance", None, lambda row: row.number("distance")),
     Column(title="distance", cell=_distance("distance"), right=True),
-    Column("own_entropy", "this unit's\nentropy", lambda row: row.number("own_entropy"), _bits, right=True, priority=3),
+    Column("own_entropy", "this unit's\nentropy", lambda row: row.number("own_entropy"), _bits, right=True, priority=4),
     Column("own_distance", None, lambda row: row.number("own_distance")),
-    Column(title="this unit's\ndistance", cell=_distance("own_distance"), right=True, priority=3, optional=True),
-    Column("nowhere", "without\na place", lambda row: row.number("nowhere"), _percent, right=True, priority=5),
-    Column("peak", "largest\nweight", lambda row: row.number("peak"), _percent, right=True, priority=2),
+    Column(title="this unit's\ndistance", cell=_distance("own_distance"), right=True, priority=4, optional=True),
+    Column("nowhere", "without\na place", lambda row: row.number("nowhere"), _percent, right=True, priority=2),
+    Column("peak", "largest\nweight", lambda row: row.number("peak"), _percent, right=True, priority=5),
     Column("peak_key", None, lambda row: int(row.found.numbers.peak_key[row.head])),
-    Column("peak_place", "most at", _peak_place, _place, right=True, priority=2),
+    Column("peak_place", "most at", _peak_place, _place, right=True, priority=5),
 )
 """These names are the schema's: later versions add names and never change these."""
 

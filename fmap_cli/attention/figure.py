@@ -155,7 +155,7 @@ def _facts(scene: Scene, found: Attention, layer: LayerAttention, left: int, y: 
     origin = found.origin
     facts = [
         ("query", layer.query.words + ("" if layer.query.pixels is None else ", framed")),
-        ("heads", heads_in_words(layer)),
+        ("layers" if layer.of_rollout else "heads", heads_in_words(layer)),
         ("weights", call_in_words(layer)),
         ("model", f"{units.one_line(origin.model)}, {origin.weights.in_words}"),
         *((("fed", fed),) if (fed := origin.fed_in_words) else ()),

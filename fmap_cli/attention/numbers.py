@@ -59,12 +59,13 @@ def numbers(
 ) -> HeadNumbers:
     """Numbers a head: `means` of entropy and distance over all queries, and of the drawn `rows` `[heads, keys]`."""
     weights = torch.from_numpy(rows)
+    placed_rows = rows if placeless.all() else np.where(placeless, -1.0, rows)
     return HeadNumbers(
         entropy=means[0],
         distance=means[1],
         own_entropy=entropy(weights).numpy(),
         own_distance=far(weights, None if apart is None else torch.from_numpy(apart)).numpy(),
         nowhere=rows[:, placeless].sum(1, dtype=np.float64),
-        peak=rows.max(1).astype(np.float64),
-        peak_key=rows.argmax(1),
+        peak=placed_rows.max(1).astype(np.float64),
+        peak_key=placed_rows.argmax(1),
     )

@@ -29,7 +29,7 @@ class HeadNumbers:
     their number where it looks at all alike. `distance` is how far away a query looks, the mean over queries and keys
     that have a place, by weight, in pixels of the input (steps of a sequence). `own_entropy` and `own_distance` are
     those of the query that is drawn. `nowhere` is the share of its weight on keys without a place: class tokens,
-    padding. `peak` is its largest weight, `peak_key` the key that has it.
+    padding. `peak` is its largest weight on a key that has a place, `peak_key` that key.
     """
 
     entropy: np.ndarray

@@ -63,7 +63,7 @@ def place_of_key(found: LayerAttention, head: int) -> tuple[int, ...] | None:
 
 def heads_in_words(found: LayerAttention) -> str:
     if found.of_rollout:
-        return f"rollout over {len(found.of_rollout)} layers, {found.keys} tokens"
+        return f"over {len(found.of_rollout)} layers, {found.keys} tokens"
     words = f"{found.heads} head{'s' * (found.heads != 1)}, {units.count(found.queries)} queries × "
     words += f"{units.count(found.keys)} keys"
     return f"{words} in each of {units.count(found.windows)} windows" if found.windows > 1 else words
@@ -117,7 +117,7 @@ def notes_on(found: LayerAttention) -> list[str]:
         notes.append(f"No map: {found.unplaced}.")
     if found.key_grid is not None and len(found.key_grid.frames) > 1:
         notes.append(f"Pictures show the sum over {len(found.key_grid.frames)} places in time.")
-    outside = found.numbers.nowhere
+    outside = found.numbers.nowhere[-1:] if found.of_rollout else found.numbers.nowhere
     if found.maps is not None and outside.size and float(np.nan_to_num(outside).max()) > 0.005:
         notes.append(
             f"{percent(float(np.nanmean(outside)))} of its weight is on keys without a place: class tokens or padding."

@@ -439,6 +439,9 @@ def test_the_mean_over_all_units_is_what_they_look_at_on_average() -> None:
 
 def test_rollout_is_the_product_with_the_residual_branch() -> None:
     net = seeded(lambda: models.VisionTransformer(SIZE, 16, 3, 4, 32, 64))
+    own = only(looked(net))
+    np.testing.assert_allclose(own.numbers.peak, own.rows[:, 1:].max(1))  # on a place, not on the class token
+    assert (own.numbers.peak_key == own.rows[:, 1:].argmax(1) + 1).all()
     together = np.eye(17)
     for each in looked(net, "encoder").layers:
         assert each.weights is not None
