@@ -58,7 +58,7 @@ def _state() -> dict[str, Any]:
         },
         "sys.argv": list(sys.argv),
         "sys.path": list(sys.path),
-        "an imported file of its own": {name for name in sys.modules if _is_temporary(name)},
+        "an imported file of its own": _temporary_modules(),
         "a signal's handler": [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)],
         "a file mode mask": _umask(),
         "threads": {each for each in threading.enumerate() if not each.name.startswith(KEPT_THREADS)},
@@ -73,6 +73,21 @@ def _state() -> dict[str, Any]:
         "hooks on all modules": len(torch.nn.modules.module._global_forward_hooks)
         + len(torch.nn.modules.module._global_forward_pre_hooks),
     }
+
+
+def _temporary_modules() -> set[str]:
+    """The names under which files of pytest's temporary folders are imported. Several thousand modules are looked
+    through only where they are others than the last time: this runs twice a test.
+    """
+    global _modules, _temporary
+    if sys.modules != _modules:
+        _modules = dict(sys.modules)
+        _temporary = {name for name in _modules if _is_temporary(name)}
+    return _temporary
+
+
+_modules: dict[str, Any] = {}
+_temporary: set[str] = set()
 
 
 def _is_temporary(name: str) -> bool:
