@@ -49,6 +49,7 @@ _COMMANDS: dict[str, list[str]] = {
     "stats": [_COFFEE, _CAT, "LAYERS", "--batch", "2", "--workers", "0"],
     "stats-channels": [_COFFEE, "LAYERS", "--per-channel", "--sort", "max", "--top", "12", "--workers", "0"],
     "layers": ["LAYERS"],
+    "cam": [_COFFEE, "--steps", "3", "--out", "OUT"],
     "filters": ["FILTERS", "--fold", "--out-dir", "OUT"],
     "effect": [_COFFEE, _CAT, "--layer", "UNIT", "--channels", "0-7", "--top", "5"],
     "rf": ["LAYERS"],
@@ -63,6 +64,7 @@ _FORMS = {
     "show-similar": ("80", "json", "figure"),
     "stats": ("80", "120", "json", "csv", "figure"),
     "stats-channels": ("80", "120"),
+    "cam": ("80", "120", "json", "csv", "figure"),
     "filters": ("80", "120", "json", "csv", "figure"),
     "effect": ("80", "120", "json"),
     "rf": ("80", "120", "json", "csv", "figure"),
@@ -102,7 +104,7 @@ def _arguments(model: str, command: str, out: Path) -> list[str]:
             for layer in (_LAYERS if each == "LAYERS" else _FILTERS)[model]:
                 arguments += ["--layer", layer]
         else:
-            arguments.append(str(out / "unit.png") if each == "OUT" and command == "rf-unit" else each)
+            arguments.append(str(out / "unit.png") if each == "OUT" and command in ("rf-unit", "cam") else each)
     arguments = [str(out) if each == "OUT" else _UNIT[model] if each == "UNIT" else each for each in arguments]
     return [*arguments, *_MODELS[model]]
 

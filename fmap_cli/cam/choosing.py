@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from ..answers.records import Target
@@ -35,7 +36,7 @@ _AT_ONCE = (6, 24, 96, 10_000)
 """How many layers, from the last on, are differentiated in one pass until one of them has a gradient."""
 _BACKBONE = 0.2
 """The first part of a segmentation network with at least this share of all parameters is taken for its backbone."""
-_SAME = 1e-5
+_SAME = 1e-9
 """Outputs whose sums differ by less, as a share of the sum of their magnitudes, hold the same values."""
 
 
@@ -73,9 +74,9 @@ def survey(session: Session, image: ImageInput) -> tuple[list[Seen], Any]:
         def sink(output: Tensor) -> None:
             numbers = (0.0, 0.0, 0.0, 0.0)
             if output.ndim > 2 and output.is_floating_point() and output.numel():
-                values = output.float()
-                least, most = values.aminmax()
-                numbers = (float(values.sum()), float(values.abs().sum()), float(least), float(most))
+                exact = torch.float32 if output.is_mps else torch.float64
+                total, size = output.sum(dtype=exact), output.abs().sum(dtype=exact)
+                numbers = (float(total), float(size), float(output.min()), float(output.max()))
             seen.append(Seen(layer, tuple(output.shape), numbers))
 
         return sink

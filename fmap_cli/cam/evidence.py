@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -41,6 +42,7 @@ def evidence(
     LayerError where a layer has no places, ModelError where the network scores no classes or cannot be differentiated.
     """
     _check_picture(session)
+    session = _differentiable(session)
     seen, answer = survey(session, image)
     target = target_of(session.model, answer, class_, box, image.name)
     picture, scale = picture_seen(session, image)
@@ -86,6 +88,14 @@ def _check_picture(session: Session) -> None:
             f"evidence is laid over a picture, and {session.model.name} takes {takes.words if takes else 'none'}.",
             hint="`fmap effect` says which channels count, of any network.",
         )
+
+
+def _differentiable(session: Session) -> Session:
+    """The session itself; one of a copy of a network made in inference mode, whose parameters autograd refuses."""
+    module = session.model.module
+    if not any(each.is_inference() for each in (*module.parameters(), *module.buffers())):
+        return session
+    return replace(session, model=replace(session.model, module=copy.deepcopy(module)), resolvers={}, advised={})
 
 
 def _positive(level: Level) -> Level:

@@ -37,6 +37,7 @@ _LARGE = (640, 760)
 _SIDE = 520
 _CHART = (170, 210)
 _AXIS = 50  # left of a chart
+_MOST_CELLS = 20  # along a side, of a map round whose half a line is drawn: in finer ones it would be in many pieces
 _MAP: Colour = RED
 
 
@@ -64,7 +65,8 @@ def _about(found: Cam) -> str:
 def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) -> int:
     most = float(np.abs(found.map).max())
     scene.add(Picture(MARGIN, top, _over_photo(found, most, size), size))
-    if found.half[1]:
+    outlined = bool(found.half[1]) and max(found.map.shape[1:]) <= _MOST_CELLS
+    if outlined:
         scene.add(Plot("half", MARGIN, top, size, partial(_draw_half, found=found, size=size)))
     _draw_box(scene, found, top, size)
     y = top + size[0] + 14
@@ -83,7 +85,7 @@ def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) ->
     if found.map.shape[0] > 1:
         words += f" Frame {found.frame} of {found.map.shape[0]}, which has the most evidence."
     y = draw_paragraph(scene, words, MARGIN, y, width)
-    if found.half[1]:
+    if outlined:
         line = "the line is round the places that hold half of the evidence for it"
         y = draw_legend(scene, [Key(line, INK, "line")], MARGIN, y + 4, MARGIN + width)
     return y

@@ -24,6 +24,9 @@ STEPS = 12
 HALF = 0.5
 """The share of the evidence for an answer whose region is named and outlined."""
 
+LEAST_FALL = 0.01
+"""By how much a probability or score has to fall under the blur, or its curves tell nothing."""
+
 Verdict = Literal["better", "mixed", "no better", "none"]
 
 
@@ -81,9 +84,10 @@ class Trust:
     @property
     def verdict(self) -> Verdict:
         """Whether the map's order beats every random order: in both curves, in one of them, or in neither; `none`
-        where blurring the whole picture does not lower the number, so that the curves say nothing.
+        where blurring the whole picture lowers the number by too little (`LEAST_FALL`), so that the curves say nothing.
         """
-        if not self.deletion[0] > self.deletion[-1]:
+        least = 0.0 if self.quantity == "value" else LEAST_FALL
+        if not self.deletion[0] - self.deletion[-1] > least:
             return "none"
         beaten = [self.insertion_area > max(self.random_areas), self.deletion_area < min(self.random_areas)]
         return "better" if all(beaten) else "mixed" if any(beaten) else "no better"

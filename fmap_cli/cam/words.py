@@ -26,9 +26,9 @@ def sure(found: Cam) -> str:
 def headline(found: Cam) -> str:
     """Where the evidence is, in one sentence."""
     if found.sign == "zero":
-        return f"{sure(found)}: no place of this layer counts, the evidence is zero everywhere"
+        return f"{sure(found)}: at this layer the evidence is zero everywhere"
     if found.sign == "against":
-        return f"{sure(found)}: nothing in the picture speaks for it, all evidence is against it"
+        return f"{sure(found)}: at this layer all evidence is against it"
     return f"{sure(found)}: half of the evidence for it is in {units.percent(found.half[1])} of the picture"
 
 
@@ -66,7 +66,7 @@ VERDICTS = {
     "better": "this order beats {count} random ones in both curves: the network does read these places first",
     "mixed": "this order beats {count} random ones in one of the curves only: read the map with care",
     "no better": "this order is no better than random ones: do not take this map for the reason of the answer",
-    "none": "blurring the whole picture does not lower the {quantity}: these curves cannot say how good the map is",
+    "none": "blurring the whole picture hardly lowers the {quantity}: these curves cannot say how good the map is",
 }
 
 

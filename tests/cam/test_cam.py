@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torchvision.models import swin_t, vit_b_16
 
 import fmap_cli as fmap
 from fmap_cli.cam.records import Cam, Trust
+from fmap_cli.cam.words import verdict
 from fmap_cli.errors import FmapError, LayerError, ModelError
 from fmap_cli.session.opening import read_image
 
@@ -135,13 +137,20 @@ def test_live_modules_and_callers_stay_as_they_were() -> None:
     assert not any(each._forward_hooks or each._forward_pre_hooks for each in net.modules())
 
 
+def test_a_network_made_in_inference_mode_has_evidence_too() -> None:
+    with torch.inference_mode():
+        net = small()
+    assert np.array_equal(cam(net).map, cam(small()).map)
+    assert all(each.is_inference() for each in net.parameters())
+
+
 def test_evidence_of_one_sign_or_none_is_said_in_words() -> None:
     net = small()
     with torch.no_grad():
         net[7].weight[0], net[7].weight[1], net[7].weight[2] = -1, 0, 1
     against, zero, above = (cam(session(net), class_=each) for each in range(3))
     assert (against.sign, zero.sign, above.sign) == ("against", "zero", "for")
-    assert "nothing in the picture speaks for it" in against.table()
+    assert "at this layer all evidence is against it" in against.table()
     assert "the evidence is zero everywhere" in zero.table()
     assert "all evidence is for it, none against" in above.table()
     for each in (against, zero, above):
@@ -190,6 +199,10 @@ def test_the_areas_are_those_of_trapeziums_and_verdicts_compare_them_with_random
     assert Trust(places, up[::-1], up, np.stack([flat]), (2, 2), "probability").verdict == "mixed"
     assert Trust(places, up[::-1], flat, np.stack([flat]), (2, 2), "probability").verdict == "no better"
     assert Trust(places, flat, flat[::-1], np.stack([flat]), (2, 2), "probability").verdict == "none"
+    small = Trust(places, (1 - up) / 200, up / 200, np.stack([flat]) / 200, (2, 2), "probability")
+    assert small.verdict == "none"
+    assert "hardly lowers the probability" in verdict(small)
+    assert replace(small, quantity="value").verdict == "better"
 
 
 def test_a_segmentations_evidence_is_asked_over_the_pixels_of_a_class() -> None:
@@ -288,3 +301,59 @@ def test_equals_captum_and_torch_cam(name: str, layer: str) -> None:
         with wanted(net, layer) as extractor:
             theirs = extractor(7, net(given), normalized=False)[0][0].detach().numpy()
         assert np.abs(found(method=method, positive=True) - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
+FAMILIES = {
+    "alexnet": "features",
+    "vgg11": "features",
+    "resnet18": "layer4",
+    "resnext50_32x4d": "layer4",
+    "densenet121": "relu",
+    "squeezenet1_1": "classifier.2",
+    "googlenet": "inception5b",
+    "inception_v3": "Mixed_7c",
+    "mobilenet_v2": "features",
+    "mobilenet_v3_small": "features",
+    "shufflenet_v2_x0_5": "conv5",
+    "mnasnet0_5": "layers",
+    "regnet_y_400mf": "trunk_output",
+    "efficientnet_b0": "features",
+    "efficientnet_v2_s": "features",
+    "convnext_tiny": "features",
+    "swin_t": "norm",
+    "swin_v2_t": "norm",
+    "maxvit_t": "blocks.3",
+    "r3d_18": "layer4",
+    "fcn_resnet50": "backbone.layer4",
+    "deeplabv3_mobilenet_v3_large": "backbone.16",
+    "lraspp_mobilenet_v3_large": "backbone.16",
+    "ssdlite320_mobilenet_v3_large": "backbone.0",
+    "timm:vit_tiny_patch16_224": "blocks.11.norm1",
+    "timm:deit_tiny_patch16_224": "blocks.11.norm1",
+    "timm:cait_xxs24_224": "blocks_token_only.1.norm1",
+    "timm:xcit_nano_12_p16_224": "cls_attn_blocks.1.norm1",
+    "timm:swin_tiny_patch4_window7_224": "norm",
+    "timm:convnext_atto": "stages",
+    "timm:poolformer_s12": "stages",
+    "timm:coatnet_nano_rw_224": "norm",
+    "timm:mobilevit_xxs": "final_conv",
+    "timm:efficientformer_l1": "norm",
+    "timm:pvt_v2_b0": "stages",
+    "timm:levit_128s": "stages",
+    "timm:nfnet_l0": "final_act",
+    "timm:hrnet_w18_small": "final_layer",
+    "timm:davit_tiny": "stages",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layer"), FAMILIES.items())
+def test_the_layer_that_is_chosen_of_every_family(name: str, layer: str) -> None:
+    """Read by a person: each is the last map before pooling, or what the last attention of a class token reads."""
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+    random = fmap.load_model(name, weights="random", say=lambda _: None)
+    found = fmap.cam(random, ROOT / "sample_images" / "chelsea.png", steps=0, say=lambda _: None)
+    assert found.layer.name == layer
+    assert found.sign != "zero"
+    assert np.isfinite(found.map).all()
