@@ -64,8 +64,9 @@ def place_of_key(found: LayerAttention, head: int) -> tuple[int, ...] | None:
 def heads_in_words(found: LayerAttention) -> str:
     if found.of_rollout:
         return f"over {len(found.of_rollout)} layers, {found.keys} tokens"
-    words = f"{found.heads} head{'s' * (found.heads != 1)}, {units.count(found.queries)} queries × "
-    words += f"{units.count(found.keys)} keys"
+    queries = "1 query" if found.queries == 1 else f"{units.count(found.queries)} queries"
+    keys = "1 key" if found.keys == 1 else f"{units.count(found.keys)} keys"
+    words = f"{found.heads} head{'s' * (found.heads != 1)}, {queries} × {keys}"
     return f"{words} in each of {units.count(found.windows)} windows" if found.windows > 1 else words
 
 
