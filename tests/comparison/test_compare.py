@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pages import texts
 from PIL import Image
 
+from fmap_cli.cli import run
 from fmap_cli.comparison.figure import _most_telling, comparison_figure
 from fmap_cli.comparison.measures import THRESHOLDS, differ, differ_runs, real_numbers, total_variation
 from fmap_cli.comparison.pairs import compare
@@ -888,28 +889,33 @@ def test_saved_runs_are_compared_by_name_with_their_images_counted(fmap: Fmap, w
     fmap("compare", "a.fmap", "b.fmap", "-l", "t*").refused("nothing to compare")
 
 
-def test_what_stats_saves_is_compared(fmap: Fmap, samples: Path) -> None:
+@pytest.fixture(scope="module")
+def saved(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What `fmap stats` saves of the embedded model for each of two photos."""
+    folder = tmp_path_factory.mktemp("saved")
+    files = folder / "coffee.fmap", folder / "chelsea.fmap"
+    for file in files:
+        assert run(["stats", str(samples / f"{file.stem}.png"), "--save", str(file)]) == 0
+    return files
+
+
+def test_what_stats_saves_is_compared(fmap: Fmap, samples: Path, saved: tuple[Path, Path]) -> None:
     """Two photos as two runs: the channels' means are those of the outputs that the same command compares itself."""
-    for name in ("coffee", "chelsea"):
-        assert fmap("stats", samples / f"{name}.png", "--save", f"{name}.fmap").code == 0
-    ran = fmap("compare", "coffee.fmap", "chelsea.fmap", "--json", "-k", "linear")
+    ran = fmap("compare", *saved, "--json", "-k", "linear")
     (row,) = ran.json["layers"]
     direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--json", "-l", row["name"])
     # A classifier puts out one value a channel, which is its mean.
     for key in ("relative_l2", "cosine", "correlation"):
         assert row[key] == pytest.approx(direct.json["layers"][0][key], rel=1e-6)
-    assert fmap("compare", "coffee.fmap", "coffee.fmap", "--check").code == 0
+    assert fmap("compare", saved[0], saved[0], "--check").code == 0
 
 
 def test_layers_of_runs_that_put_out_the_same_tensors_are_one_point_of_the_curve(
-    fmap: Fmap, samples: Path, workdir: Path
+    fmap: Fmap, samples: Path, workdir: Path, saved: tuple[Path, Path]
 ) -> None:
     """As of the two photos themselves."""
-    photos = samples / "coffee.png", samples / "chelsea.png"
-    for photo in photos:
-        assert fmap("stats", photo, "--save", f"{photo.stem}.fmap").code == 0
-    runs = fmap("compare", "coffee.fmap", "chelsea.fmap", "--json", "-o", "runs.svg")
-    direct = fmap("compare", *photos, "--json").json["layers"]
+    runs = fmap("compare", *saved, "--json", "-o", "runs.svg")
+    direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--json").json["layers"]
     assert [(row["name"], row["same_as"]) for row in runs.json["layers"]] == [
         (row["name"], row["same_as"]) for row in direct
     ]

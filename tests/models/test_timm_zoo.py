@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fmap_cli.errors import FmapError, ModelError, WeightsError
+from fmap_cli.frameworks import load_timm
 from fmap_cli.inputs.images import load_image, sample_path
 from fmap_cli.layers.survey import survey
 from fmap_cli.maps.look import look
@@ -29,7 +30,10 @@ from fmap_cli.models.records import ModelRequest
 from fmap_cli.network.records import Axes
 from fmap_cli.session.opening import open_session, read_image
 
-timm = pytest.importorskip("timm")
+try:
+    timm = load_timm()  # as the program does: without the compiler, which takes longer than timm
+except ImportError:
+    pytest.skip("timm is not installed", allow_module_level=True)
 
 SAY_NOTHING = lambda sentence: pytest.fail(f"said {sentence!r}")  # noqa: E731
 Layers = dict[str, tuple[tuple[int, ...], Axes]]
