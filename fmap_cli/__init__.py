@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .errors import FmapError as FmapError
     from .explain.api import explain as explain
     from .filters.api import filters as filters
+    from .report.api import report as report
 
     __version__: str
 
@@ -62,6 +63,7 @@ _FROM = {
     "memory": "api",
     "predict": "api",
     "receptive_fields": "api",
+    "report": "report.api",
     "stats": "api",
     "unit": "api",
 }

@@ -22,6 +22,7 @@ COMMANDS = {
     "effect": "Say what each channel of a layer does to the answer.",
     "predict": "Say what is in an image: the likeliest classes.",
     "embed": "Turn each image into one vector, and find similar images.",
+    "report": "Write one HTML file to explore a network's maps.",
     "compare": "Compare two images, two variants or two runs, layer by layer.",
     "memory": "Say how much memory a step takes, before it runs; the largest batch.",
     "models": "List the available models.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from fmap_cli.statistics.channels import FIELDS
@@ -63,16 +61,18 @@ def scaled_copies(
         return []
     own = np.flatnonzero(_is_judged(layer, thresholds) & (groups == np.arange(layer.width)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        shape = np.stack([channels.min, channels.max, channels.mean], 1)[own] / channels.std[own, None]  # [K, 3]
+        std = channels.std
+        shape = np.stack([channels.min, channels.max, channels.mean], 1)[own] / std[own, None]  # [K, 3]
     known = np.isfinite(shape).all(1)
     own, shape = own[known], shape[known]
     order = np.argsort(shape[:, 0], kind="stable")
     found = []
-    for at, other in pairwise(order):
-        near = np.abs(shape[at] - shape[other]).max() <= _SAME_SHAPE
+    near = (np.abs(np.diff(shape[order], axis=0)) <= _SAME_SHAPE).all(1)
+    for place in np.flatnonzero(near):
+        at, other = order[place], order[place + 1]
         first, channel = sorted((int(own[at]), int(own[other])))
-        factor = float(channels.std[channel] / channels.std[first])
-        if near and carried[first] != carried[channel] and abs(factor - 1) > 10 * _SAME_SHAPE:
+        factor = float(std[channel] / std[first])
+        if carried[first] != carried[channel] and abs(factor - 1) > 10 * _SAME_SHAPE:
             found.append((channel, first, factor))
     return sorted(found)
 

@@ -1,0 +1,132 @@
+"""A report from its beginning to its end: images read, passes made, everything put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..comparison.sides import read_sides
+from ..errors import ImageError, ModelError
+from ..inputs.feeds import feed_of
+from ..inputs.framing import Framings
+from ..inputs.records import ImageInput
+from ..network.shapes import split_layout
+from ..session.opening import Session, groups, read_image
+from .choosing import stage_of
+from .gather import Pages
+from .planes import Bits
+from .records import Report
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a report is asked to hold."""
+
+    patterns: tuple[str, ...] = ()
+    bits: Bits | None = None
+    score: float = 0.5
+    memory: bool = False
+    redact: bool = False
+    made: str = ""
+    max_bytes: int = 0
+    layout: str | None = None
+    fed_as_asked: bool = False
+
+
+def make(
+    session: Session,
+    sources: Sequence[str],
+    asked: Asked,
+    say: Say,
+    *,
+    second: Session | None = None,
+    compared: bool = False,
+) -> Report:
+    """The report of these images; `compared` says that the second is B, `second` that the other network is.
+
+    Raises what the passes raise; ImageError for an image that cannot be read.
+    """
+    of_arrays, of_outputs = split_layout(asked.layout)
+    pages = Pages(asked.patterns, asked.bits, asked.score, of_outputs)
+    images: Sequence[ImageInput]
+    if second is None:
+        images = _read(session, sources, say, of_arrays)
+        passes = [pages.run(session, image, image.name) for image in images]
+    else:
+        if len(groups(session, sources)) != 1:
+            raise ImageError(f"two networks are compared over one image, and {len(sources)} were given.")
+        images = read_sides(session, second, sources, say, of_arrays, fed_as_asked=asked.fed_as_asked)
+        passes = [pages.run(one, image, image.name) for one, image in zip((session, second), images, strict=True)]
+    words, variant = "", ""
+    if compared:
+        words = f"{images[0].short_name} and {images[1].short_name}"
+    if second is not None:
+        variant = _differs(session, second)
+        words = f"A and B on {images[0].short_name}"
+    listing = pages.plan(session, images[0]).listing
+    stage = stage_of(listing.layers, listing.stages)
+    counts = Counter(stage)
+    return Report(
+        origin=session.origin,
+        passes=tuple(passes),
+        codes=tuple(pages.codes),
+        stages=listing.stages,
+        stage_layers=tuple(counts[number] for number in range(max(stage, default=-1) + 1)),
+        layer_count=listing.count,
+        multiply_adds=listing.multiply_adds,
+        parameters=listing.parameters,
+        labels=session.model.labels,
+        compared=words,
+        variant=variant,
+        memory=_memory(session) if asked.memory else "",
+        redact=asked.redact,
+        max_bytes=asked.max_bytes,
+        made=asked.made,
+    )
+
+
+def _read(session: Session, sources: Sequence[str], say: Say, layout: str | None) -> list[ImageInput]:
+    framings = Framings()
+    found = []
+    for source in groups(session, sources):
+        image = read_image(session, source, say, layout)
+        framings.add(image.name, image.framing)
+        found.append(image)
+    framings.say(say)
+    return found
+
+
+def _differs(a: Session, b: Session) -> str:
+    """In what two networks differ, as far as is known."""
+    one, other = a.origin, b.origin
+    parts = [
+        text
+        for text, same in (
+            (other.model, one.model == other.model),
+            (str(other.weights), one.weights == other.weights),
+            (other.dtype, one.dtype == other.dtype),
+            (other.device, one.device == other.device),
+            (other.fed_in_words, one.preprocessing == other.preprocessing),
+        )
+        if not same
+    ]
+    return ", ".join(parts) or "as A"
+
+
+def _memory(session: Session) -> str:
+    """The memory of a training step of one image, as the figure of `fmap memory`, as SVG."""
+    import io
+
+    from ..drawing.files import write_scene
+    from ..memory.forecast import forecast
+    from ..memory.request import MemoryRequest
+
+    if feed_of(session.model).axes[-2:] != ("H", "W"):
+        raise ModelError(f"the memory of {session.model.name} is followed by `fmap memory`, with --input-shape.")
+    found = forecast(MemoryRequest(model=session.model, batch=1, modes=("train",)), lambda _: None)
+    held = io.BytesIO()
+    write_scene(found.figure().scene, held, ".svg")
+    return held.getvalue().decode()

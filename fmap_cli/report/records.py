@@ -1,0 +1,200 @@
+"""What a report holds: chosen layers of one or several passes, encoded, with the numbers and words that go beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ..answers.records import Detection, Prediction
+from ..models.records import Origin
+from ..network.records import Axes, LayerRef
+from ..receptive.records import ReceptiveField
+from ..results import Result
+from ..statistics.records import Finding, LayerStats
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..inputs.records import ImageInput
+    from ..statistics.channels import ChannelStats
+    from .planes import Codes, Reading
+
+MAX_BYTES = 64_000_000
+"""A page larger than this is not written unless it is asked for: browsers open it slowly, and mail does not take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What a page needs to do a convolution's arithmetic: what it reads, its weights, and how it goes over the map.
+
+    `reads` is the layer whose values it multiplies, empty for the picture itself. `weight` is `[O, I / groups, h, w]`
+    float32, `bias` `[O]`; `padding` is what lies before the first row and the first column.
+    """
+
+    reads: str
+    weight: np.ndarray
+    bias: np.ndarray
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageLayer:
+    """One layer of one pass as a page shows it.
+
+    `cells` are the frames, height and width of its map, `stage` the number of the stage it runs in. `before` names its
+    pre-activation among the page's layers. `codes` says which of the report's codes it is read from, by `reading`.
+    `stats` are of the whole output, `channels` of each channel's map. `components` are the three main directions of its
+    channels as red, green and blue, uint8 `[T, H, W, 3]`. `effect` is a number a channel where it was computed.
+    """
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    axes: Axes
+    dtype: str
+    cells: tuple[int, int, int]
+    stage: int
+    before: str | None
+    parameters: int
+    multiply_adds: int | None
+    output_bytes: int
+    field: ReceptiveField
+    codes: int
+    reading: Reading
+    stats: LayerStats
+    channels: ChannelStats
+    findings: tuple[Finding, ...] = ()
+    components: np.ndarray | None = None
+    explained: float = 0.0
+    arithmetic: Arithmetic | None = None
+    effect: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many channels there are."""
+        return len(self.channels.mean)
+
+    @property
+    def is_map(self) -> bool:
+        return self.axes.spatial and self.cells[1] * self.cells[2] > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A picture that another subject adds to a pass: evidence, attention. `pixels` is uint8 `[H, W, 3]`."""
+
+    title: str
+    words: str
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over one image: the picture that the layers saw, the answer, and the layers in execution order.
+
+    `scale` (height, width) takes pixels that fields are in to pixels of the picture: a detector resizes what it is
+    given. `label_map` is the likeliest class of each pixel, of a segmentation.
+    """
+
+    name: str
+    image: ImageInput
+    scale: tuple[float, float]
+    layers: tuple[PageLayer, ...]
+    predictions: tuple[Prediction, ...]
+    detections: tuple[Detection, ...]
+    detects: bool
+    label_map: np.ndarray | None
+    findings: tuple[Finding, ...]
+    extras: tuple[Extra, ...] = ()
+
+
+Sides = Literal["images", "variants"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Result):
+    """A page on which one explores a network's maps: one file, which needs nothing else.
+
+    `passes` has one entry an image, or A and B where two are compared; `compared` says in words in what they differ,
+    empty where they are not compared. `codes` are the values of all layers, encoded. `stages` are the shapes that the
+    map passes through, `layer_count` is how many layers the network runs, and `multiply_adds` its cost. `memory` is a
+    figure of a step's memory as SVG, where it was asked for. `redact` leaves out the photo, and all names and paths.
+    """
+
+    origin: Origin
+    passes: tuple[Pass, ...]
+    codes: tuple[Codes, ...]
+    stages: tuple[tuple[int, ...], ...]
+    stage_layers: tuple[int, ...]
+    layer_count: int
+    multiply_adds: int
+    parameters: int
+    labels: tuple[str, ...] | None = None
+    compared: str = ""
+    variant: str = ""
+    memory: str = ""
+    redact: bool = False
+    max_bytes: int = MAX_BYTES
+    made: str = ""
+    _html: list[bytes] = field(default_factory=list, compare=False)
+
+    FILES: ClassVar[tuple[str, ...]] = (".html", ".json")
+
+    @property
+    def layers(self) -> tuple[PageLayer, ...]:
+        """The layers of the first pass."""
+        return self.passes[0].layers
+
+    def html(self) -> bytes:
+        """The page. Raises OutputError where it is larger than `max_bytes`, with the layers that take most."""
+        if not self._html:
+            from .writing import page_of
+
+            self._html.append(page_of(self))
+        return self._html[0]
+
+    def document(self, file: Path | None = None) -> dict[str, Any]:
+        from .document import report_document
+
+        return report_document(self, file)
+
+    def print(self, file: Path | None = None) -> None:
+        from .table import print_report
+
+        print_report(self, file)
+
+    def frame(self, height: int = 900) -> Frame:
+        """The page inside a notebook, in a frame of its own that can reach nothing else."""
+        return Frame(self.html().decode(), height)
+
+    def _write(self, path: Path, suffix: str) -> None:
+        if suffix != ".html":
+            super(Report, self)._write(path, suffix)
+            return
+        from ..files import write_file
+
+        page = self.html()
+        write_file(path, lambda file: file.write(page))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Frame:
+    """A page as a notebook shows it: in a frame whose scripts see neither the notebook nor the network."""
+
+    page: str
+    height: int
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return (
+            f'<iframe sandbox="allow-scripts" style="width: 100%; height: {self.height}px; border: 0"'
+            f' title="fmap report" srcdoc="{html.escape(self.page)}"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return f"<Frame, {len(self.page) / 1e6:.1f} MB>"

@@ -1,0 +1,49 @@
+"""A report without what says whose it is: no photo, no name of a file, no path.
+
+The maps stay, and they may well show outlines of what was in the photo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..models.records import Origin, Weights
+from .records import Pass, Report
+
+_OWN = {"file": "a checkpoint", "program": "as in the program's file", "made": "as made by a factory"}
+
+
+def redacted(report: Report) -> Report:
+    """The report to be written in its place."""
+    several = len(report.passes) > 1
+    passes = tuple(_pass(each, number if several else None) for number, each in enumerate(report.passes, start=1))
+    compared = report.compared
+    if compared:
+        compared = "two images" if report.variant == "" else "A and B"
+    variant = "" if not report.variant else "another variant"
+    return replace(
+        report, origin=_origin(report.origin), passes=passes, compared=compared, variant=variant, _html=[]
+    )
+
+
+def _pass(one: Pass, number: int | None) -> Pass:
+    name = "an image" if number is None else f"image {number}"
+    blank = np.full_like(one.image.pixels, 160)
+    image = replace(one.image, name=name, stem=name, pixels=blank, sources=(), notes=())
+    return replace(one, name=name, image=image, extras=())
+
+
+def _origin(origin: Origin) -> Origin:
+    weights = origin.weights
+    if weights.kind in _OWN:
+        weights = Weights("unknown", _OWN[weights.kind])
+    own = any(sign in origin.model for sign in "/\\:") and not origin.model.startswith("timm:")
+    own = own or origin.model.endswith((".pt", ".pt2", ".pth"))
+    preprocessing = origin.preprocessing
+    if preprocessing is not None:
+        preprocessing = replace(preprocessing, source="")
+    return replace(
+        origin, model="a network of one's own" if own else origin.model, weights=weights, preprocessing=preprocessing
+    )
