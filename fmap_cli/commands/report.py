@@ -91,7 +91,12 @@ class BytesType(click.ParamType):
     " stage and what its activation read, the first convolution, the answer]",
 )
 @click.option(
-    "--out", "-o", type=FileType((".html",)), default=Path("report.html"), show_default=True, metavar="FILE",
+    "--out",
+    "-o",
+    type=FileType((".html",)),
+    default=Path("report.html"),
+    show_default=True,
+    metavar="FILE",
     help="Write the page here.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")

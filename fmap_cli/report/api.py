@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..arguments import Say, names_of, note, opened, request_of, sources_of, verb
-from ..arguments.checks import bytes_of, choice
+from ..arguments.checks import among, bytes_of
 from ..errors import FmapError, ImageError
 from ..frameworks import load_torchvision
 from ..models import DEFAULT_MODEL
@@ -16,10 +15,26 @@ from .records import MAX_BYTES
 if TYPE_CHECKING:
     from ..arguments import AnyModel, Images, Names
     from ..session.opening import Session
+    from .planes import Bits
     from .records import Report
 
 
-@verb(bits=choice(None, 8, 16), max_size=bytes_of)
+def _flag(name: str, given: Any) -> bool:
+    return bool(among(name, given, (False, True)))
+
+
+def _bits(name: str, given: Any) -> Bits | None:
+    found: Bits | None = among(name, given, (None, 8, 16))
+    return found
+
+
+def _words(name: str, given: Any) -> str:
+    if not isinstance(given, str):
+        raise FmapError(f"{name} is {given!r}: it has to be a string.")
+    return given
+
+
+@verb(bits=_bits, max_size=bytes_of, memory=_flag, redact=_flag, made=_words)
 def report(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -43,9 +58,9 @@ def report(
     image, or `vs` another network (other weights, another number format), to compare with: the page then shows A, B and
     their difference. `bits` is how many each value has, 8 or 16; by default 16 in small layers and 8 in others, and the
     page says how far values may be off. `score` is the least score of a detector's boxes. `memory` adds the memory of
-    a training step. `redact` leaves out the photo and all paths. `made` is a date to print, by default none, so that the same
-    input gives the same bytes. `max_size` is the most bytes a page may have. `layout` names the axes of arrays (`HWC`)
-    or of the layers of `layer` (`BHWC`).
+    a training step. `redact` leaves out the photo and all paths. `made` is a date to print, by default none, so that
+    the same input gives the same bytes. `max_size` is the most bytes a page may have. `layout` names the axes of arrays
+    (`HWC`) or of the layers of `layer` (`BHWC`).
 
     Of the result, `html()` is the page, `layers` says what is on it, and `frame()` shows it in a notebook. Raises
     LayerError, ModelError, ImageError, and OutputError where the page is too large.

@@ -29,7 +29,7 @@ def arithmetic_of(
     """
     if layer.kind != "conv" or not layer.is_module or layer.call != 0:
         return None
-    own = dict(module.named_modules()).get(layer.path)
+    own: Any = dict(module.named_modules()).get(layer.path)
     if type(own) not in (nn.Conv2d, SamePadConv2d) or own.weight.numel() > MOST_WEIGHTS:
         return None
     weight = own.weight.detach().float().cpu()
@@ -46,9 +46,7 @@ def arithmetic_of(
             made = F.conv2d(F.pad(read, pads), weight, bias, own.stride, 0, own.dilation, own.groups)
         if made.shape == output.shape and _near(made, output):
             stride, dilation = _two(own.stride), _two(own.dilation)
-            return Arithmetic(
-                name, weight.numpy(), bias.numpy(), stride, dilation, (pads[2], pads[0]), int(own.groups)
-            )
+            return Arithmetic(name, weight.numpy(), bias.numpy(), stride, dilation, (pads[2], pads[0]), int(own.groups))
     return None
 
 

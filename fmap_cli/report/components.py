@@ -40,8 +40,8 @@ def main_components(maps: np.ndarray) -> tuple[np.ndarray | None, float]:
 
 
 def _largest(matrix: np.ndarray) -> np.ndarray:
-    """The eigenvectors of a symmetric matrix `[n, n]` to its three largest eigenvalues, `[n, 3]`, by subspace iteration:
-    a picture needs two digits of them, and all n would take a hundred times as long.
+    """The eigenvectors of a symmetric matrix `[n, n]` to its three largest eigenvalues, `[n, 3]`, by subspace
+    iteration: a picture needs two digits of them, and all n would take a hundred times as long.
     """
     found = np.random.default_rng(0).standard_normal((len(matrix), min(_BLOCK, len(matrix))))
     for _ in range(_TURNS):

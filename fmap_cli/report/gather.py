@@ -16,13 +16,13 @@ from ..inputs.records import ImageInput
 from ..layers.inventory import map_shape
 from ..layers.records import Listing
 from ..layers.survey import survey
-from ..maps.look import picture_seen
 from ..network.axes import channel_maps, undrawn_axes
 from ..network.capture import SameTensors, Sink
 from ..network.records import LayerRef
 from ..network.selection import names_picked
 from ..session.opening import Session, dtype_name
 from ..session.passes import run
+from ..session.seen import picture_seen
 from ..statistics.moments import as_numbers
 from ..statistics.records import LayerRecord
 from ..statistics.reduce import reduce
@@ -80,7 +80,8 @@ class Pages:
         kept, records, output = _look(session, image, plan)
         told = findings(records, 1)
         layers = list(self._layers(session, image, plan, kept))
-        layers = [replace(each, findings=tuple(f for f in told if f.layer == each.layer.name)) for each in layers]
+        same = {each.layer.name: {each.layer.name, each.same_as} for each in records}
+        layers = [replace(e, findings=tuple(f for f in told if f.layer in same[e.layer.name])) for e in layers]
         seen, scale = picture_seen(session, image)
         labels = session.model.labels
         answer = score_map(output)
@@ -111,7 +112,9 @@ class Pages:
                 )
             row, found = rows[at], kept[at]
             earlier = None if found.same_as is None else read.get(found.same_as)
-            read[at] = earlier or self._encoded(found.maps, [(n, kept[n].maps, *read[n]) for n in [*read][-_LOOK_BACK:]])
+            read[at] = earlier or self._encoded(
+                found.maps, [(n, kept[n].maps, *read[n]) for n in [*read][-_LOOK_BACK:]]
+            )
             before = plan.chosen.before.get(at)
             components, explained = main_components(found.maps) if map_shape(row) is not None else (None, 0.0)
             assert row.axes is not None and row.field is not None
@@ -139,9 +142,7 @@ class Pages:
             if found.output.ndim == 4 and row.axes.names == ("B", "C", "H", "W"):
                 values[row.layer.name] = found.output
 
-    def _encoded(
-        self, maps: np.ndarray, before: Sequence[tuple[int, np.ndarray, int, Reading]]
-    ) -> tuple[int, Reading]:
+    def _encoded(self, maps: np.ndarray, before: Sequence[tuple[int, np.ndarray, int, Reading]]) -> tuple[int, Reading]:
         """Which codes a layer is read from, and how: an earlier layer's where they do, else new ones."""
         for _, other, codes, reading in reversed(before):
             found = follows(maps, other, self.codes[codes], reading)

@@ -3,7 +3,8 @@
 A value is `low + code · step`, with a `low` and a `step` a channel, and may be cut off below and above (`clamp`). The
 last three codes stand for NaN, +∞ and −∞. Zero is a value of its own wherever a channel reaches to both sides of it, so
 that what is zero stays so. Layers that are a straight line of an earlier one, channel by channel (a BatchNorm), or
-cut it off (a ReLU), take its codes with a `low`, a `step` and a `clamp` of their own: most pre-activations cost nothing.
+cut it off (a ReLU), take its codes with a `low`, a `step` and a `clamp` of their own: most pre-activations cost
+nothing.
 """
 
 from __future__ import annotations

@@ -23,9 +23,7 @@ def redacted(report: Report) -> Report:
     if compared:
         compared = "two images" if report.variant == "" else "A and B"
     variant = "" if not report.variant else "another variant"
-    return replace(
-        report, origin=_origin(report.origin), passes=passes, compared=compared, variant=variant, _html=[]
-    )
+    return replace(report, origin=_origin(report.origin), passes=passes, compared=compared, variant=variant, _html=[])
 
 
 def _pass(one: Pass, number: int | None) -> Pass:

@@ -1,8 +1,8 @@
-"""A report as one HTML file: its data in inert elements, its scripts and styles inside, and a policy that lets in nothing
-else.
+"""A report as one HTML file: its data in inert elements, its scripts and styles inside, and a policy that lets in
+nothing else.
 
-What is told by names (of files, layers, classes, models) is data: Jinja escapes it, and in JSON no sign that could end an
-element is left.
+What is told by names (of files, layers, classes, models) is data: Jinja escapes it, and in JSON no sign that could end
+an element is left.
 """
 
 from __future__ import annotations
@@ -105,7 +105,11 @@ class _Page:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
 
         environment = Environment(
-            loader=FunctionLoader(_file), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=FunctionLoader(_file),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
         report = self.report
         for at, codes in enumerate(report.codes):
@@ -159,12 +163,14 @@ class _Page:
         report = self.report
         model = report.origin.model
         image = "IMAGE" if report.redact else shown(report.passes[0].name)
-        return f"fmap explain {_quoted(image)}" + ("" if model == "efficientnet_lite0" else f" --model {_quoted(model)}")
+        return f"fmap explain {_quoted(image)}" + (
+            "" if model == "efficientnet_lite0" else f" --model {_quoted(model)}"
+        )
 
     def _pass(self, number: int, one: Pass) -> dict[str, Any]:
         height, width = one.image.pixels.shape[:2]
         return {
-            "name": shown(one.name),
+            "name": shown(_short(one.name)),
             "size": [height, width],
             "scale": list(one.scale),
             "photo": not self.report.redact,
@@ -360,7 +366,7 @@ class _Page:
             picture, legend = labelled_picture(one, self.report.labels, plain=self.report.redact)
             labelled = {"picture": _b64(picture), "legend": legend}
         return {
-            "name": shown(one.name),
+            "name": shown(_short(one.name)),
             "caption": shown(one.image.caption),
             "photo": "" if self.report.redact else _b64(photo),
             "suffix": suffix,

@@ -85,7 +85,7 @@ function startLayer() {
   const layers = DATA.passes[0].layers;
   const read = new Set(layers.map((each) => each.before));
   const maps = layers.filter((each) => each.isMap && !read.has(each.name));
-  const fine = maps.filter((each) => Math.min(each.cells[1], each.cells[2]) >= 12);
+  const fine = maps.filter((each) => Math.min(each.cells[1], each.cells[2]) >= 20);
   return (fine.at(-1) || maps.at(-1) || layers.at(-1)).name;
 }
 
