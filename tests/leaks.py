@@ -17,7 +17,9 @@ import pytest
 import torch
 
 SEED = 20261128
-KEPT_THREADS = ("tqdm_monitor", "fmap-kernels")  # started once in a process, for good
+# Started once in a process, for good; the last waits for the browser that a file's tests share.
+KEPT_THREADS = ("tqdm_monitor", "fmap-kernels", "asyncio-waitpid")
+KEPT_PROCESSES = (b"resource_tracker", b"forkserver", b"playwright")
 BEFORE = pytest.StashKey[dict[str, Any]]()
 
 
@@ -103,7 +105,8 @@ def _umask() -> int:
 
 
 def _children() -> set[int]:
-    """Processes of which this one is the parent, but for multiprocessing's own helpers, which stay until the end."""
+    """Processes of which this one is the parent, but for multiprocessing's own helpers, which stay until the end,
+    and the browser that a file's tests share."""
     found = set()
     for file in Path("/proc/self/task").glob("*/children"):
         for number in file.read_text().split():
@@ -111,7 +114,7 @@ def _children() -> set[int]:
                 command = Path(f"/proc/{number}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"resource_tracker" not in command and b"forkserver" not in command:
+            if not any(name in command for name in KEPT_PROCESSES):
                 found.add(int(number))
     return found
 

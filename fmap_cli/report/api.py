@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from .records import Report
 
 
-def _flag(name: str, given: Any) -> bool:
-    return bool(among(name, given, (False, True)))
-
-
 def _bits(name: str, given: Any) -> Bits | None:
     found: Bits | None = among(name, given, (None, 8, 16))
     return found
@@ -34,7 +30,7 @@ def _words(name: str, given: Any) -> str:
     return given
 
 
-@verb(bits=_bits, max_size=bytes_of, memory=_flag, redact=_flag, made=_words)
+@verb(bits=_bits, max_size=bytes_of, made=_words)
 def report(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,

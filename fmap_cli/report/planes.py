@@ -110,7 +110,9 @@ def measured(
     if not maps.size:
         return plain
     finite = np.isfinite(maps)
-    off = np.abs(read(codes, plain) - maps, where=finite, out=np.zeros(maps.shape)).reshape(len(maps), -1).max(1)
+    off = np.zeros(maps.shape)
+    np.subtract(read(codes, plain), maps, where=finite, out=off)
+    off = np.abs(off).reshape(len(maps), -1).max(1)
     spread = maps.reshape(len(maps), -1)
     known = finite.reshape(len(maps), -1)
     span = spread.max(1, initial=-np.inf, where=known) - spread.min(1, initial=np.inf, where=known)

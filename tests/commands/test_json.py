@@ -64,6 +64,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
         ["effect", COFFEE, "--layer", "conv2", "--channels", "0-3", "--fast", "-o", "OUT/x.png", *NET],
     ),
     "filters": ("fmap filters", ["filters", "--layer", "features.1*", "--fold", "--out-dir", "OUT"]),
+    "report": ("fmap report", ["report", COFFEE, "--out", "OUT/r.html", *NET]),
     "predict": ("fmap predict", ["predict", COFFEE, *NET]),
     "predict of several": ("fmap predict", ["predict", COFFEE, MISSING, *NET]),
     "predict by class": ("fmap predict", ["predict", "OUT/photos", "--by-class"]),

@@ -1,0 +1,243 @@
+"""The page in a real browser: Debian's Chromium, headless, over Playwright."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from report_nets import small
+
+import fmap_cli as fmap
+from fmap_cli.report.records import Report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here to open pages in")
+
+CAT = ROOT / "sample_images" / "chelsea.png"
+COFFEE = ROOT / "sample_images" / "coffee.png"
+
+Open = Callable[..., Any]
+SAID = re.compile(r"(\S+)(?: ± (\S+))? at row (\d+), column (\d+); sees rows (\d+)–(\d+) and columns (\d+)–(\d+)")
+
+
+def quietly(_sentence: str) -> None:
+    """Says nothing."""
+
+
+def net() -> Any:
+    return fmap.load_model(small(), size=48, mean=0.5, std=0.25, labels=["cat", "<b>dog</b>", "cow"], say=quietly)
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return fmap.report(net(), CAT, say=quietly)
+
+
+@pytest.fixture(scope="module")
+def file(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report.save(tmp_path_factory.mktemp("report") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, file: Path) -> Iterator[Open]:
+    """Opens a page; at the end nothing may have been said on its console, and nothing asked of the network."""
+    told: list[str] = []
+    contexts = []
+
+    def opened(at: Path | None = None, hash_: str = "", *, scripts: bool = True, **how: Any) -> Any:
+        context = browser.new_context(
+            java_script_enabled=scripts, **{"viewport": {"width": 1280, "height": 900}, **how}
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("request", lambda request: told.append(request.url) if not _is_own(request.url) else None)
+        page.goto((at or file).as_uri() + hash_)
+        if scripts:
+            page.wait_for_selector("html[data-ready]", state="attached")
+        return page
+
+    yield opened
+    for each in contexts:
+        each.close()
+    assert told == []
+
+
+def _is_own(url: str) -> bool:
+    return url.startswith(("file:", "data:", "blob:"))
+
+
+def point(page: Any, pane: int, y: float, x: float, click: bool = False) -> None:
+    """The mouse over a place of a picture, given as a share of its height and width."""
+    stack = page.locator(".pane .stack").nth(pane)
+    box = stack.bounding_box()
+    place = {"x": x * box["width"], "y": y * box["height"]}
+    (stack.click if click else stack.hover)(position=place)
+    page.wait_for_timeout(50)
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-").replace("∞", "inf"))
+
+
+def test_values_and_fields_on_hover_are_those_of_show_and_rf(open_page: Open, report: Report) -> None:
+    arrays = fmap.feature_maps(net(), CAT, ["2", "3", "4"], say=quietly).arrays
+    for name, channel in (("2", 5), ("3", 0), ("4", 11)):
+        (layer,) = (each for each in report.layers if each.layer.name == name)
+        page = open_page(hash_=f"#layer={name}&channel={channel}")
+        high, wide = arrays[name].shape[2:]
+        for y, x in ((0, 0), (high // 2, wide // 3), (high - 1, wide - 1)):
+            point(page, page.locator(".pane").count() - 1, (y + 0.5) / high, (x + 0.5) / wide)
+            said = page.inner_text("#readout")
+            found = SAID.match(said)
+            assert found is not None, said
+            value = float(arrays[name][0, channel, y, x])
+            off = layer.reading.error + 5e-4 * abs(value)
+            assert number(found[1]) == pytest.approx(value, abs=off)
+            assert number(found[2] or "0") <= np.abs(layer.reading.step).max()
+            box = fmap.unit(net(), CAT, name, at=(y, x), channel=channel, say=quietly).box.seen
+            assert [int(each) for each in found.groups()[2:]] == [y, x, *box[0], *box[1]]
+
+
+def test_pointing_at_a_pixel_shows_the_units_that_see_it(open_page: Open, report: Report) -> None:
+    page = open_page(hash_="#layer=3&channel=1")
+    point(page, 0, 20.5 / 48, 31.5 / 48)
+    said = page.inner_text("#readout")
+    seen = []
+    for y in range(24):
+        for x in range(24):
+            rows, columns = fmap_box(report, y, x)
+            if rows[0] <= 20 <= rows[1] and columns[0] <= 31 <= columns[1]:
+                seen.append((y, x))
+    (top, left), (bottom, right) = seen[0], seen[-1]
+    assert "Pixel 20, 31" in said
+    assert f"seen by {len(seen)} units of this channel: rows {top}–{bottom}, columns {left}–{right}" in said
+    rgb = report.passes[0].image.pixels[20, 31]
+    assert f"red {rgb[0]}, green {rgb[1]}, blue {rgb[2]}" in said
+
+
+def fmap_box(report: Report, y: int, x: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    from fmap_cli.receptive import box_of
+
+    (layer,) = (each for each in report.layers if each.layer.name == "3")
+    rows, columns = box_of(layer.field, 1, (0, y, x)).seen
+    assert rows is not None and columns is not None
+    return rows, columns
+
+
+def test_the_arithmetic_adds_up_to_the_value(open_page: Open) -> None:
+    array = fmap.feature_maps(net(), CAT, "0", say=quietly).arrays["0"]
+    page = open_page(hash_="#layer=0&channel=2&unit=1,7")
+    page.wait_for_selector("#arithmetic .term")
+    said = page.inner_text("#arithmetic-words")
+    total = re.search(r" = (\S+);", said)
+    assert total is not None, said
+    assert number(total[1]) == pytest.approx(float(array[0, 2, 1, 7]), rel=1e-3)  # the pixels are exact
+
+
+def test_keys_go_through_channels_and_layers_and_the_address_keeps_the_state(open_page: Open) -> None:
+    page = open_page()
+    first = page.inner_text("#channel-name")
+    page.keyboard.press("ArrowRight")
+    second = page.inner_text("#channel-name")
+    assert first != second
+    page.keyboard.press("m")
+    page.keyboard.press("p")
+    page.keyboard.press("c")
+    assert page.locator("#pins li").count() == 1
+    address = page.evaluate("location.hash")
+    assert "channel=" in address and "unit=" in address and "pins=" in address and "scale=layer" in address
+    again = open_page(hash_=address)
+    for part in ("#channel-name", "#layer-name", "#readout", "#pins"):
+        assert again.inner_text(part) == page.inner_text(part)
+    name = page.inner_text("#layer-name")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function("name => document.getElementById('layer-name').textContent !== name", arg=name)
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("Escape")
+    page.fill("#find", "3")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#channel-name") == "Channel 3"
+    page.evaluate("location.hash = '#layer=nowhere&channel=99&unit=4,900'")
+    page.wait_for_timeout(100)
+    assert page.locator("#panes").is_visible()
+
+
+def test_the_answer_is_bars_with_the_classes_names(open_page: Open) -> None:
+    page = open_page(hash_="#layer=8")
+    page.wait_for_selector("#bars li")
+    assert "<b>dog</b>" in page.inner_text("#bars") and page.locator("#bars li").count() == 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(open_page: Open, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    page = open_page(color_scheme=scheme)
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found] == []
+
+
+def test_a_narrow_screen_has_nothing_beyond_its_edge(open_page: Open) -> None:
+    page = open_page(viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator("#tiles canvas").is_visible() and page.locator(".pane").first.is_visible()
+
+
+def test_dark_mode_follows_the_system_and_the_button(open_page: Open) -> None:
+    page = open_page(color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.click("#theme")
+    assert page.evaluate(ground) != dark
+
+
+def test_without_scripts_the_maps_are_pictures(open_page: Open, report: Report) -> None:
+    page = open_page(scripts=False)
+    assert page.locator(".sheets img").count() == sum(each.is_map for each in report.layers)
+    assert page.locator(".predictions").first.is_visible() and not page.locator("#viewer").is_visible()
+    assert page.locator(".sheets img").first.bounding_box()["width"] > 100
+
+
+def test_two_images_stand_side_by_side_with_their_difference(open_page: Open, tmp_path: Path) -> None:
+    images = fmap.report(net(), CAT, other=COFFEE, say=quietly)
+    page = open_page(images.save(tmp_path / "two.html"), "#layer=3&channel=4")
+    assert page.locator(".pane figcaption b").all_inner_texts() == ["photo A", "A", "B", "B − A"]
+    a, b = (fmap.feature_maps(net(), each, "3", say=quietly).arrays["3"][0, 4] for each in (CAT, COFFEE))
+    point(page, 3, 10.5 / 24, 5.5 / 24)
+    values = [number(each) for each in page.locator(".pane figcaption span").all_inner_texts()[1:]]
+    wanted = [float(a[10, 5]), float(b[10, 5]), float(b[10, 5] - a[10, 5])]
+    assert values == pytest.approx(wanted, abs=0.02)
+
+
+def test_several_images_have_a_switcher(open_page: Open, tmp_path: Path) -> None:
+    several = fmap.report(net(), [CAT, COFFEE], say=quietly)
+    page = open_page(several.save(tmp_path / "several.html"))
+    before = page.inner_text("#numbers")
+    page.select_option("#pass", "1")
+    page.wait_for_function("text => document.getElementById('numbers').innerText !== text", arg=before)
+    assert page.locator(".answer:visible").count() == 1 and "coffee" in page.locator(".answer:visible").inner_text()
+
+
+def test_on_paper_the_first_tiles_stand_whole(open_page: Open) -> None:
+    page = open_page()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert not page.locator(".tools").first.is_visible()
+    assert page.locator("#tiles canvas").bounding_box()["height"] > 100
