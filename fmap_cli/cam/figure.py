@@ -25,7 +25,17 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import INK, WHITE, Colour, Picture, Plot, Scene
-from .words import METHOD_NAMES, WEIGHTS, area, balance, headline, layers_in_words, random_in_words, verdict
+from .words import (
+    METHOD_NAMES,
+    WEIGHTS,
+    area,
+    balance,
+    headline,
+    layers_in_words,
+    number_in_words,
+    random_in_words,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +148,7 @@ def _draw_side(scene: Scene, found: Cam, left: int, top: int) -> int:
     if found.trust is not None:
         y = _draw_trust(scene, found.trust, left, y)
     facts = [
-        ("number", f"{found.target.in_words}, {units.number(found.target.value, 4)}"),
+        ("number", number_in_words(found)),
         ("layer", layers_in_words(found)),
         ("method", f"{METHOD_NAMES[found.method]}: {WEIGHTS[found.method]}"),
         ("balance", balance(found)),

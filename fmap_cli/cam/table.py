@@ -11,7 +11,7 @@ from ..models.table import print_fed
 from ..tables.table import console, print_line, print_rows, print_wrapped
 from .columns import CURVES, curves_of
 from .records import Cam
-from .words import METHOD_NAMES, WEIGHTS, balance, headline, layers_in_words, verdict
+from .words import METHOD_NAMES, WEIGHTS, balance, headline, layers_in_words, number_in_words, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def print_cam(found: Cam, file: Path | None = None, save: Path | None = None) ->
     out.print()
     print_wrapped(out, Text(headline(found), "bold"))
     facts = [
-        ("number", f"{found.target.in_words}, {units.number(found.target.value, 4)}"),
+        ("number", number_in_words(found)),
         ("layer", layers_in_words(found)),
         ("method", f"{METHOD_NAMES[found.method]}: {WEIGHTS[found.method]}"),
         ("balance", balance(found)),

@@ -32,6 +32,16 @@ def headline(found: Cam) -> str:
     return f"{sure(found)}: half of the evidence for it is in {units.percent(found.half[1])} of the picture"
 
 
+def number_in_words(found: Cam) -> str:
+    """The number that is asked about; and what the network answers where that is another class."""
+    words = f"{found.target.in_words}, {units.number(found.target.value, 4)}"
+    if found.target.predicted or not found.predictions:
+        return words
+    first = found.predictions[0]
+    answer = units.one_line(first.label) if first.label else f"class {first.index}"
+    return f"{words}; the network answers {answer}, {units.percent(first.probability)}"
+
+
 def balance(found: Cam) -> str:
     """How much speaks for the number and how much against it."""
     above, below = found.evidence_for, -found.evidence_against

@@ -205,6 +205,15 @@ def test_the_areas_are_those_of_trapeziums_and_verdicts_compare_them_with_random
     assert replace(small, quantity="value").verdict == "better"
 
 
+def test_of_another_class_it_says_what_the_network_answers() -> None:
+    opened = session(small(), labels=["cat", "dog", "owl"])
+    scores = [cam(opened, class_=each).target.value for each in range(3)]
+    order = sorted(range(3), key=lambda each: -scores[each])
+    names = ["cat", "dog", "owl"]
+    assert f"the network answers {names[order[0]]}," in cam(opened, class_=names[order[1]]).table()
+    assert "the network answers" not in cam(opened).table()
+
+
 def test_a_segmentations_evidence_is_asked_over_the_pixels_of_a_class() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.Upsample(scale_factor=2)).eval()
@@ -212,6 +221,7 @@ def test_a_segmentations_evidence_is_asked_over_the_pixels_of_a_class() -> None:
     x = (torch.from_numpy(PICTURE).permute(2, 0, 1)[None] / 255 - 0.5) / 0.5
     scores = net(x).detach()
     mask = scores.argmax(1)[0] == 1
+    assert "the network answers" not in found.table()  # a segmentation's answer is no one class
     assert found.target.in_words == f"the mean logit of cat over its {int(mask.sum()):,} pixels"
     maps = net[:2](x).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(net[2:](maps)[0, 1][mask].mean(), maps)
