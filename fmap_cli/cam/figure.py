@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 _GAP = 48
 _LARGE = (640, 760)
 _SIDE = 520
-_CHART = (170, 210)
-_AXIS = 50  # left of a chart
+_CHART = (170, 200)
+_AXIS = 58  # left of a chart
 _MOST_CELLS = 20  # along a side, of a map round whose half a line is drawn: in finer ones it would be in many pieces
 _MAP: Colour = RED
 

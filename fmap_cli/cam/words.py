@@ -5,6 +5,8 @@ from __future__ import annotations
 from .. import units
 from .records import Cam, Level, Trust
 
+_LITTLE = 0.05
+"""Where less than this share of the evidence is for the number, where that little is says nothing."""
 METHOD_NAMES = {"gradcam": "Grad-CAM", "layercam": "LayerCAM", "effect": "effect of each channel"}
 WEIGHTS = {
     "gradcam": "each channel's map times its mean gradient",
@@ -29,6 +31,8 @@ def headline(found: Cam) -> str:
         return f"{sure(found)}: at this layer the evidence is zero everywhere"
     if found.sign == "against":
         return f"{sure(found)}: at this layer all evidence is against it"
+    if found.evidence_for < _LITTLE * (found.evidence_for - found.evidence_against):
+        return f"{sure(found)}: at this layer nearly all evidence is against it"
     return f"{sure(found)}: half of the evidence for it is in {units.percent(found.half[1])} of the picture"
 
 

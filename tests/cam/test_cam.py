@@ -153,7 +153,12 @@ def test_evidence_of_one_sign_or_none_is_said_in_words() -> None:
     assert "at this layer all evidence is against it" in against.table()
     assert "the evidence is zero everywhere" in zero.table()
     assert "all evidence is for it, none against" in above.table()
-    for each in (against, zero, above):
+    little = replace(
+        against, map=np.where(np.arange(against.map.size).reshape(against.map.shape) == 0, 1e-9, against.map)
+    )
+    assert little.sign == "both"
+    assert "nearly all evidence is against it" in little.table()
+    for each in (against, zero, above, little):
         assert np.isfinite(each.map).all()
         assert each.figure().image().width > 0
         assert each.document()["half"]["area"] == each.half[1]
