@@ -161,7 +161,7 @@ def feature_maps(
     *,
     channels: Sequence[int] | None = ...,
     top: int | None = ...,
-    by: Literal["std", "mean", "max", "l2"] = ...,
+    by: Literal["std", "mean", "max", "l2", "effect"] = ...,
     all: bool = ...,
     score: float = ...,
     rf: bool = ...,
@@ -201,7 +201,7 @@ def feature_maps(
     *,
     channels: Sequence[int] | None = None,
     top: int | None = None,
-    by: Literal["std", "mean", "max", "l2"] = "std",
+    by: Literal["std", "mean", "max", "l2", "effect"] = "std",
     all: bool = False,
     score: float = 0.5,
     rf: bool = False,
@@ -221,7 +221,8 @@ def feature_maps(
     convolution.
 
     Which channels are in `maps` is said by one of `channels` (their numbers from 0), `top` (so many, those of the
-    largest `by`: the standard deviation, the mean, the maximum or the L2 norm) and `all`; without, up to 64, those of
+    largest `by`: the standard deviation, the mean, the maximum, the L2 norm, or the
+    `effect` on the answer) and `all`; without, up to 64, those of
     the largest `by`. `score` is the least score, from 0 to 1, of a detector's boxes. `rf` finds each drawn channel's
     strongest unit and what it sees, which figures mark. `layout` names the axes of an array (`HWC`, `CHW`, `NHWC`,
     `NCHW`, `HW`) or, beginning with `B`, of the outputs of the layers (`BHWC`). `say` takes the remarks, which are

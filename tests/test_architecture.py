@@ -61,7 +61,7 @@ BUILD_ON = {  # ... but for these.
     "explain": {"receptive"},
     "health": {"statistics"},
     "layers": {"receptive"},
-    "maps": {"answers", "receptive", "statistics"},
+    "maps": {"answers", "effect", "receptive", "statistics"},
     "report": {"answers", "comparison", "health", "layers", "memory", "receptive", "statistics"},
 }
 

@@ -305,7 +305,7 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("top", "batch", "limit", "similar", "depth", "noise"), _number_from(1)),
     **dict.fromkeys(("back", "box", "channel", "steps", "workers"), _number_from(0)),
     **dict.fromkeys(("seed", "shuffle"), _number_from(0, 2**63 - 1)),
-    "by": choice("std", "mean", "max", "l2"),
+    "by": choice("std", "mean", "max", "l2", "effect"),
     "memory_format": choice("contiguous", "channels_last"),
     "optimizer": choice("sgd", "sgd-momentum", "adam", "adamw", "none"),
 }

@@ -48,7 +48,7 @@ class ShowOptions(FigureOptions):
     images: tuple[str, ...]
     layers: tuple[str, ...]
     request: ModelRequest
-    by: Literal["std", "mean", "max", "l2"]
+    by: Literal["std", "mean", "max", "l2", "effect"]
     scale: Literal["channel", "layer"]
     clip: float | None
     cmap: str | None
@@ -125,10 +125,10 @@ class ShowOptions(FigureOptions):
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Draw the N channels with the largest --by.")
 @click.option(
     "--by",
-    type=click.Choice(["std", "mean", "max", "l2"]),
+    type=click.Choice(["std", "mean", "max", "l2", "effect"]),
     default="std",
     show_default=True,
-    help="How channels are ranked when not all are drawn.",
+    help="How channels are ranked when not all are drawn; effect: by what the answer loses without them.",
 )
 @click.option("--all", "every", is_flag=True, help="Draw every channel, in order.  [default: up to 64]")
 @click.option(

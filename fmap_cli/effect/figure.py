@@ -63,8 +63,9 @@ def effects_figure(found: Effects) -> Scene:
     up, down = _sides(found)
     tile, tiles = _tiles(found, [*up, *down])
     row = max(tile[0] + 14, _LEAST_ROW) if tiles is not None else _LEAST_ROW
-    shown = [float(found.effects[at]) for at in (*up, *down)]
-    reach = max((abs(each) for each in shown if isfinite(each)), default=0.0)
+    spread = np.zeros(len(found.effects)) if found.spread is None else np.nan_to_num(found.spread)
+    shown = [abs(float(found.effects[at])) + float(spread[at]) for at in (*up, *down)]
+    reach = max((each for each in shown if isfinite(each)), default=0.0)
     bottoms = [_draw_side(scene, found, top)]
     beside = left
     for places, words, colour in ((up, "push the answer up", _UP), (down, "push it down", _DOWN)):
@@ -149,7 +150,8 @@ def _meaning(found: Effects) -> str:
     if found.several:
         words += f" It is the mean over {len(found.images)} images; the thin line is one standard deviation either way."
     if found.maps is not None:
-        words += " Colours over the photo are the channel's own map, each on its own scale: where it responds."
+        words += " Colours over the photo are the channel's own map, each on its own scale: where it responds"
+        words += ", yellow above 0 and blue below." if (found.maps < 0).any() else "."
         if found.several:
             words += " They are of the first image."
     return words
@@ -193,7 +195,10 @@ def _draw_column(
         scene.add(Box(start, middle - 11, length, 22, colour))
         if found.spread is not None and isfinite(float(found.spread[place])):
             _draw_spread(scene, bars, start, middle, abs(effect), float(found.spread[place]))
-        scene.add(Text(start + length + 8, middle - 10, signed(effect), TEXT_SIZE, INK, bold=True))
+        if found.several:  # a line may go on behind the bar
+            scene.add(Text(left + _COLUMN, middle - 10, signed(effect), TEXT_SIZE, INK, bold=True, align="right"))
+        else:
+            scene.add(Text(start + length + 8, middle - 10, signed(effect), TEXT_SIZE, INK, bold=True))
         _draw_consequence(scene, found, place, start, middle + 15, left + _COLUMN - start)
         y += row
     return y

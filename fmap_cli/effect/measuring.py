@@ -173,18 +173,23 @@ def _look(
         )
     (one,) = picked
     axes, output = one.found
+    check_channels(one.layer, output, axes)
+    return one.layer, one.asked, axes, output, answer
+
+
+def check_channels(layer: LayerRef, output: Tensor, axes: Axes) -> None:
+    """Raises LayerError for a layer that has no channels of real numbers."""
     if output.is_quantized or not output.is_floating_point():
         raise LayerError(
-            f"layer {one.layer.name!r} puts out {dtype_name(output.dtype)} values: only channels of real numbers are"
+            f"layer {layer.name!r} puts out {dtype_name(output.dtype)} values: only channels of real numbers are"
             " taken away.",
             hint="`fmap show` draws it.",
         )
     if not channel_axes(axes) or not output.numel():
         raise LayerError(
-            f"layer {one.layer.name!r} has no channels: its output is {list(output.shape)}.",
+            f"layer {layer.name!r} has no channels: its output is {list(output.shape)}.",
             hint="Name another, or say what its axes are: --layout BCHW.",
         )
-    return one.layer, one.asked, axes, output, answer
 
 
 def channel_count(output: Tensor, axes: Axes) -> int:

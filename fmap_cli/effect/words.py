@@ -26,8 +26,8 @@ def headline(found: Effects) -> str:
     word = "for" if effects[strongest] > 0 else "against"
     how = " (estimated)" if found.fast else ""
     return (
-        f"{_many(up)} for {name}, {units.count(down)} against it; the strongest, channel"
-        f" {int(found.channels[strongest])}, {word} it with {signed(float(effects[strongest]))}{how}"
+        f"{_many(up)} for {name}, {units.count(down)} against; most {word} it speaks channel"
+        f" {int(found.channels[strongest])}: {signed(float(effects[strongest]))}{how}"
     )
 
 

@@ -56,15 +56,21 @@ def look(
     """
     labels = session.model.labels
     by_class: dict[str, Tensor] = {}
+    patterns = patterns or default_patterns(session.model)
+    effects: dict[str, tuple[np.ndarray, str]] = {}
+    if choice.by == "effect" and choice.channels is None and not choice.all:
+        from ..effect.ranking import effects_on_answer
+
+        effects = effects_on_answer(session, image, patterns, layout)
 
     def look(layer: LayerRef, output: Tensor, axes: Axes) -> tuple[FeatureMap, Tensor | None]:
         classes = label_map(output, labels)
         if classes is not None and layer.kind != "output":
             by_class[layer.name] = output.detach()  # held, so that no other tensor can take its place in memory
-        found = replace(_feature_map(layer, output, axes, choice), label_map=classes)
+        found = replace(_feature_map(layer, output, axes, choice, effects.get(layer.name)), label_map=classes)
         return found, laid_out(output).detach().to("cpu", copy=True) if keep_arrays else None
 
-    picked, output = look_at_layers(session, image, patterns or default_patterns(session.model), look, layout=layout)
+    picked, output = look_at_layers(session, image, patterns, look, layout=layout)
     answer = score_map(output)
     no_answers = {name for name, each in by_class.items() if answer is None or not _is_same(each, answer)}
     seen, scale = picture_seen(session, image)
@@ -112,12 +118,14 @@ def default_patterns(model: LoadedModel) -> tuple[str, ...]:
 _ORDINALS = {0: "the first axis", 1: "the second axis", 2: "the third axis"}
 
 
-def _feature_map(layer: LayerRef, output: Tensor, axes: Axes, choice: Choice) -> FeatureMap:
+def _feature_map(
+    layer: LayerRef, output: Tensor, axes: Axes, choice: Choice, effects: tuple[np.ndarray, str] | None = None
+) -> FeatureMap:
     """The numbers of a layer's output, and copies of the maps to draw."""
     values = plain(output)
     maps = channel_maps(values, axes)  # [C, T, H, W]
     channels = channel_stats(maps.flatten(1))
-    drawn, order = choose_channels(layer, channels, choice, _most_shown(maps))
+    drawn, order = choose_channels(layer, channels, choice, _most_shown(maps), effects)
     notes = []
     undrawn = undrawn_axes(axes, values.shape)
     if undrawn:
@@ -158,12 +166,17 @@ def _most_shown(maps: Tensor) -> int:
 
 
 def choose_channels(
-    layer: LayerRef, channels: ChannelStats, choice: Choice, most: int = SHOWN_CHANNELS
+    layer: LayerRef,
+    channels: ChannelStats,
+    choice: Choice,
+    most: int = SHOWN_CHANNELS,
+    effects: tuple[np.ndarray, str] | None = None,
 ) -> tuple[np.ndarray, str]:
     """The indices of the channels to draw, and in words which they are and in what order.
 
     Without a choice, a layer of up to `most` channels is drawn whole, and of a larger one the `most` of the largest
-    `choice.by`. Raises LayerError where a channel is asked for that the layer does not have.
+    `choice.by`; `effects` are the channels', and on what.
+    Raises LayerError where a channel is asked for that the layer does not have.
     """
     count = len(channels.mean)
     if choice.channels is not None:
@@ -179,6 +192,11 @@ def choose_channels(
         top = most
     if top is None:
         return np.arange(count), f"all {count} channels, in order" if count != 1 else "the only channel"
+    if choice.by == "effect":
+        assert effects is not None
+        sizes, on_what = np.abs(effects[0]), effects[1]
+        ranked = np.argsort(-np.where(np.isnan(sizes), np.inf, sizes), kind="stable")[:top]
+        return ranked, f"{len(ranked)} of {count} channels, largest effect on {on_what} first"
     key = getattr(channels, choice.by)
     if choice.by == "std" and np.isnan(key).all():
         key = np.abs(channels.mean)  # one value a channel has no standard deviation

@@ -64,14 +64,15 @@ class FeatureMap:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which channels to draw: the `channels` listed, the `top` ones ranked `by` a moment, or all in order.
+    """Which channels to draw: the `channels` listed, the `top` ones ranked `by` a moment or by what they do to the
+    answer, or all in order.
 
     With neither, all of a layer of up to 64 channels, and of a larger one the 64 of the largest `by`.
     """
 
     channels: tuple[int, ...] | None = None
     top: int | None = None
-    by: Literal["std", "mean", "max", "l2"] = "std"
+    by: Literal["std", "mean", "max", "l2", "effect"] = "std"
     all: bool = False
 
 

@@ -42,6 +42,8 @@ class Rest:
         self.axes = axes
         self.rows = 1
         self.batch_axis = axes.names.index("B") if axes.names.count("B") == 1 else None
+        self._inputs: tuple[Any, ...] = ()
+        self._count, self._versions = 0, list[int]()
         kept: list[Tensor] = []
 
         def keep(output: Tensor) -> Tensor:
@@ -63,19 +65,31 @@ class Rest:
         return self._remainder.left_out
 
     def through(self, values: Tensor) -> Any:
-        """The answer where the layer puts out these values: `rows` or fewer of its outputs, along the batch axis."""
+        """The answer where the layer puts out these values: `rows` or fewer of its outputs, along the batch axis.
+
+        They are given away: the network may write over them.
+        """
         count = 1 if self.batch_axis is None else values.shape[self.batch_axis]
         images = [self._image] * count
-        inputs = network_inputs(self._session, images)
+        inputs = self._repeated(count)
 
         def put_in(output: Tensor) -> Tensor:
             if output.shape != values.shape:
                 raise ModelError(f"layer {self._layer.name!r} puts out {list(output.shape)} for {count} inputs.")
             reach(output)
-            return values.clone()  # the next operation may write over it
+            return values
 
         with self._remainder.replay(inputs, count) as reach:
             return run_replaced(self._session, images, self._layer, put_in, inputs=inputs)
+
+    def _repeated(self, count: int) -> tuple[Any, ...]:
+        """The input, so many times: made once, and again where the network has written over it."""
+        held = [each for each in leaves(self._inputs) if isinstance(each, torch.Tensor)]
+        if self._count != count or self._versions != [each._version for each in held]:
+            self._inputs = network_inputs(self._session, [self._image] * count)
+            held = [each for each in leaves(self._inputs) if isinstance(each, torch.Tensor)]
+            self._count, self._versions = count, [each._version for each in held]
+        return self._inputs
 
     def everything(self) -> AbstractContextManager[None]:
         """Inside, the whole network runs."""
@@ -88,7 +102,7 @@ class Rest:
         changed = self.output.flip(-1) * 0.5 if self.output.ndim else self.output * 0.5
         remembered = self._remainder
         with remembered.suspended():
-            expected = self.through(changed)
+            expected = self.through(changed.clone())
         for skips in (True, False):
             for rows in (2, 1):
                 if rows == 2 and (self.batch_axis is None or self._session.model.input_kind == "images"):
@@ -109,7 +123,7 @@ class Rest:
         wanted = (self.answer, expected)
         try:
             if rows == 1:
-                found = [self.through(self.output), self.through(changed)]
+                found = [self.through(self.output.clone()), self.through(changed.clone())]
             else:
                 assert self.batch_axis is not None
                 both = self.through(torch.cat([self.output, changed], self.batch_axis))

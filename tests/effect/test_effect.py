@@ -247,3 +247,11 @@ def test_the_command_says_what_the_verb_says(tmp_path: Path) -> None:
     assert document["images"][0]["target"]["label"] == "espresso"
     assert (tmp_path / "e.png").exists() and document["files"] == [str(tmp_path / "e.png")]
     assert CliRunner().invoke(group, ["effect", "--run", "run.fmap"]).exit_code == 2
+
+
+def test_show_ranks_by_the_effect_on_the_answer() -> None:
+    session = straight()
+    found = fmap.effect(session, COFFEE, "relu", say=quiet)
+    look = fmap.feature_maps(session, COFFEE, "relu", top=3, by="effect", say=quiet)
+    assert look.maps[0].drawn.tolist() == found.channels[found.order[:3]].tolist()
+    assert "largest effect on the logit of" in look.maps[0].order

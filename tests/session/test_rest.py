@@ -73,7 +73,7 @@ def check(net: nn.Module, layer: str, size: int = 12) -> tuple[int, int]:
             together = rest.through(torch.cat(ablated, rest.batch_axis or 0))
             found = [row_of(together, row, 3) for row in range(3)]
         else:
-            found = [rest.through(each) for each in ablated]
+            found = [rest.through(each.clone()) for each in ablated]
         facts = rest.left_out, rest.rows
         untouched = rest.answer
     assert all("forward" not in each.__dict__ for each in net.modules())
