@@ -23,11 +23,10 @@ def headline(found: Effects) -> str:
     if not len(order) or not (effects != 0).any():
         return f"No channel of {found.layer.name} does anything to {name}"
     strongest = int(order[0])
-    word = "for" if effects[strongest] > 0 else "against"
-    how = " (estimated)" if found.fast else ""
+    how = ", estimated" if found.fast else ""
     return (
-        f"{_many(up)} for {name}, {units.count(down)} against; most {word} it speaks channel"
-        f" {int(found.channels[strongest])}: {signed(float(effects[strongest]))}{how}"
+        f"{_many(up)} for {name}, {units.count(down)} against; the strongest is channel"
+        f" {int(found.channels[strongest])} ({signed(float(effects[strongest]))}{how})"
     )
 
 
