@@ -234,6 +234,36 @@ def test_a_segmentations_evidence_is_asked_over_the_pixels_of_a_class() -> None:
     assert np.allclose(found.map[0], expected, rtol=1e-4, atol=1e-8)
 
 
+def test_a_detectors_box_has_its_evidence_at_the_levels_that_its_score_depends_on() -> None:
+    """Against torch's own gradients of the second box's score with respect to what the backbone puts out."""
+    torch.manual_seed(0)
+    net = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None, weights_backbone=None, num_classes=4, box_score_thresh=0.0, min_size=96, max_size=128
+    ).eval()
+    found = fmap.cam(net, PICTURE, box=1, steps=0, say=lambda _: None)
+    features: dict[str, Tensor] = {}
+    hook = net.backbone.register_forward_hook(lambda _module, _given, output: features.update(output))
+    score = net([torch.from_numpy(PICTURE).permute(2, 0, 1) / 255])[0]["scores"][1]
+    hook.remove()
+    gradients = torch.autograd.grad(score, list(features.values()), allow_unused=True)
+    expected = {
+        f"backbone.{name}": (gradient.relu() * values).sum(1).detach().numpy()
+        for (name, values), gradient in zip(features.items(), gradients, strict=True)
+        if gradient is not None and bool(gradient.any())
+    }
+    assert {each.layer.name for each in found.levels} == set(expected)
+    assert (found.method, found.target.number, found.target.value) == (
+        "layercam",
+        1,
+        pytest.approx(float(score.detach())),
+    )
+    for each in found.levels:
+        theirs = expected[each.layer.name]
+        assert np.abs(each.map - theirs).max() <= 1e-4 * np.abs(theirs).max()
+    assert sum(each.share for each in found.levels) == pytest.approx(1)
+    assert found.figure().image().width > 0
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "words"),
     [
