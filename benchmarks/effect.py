@@ -42,7 +42,10 @@ def opened(name: str, size: int | None) -> Any:
     weights = None if name == "efficientnet_lite0" else "random"
     session = fmap.load_model(name, weights=weights, size=size, say=lambda _: None)
     if weights:
-        _let_signals_through(session.model.module)
+        module = session.model.module
+        _let_signals_through(module.backbone if hasattr(module, "roi_heads") else module)
+    if hasattr(session.model.module, "roi_heads"):
+        session.model.module.roi_heads.score_thresh = 0.0  # what is untrained is sure of nothing
     return session
 
 
