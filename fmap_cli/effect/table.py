@@ -9,7 +9,7 @@ from rich.text import Text
 from .. import units
 from ..models.table import print_fed
 from ..tables.table import console, print_line, print_rows, print_wrapped
-from .columns import MANY, ONE, channel_rows
+from .columns import CHANNELS, MANY, ONE, channel_rows
 from .records import Effects
 from .words import about, flipped, headline, how, together
 
@@ -35,7 +35,7 @@ def print_effects(found: Effects, file: Path | None = None) -> None:
     out.print()
     rows = channel_rows(found)
     shown = rows[: found.top]
-    print_rows(out, MANY if found.several else ONE, shown)
+    print_rows(out, CHANNELS if found.fast else MANY if found.several else ONE, shown)  # flips are not estimated
     if len(shown) < len(rows):
         words = f"The {len(shown)} with the largest effect of {units.count(len(rows))}; --csv and --json have them all."
         print_wrapped(out, Text(words, "dim"))

@@ -108,6 +108,7 @@ def test_gradient_times_activation_is_exact_where_all_is_straight(with_: Any) ->
     assert np.allclose(fast.images[1].effects, real.images[1].effects, atol=1e-6)
     assert fast.agreement is not None and fast.agreement.spearman == pytest.approx(1)
     assert fast.flips is None and "Spearman" in fast.table()
+    assert "flipped" not in fast.table() and "flipped" in real.table()
 
 
 def test_ranks_agree_where_some_are_equal() -> None:
