@@ -36,8 +36,8 @@ _TILE = (104, 132)  # the most that a map takes, height and width
 _ROW = 118
 _LABEL = 54  # the channel's number
 _NUMBER = 92  # its effect
-_UP: Colour = BLUE
-_DOWN: Colour = RED
+_UP: Colour = RED  # as evidence for and against in `fmap cam`
+_DOWN: Colour = BLUE
 _LEAST_ROW = 40
 _STRIP = 12  # of a layer without places
 
