@@ -47,8 +47,10 @@ def classify(
         entries = groups(session, arguments)
     found: list[Answers] = []
     failures: Failures = []
+    origin = None
     for batch in batches(session, entries, size, say, failures, layout, advanced):
         output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
+        origin = origin or session.origin_of(*batch)
         labels = session.model.labels
         rows = class_scores(output, labels)
         if rows is None:
@@ -70,7 +72,7 @@ def classify(
         confusion = confusion_of([one for one, _ in answered], [one for _, one in answered], session.model.labels)
         if confusion.unmatched:
             say(_unmatched(session, confusion))
-    return Predictions(session.origin, tuple(found), top, tuple(failures), confusion)
+    return Predictions(origin or session.origin, tuple(found), top, tuple(failures), confusion)
 
 
 def _unmatched(session: Session, confusion: Confusion) -> str:

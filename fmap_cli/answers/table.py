@@ -51,7 +51,7 @@ def print_predicted(found: Predictions) -> None:
         _print_rows(out, found.images, found.top)
         return
     for each in found.images:
-        print_head(out, f"{head} · image: {each.image}", origin.preprocessing)
+        print_head(out, f"{head} · {origin.called.noun}: {each.image}", origin.preprocessing)
         print_predictions(out, each.predictions)
 
 

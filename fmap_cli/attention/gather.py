@@ -49,7 +49,7 @@ def find_attention(
         layers = [_layer(call, type_name(call), asked, axes, sizes, at) for call, asked in chosen]
     size = (sizes["H"], sizes["W"]) if "H" in sizes and "W" in sizes else None
     calls = tuple(seen(each, type_name(each)) for each in choosing.calls)
-    return Attention(session.origin, image, size, tuple(layers), calls)
+    return Attention(session.origin_of(image), image, size, tuple(layers), calls)
 
 
 def _layer(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | None = None) -> None:
     """What the heads look at."""
     out, origin = console(), found.origin
-    head = f"{origin.model} · {origin.weights.in_words} · image: {found.image.name}"
+    head = f"{origin.model} · {origin.weights.in_words} · {origin.called.noun}: {found.image.name}"
     out.print(Text(units.one_line(head)), soft_wrap=True)
     print_fed(out, origin.preprocessing)
     if warning := about_weights(found):

@@ -63,7 +63,7 @@ def evidence(
     if positive:
         combined = combined.clip(min=0)
     found = Cam(
-        origin=session.origin,
+        origin=session.origin_of(image),
         image=picture,
         target=target,
         method=method,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def print_cam(found: Cam, file: Path | None = None, save: Path | None = None) -> None:
     """Where the evidence is."""
     out, origin = console(), found.origin
-    head = f"{origin.model} · {origin.weights.in_words} · image: {found.image.name}"
+    head = f"{origin.model} · {origin.weights.in_words} · {origin.called.noun}: {found.image.name}"
     print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     out.print()

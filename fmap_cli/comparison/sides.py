@@ -148,7 +148,7 @@ def _feeding(session: Session) -> tuple[Any, ...]:
 def side_of(session: Session, image: ImageInput) -> Side:
     return Side(
         source=image.name,
-        origin=session.origin,
+        origin=session.origin_of(image),
         memory_format="channels_last" if session.memory_format is not None else "contiguous",
         size=feed_of(session.model).size_of(image),
     )

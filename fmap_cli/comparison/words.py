@@ -37,8 +37,10 @@ def _facts(side: Side, comparison: Comparison) -> list[str]:
     return [
         side.origin.model,
         f"weights: {side.origin.weights}",
-        f"run: {side.source}" if run else f"image: {side.source}",
-        f"{units.count(side.images)} image{'s' * (side.images != 1)}" if side.images is not None else "",
+        f"run: {side.source}" if run else f"{side.origin.called.noun}: {side.source}",
+        f"{units.count(side.images)} {side.origin.called.noun}{'s' * (side.images != 1)}"
+        if side.images is not None
+        else "",
         side.origin.dtype,
         side.origin.device,
         "" if side.memory_format in ("", "contiguous") and not _memory_differs(comparison) else side.memory_format,

@@ -88,8 +88,10 @@ def embed(
     names: list[str] = []
     vectors = np.empty((0, 0))
     place: Place | None = None
+    origin = session.origin
     for batch in batches(session, sources, size, say, failures, layout, advanced):
         if place is None:
+            origin = session.origin_of(*batch)
             place = find_place(session, batch[0], pattern, pooling, of_outputs)
             if place.note is not None:
                 say(place.note)
@@ -111,7 +113,7 @@ def embed(
     vectors = vectors[: len(names)]
     neighbours = None if similar is None else tuple(tuple(row) for row in nearest(vectors, similar))
     return Embeddings(
-        origin=session.origin,
+        origin=origin,
         layer=place.name,
         enters=place.entered,
         shape=(1, vectors.shape[1]) if place.more else place.shape,

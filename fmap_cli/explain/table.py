@@ -41,7 +41,7 @@ _WIDEST_WINDOW = 5  # cells of a kernel that are printed side by side
 def print_explanation(found: Explanation, file: Path | None = None) -> None:
     """Why the unit has its value."""
     out, origin = console(), found.origin
-    head = f"{origin.model} · {origin.weights.in_words} · image: {found.image.name}"
+    head = f"{origin.model} · {origin.weights.in_words} · {origin.called.noun}: {found.image.name}"
     print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     out.print()

@@ -88,7 +88,7 @@ def explain_unit(
     pictures = pictures_behind(session, image).get(shown.layer.name, ())
     order = np.argsort(-np.abs(np.nan_to_num(found.contributions, nan=np.inf)), kind="stable")[:top]
     return Explanation(
-        origin=session.origin,
+        origin=session.origin_of(image),
         image=image.showing(pictures[0]) if len(pictures) == 1 else image,
         layer=shown.layer,
         shape=unit.shape,

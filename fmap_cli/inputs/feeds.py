@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError
+from ..models.input_words import input_words
 from ..models.records import LoadedModel, NetworkInput, Preprocessing
 from .arrays import load_array, shape_held
 from .images import load_image, sample_path
@@ -165,7 +166,9 @@ class Clips(Feed):
                 return _clip_of(_given(array), source, model, say)
         image = super().read(source, say, layout)
         if not image.more:
-            say(f"{model.name} takes clips: the picture is repeated as {model.frames} still frames.")
+            called, count = input_words(model.input_kind, model.takes), model.frames
+            each = f"{count} {'still ' * called.is_picture}{called.layer}s"
+            say(f"{model.name} takes {called.noun}s: the picture is repeated as {each}.")
         return image
 
     def noise(self, say: Say) -> ImageInput:
@@ -433,7 +436,8 @@ def _clip_of(volume: Tensor, name: str | None, model: LoadedModel, say: Say) -> 
         say(f"{name}: array of shape {list(volume.shape)}, given as it is.")
     frames = list(volume.unbind(1))
     middle = len(frames) // 2
-    described = f"what the network was given, {list(volume.shape)}: frame {middle} of 0 to {len(frames) - 1}"
+    called = input_words(model.input_kind, model.takes)
+    described = f"what the network was given, {list(volume.shape)}: {called.layer} {middle} of 0 to {len(frames) - 1}"
     image = replace(image, described=described)
     return replace(image, pixels=_for_the_eye(frames[middle]), tensor=frames[0], more=tuple(frames[1:]))
 

@@ -46,6 +46,11 @@ class ImageInput:
     described: str = ""
 
     @property
+    def prepared(self) -> bool:
+        """Whether anything was resized, cropped or normalised: an array may have been given as it is."""
+        return self.framing is not None or any(each.framing is not None for each in self.inputs)
+
+    @property
     def differs(self) -> bool:
         """Whether there is more than one picture among the inputs."""
         pictures = [each for each in self.inputs if each.is_picture]

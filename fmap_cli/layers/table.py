@@ -50,7 +50,10 @@ def _legend(listing: Listing, table: Shown) -> list[str]:
     """What the signs in the table mean, of those that are in it."""
     lines = []
     if fields := [each.plain for each in table.cells.get("field", ())]:
-        lines.append("field: size / stride of the receptive field in pixels of the input; `fmap rf` says more.")
+        lines.append(
+            f"field: size / stride of the receptive field in {listing.origin.called.places} of the input;"
+            " `fmap rf` says more."
+        )
         signs = (
             ("whole", "whole: the whole input"),
             ("≤", "≤: at most, an upper bound"),
@@ -63,7 +66,8 @@ def _legend(listing: Listing, table: Shown) -> list[str]:
             lines[-1] = f"{lines[-1][:-1]}; {', '.join(told)}."
     axes = {name for each in table.cells.get("axes", ()) for name in each.plain.split()}
     if axes:
-        lines.append(f"axes: {', '.join(f'{name} {_AXES[name]}' for name in _AXES if name in axes)}.")
+        words = {**_AXES, **listing.origin.called.axes}
+        lines.append(f"axes: {', '.join(f'{name} {words[name]}' for name in words if name in axes)}.")
     if any(each.composite for each in listing.layers):
         lines.append("Σ is the sum over the layers inside; the totals count each layer once.")
     return lines

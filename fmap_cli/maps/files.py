@@ -41,7 +41,13 @@ class FigureFiles:
             self.say(f"{name} has an empty output here, {list(feature_map.shape)}: no figure.")
             return None
         if self.drawing.overlay and not feature_map.is_map:
-            self.say(f"{name} has no height and width to lay over the photo.")
+            called = look.origin.called
+            what = "height and width to lay over the photo"
+            self.say(
+                f"{name} has no {what}."
+                if called.is_picture
+                else f"{name} has no {what}: the input is a {called.noun}."
+            )
         if feature_map.is_map and len(feature_map.pictures) > 1 and (self.drawing.overlay or look.units):
             pictures = " and ".join(each.shown_name for each in look.seen_by(feature_map))
             what = "laid over neither of them" if self.drawing.overlay else "boxed on neither of them"

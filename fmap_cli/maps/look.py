@@ -76,7 +76,7 @@ def look(
     seen, scale = picture_seen(session, image)
     behind = pictures_behind(session, image)
     return Look(
-        origin=session.origin,
+        origin=session.origin_of(image),
         image=seen,
         maps=tuple(
             replace(

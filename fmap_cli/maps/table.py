@@ -24,7 +24,7 @@ def print_looks(looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None 
     for index, (look, files) in enumerate(looks):
         if index:
             out.print()
-        head = f"{look.origin.model} · weights: {look.origin.weights} · image: {look.image.name}"
+        head = f"{look.origin.model} · weights: {look.origin.weights} · {look.origin.called.noun}: {look.image.name}"
         print_line(out, Text(units.one_line(head)))
         print_fed(out, look.origin.preprocessing)
         out.print()

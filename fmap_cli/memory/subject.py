@@ -47,7 +47,7 @@ class Subject:
 def origin_of(subject: Subject) -> Origin:
     model = subject.model
     dtype = dtype_name(subject.dtype)
-    return Origin(model.name, model.weights, model.feeding, "meta", dtype, versions(), model.takes)
+    return Origin(model.name, model.weights, model.feeding, "meta", dtype, versions(), model.takes, model.input_kind)
 
 
 def open_subject(request: MemoryRequest, say: Say, *, channels_last: bool = False) -> Subject:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from .. import units
+from .input_words import InputWords, input_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -180,9 +181,9 @@ class Versions:
 class Origin:
     """Where a result comes from: which network, with which numbers, fed how, run on what; every result carries one.
 
-    `preprocessing` is None for a network that takes no picture, and where it is not known. `device` is empty and
-    `versions` None where they are not known: a run saved to a file may be of many machines. `takes` is what a network
-    was given that does not say so itself.
+    `preprocessing` is None for a network that takes no picture, for an array that was given as it is, and where it is
+    not known. `device` is empty and `versions` None where they are not known: a run saved to a file may be of many
+    machines. `takes` is what a network takes that does not say so itself, `input_kind` how it takes it.
     """
 
     model: str
@@ -192,6 +193,12 @@ class Origin:
     dtype: str = "float32"
     versions: Versions | None = None
     takes: NetworkInput | None = None
+    input_kind: InputKind = "image"
+
+    @property
+    def called(self) -> InputWords:
+        """What an input of this network is called, and what its places are called."""
+        return input_words(self.input_kind, self.takes)
 
     @property
     def fed_in_words(self) -> str:

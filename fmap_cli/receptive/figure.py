@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, floor, log2
+from math import ceil, floor, log2, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +50,7 @@ from .unit_figure import unit_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ..models.input_words import InputWords
     from .records import FieldAxis, FieldListing, FieldRow
 
 __all__ = ["effective_figure", "growth_figure", "unit_figure"]
@@ -88,10 +89,9 @@ class _Layer:
         return KINDS.get(self.row.layer.kind, ELSE)
 
     @property
-    def plane(self) -> tuple[FieldAxis, FieldAxis]:
-        """Height and width."""
-        height, width = self.row.field.axes[-2:]
-        return height, width
+    def plane(self) -> tuple[FieldAxis, ...]:
+        """Height and width; of a signal, a sequence or a vector the one axis that there is."""
+        return self.row.field.axes[-2:]
 
     @property
     def time(self) -> FieldAxis | None:
@@ -148,13 +148,13 @@ def growth_figure(listing: FieldListing) -> Scene:
     begin = y + 28
     top = begin
     if any(each.is_whole for each in layers):
-        draw = partial(_draw_whole, layers=layers, slot=slot, right=scene.width - MARGIN)
-        scene.add(Plot("whole image", _LEFT, top + 18, (_WHOLE_BAND, width), draw))
+        draw = partial(_draw_whole, layers=layers, called=listing.origin.called, slot=slot, right=scene.width - MARGIN)
+        scene.add(Plot(listing.origin.called.whole, _LEFT, top + 18, (_WHOLE_BAND, width), draw))
         top += 18 + _WHOLE_BAND + 8
     draw = partial(_draw_growth, layers=layers, listing=listing, slot=slot)
     scene.add(Plot("growth", _LEFT, top, (_PLOT[0], width), draw))
     y = top + _PLOT[0] + 14
-    for kind, words, colour in (("unknown", "unknown", RED), ("nothing", "no pixel", LINE)):
+    for kind, words, colour in (("unknown", "unknown", RED), ("nothing", f"no {listing.origin.called.place}", LINE)):
         marks = {at: (1.0, colour) for at, each in enumerate(layers) if each.has(kind)}
         if marks:
             y = add_strip(scene, words, marks, len(layers), slot, _LEFT, y)
@@ -171,49 +171,44 @@ def _draw_head(scene: Scene, listing: FieldListing, layers: Sequence[_Layer]) ->
     count = len(layers)
     of = f" of {listing.count}" if count != listing.count else ""
     line = listing.origin.weights.in_words
-    line += f" · input of {size_in_words(listing.size)}"
+    line += f" · input of {listing.origin.called.size(listing.size)}"
     line += f" · {count}{of} layer{'s' * (listing.count != 1)} in execution order"
     y = draw_title(scene, f"{listing.origin.model}: receptive fields through depth", [line])
     if not layers:
         return y
     y = draw_paragraph(scene, answer(listing), MARGIN, y, scene.width - 2 * MARGIN, TEXT_SIZE, INK)
-    return draw_legend(scene, _keys(layers), MARGIN, y + 6, scene.width - MARGIN)
-
-
-def size_in_words(size: Sequence[int]) -> str:
-    """An input's size.
-
-    >>> size_in_words((224, 320)), size_in_words((16, 112, 112))
-    ('224 × 320 px', '16 frames of 112 × 112 px')
-    """
-    frames = f"{size[0]} frames of " if len(size) == 3 else ""
-    return f"{frames}{size[-2]} × {size[-1]} px"
+    return draw_legend(scene, _keys(layers, listing.origin.called), MARGIN, y + 6, scene.width - MARGIN)
 
 
 def answer(listing: FieldListing) -> str:
     """In a sentence, where fields are as large as the input, and where units see all of it."""
     layers = [_Layer(row) for row in listing.layers]
-    height, width = listing.size[-2:]
+    called, limits = listing.origin.called, listing.size[-2:]
     parts = []
-    sized = [each for each in layers if len(each.sizes) == 2]
-    enough = next((each for each in sized if each.sizes[0] >= height and each.sizes[1] >= width), None)
+    sized = [each for each in layers if len(each.sizes) == len(limits)]
+    enough = next((each for each in sized if _reaches(each, limits)), None)
     if enough is not None:
-        fewer = any(each.sizes[0] < height or each.sizes[1] < width for each in sized[sized.index(enough) :])
+        fewer = not all(_reaches(each, limits) for each in sized[sized.index(enough) :])
         where = f" at {enough.name}, though not in every layer after it" if fewer else f" from {enough.name} on"
         bound = " (an upper bound)" if enough.is_bound else ""
         parts.append(f"receptive fields are as large as the input{where}{bound}")
     if sized:
-        largest = max(sized, key=lambda each: each.sizes[0] * each.sizes[1])
-        parts.append(f"the largest is {_numbers(largest)} px, at {largest.name}")
+        largest = max(sized, key=lambda each: prod(each.sizes))
+        parts.append(f"the largest is {_numbers(largest)} {called.unit}, at {largest.name}")
         if enough is None:
             parts[-1] += ", smaller than the input"
     first = next((each for each in layers if each.has("whole image")), None)
     if first is not None:
-        parts.append(f"units see the whole image {_where_whole(layers, first)}")
+        parts.append(f"units see the {called.whole} {_where_whole(layers, first)}")
     elif not sized:
         parts.append("no layer has a field of known size")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
+
+
+def _reaches(layer: _Layer, limits: Sequence[int]) -> bool:
+    """Whether its fields are as large as the input."""
+    return all(size >= limit for size, limit in zip(layer.sizes, limits, strict=False))
 
 
 def _where_whole(layers: Sequence[_Layer], first: _Layer) -> str:
@@ -224,7 +219,7 @@ def _where_whole(layers: Sequence[_Layer], first: _Layer) -> str:
     return f"{on} ({units.one_line(why)})" if why else on
 
 
-def _keys(layers: Sequence[_Layer]) -> list[Key]:
+def _keys(layers: Sequence[_Layer], called: InputWords) -> list[Key]:
     """What the marks mean, of those that occur."""
     kinds = {each.kind for each in layers if each.sizes}
     keys = [Key(*each) for each in dict.fromkeys([*KINDS.values(), ELSE]) if each in kinds]
@@ -246,24 +241,24 @@ def _keys(layers: Sequence[_Layer]) -> list[Key]:
     if any(axis.stride is not None for each in layers for axis in each.plane):
         keys.append(Key("stride: from one unit's field to the next", _STRIDE, "line"))
     if any(each.time is not None and each.time.size is not None for each in layers):
-        keys.append(Key("size in time, in frames", PINK, "line"))
+        keys.append(Key(f"size in {called.depth}, in {called.layer}s", PINK, "line"))
     if any(each.has("whole image") for each in layers):
-        keys.append(Key("whole image", _WHOLE))
+        keys.append(Key(called.whole, _WHOLE))
     if any(each.is_whole and not each.has("whole image") for each in layers):
-        keys.append(Key("at most the whole image", _WHOLE_PALE))
+        keys.append(Key(f"at most the {called.whole}", _WHOLE_PALE))
     if any(each.has("unknown") for each in layers):
         keys.append(Key("unknown", RED))
     if any(each.has("nothing") for each in layers):
-        keys.append(Key("does not depend on the image", LINE))
+        keys.append(Key(f"does not depend on the {called.noun}", LINE))
     return keys
 
 
-def _draw_whole(axes: Axes, layers: Sequence[_Layer], slot: float, right: int) -> None:
+def _draw_whole(axes: Axes, layers: Sequence[_Layer], called: InputWords, slot: float, right: int) -> None:
     """The band of layers that see the whole image, and over it from where on and why."""
     colours = {
         at: _WHOLE if each.has("whole image") else _WHOLE_PALE for at, each in enumerate(layers) if each.is_whole
     }
-    draw_strip(axes, "whole\nimage", {at: (1.0, colour) for at, colour in colours.items()}, len(layers), slot)
+    draw_strip(axes, f"whole\n{called.noun}", {at: (1.0, colour) for at, colour in colours.items()}, len(layers), slot)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(rgb(FAINT))
     first = next((each for each in layers if each.has("whole image")), None)
@@ -291,6 +286,8 @@ def _draw_growth(axes: Axes, layers: Sequence[_Layer], listing: FieldListing, sl
     """Sizes and strides of the layers, lines at the input's size, and numbers where sizes change."""
     from matplotlib.ticker import FixedLocator, StrMethodFormatter
 
+    called = listing.origin.called
+    apart = "" if len(listing.size) < 3 else f" (in {called.depth}: {called.layer}s)"
     low, high = _axis_ends(layers, listing)
     along(axes, len(layers))
     axes.set_yscale("log", base=2)
@@ -299,7 +296,7 @@ def _draw_growth(axes: Axes, layers: Sequence[_Layer], listing: FieldListing, sl
     powers = [each for each in range(ceil(low), floor(high) + 1) if each % step == 0]
     axes.yaxis.set_major_locator(FixedLocator([2.0**each for each in powers]))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.7g}"))
-    axes.set_ylabel(f"size and stride in pixels{' (in time: frames)' * (len(listing.size) == 3)}, logarithmic axis")
+    axes.set_ylabel(f"size and stride in {called.places}{apart}, logarithmic axis")
     limits = _draw_limits(axes, listing)
     strides = [tuple(None if axis.stride is None else float(axis.stride) for axis in each.plane) for each in layers]
     for name, values in zip(("stride down", "stride across"), dict.fromkeys(zip(*strides, strict=True)), strict=False):
@@ -342,15 +339,14 @@ def _axis_ends(layers: Sequence[_Layer], listing: FieldListing) -> tuple[float, 
 
 def _draw_limits(axes: Axes, listing: FieldListing) -> list[int]:
     """A line at the input's size, named right of the plot. Returns the sizes."""
-    height, across = listing.size[-2:]
-    limits = [(height, f"the input: {height} px", _LIMIT)]
-    if height != across:
-        limits = [
-            (height, f"the input: {height} px high", _LIMIT),
-            (across, f"the input: {across} px wide", _LIMIT),
-        ]
+    called, sizes = listing.origin.called, listing.size[-2:]
+    ways = ("high", "wide") if len(set(sizes)) == 2 else ("",)
+    limits = [
+        (size, f"the input: {size} {called.unit} {way}".rstrip(), _LIMIT)
+        for size, way in zip(sizes, ways, strict=False)
+    ]
     if len(listing.size) == 3:
-        limits.append((listing.size[0], f"the clip: {listing.size[0]} frames", PINK))
+        limits.append((listing.size[0], f"the {called.noun}: {listing.size[0]} {called.layer}s", PINK))
     free = float("-inf")
     for size, words, colour in sorted(limits):  # the lowest line first, so labels move up to make room
         y = axes.transData.transform((0, size))[1]
@@ -410,14 +406,13 @@ def _draw_numbers(
     """Sizes over the marks where they change, as many as have room: first where the input's size is reached."""
     from matplotlib.patheffects import withStroke
 
-    height, width = listing.size[-2:]
     sized = [at for at, each in enumerate(layers) if each.sizes]
     changes = [
         at
         for before, at in zip([None, *sized], sized, strict=False)
         if before is None or layers[before].sizes != layers[at].sizes
     ]
-    enough = [at for at in changes if layers[at].sizes[0] >= height and layers[at].sizes[-1] >= width]
+    enough = [at for at in changes if _reaches(layers[at], listing.size[-2:])]
     largest = max(changes, key=lambda at: layers[at].sizes, default=None)
     first = [*enough[:1], *([] if largest is None else [largest])]
     # From here on in pixels, from the chart's left end and from the page's bottom.

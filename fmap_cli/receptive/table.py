@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -16,6 +17,8 @@ from .records import cell_in_words
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..models.records import Origin
+    from ..tables.columns import Column
     from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitView
 
 _GROUPS_SHOWN = 3
@@ -34,7 +37,7 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     out.print()
     print_rows(
         out,
-        COLUMNS,
+        [_in_words_of(origin, each) for each in COLUMNS],
         listing.layers,
         style=lambda row: "dim" if row.field.kind in ("whole image", "nothing") else "",
         under=lambda row: list(_groups(row.field, groups)),
@@ -44,6 +47,14 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
         print_line(out, Text(line))
     if file is not None:
         out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+
+
+def _in_words_of(origin: Origin, column: Column[FieldRow]) -> Column[FieldRow]:
+    """The column of field sizes with this input's name for the whole of it."""
+    cell = column.cell
+    if column.key != "size" or cell is None:
+        return column
+    return replace(column, cell=lambda value: origin.called.said(str(cell(value))))
 
 
 def _groups(seen: ReceptiveField, every: bool) -> Iterator[dict[str, str]]:
@@ -70,15 +81,15 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
 
 
 def _legend(listing: FieldListing, names: str, size: str) -> list[str]:
-    shown, count = len(listing.layers), listing.count
+    shown, count, called = len(listing.layers), listing.count, listing.origin.called
     many = f"{count} layer{'s' * (count != 1)} in execution order"
     many = many if shown == count else f"{shown} of {many}"
     lines = [
         many,
-        f"In pixels of the input, {names} = {size}.",
-        "Sizes count pixels beyond its border, too; share is what a field really covers.",
+        f"In {called.places} of the input, {names} = {size}.",
+        f"Sizes count {called.places} beyond its border, too; share is what a field really covers.",
     ]
-    lines += _reasons(listing.layers)
+    lines += [called.said(each) for each in _reasons(listing.layers)]
     lines += [f"note: {note}" for note in listing.notes[:3]]
     if any(each.field.group_count > 1 for each in listing.layers):
         lines.append("Where channels see differently the layer's row is for all of them together.")
@@ -114,7 +125,7 @@ def _reasons(rows: Sequence[FieldRow]) -> list[str]:
 def print_unit(view: UnitView, file: Path | None) -> None:
     """What one unit sees, in words."""
     out, origin = console(), view.origin
-    head = f"{origin.model} · weights: {origin.weights} · image: {view.image.name}"
+    head = f"{origin.model} · weights: {origin.weights} · {origin.called.noun}: {view.image.name}"
     print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     out.print()

@@ -65,7 +65,7 @@ def unit_view(
     channel = at[0] if channel is None else channel
     cell = (at[1], at[2], at[3])
     return UnitView(
-        origin=session.origin,
+        origin=session.origin_of(seen),
         row=row,
         channel=channel,
         channels=len(maps),
@@ -170,7 +170,7 @@ def effective_field(
     box = box_of(row.field, channel, cell)
     centre, proportions = _frame_of(box, cell, cells, total.shape)
     return EffectiveField(
-        origin=session.origin,
+        origin=session.origin_of(images[0]),
         row=row,
         channel=channel,
         place=cell,

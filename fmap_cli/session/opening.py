@@ -37,7 +37,13 @@ class Session:
         """Where the results of this session come from."""
         model = self.model
         device, dtype = str(self.device), dtype_name(self.dtype)
-        return Origin(model.name, model.weights, model.feeding, device, dtype, versions(), model.takes)
+        return Origin(
+            model.name, model.weights, model.feeding, device, dtype, versions(), model.takes, model.input_kind
+        )
+
+    def origin_of(self, *images: ImageInput) -> Origin:
+        """Where the results of a pass over these inputs come from: arrays given as they are were not prepared."""
+        return self.origin if any(each.prepared for each in images) else replace(self.origin, preprocessing=None)
 
     def __repr__(self) -> str:
         of = self.model

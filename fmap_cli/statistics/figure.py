@@ -177,7 +177,7 @@ def _draw_head(
     scene: Scene, run: Run, layers: Sequence[_Layer], findings: Sequence[Finding], linear: float, boxes: bool
 ) -> int:
     """The gravest finding, where the numbers come from, what colours and boxes mean. Returns where the plot begins."""
-    images = f"{units.count(run.images)} image{'s' * (run.images != 1)}"
+    images = f"{units.count(run.images)} {run.origin.called.noun}{'s' * (run.images != 1)}"
     dtype = f", {run.origin.dtype}" if run.origin.dtype != "float32" else ""
     line = f"{run.origin.model}, weights: {run.origin.weights}{dtype} · {images}"
     if run.sources:

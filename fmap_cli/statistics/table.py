@@ -52,7 +52,9 @@ def print_run(
         layer_row(each, dead, flags=flagged.get(each.layer.name, ()), repeats=each.same_as in here) for each in shown
     ]
     table = print_rows(out, columns.LAYERS, rows, style=lambda row: "dim" if row.repeats else "")
-    _print_legend(out, table, images=run.images, repeats=any(row.repeats for row in rows))
+    _print_legend(
+        out, table, images=_several(run.images, run.origin.called.noun), repeats=any(row.repeats for row in rows)
+    )
     out.print()
     _print_findings(out, run, findings)
     _print_end(out, run, len(shown), written, notes)
@@ -93,7 +95,9 @@ def print_channels(
     out.print()
     rows = [row for record in records for row in channel_rows(record)]
     chosen = [rows[at] for at in columns.order(records, sort, reverse=reverse)[:top]]
-    _print_legend(out, print_rows(out, columns.sorted_by(sort), chosen), images=run.images)
+    _print_legend(
+        out, print_rows(out, columns.sorted_by(sort), chosen), images=_several(run.images, run.origin.called.noun)
+    )
     out.print()
     if len(chosen) < len(rows):
         direction = "ascending" if reverse != (sort in ("layer", "channel")) else "descending"
@@ -133,7 +137,7 @@ def print_classes(
 
 
 def _print_head(out: Console, run: Run) -> None:
-    images = _several(run.images, "image")
+    images = _several(run.images, run.origin.called.noun)
     named = [units.one_line(each) for each in run.sources]
     if named:
         images += f" from {', '.join(named[:2])}" + (f" and {len(named) - 2} more" if len(named) > 2 else "")
@@ -144,7 +148,7 @@ def _print_head(out: Console, run: Run) -> None:
     print_wrapped(out, Text(units.one_line(" · ".join(parts))))
 
 
-def _print_legend(out: Console, table: Shown, *, images: int = 0, repeats: bool = False) -> None:
+def _print_legend(out: Console, table: Shown, *, images: str = "", repeats: bool = False) -> None:
     """What the signs in the table above mean: only of those that are in it."""
     words = []
     if "distribution" in table.cells:
@@ -156,7 +160,7 @@ def _print_legend(out: Console, table: Shown, *, images: int = 0, repeats: bool 
         if any(BEYOND in each.plain for each in table.cells["distribution"]):
             words[-1] += f" {BEYOND}: values beyond ±{units.count(int(BIN_EDGES[-2]))}, all in one bar."
     if "dead" in table.cells:
-        over = f" in {_several(images, 'image')}" if images else ""
+        over = f" in {images}" if images else ""
         words.append(f"dead: channels of an activation that are 0 everywhere{over}.")
     if repeats:
         words.append("=: a container; its output is that of its last layer.")
@@ -177,7 +181,7 @@ def _print_end(out: Console, run: Run, shown: int, written: Sequence[str], notes
     parts = [
         f"{of}{_several(len(run.layers), 'layer')}",
         _several(channels, "channel"),
-        _several(run.images, "image"),
+        _several(run.images, run.origin.called.noun),
     ]
     if run.failures:
         parts.append(f"{units.count(len(run.failures))} could not be read")

@@ -118,7 +118,7 @@ def test_parts_are_derivative_times_value_where_all_is_linear() -> None:
         ({"act": nn.GELU()}, "GELU"),
         ({"act": nn.Hardswish()}, "hard-swish"),
         ({"norm": nn.GroupNorm(2, 6)}, "GroupNorm"),
-        ({"norm": nn.InstanceNorm2d(6)}, "InstanceNorm (holds this input's mean)"),
+        ({"norm": nn.InstanceNorm2d(6)}, "InstanceNorm (contains this input's mean)"),
         ({"act": nn.LeakyReLU(0.2)}, "leaky ReLU"),
         ({"act": nn.ReLU6()}, "ReLU6"),
     ],
@@ -222,7 +222,7 @@ def test_steps_of_every_kind_end_at_the_networks_own_output(layers: list[nn.Modu
     for step in found.steps:
         layer = outputs[int(step.layer) + 1]
         assert bool((layer == step.after).any()), step
-    assert found.stopped.startswith("Nothing reads it any further")
+    assert found.stopped.startswith("No further layer reads it")
     assert found.value == float(outputs[1].max())
 
 

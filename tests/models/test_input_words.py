@@ -1,0 +1,57 @@
+"""What an input is called: a network on signals, vectors, tokens or volumes is told of those and not of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import fmap_cli as fmap
+
+
+def _head(channels: int, pool: nn.Module) -> list[nn.Module]:
+    return [pool, nn.Flatten(), nn.Linear(channels, 2)]
+
+
+class _Tokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.conv, self.fc = nn.Embedding(20, 6), nn.Conv1d(6, 4, 3, padding=1), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(self.emb(x).transpose(1, 2)).mean(2))
+
+
+NETS = {
+    "signal": (
+        lambda: nn.Sequential(nn.Conv1d(1, 4, 5, stride=2), *_head(4, nn.AdaptiveAvgPool1d(1))),
+        (1, 64),
+        "steps",
+    ),
+    "sequence": (_Tokens, (12,), "tokens"),
+    "vector": (lambda: nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 2)), (20,), "values"),
+    "volume": (lambda: nn.Sequential(nn.Conv3d(1, 4, 3), *_head(4, nn.AdaptiveAvgPool3d(1))), (1, 8, 16, 16), "voxels"),
+    "clip": (lambda: nn.Sequential(nn.Conv3d(3, 4, 3), *_head(4, nn.AdaptiveAvgPool3d(1))), (3, 8, 16, 16), "pixels"),
+    "image": (lambda: nn.Sequential(nn.Conv2d(4, 4, 3), *_head(4, nn.AdaptiveAvgPool2d(1))), (4, 16, 16), "pixels"),
+}
+
+
+@pytest.mark.parametrize("noun", NETS)
+def test_an_input_and_its_places_have_their_own_names(noun: str, tmp_path) -> None:
+    make, shape, places = NETS[noun]
+    model = fmap.load_model(make().eval(), input_shape=shape)
+    fields = fmap.receptive_fields(model)
+    assert f"In {places} of the input" in fields.table()
+    others = {"signal", "sequence", "vector", "volume", "clip", "image"} - {noun}
+    assert not any(f"whole {each}" in fields.table() for each in others)
+    fields.figure().save(str(tmp_path / "growth.png"))  # also with one axis of places
+    width, height = Image.open(tmp_path / "growth.png").size
+    assert width > 500 and height > 500
+    values = np.zeros(shape, np.int64) if noun == "sequence" else np.random.default_rng(0).random(shape, np.float32)
+    np.save(tmp_path / "in.npy", values)
+    look = fmap.feature_maps(model, str(tmp_path / "in.npy"))
+    assert f"{noun}: " in look.table()
+    # Only an array that is read as a picture is resized and normalised.
+    assert ("input: resize" in look.table()) == (noun == "image")
