@@ -171,7 +171,9 @@ def not_numbers(explanation: Explanation) -> str:
 
 def reads(explanation: Explanation) -> str:
     """Which places of the input lie under the kernel, and how many of them are padding."""
-    names = {1: ["steps"], 2: ["rows", "columns"], 3: ["frames", "rows", "columns"]}.get(len(explanation.reads), [])
+    names = {1: ["steps"], 2: ["rows", "columns"], 3: [f"{explanation.origin.called.layer}s", "rows", "columns"]}.get(
+        len(explanation.reads), []
+    )
     if not explanation.reads:
         return ""
     words = []

@@ -27,6 +27,7 @@ from ..drawing.page import (
 )
 from ..drawing.scene import GRAY, INK, WHITE, Colour, Picture, Scene, Text, shorten, text_width
 from ..inputs.records import ImageInput
+from ..models.input_words import InputWords
 from ..receptive.records import UnitBox
 from ..receptive.unit_boxes import draw_unit_boxes, mark_units
 from .layout import CAPTION_TOP, LINE, SIDE, Captions, lay_out, tile_aspect
@@ -73,7 +74,8 @@ def layer_figure(
 
 def _draw_title(scene: Scene, look: Look, feature_map: FeatureMap) -> None:
     """Two lines over the page's whole width; what is too long for it stands in full in the left column."""
-    line = f"{_extent(feature_map)} from {_file_name(look.image)}, as {look.origin.model} computes them"
+    extent = _extent(feature_map, look.origin.called)
+    line = f"{extent} from {_file_name(look.image)}, as {look.origin.model} computes them"
     draw_title(scene, feature_map.layer.name, [line], _what(feature_map))
 
 
@@ -89,7 +91,7 @@ def _file_name(image: ImageInput) -> str:
     return units.one_line(image.short_name)
 
 
-def _extent(feature_map: FeatureMap) -> str:
+def _extent(feature_map: FeatureMap, called: InputWords) -> str:
     channels = units.count(feature_map.channel_count)
     plural = "s" if feature_map.channel_count != 1 else ""
     _, frames, height, width = feature_map.maps.shape
@@ -100,7 +102,7 @@ def _extent(feature_map: FeatureMap) -> str:
             if frames > 1
             else f"{channels} value{plural}"
         )
-    time = f" in {frames} frames" if frames > 1 else ""
+    time = f" in {frames} {called.layer}s" if frames > 1 else ""
     return f"{channels} channel{plural} of {height} × {width}{time}"
 
 
@@ -129,7 +131,7 @@ def _draw_side(
         y = draw_label_map(scene, feature_map.label_map, image.pixels, look.labels, (y, MARGIN), shown) + 16
     y = draw_facts(scene, _facts(look, feature_map), MARGIN, y, SIDE)
     if feature_map.is_map:
-        y = _draw_scale(scene, feature_map, scale, drawing, y + 16)
+        y = _draw_scale(scene, feature_map, scale, drawing, y + 16, look.origin.called)
     return y
 
 
@@ -148,7 +150,7 @@ def _facts(look: Look, feature_map: FeatureMap) -> list[tuple[str, str]]:
     facts = [
         ("model", origin.model),
         ("weights", str(origin.weights)),
-        ("image", _file_name(look.image)),
+        (look.origin.called.noun, _file_name(look.image)),
         *([("fed", origin.fed_in_words)] if origin.fed_in_words else []),
         ("layer", feature_map.layer.name + asked),
         ("kind", f"{_what(feature_map)} ({feature_map.layer.kind})"),
@@ -184,17 +186,21 @@ def _is_other_name(feature_map: FeatureMap) -> bool:
     return asked != feature_map.layer.name and not any(sign in asked for sign in "*?[")
 
 
-def _draw_scale(scene: Scene, feature_map: FeatureMap, scale: Scale, drawing: Drawing, y: int) -> int:
+def _draw_scale(
+    scene: Scene, feature_map: FeatureMap, scale: Scale, drawing: Drawing, y: int, called: InputWords
+) -> int:
     """The colour bars with the values at their ends, and what they mean. Returns where they end."""
     for ends, middle, colours in _bars(scale, drawing):
         y = draw_colour_bar(scene, colours, ends, MARGIN, y, SIDE, middle=middle) + 2
     words = _scale_in_words(scale, drawing)
+    if not called.is_picture:
+        words = words.replace("over the photo", "over the input")
     shape = (feature_map.maps.shape[2], feature_map.maps.shape[3])
     if not drawing.overlay and shape[1] / shape[0] != tile_aspect(shape):
         words += " Tiles are stretched: a unit is not drawn square."
     frames = feature_map.maps.shape[1]
     if frames > 1:
-        words += f" A channel's {frames} frames stand in a row, the first on the left."
+        words += f" A channel's {frames} {called.layer}s stand in a row, the first on the left."
     y = draw_paragraph(scene, words, MARGIN, y, SIDE)
     return _draw_special_colours(scene, feature_map, scale, y + 6)
 

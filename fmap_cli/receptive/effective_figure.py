@@ -123,7 +123,7 @@ def _effective_facts(found: EffectiveField) -> list[tuple[str, str]]:
     return [
         ("unit", _whose(found)),
         ("measured", f"absolute gradient of the unit by each pixel, summed over the input's {summed}, {over}"),
-        *box_facts(found.box, (height, width)),
+        *box_facts(found.box, (height, width), found.origin.called),
         ("field", field_in_words(found.row)),
         ("input", f"{height} × {width} px"),
         ("model", model_in_words(found.origin)),

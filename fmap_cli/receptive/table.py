@@ -17,6 +17,7 @@ from .records import cell_in_words
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..models.input_words import InputWords
     from ..models.records import Origin
     from ..tables.columns import Column
     from .records import EffectiveField, FieldAxis, FieldListing, FieldRow, ReceptiveField, UnitView
@@ -124,7 +125,7 @@ def _reasons(rows: Sequence[FieldRow]) -> list[str]:
 
 def print_unit(view: UnitView, file: Path | None) -> None:
     """What one unit sees, in words."""
-    out, origin = console(), view.origin
+    out, origin, called = console(), view.origin, view.origin.called
     head = f"{origin.model} · weights: {origin.weights} · {origin.called.noun}: {view.image.name}"
     print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
@@ -137,7 +138,8 @@ def print_unit(view: UnitView, file: Path | None) -> None:
         ("value", units.number(view.value, 6)),
     ]
     for axis, inside, outside in zip(seen.axes, view.box.seen, view.box.unclipped, strict=True):
-        facts.append((_AXES[axis.axis], _extent(axis.axis, inside, outside)))
+        name = f"{called.layer}s" if axis.axis == "T" else _AXES[axis.axis]
+        facts.append((name, _extent(axis.axis, inside, outside, called)))
     kinds = [f"{axis.kind}{': ' if axis.why else ''}{axis.why}" for axis in seen.axes]
     if len(set(kinds)) > 1:
         kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
@@ -150,10 +152,10 @@ def print_unit(view: UnitView, file: Path | None) -> None:
 _AXES = {"T": "frames", "H": "rows", "W": "columns"}
 
 
-def _extent(axis: str, inside: tuple[int, int] | None, outside: tuple[int, int] | None) -> str:
+def _extent(axis: str, inside: tuple[int, int] | None, outside: tuple[int, int] | None, called: InputWords) -> str:
     if inside is None:
-        return "none: it sees nothing of the image"
-    unit = "frames" if axis == "T" else "px"
+        return f"none: it sees nothing of the {called.noun}"
+    unit = f"{called.layer}s" if axis == "T" else called.unit
     words = f"{inside[0]} to {inside[1]} ({inside[1] - inside[0] + 1} {unit})"
     if outside is not None and outside != inside:
         words += (

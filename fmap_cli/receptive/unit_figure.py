@@ -33,6 +33,7 @@ from .records import cell_in_words
 
 if TYPE_CHECKING:
     from ..inputs.records import ImageInput
+    from ..models.input_words import InputWords
     from ..models.records import Origin
     from .records import FieldAxis, FieldRow, UnitBox, UnitView
 
@@ -115,19 +116,19 @@ def size_in_words(box: tuple[Span, Span]) -> str:
     return f"{length_of(box[0])} × {length_of(box[1])} px"
 
 
-def box_facts(box: UnitBox, photo: tuple[int, int]) -> list[tuple[str, str]]:
+def box_facts(box: UnitBox, photo: tuple[int, int], called: InputWords) -> list[tuple[str, str]]:
     seen, unclipped = plane(box.seen), plane(box.unclipped)
     facts: list[tuple[str, str]] = []
     if seen is None:
-        facts.append(("sees", "nothing of this image"))
+        facts.append(("sees", f"nothing of this {called.noun}"))
     else:
         facts.append(
             ("sees", f"rows {span_in_words(seen[0])}, columns {span_in_words(seen[1])}: {size_in_words(seen)}")
         )
         share = length_of(seen[0]) * length_of(seen[1]) / (photo[0] * photo[1])
-        facts[-1] = ("sees", f"{facts[-1][1]}, {units.percent(share)} of the image")
+        facts[-1] = ("sees", f"{facts[-1][1]}, {units.percent(share)} of the {called.noun}")
     if len(box.seen) == 3 and box.seen[0] is not None:
-        facts.append(("in time", f"frames {span_in_words(box.seen[0])}"))
+        facts.append((f"in {called.depth}", f"{called.layer}s {span_in_words(box.seen[0])}"))
     if unclipped is not None and unclipped != seen:
         words = f"rows {span_in_words(unclipped[0])}, columns {span_in_words(unclipped[1])}: {size_in_words(unclipped)}"
         facts.append(("full field", words))
@@ -162,10 +163,10 @@ def _unit_facts(view: UnitView) -> list[tuple[str, str]]:
         ("value", units.number(view.value, 5)),
         ("unit", f"{cell_in_words(row, view.place)} of channel {view.channel} ({units.count(view.channels)} in all)"),
         ("picked", view.picked),
-        *box_facts(view.box, (view.image.pixels.shape[0], view.image.pixels.shape[1])),
+        *box_facts(view.box, (view.image.pixels.shape[0], view.image.pixels.shape[1]), view.origin.called),
         ("field", field_in_words(row)),
         ("shape", f"[{', '.join(row.axes.names)}] = [{sizes}], axes {row.axes.how}"),
-        ("image", file_name(view.image)),
+        (view.origin.called.noun, file_name(view.image)),
         ("model", model_in_words(view.origin)),
         *([("fed", fed)] if (fed := view.origin.fed_in_words) else []),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ NETS = {
 
 
 @pytest.mark.parametrize("noun", NETS)
-def test_an_input_and_its_places_have_their_own_names(noun: str, tmp_path) -> None:
+def test_an_input_and_its_places_have_their_own_names(noun: str, tmp_path: Path) -> None:
     make, shape, places = NETS[noun]
     model = fmap.load_model(make().eval(), input_shape=shape)
     fields = fmap.receptive_fields(model)

@@ -285,7 +285,7 @@ def test_where_height_and_width_or_channels_differ_a_bar_goes_from_the_fewest_to
 
 def test_a_clip_has_a_line_for_its_frames() -> None:
     clip = row("a", [exact("T", 4), exact("H", 16), exact("W", 16)], cells=(2, 8, 8))
-    scene = growth(clip, size=(8, 32, 32))
+    scene = growth_figure(replace(listing(clip, size=(8, 32, 32)), origin=replace(ORIGIN, input_kind="video")))
     axes = drawn(scene)["growth"]
     assert steps(axes, "time") == [4] and levels(axes) == [8, 32]
     assert "the clip: 8 frames" in texts(scene) and "8 frames of 32 × 32 px" in said(scene)

@@ -119,9 +119,9 @@ def test_a_signal_of_another_length_is_told_the_option_that_takes_it(fmap: Calla
     assert fmap("show", "sound.npy", *model, "--input-shape", "1,4000", "-o", "out.png").code == 0
 
 
-def test_the_picture_of_a_volume_says_which_frame_it_is(workdir: Path) -> None:
+def test_the_picture_of_a_volume_says_which_slice_it_is(workdir: Path) -> None:
     net = nn.Sequential(nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten())
     session = fmap.load_model(net, input_shape=(1, 16, 9, 9), say=lambda _: None)
     np.save(workdir / "volume.npy", np.arange(16, dtype=np.float32)[None, :, None, None] * np.ones((1, 16, 9, 9)))
     image = fmap.feature_maps(session, "volume.npy", ["0"], say=lambda _: None).image
-    assert image.caption == "what the network was given, [1, 16, 9, 9]: frame 8 of 0 to 15"
+    assert image.caption == "what the network was given, [1, 16, 9, 9]: slice 8 of 0 to 15"
