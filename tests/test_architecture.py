@@ -365,7 +365,7 @@ def networks_in(source: str, module: str, *, is_package: bool = False) -> list[s
         for whole in wholes
         if whole.startswith(("torchvision", "timm", "fmap_cli.models", "fmap_cli.session", "torch.nn"))
         and not whole.startswith("torch.nn.functional")
-        and not re.match(r"fmap_cli\.models\.(columns|records(?!\.LoadedModel)|table|document)\b", whole)
+        and not re.match(r"fmap_cli\.models\.(columns|input_words|records(?!\.LoadedModel)|table|document)\b", whole)
     ]
 
 
