@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -98,6 +99,16 @@ def installed(workdir: Path) -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return command
+
+
+@pytest.fixture
+def estimates_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fmap memory` makes its estimates in this process, which has imported torch: another one needs two seconds."""
+
+    def run_here(module: str, function: str, *arguments: Any, say: Callable[[str], None]) -> Any:
+        return getattr(importlib.import_module(module), function)(*arguments, say)
+
+    monkeypatch.setattr("fmap_cli.foreign.isolated.run_isolated", run_here)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def here(estimates_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in this process makes its estimates here, and opens no browser, which would outlive the test."""
+    monkeypatch.setattr("click.launch", lambda file: 0 if Path(file).is_file() else pytest.fail(f"no file {file}"))
+
+
 def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     """What a line prints, run in a shell where it needs one, otherwise in this process, which is quicker."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import subprocess
@@ -77,13 +76,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Estimates are made in this process, which has imported torch. `installed` runs the program as it is."""
-
-    def run_here(module: str, function: str, *arguments: Any, say: Callable[[str], None]) -> Any:
-        return getattr(importlib.import_module(module), function)(*arguments, say)
-
-    monkeypatch.setattr("fmap_cli.foreign.isolated.run_isolated", run_here)
+def here(estimates_here: None) -> None:
+    """Estimates are made in this process. `installed` runs the program as it is."""
 
 
 def test_the_bill_of_a_network_whose_sum_fits_on_paper(fmap: Run, own: str) -> None:
