@@ -86,7 +86,7 @@ def _some_of_the_font(signs: set[str], bold: bool) -> str:
 
     options = Options(layout_features=["kern"], hinting=False, name_IDs=[0, 1, 2, 13])
     options.drop_tables += ["FFTM"]  # the font editor's dates, which the subsetter says it does not know
-    with TTFont(font_file(bold), recalcTimestamp=False) as face:
+    with TTFont(font_file(bold), recalcTimestamp=False, lazy=True) as face:  # reads what is kept, not all
         part = Subsetter(options)
         part.populate(text="".join(signs))
         part.subset(face)
