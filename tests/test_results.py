@@ -83,7 +83,7 @@ def test_a_figure_is_shown_and_written(tmp_path: Path) -> None:
             assert image.size == (9, 9)
             assert image.convert("RGB").getpixel((4, 4)) == (77, 77, 77)
     assert square.save(tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
-    with pytest.raises(OutputError, match="no list of rows"):
+    with pytest.raises(OutputError, match="is not a list of rows"):
         square.save(tmp_path / "a.csv")
     assert square.figure().image().size == (9, 9)
     with pytest.raises(OutputError, match=r"has to end in \.png"):
