@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil, floor, inf, isfinite, log10
@@ -30,6 +30,7 @@ from ..drawing.scene import GRAY, INK, Colour, Picture, Plot, Scene, Text, short
 from ..inputs.framing import caption
 from .records import ComparedRecord, Comparison, DrawnPair
 from .shared_figure import draw_pooled, draw_shared
+from .vector import draw_vector
 from .words import (
     Compared,
     farthest,
@@ -71,7 +72,7 @@ def comparison_figure(comparison: Comparison) -> Scene:
     top = _draw_title(scene, comparison)
     left = MARGIN * 2 + _SIDE
     bottom = _draw_pictures(scene, comparison, top)
-    y = _draw_depth(scene, comparison, top, left) + 34 if comparison.layers else top
+    y = _draw_depth(scene, comparison, top, left)
     record = _most_telling(comparison)
     if comparison.shared is not None and comparison.shared.a is not None:
         y = draw_shared(scene, comparison, comparison.shared, y, left, _AREA)
@@ -79,18 +80,21 @@ def comparison_figure(comparison: Comparison) -> Scene:
         y = _draw_pair(scene, comparison, comparison.pair, y, left)
     elif record is not None:
         y = _draw_channels(scene, record, y, left)
+    elif comparison.vector is not None and comparison.shared is None:
+        y = draw_vector(scene, comparison.vector, y, left, _AREA)
     scene.height = max(y, bottom) + MARGIN
     return scene
 
 
 def _draw_depth(scene: Scene, comparison: Comparison, top: int, left: int) -> int:
-    if comparison.of_images and pooled_layers(comparison):
-        return draw_pooled(scene, comparison, top, left, _AREA)
-    return _draw_curve(scene, comparison, top, left)
+    """The curve through depth, where there is one: a single layer's pooled cosine stands in the headline."""
+    if comparison.of_images and (pooled := pooled_layers(comparison)):
+        return draw_pooled(scene, comparison, top, left, _AREA) + 34 if len(pooled) > 1 else top
+    return _draw_curve(scene, comparison, top, left) + 34 if comparison.layers else top
 
 
 def _draw_title(scene: Scene, comparison: Comparison) -> int:
-    first = comparison.first
+    first, number = comparison.first, _number_of(comparison)
     if comparison.of_images and comparison.shared is not None:
         title = shared_in_words(comparison.shared)
         title = title[0].upper() + title[1:]
@@ -107,8 +111,8 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     elif identical(comparison):
         title = "A and B are identical" + (" where both can be compared" if has_more(comparison) else "")
     else:
-        title = f"A and B agree within {comparison.threshold:g}"
-    sentences = (verdict(comparison), *remarks(comparison))
+        title = f"A and B agree within {number(comparison.threshold)}"
+    sentences = (verdict(comparison, number), *remarks(comparison))
     return draw_sentence_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
 
 
@@ -173,7 +177,7 @@ def _draw_curve(scene: Scene, comparison: Comparison, top: int, left: int) -> in
     names = [units.one_line(each.layer.name) for each in layers]
     y = add_layers(scene, names, width / len(layers), x0, top, top + _CURVE_HEIGHT) + 8
     if not shown:
-        words = f"the threshold, {comparison.threshold:g}, lies below the scale"
+        words = f"the threshold, {_number_of(comparison)(comparison.threshold)}, lies below the scale"
         y = draw_paragraph(scene, words, x0, y, width, SMALL_SIZE, _OVER)
     keys = []
     if inf in shares:
@@ -193,7 +197,7 @@ def _draw_difference(
     along(axes, len(layers))
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    write_power = write_powers([low, high])
+    write_power = _number_of(comparison)
     axes.yaxis.set_major_formatter(lambda value, _: write_power(value))
     axes.spines["bottom"].set_visible(True)
     where = np.arange(len(layers))
@@ -240,6 +244,12 @@ def _draw_difference(
         axes.axvline(at, 0, 1 + 20 / _CURVE_HEIGHT, color=rgb(_OVER), linewidth=points(1), clip_on=False, zorder=1)
         offset, ha = (-3, "left") if rightwards else (3, "right")
         write(axes, name, (at, 1), (offset, 22), ABOVE, _OVER, ha=ha, weight="bold")
+
+
+def _number_of(comparison: Comparison) -> Callable[[float], str]:
+    """How the page writes the threshold and the powers of its axis: both in one way."""
+    shares = [each.difference.relative_l2 for each in comparison.layers if each.same_as is None]
+    return write_powers([10.0**each for each in _decades(shares, comparison.threshold)])
 
 
 def _decades(shares: Sequence[float], threshold: float) -> tuple[int, int]:

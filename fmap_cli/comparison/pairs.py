@@ -23,6 +23,7 @@ from .records import ComparedLayer, Comparison, Difference
 from .same_start import keep_state, same_random_numbers
 from .shared import Sharing
 from .sides import number_format, side_of
+from .vector import drawn_vector
 
 
 def compare(
@@ -87,7 +88,7 @@ def compare(
     if put_back is not None:
         put_back()
     with same_random_numbers():
-        run(b, image_b, other.watch, operations=other.selection.needs_operations, paths=other.selection.paths)
+        answer = run(b, image_b, other.watch, operations=other.selection.needs_operations, paths=other.selection.paths)
     advanced(2, 2)
     _check_patterns(reference.selection, other.selection)
     wanted = other.selection.wanted()
@@ -120,6 +121,7 @@ def compare(
         fed_alike=inputs is not None and inputs.relative_l2 == 0,
         of_images=of_images,
         shared=sharing.chosen() if sharing is not None else None,
+        vector=drawn_vector(found, answer, b.model.labels if b.model.labels == a.model.labels else None),
     )
 
 

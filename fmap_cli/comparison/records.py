@@ -139,6 +139,20 @@ class DrawnPair:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnVector:
+    """The values of one vector that differ most: `drawn` are their numbers out of `count`, `values` A's and B's,
+    `[2, N]`; `labels` are the classes whose scores they are, empty where they are not a network's scores.
+    """
+
+    layer: LayerRef
+    shape: tuple[int, ...]
+    drawn: tuple[int, ...]
+    count: int
+    values: np.ndarray
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SharedChannels:
     """Which channels of one layer respond to both of two images, and which to one alone, strongest first.
 
@@ -174,7 +188,8 @@ class Comparison(Drawn):
     shapes or is not known; `fed_alike` that nothing differs (of runs: that both made their pictures the same way).
 
     `of_images` says that A and B are two images. Their maps differ everywhere, so the pooled comparison stands first,
-    and `shared` says which channels of the last map, or of the one to draw, they have in common.
+    and `shared` says which channels of the last map, or of the one to draw, they have in common. `vector` is drawn
+    where no map is.
     """
 
     a: Side
@@ -191,6 +206,7 @@ class Comparison(Drawn):
     fed_alike: bool = True
     of_images: bool = False
     shared: SharedChannels | None = None
+    vector: DrawnVector | None = None
 
     @property
     def first(self) -> ComparedLayer | ComparedRecord | None:

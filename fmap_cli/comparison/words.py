@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import units
 from .records import ComparedLayer, ComparedRecord, Comparison, Difference, SharedChannels, Side
@@ -93,7 +93,7 @@ def questions(comparison: Comparison, *, pooled: bool = True) -> list[str]:
     return [f"max |B - A| to correlation: {PLACES}", *([POOLED] if pooled else [])]
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(comparison: Comparison, number: Callable[[float], str] = "{:g}".format) -> str:
     """Where the two part, in a sentence; of two images how alike they are to the network, through depth."""
     if comparison.of_images and (pooled := pooled_layers(comparison)):
         lowest = min(pooled, key=lambda each: each.difference.pooled_cosine or 0.0)
@@ -102,7 +102,7 @@ def verdict(comparison: Comparison) -> str:
         if lowest is not pooled[0] and lowest is not pooled[-1]:
             words += f", lowest {_pooled(lowest)}"
         return f"pooled cosine {words}"
-    return _where_apart(comparison)
+    return _where_apart(comparison, number(comparison.threshold))
 
 
 def pooled_layers(comparison: Comparison) -> list[ComparedLayer]:
@@ -127,14 +127,14 @@ def shared_in_words(shared: SharedChannels) -> str:
     )
 
 
-def _where_apart(comparison: Comparison) -> str:
+def _where_apart(comparison: Comparison, threshold: str) -> str:
     layers = comparison.layers
     first = comparison.first
     count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
     if first is not None:
         over = sum(each.over for each in layers)
         name = units.one_line(first.layer.name)
-        return f"first over {comparison.threshold:g}: {name} ({_how_far(first)}); {over} of {count} {_are(over)} over"
+        return f"first over {threshold}: {name} ({_how_far(first)}); {over} of {count} {_are(over)} over"
     if not layers:
         return "no layer has the same shape on both sides"
     worst = farthest(layers)
@@ -144,12 +144,12 @@ def _where_apart(comparison: Comparison) -> str:
         odd = f"{unlike} layer{'s have' if unlike != 1 else ' has'} different shapes in A and B"
         if identical(comparison):
             return f"{odd}; {_all(len(layers))} with the same shape differ{'s' * (len(layers) == 1)} by exactly zero"
-        of = f"of {count} with the same shape none is over {comparison.threshold:g}"
+        of = f"of {count} with the same shape none is over {threshold}"
         return f"{odd}; {of}, the farthest apart is {name} ({_how_far(worst)})"
     if identical(comparison):
         both = " that both have" if has_more(comparison) else ""
         return f"identical: {_all(len(layers))}{both} differ{'s' * (len(layers) == 1)} by exactly zero"
-    return f"no layer is over {comparison.threshold:g}; of {count} the farthest apart is {name} ({_how_far(worst)})"
+    return f"no layer is over {threshold}; of {count} the farthest apart is {name} ({_how_far(worst)})"
 
 
 def _how_far(compared: Compared) -> str:
@@ -199,13 +199,13 @@ def inputs_in_words(comparison: Comparison) -> str:
         return ""
     if isinstance(found, Difference):
         return (
-            f"A and B get different input: {units.number(found.relative_l2)} apart (relative L2), "
-            f"{units.number(found.max_abs)} at most"
+            f"A and B get different input: relative L2 {units.number(found.relative_l2)} (0 means equal), "
+            f"single values at most {units.number(found.max_abs)} apart"
         )
     if found is not None:
         return (
-            "A and B got different input: the means of the input's channels are "
-            f"{units.number(found.relative_l2)} apart (relative L2)"
+            "A and B got different input: relative L2 of the means of its channels "
+            f"{units.number(found.relative_l2)} (0 means equal)"
         )
     if a.size is not None and b.size is not None and a.size != b.size:
         return f"A and B get different input: {a.size[0]} × {a.size[1]} px and {b.size[0]} × {b.size[1]} px"

@@ -200,5 +200,5 @@ CLUSTERS: tuple[Column[ClusterRow], ...] = (
 
 
 def channels_in_words(row: ComponentRow) -> str:
-    """The strongest channels with their signs: `+12 −55 +7`."""
-    return " ".join(f"{'−' if weight < 0 else '+'}{at}" for at, weight in row.channels)
+    """The strongest channels with their signs: `+12 -55 +7`."""
+    return " ".join(f"{'-' if weight < 0 else '+'}{at}" for at, weight in row.channels)

@@ -92,11 +92,10 @@ const INFINITE = 0xffffff00;
 // A value as people read it: so many significant digits.
 function number(value, digits = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return "NaN";
-  if (!Number.isFinite(value)) return value > 0 ? "+∞" : "−∞";
+  if (!Number.isFinite(value)) return value > 0 ? "+∞" : "-∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
-  return text.replace("-", "−");
+  return size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
 }
 
 function percent(share) {

@@ -6,7 +6,7 @@ const KEYS = [
   ["Home End", "first and last tile", ["Home", "End"]],
   ["m", "the channel's strongest unit", ["m"]],
   ["p", "pin the chosen unit, or let it go", ["p"]],
-  ["+ − 0", "zoom in, out, whole picture", ["+", "-", "0"]],
+  ["+ - 0", "zoom in, out, whole picture", ["+", "-", "0"]],
   ["s", "sort tiles by the next number", ["s"]],
   ["c", "colours span the channel or the layer", ["c"]],
   ["t", "dark or light", ["t"]],

@@ -224,8 +224,8 @@ async function layPanes() {
   if (sides) {
     const [a, b, difference] = await Promise.all([viewOf(0, layer.name), viewOf(1, layer.name), differenceOf(layer.name)]);
     made.push(new Pane("photo A", 0, null), new Pane("A", 0, a), ...(b ? [new Pane("B", 1, b)] : []));
-    if (difference) made.push(new Pane("B − A", "diff", difference));
-    const wish = { 0: "A", 1: "B", diff: "B − A" }[state.side];
+    if (difference) made.push(new Pane("B - A", "diff", difference));
+    const wish = { 0: "A", 1: "B", diff: "B - A" }[state.side];
     (made.find((each) => each.title === wish) || made[1]).main = true;
   } else {
     const before = layer.before ? await viewOf(pass, layer.before) : null;
