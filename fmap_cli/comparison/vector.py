@@ -8,7 +8,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from .. import units
 from ..drawing.charts import BLUE, PLAIN, RED, rgb
@@ -30,6 +29,8 @@ def drawn_vector(
     layers: Sequence[ComparedLayer], answer: Any = None, labels: Sequence[str] | None = None
 ) -> DrawnVector | None:
     """The last vector among the layers; its values have names where they are the network's answer, a score a class."""
+    from torch import Tensor
+
     for each in reversed(layers):
         means = each.difference.means
         if each.layer.kind == "input" or each.same_as is not None or means is None:

@@ -70,9 +70,12 @@ def _finding(finding: Finding) -> Text:
 
 def _print_numbers(out: Console, kernels: Kernels) -> None:
     rows = filter_rows(kernels)
-    shown = rows if kernels.every and len(rows) <= 4 * _ROWS else rows[:_ROWS]
-    print_rows(out, FILTERS, shown)
+    first = rows if kernels.every and len(rows) <= 4 * _ROWS else rows[:_ROWS]
+    told = {channel for each in kernels.findings for channel in each.channels}
+    named = [row for row in rows[len(first) :] if row.index in told][:_ROWS]
+    print_rows(out, FILTERS, [*first, *named])
     said = kernels.order_in_words
-    if len(shown) < len(rows):
-        said += f"; the first {len(shown)} are listed, --csv and --json have them all"
+    if len(first) < len(rows):
+        those = f"the first {len(first)}" + (f" and {len(named)} that stand out" if named else "")
+        said += f"; {those} are listed, --csv and --json have them all"
     print_wrapped(out, Text(f"{said}.", "dim"))
