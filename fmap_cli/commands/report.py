@@ -36,6 +36,9 @@ class ReportOptions(Options):
     opens: bool
     bits: Literal["8", "16"] | None
     score: float
+    evidence: bool
+    attention: bool
+    effect: bool
     memory: bool
     redact: bool
     dated: bool
@@ -111,6 +114,11 @@ class BytesType(click.ParamType):
     show_default=True,
     help="Lowest score of the boxes drawn for a detector.",
 )
+@click.option("--evidence", is_flag=True, help="Add where the evidence for the answer is, as `fmap cam` finds it.")
+@click.option("--attention", is_flag=True, help="Add what the last attention layer looks at.")
+@click.option(
+    "--effect", is_flag=True, help="Estimate what each channel does to the answer, and sort tiles by it where wanted."
+)
 @click.option("--memory", is_flag=True, help="Add the memory of a training step of one image.")
 @click.option("--redact", is_flag=True, help="Leave out the photo and all names of files.")
 @click.option("--dated", is_flag=True, help="Say when the page was made; without, the same input gives the same bytes.")
@@ -150,6 +158,9 @@ def command(options: ReportOptions) -> int:
         vs=options.other if options.changed else None,
         bits=None if options.bits is None else 8 if options.bits == "8" else 16,
         score=options.score,
+        evidence=options.evidence,
+        attention=options.attention,
+        effect=options.effect,
         memory=options.memory,
         redact=options.redact,
         made=options.made,

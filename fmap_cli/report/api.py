@@ -15,6 +15,7 @@ from .records import MAX_BYTES
 if TYPE_CHECKING:
     from ..arguments import AnyModel, Images, Names
     from ..session.opening import Session
+    from .extras import Wanted
     from .planes import Bits
     from .records import Report
 
@@ -40,6 +41,9 @@ def report(
     vs: AnyModel | None = None,
     bits: Literal[8, 16] | None = None,
     score: float = 0.5,
+    evidence: bool = False,
+    attention: bool = False,
+    effect: bool = False,
     memory: bool = False,
     redact: bool = False,
     made: str = "",
@@ -53,7 +57,9 @@ def report(
     its activation read, the first convolution and the answer; and what `layer` adds, names or globs. `other` is an
     image, or `vs` another network (other weights, another number format), to compare with: the page then shows A, B and
     their difference. `bits` is how many each value has, 8 or 16; by default 16 in small layers and 8 in others, and the
-    page says how far values may be off. `score` is the least score of a detector's boxes. `memory` adds the memory of
+    page says how far values may be off. `score` is the least score of a detector's boxes. `evidence` adds where the
+    evidence for the answer is (`cam`), `attention` what the last attention layer looks at, `effect` an estimate of what
+    each channel does to the answer, to sort by. `memory` adds the memory of
     a training step. `redact` leaves out the photo and all paths. `made` is a date to print, by default none, so that
     the same input gives the same bytes. `max_size` is the most bytes a page may have. `layout` names the axes of arrays
     (`HWC`) or of the layers of `layer` (`BHWC`).
@@ -74,7 +80,9 @@ def report(
     from .making import Asked, make
 
     session, second, as_asked = _sides(model, vs, say)
-    asked = Asked(names_of(layer), bits, score, memory, redact, made, int(max_size), layout, as_asked)
+    given = (("evidence", evidence), ("attention", attention), ("effect", effect))
+    further: tuple[Wanted, ...] = tuple(name for name, is_wanted in given if is_wanted)  # type: ignore[misc]
+    asked = Asked(names_of(layer), bits, score, memory, redact, made, int(max_size), layout, as_asked, further)
     return make(session, [*sources, *more], asked, say, second=second, compared=other is not None)
 
 

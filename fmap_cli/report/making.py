@@ -14,6 +14,7 @@ from ..inputs.records import ImageInput
 from ..network.shapes import split_layout
 from ..session.opening import Session, groups, read_image
 from .choosing import stage_of
+from .extras import Further, Wanted
 from .gather import Pages
 from .planes import Bits
 from .records import Report
@@ -34,6 +35,7 @@ class Asked:
     max_bytes: int = 0
     layout: str | None = None
     fed_as_asked: bool = False
+    further: tuple[Wanted, ...] = ()
 
 
 def make(
@@ -55,11 +57,17 @@ def make(
     if second is None:
         images = _read(session, sources, say, of_arrays)
         passes = [pages.run(session, image, image.name) for image in images]
+        sessions = [session] * len(passes)
     else:
         if len(groups(session, sources)) != 1:
             raise ImageError(f"two networks are compared over one image, and {len(sources)} were given.")
         images = read_sides(session, second, sources, say, of_arrays, fed_as_asked=asked.fed_as_asked)
-        passes = [pages.run(one, image, image.name) for one, image in zip((session, second), images, strict=True)]
+        sessions = [session, second]
+        passes = [pages.run(one, image, image.name) for one, image in zip(sessions, images, strict=True)]
+    if asked.further:
+        further = Further(asked.further, say)
+        given = groups(session, sources) * (len(passes) if second is not None else 1)
+        passes = [further.added(*each) for each in zip(sessions, images, given, passes, strict=True)]
     words, variant = "", ""
     if compared:
         words = f"{images[0].short_name} and {images[1].short_name}"

@@ -131,6 +131,7 @@ class _Page:
             facts=self._facts(),
             memory=_b64(report.memory.encode()) if report.memory else "",
             shown=shown,
+            tail=_tail,
         )
 
     def heaviest(self, most: int = 3) -> str:
@@ -320,25 +321,25 @@ class _Page:
         report = self.report
         tall = [shape for shape in report.stages if len(shape) > 1] or [(1,)]
         largest = max(max(shape[1:], default=1) for shape in tall)
-        found = []
+        columns = []
         for number, count in enumerate(report.stage_layers):
             inside = [at for at, each in enumerate(report.layers) if each.stage == number]
-            if not inside and not count:
-                continue
-            maps = [report.layers[at] for at in inside if report.layers[at].is_map]
-            cells = maps[-1].cells if maps else None
-            side = max(cells[1:]) if cells else 1
-            share = np.log2(side + 1) / np.log2(largest + 1)
-            found.append(
-                {
-                    "size": f"{cells[1]} × {cells[2]}" if cells else "vector" if inside else "",
-                    "channels": f"{maps[-1].count} channels" if maps else "",
-                    "height": round(float(6 + 50 * share), 1),
-                    "count": count,
-                    "layers": [(at, shown(report.layers[at].layer.name)) for at in inside],
-                }
-            )
-        return [each for each in found if each["layers"]]
+            maps = [at for at in inside if report.layers[at].is_map]
+            vectors = [at for at in inside if at not in maps]
+            columns += [(maps, count)] if maps else []
+            columns += [(vectors, 0 if maps else count)] if vectors else []
+        return [self._stage(inside, count, largest) for inside, count in columns]
+
+    def _stage(self, inside: list[int], count: int, largest: int) -> dict[str, Any]:
+        last = self.report.layers[inside[-1]]
+        side = max(last.cells[1:]) if last.is_map else 1
+        return {
+            "size": f"{last.cells[1]} × {last.cells[2]}" if last.is_map else "vector",
+            "channels": f"{units.count(last.count)} channels" if last.is_map else f"{units.count(last.count)} values",
+            "height": round(float(6 + 50 * np.log2(side + 1) / np.log2(largest + 1)), 1),
+            "count": count,
+            "layers": [(at, shown(self.report.layers[at].layer.name)) for at in inside],
+        }
 
     def _row(self, layer: PageLayer) -> dict[str, Any]:
         stats = layer.stats
@@ -417,6 +418,11 @@ class _Page:
 def _short(name: str) -> str:
     """A name without its folders."""
     return name.replace("\\", "/").rsplit("/", 1)[-1] or name
+
+
+def _tail(name: str, most: int = 24) -> str:
+    """A layer's name cut at its start, for names differ at their end."""
+    return name if len(name) <= most else f"…{name[1 - most :].lstrip('.')}"
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,95 @@
+"""What other subjects find of a pass, where it is asked for: evidence, attention, channels' effects on the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from .. import units
+from ..arguments import nobody
+from ..drawing.grid import TWO_HUES
+from ..drawing.overlay import gray_photo, overlay
+from ..errors import FmapError
+from ..inputs.records import ImageInput
+from ..session.opening import Session
+from .records import Extra, PageLayer, Pass
+
+Wanted = Literal["evidence", "attention", "effect"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What is added to the passes of a report. What a network has not (a CNN no attention) is said, and left out."""
+
+    wanted: Sequence[Wanted]
+    say: Say
+
+    def added(self, session: Session, image: ImageInput, source: str | Sequence[str] | None, one: Pass) -> Pass:
+        found = []
+        for name, make in (("evidence", _evidence), ("attention", _attention)):
+            if name in self.wanted:
+                try:
+                    found.append(make(session, image, one))
+                except FmapError as error:
+                    self.say(f"no {name} on the page: {error.message}")
+        if "effect" in self.wanted:
+            one = self._with_effects(session, source, one)
+        return replace(one, extras=tuple(found))
+
+    def _with_effects(self, session: Session, source: str | Sequence[str] | None, one: Pass) -> Pass:
+        """The pass whose maps know what each of their channels does to the answer, estimated by its gradient."""
+        from ..effect.measuring import Asking, measure_effects
+
+        sources = [] if source is None else [source] if isinstance(source, str) else list(source)
+        asking = Asking("zero", None, None, None, 1, True, 0, None)
+        layers: list[PageLayer] = []
+        reasons: dict[str, None] = {}
+        for layer in one.layers:
+            if layer.is_map:
+                try:
+                    found = measure_effects(session, sources, [layer.layer.name], asking, nobody)
+                    if len(found.effects) == layer.count:
+                        layer = replace(layer, effect=np.asarray(found.effects, np.float64))
+                except FmapError as error:
+                    reasons[error.message] = None
+            layers.append(layer)
+        for reason in reasons:
+            self.say(f"a layer's effect is not on the page: {reason}")
+        return replace(one, layers=tuple(layers))
+
+
+def _evidence(session: Session, image: ImageInput, one: Pass) -> Extra:
+    import torch
+
+    from ..cam.evidence import evidence
+
+    with torch.inference_mode(False):
+        found = evidence(session, image, (), None, None, None, positive=False, steps=0, layout=None, advanced=nobody)
+    values = found.map[found.frame]
+    pixels = found.image.pixels
+    most = float(np.abs(values).max(initial=0))
+    size = (pixels.shape[0], pixels.shape[1])
+    picture = np.rint(gray_photo(pixels, size)).astype(np.uint8)
+    if most > 0:
+        ends = np.array([most])
+        picture = overlay(values[None].astype(np.float32), -ends, ends, TWO_HUES, pixels, size)[0]
+    words = f"warm where the picture speaks for it, cold where against; {found.method} at {found.layer.name}."
+    return Extra(f"Evidence for {units.one_line(found.target.name)}", words, picture)
+
+
+def _attention(session: Session, image: ImageInput, one: Pass) -> Extra:
+    from ..attention.gather import find_attention
+
+    (found,) = find_attention(session, image, (), at=None, rollout=False).layers[-1:]
+    if found.maps is None:
+        raise FmapError(f"the attention of {found.name} has no places: {found.unplaced or 'its keys are no grid'}.")
+    values = found.maps.mean(0)[0].astype(np.float32)  # [rows, columns], over the heads
+    pixels = one.image.pixels
+    ends = np.array([0.0]), np.array([max(float(values.max()), 1e-30)])
+    picture = overlay(values[None], *ends, "viridis", pixels, (pixels.shape[0], pixels.shape[1]))[0]
+    words = f"the mean over the {found.heads} heads of {found.name}, from {found.query.words}: yellow has most weight."
+    return Extra("Attention", words, picture)
