@@ -55,7 +55,7 @@ LAYER = """async (key) => {
   const canvas = document.querySelector(".panes");
   const start = performance.now();
   const seen = new Promise((done) => new MutationObserver((_, own) => { own.disconnect(); done(); }).observe(canvas, { childList: true }));
-  document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   await seen;
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
   return performance.now() - start;

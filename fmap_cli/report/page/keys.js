@@ -18,7 +18,7 @@ function listenToKeys(actions) {
     make("dt", {}, ...keys.split(" ").flatMap((key, at) => [...(at ? [" "] : []), make("kbd", { text: key })])), make("dd", { text: words }),
   ]), make("dt", {}, "in a picture"), make("dd", { text: "arrows move from unit to unit, Enter pins one" }));
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !event.target.closest) return;
     if (event.target.closest("input, select, textarea, dialog")) return;
     const action = actions[event.key];
     if (!action) return;
