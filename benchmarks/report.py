@@ -54,7 +54,9 @@ LAYER = """async (key) => {
   const name = document.getElementById("layer-name").textContent;
   const canvas = document.querySelector(".panes");
   const start = performance.now();
-  const seen = new Promise((done) => new MutationObserver((_, own) => { own.disconnect(); done(); }).observe(canvas, { childList: true }));
+  const seen = new Promise((done) => {
+    new MutationObserver((_, own) => { own.disconnect(); done(); }).observe(canvas, { childList: true });
+  });
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   await seen;
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
@@ -65,9 +67,10 @@ HOVER = """async (count) => {
   const box = pane.getBoundingClientRect();
   const times = [];
   for (let at = 0; at < count; at++) {
-    const place = { clientX: box.left + box.width * ((at * 37) % 100) / 100, clientY: box.top + box.height * ((at * 61) % 100) / 100 };
+    const clientX = box.left + box.width * ((at * 37) % 100) / 100;
+    const clientY = box.top + box.height * ((at * 61) % 100) / 100;
     const start = performance.now();
-    pane.dispatchEvent(new PointerEvent("pointermove", { ...place, bubbles: true }));
+    pane.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
     times.push(performance.now() - start);
   }
@@ -96,7 +99,7 @@ def browsing(file: Path, words: str) -> None:
         print(f"{words}: first picture after {time.perf_counter() - start:.2f} s")
         own = page.evaluate("performance.now()")
         print(f"  by the page's own clock {own / 1000:.2f} s")
-        switches = [page.evaluate(LAYER, key) for key in ("ArrowUp", "ArrowDown") * 3]
+        switches = [page.evaluate(LAYER, key) for key in ("ArrowDown", "ArrowUp") * 3]
         print(f"  another layer: median {statistics.median(switches):.0f} ms, longest {max(switches):.0f} ms")
         hovers = page.evaluate(HOVER, 60)
         print(f"  hover: median {statistics.median(hovers):.1f} ms, longest {max(hovers):.1f} ms")
