@@ -62,7 +62,10 @@ BUILD_ON = {  # ... but for these.
     "health": {"statistics"},
     "layers": {"receptive"},
     "maps": {"answers", "effect", "receptive", "statistics"},
-    "report": {"answers", "comparison", "health", "layers", "memory", "receptive", "statistics"},
+    "report": {
+        *("answers", "attention", "cam", "comparison", "effect", "health", "layers", "memory", "receptive"),
+        "statistics",
+    },
 }
 
 # Importing these brings in no torch: `--help` is quick, and tables and files need none. Whole rooms,
