@@ -31,10 +31,10 @@ def choose(layers: Sequence[CountedLayer], stages: Sequence[tuple[int, ...]], ex
     if len(ends) < _FEW:
         picked |= set(_blocks(layers))
     answer = _answer(layers)
-    if answer is not None:
-        picked.add(answer)
     if not picked:
         picked = set(_vectors(layers))
+    if answer is not None:
+        picked.add(answer)
     picked |= {each.index for each in layers if each.layer.name in extra}
     before = {at: found for at in picked if (found := pre_activation(layers, at)) is not None}
     return Chosen(tuple(sorted(picked | set(before.values()))), before)
@@ -138,4 +138,6 @@ def _answer(layers: Sequence[CountedLayer]) -> int | None:
 
 def _vectors(layers: Sequence[CountedLayer]) -> list[int]:
     """Of a network without maps: its first layers with weights or activations."""
-    return [each.index for each in layers if each.layer.kind in ("linear", "act")][:_VECTORS] or [layers[-1].index]
+    return [each.index for each in layers if each.layer.kind in ("conv", "linear", "act")][:_VECTORS] or [
+        layers[-1].index
+    ]

@@ -213,6 +213,8 @@ def _kept(output: Tensor, row: Any, counted: ChannelStats, same_as: int | None) 
     maps = channel_maps(values, row.axes)  # [C, T, H, W]
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
     own = maps.to("cpu", dtype, copy=True)
+    if own.shape[1] > 1 and own.shape[2] * own.shape[3] == 1:
+        own = own.movedim(1, 3)  # the steps of a sequence are a row: [C, 1, 1, T]
     notes = []
     undrawn = undrawn_axes(row.axes, values.shape)
     if undrawn:

@@ -80,7 +80,8 @@ class PageLayer:
 
     @property
     def is_map(self) -> bool:
-        return self.axes.spatial and self.cells[1] * self.cells[2] > 1
+        """Whether its channels have places to be drawn; those of a sequence are strips, one row high."""
+        return self.cells[1] * self.cells[2] > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ class _Page:
                 self.payloads[name] = _b64(packed([first.astype(np.int32), last.astype(np.int32)]))
                 entry["in"] = name
             axes.append(entry)
-        return {"words": words, "why": shown(why), "axes": axes if len(axes) == 2 and layer.is_map else []}
+        return {"words": words, "why": shown(why), "axes": axes if len(axes) == 2 and layer.axes.spatial else []}
 
     def _arithmetic(self, key: str, found: Arithmetic | None) -> dict[str, Any] | None:
         if found is None or (self.report.redact and not found.reads):

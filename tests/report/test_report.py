@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Ran
 from report_nets import small
+from torch import nn
 
 import fmap_cli as fmap
 from fmap_cli.report.planes import read
@@ -161,6 +162,31 @@ def test_two_images_and_two_networks_are_compared(page: Report) -> None:
         fmap.report(net, CAT, other=COFFEE, vs=double, say=quietly)
     with pytest.raises(fmap.FmapError, match="one image is compared with one other"):
         fmap.report(net, [CAT, COFFEE], other=COFFEE, say=quietly)
+
+
+def test_evidence_and_effects_are_those_of_their_verbs() -> None:
+    net = fmap.load_model(small(), size=48, mean=0.5, std=0.25)
+    said: list[str] = []
+    found = fmap.report(net, CAT, evidence=True, attention=True, effect=True, say=said.append)
+    assert [each.title for each in found.passes[0].extras] == [
+        f"Evidence for class {found.passes[0].predictions[0].index}"
+    ]
+    assert any(each.startswith("no attention on the page: ") for each in said)
+    effects = {each.layer.name: each.effect for each in found.layers}
+    wanted = fmap.effect(net, CAT, "3", fast=True, top=1, say=quietly).effects
+    assert effects["3"] == pytest.approx(np.asarray(wanted)) and effects["8"] is None
+    assert Parser(found.html().decode()).data["passes"][0]["layers"][3]["effect"] is True
+
+
+def test_sequences_are_strips_and_vectors_bars() -> None:
+    sequence = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 18, 3))
+    found = fmap.report(fmap.load_model(sequence, input_shape=(2, 20), say=quietly), say=quietly)
+    assert [(each.cells, each.is_map) for each in found.layers] == [
+        ((1, 1, 18), True),
+        ((1, 1, 18), True),
+        ((1, 1, 1), False),
+    ]
+    assert b"<!doctype html>" in found.html()
 
 
 def test_a_frame_keeps_the_page_apart_from_the_notebook(page: Report) -> None:
