@@ -167,8 +167,15 @@ def command(options: ReportOptions) -> int:
         max_size=options.max_size,
         layout=options.layout,
         say=remark,
+        say_failures=False,
     )
     found.save(out)
     if options.opens:
         click.launch(str(out))
-    return put_out(options, table=lambda: found.print(out), document=lambda: found.document(out))
+    return put_out(
+        options,
+        table=lambda: found.print(out),
+        document=lambda: found.document(out),
+        failures=found.failures,
+        of_images=len(found.passes) + len(found.failures),
+    )

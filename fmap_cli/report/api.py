@@ -50,6 +50,7 @@ def report(
     max_size: int | str = MAX_BYTES,
     layout: str | None = None,
     say: Say = note,
+    say_failures: bool = True,
 ) -> Report:
     """A page to explore a network's maps on: one HTML file (`save("report.html")`) that needs nothing else.
 
@@ -83,7 +84,10 @@ def report(
     given = (("evidence", evidence), ("attention", attention), ("effect", effect))
     further: tuple[Wanted, ...] = tuple(name for name, is_wanted in given if is_wanted)  # type: ignore[misc]
     asked = Asked(names_of(layer), bits, score, memory, redact, made, int(max_size), layout, as_asked, further)
-    return make(session, [*sources, *more], asked, say, second=second, compared=other is not None)
+    found = make(session, [*sources, *more], asked, say, second=second, compared=other is not None)
+    for _, error in found.failures if say_failures else ():
+        say(error.message)
+    return found
 
 
 def _sides(model: AnyModel, vs: AnyModel | None, say: Say) -> tuple[Session, Session | None, bool]:

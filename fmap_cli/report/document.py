@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..answers.columns import DETECTIONS, PREDICTIONS
+from ..documents import failed_rows
 from ..models.document import document_head, written
 from ..statistics.document import finding_row
 from ..tables.columns import json_row
@@ -24,6 +25,7 @@ def report_document(report: Report, file: Path | None = None) -> dict[str, Any]:
         "bytes": len(report.html()),
         "image_count": len(report.passes),
         "images": [_image(report, each) for each in report.passes],
+        "failed": failed_rows(report.failures),
         **written(file),
         "assumed_input": head["origin"]["assumed_input"],
     }

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..comparison.sides import read_sides
-from ..errors import ImageError, ModelError
-from ..inputs.feeds import feed_of
+from ..errors import FmapError, ImageError, ImagesFailedError, ModelError
+from ..inputs.feeds import Source, feed_of, source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
 from ..network.shapes import split_layout
@@ -49,24 +49,28 @@ def make(
 ) -> Report:
     """The report of these images; `compared` says that the second is B, `second` that the other network is.
 
-    Raises what the passes raise; ImageError for an image that cannot be read.
+    Of several images those that cannot be read are in its `failures`. Raises what the passes raise, and ImageError
+    where no image is left, or one of two that are compared cannot be read.
     """
     of_arrays, of_outputs = split_layout(asked.layout)
     pages = Pages(asked.patterns, asked.bits, asked.score, of_outputs)
     images: Sequence[ImageInput]
+    failures: list[tuple[str, FmapError]] = []
     if second is None:
-        images = _read(session, sources, say, of_arrays)
+        read, failures = _read(session, sources, say, of_arrays, all_needed=compared)
+        given, images = [source for source, _ in read], [image for _, image in read]
+        if compared and len(images) != 2:
+            raise ImageError(f"one image is compared with one other, and {len(images)} were given.")
         passes = [pages.run(session, image, image.name) for image in images]
         sessions = [session] * len(passes)
     else:
         if len(groups(session, sources)) != 1:
             raise ImageError(f"two networks are compared over one image, and {len(sources)} were given.")
         images = read_sides(session, second, sources, say, of_arrays, fed_as_asked=asked.fed_as_asked)
-        sessions = [session, second]
+        given, sessions = groups(session, sources) * 2, [session, second]
         passes = [pages.run(one, image, image.name) for one, image in zip(sessions, images, strict=True)]
     if asked.further:
         further = Further(asked.further, say)
-        given = groups(session, sources) * (len(passes) if second is not None else 1)
         passes = [further.added(*each) for each in zip(sessions, images, given, passes, strict=True)]
     words, variant = "", ""
     if compared:
@@ -93,18 +97,32 @@ def make(
         redact=asked.redact,
         max_bytes=asked.max_bytes,
         made=asked.made,
+        failures=tuple(failures),
     )
 
 
-def _read(session: Session, sources: Sequence[str], say: Say, layout: str | None) -> list[ImageInput]:
+def _read(
+    session: Session, sources: Sequence[str], say: Say, layout: str | None, *, all_needed: bool
+) -> tuple[list[tuple[Source, ImageInput]], list[tuple[str, FmapError]]]:
+    """The images with their sources, and of several those that cannot be read, with why."""
     framings = Framings()
-    found = []
-    for source in groups(session, sources):
-        image = read_image(session, source, say, layout)
+    found: list[tuple[Source, ImageInput]] = []
+    failures: list[tuple[str, FmapError]] = []
+    listed = groups(session, sources)
+    for source in listed:
+        try:
+            image = read_image(session, source, say, layout)
+        except ImageError as error:
+            if all_needed or len(listed) == 1:
+                raise
+            failures.append((source_name(source), error))
+            continue
         framings.add(image.name, image.framing)
-        found.append(image)
+        found.append((source, image))
     framings.say(say)
-    return found
+    if not found:
+        raise ImagesFailedError(failures)
+    return found, failures
 
 
 def _differs(a: Session, b: Session) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..answers.records import Detection, Prediction
+from ..errors import FmapError
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..receptive.records import ReceptiveField
@@ -124,6 +125,7 @@ class Report(Result):
     empty where they are not compared. `codes` are the values of all layers, encoded. `stages` are the shapes that the
     map passes through, `layer_count` is how many layers the network runs, and `multiply_adds` its cost. `memory` is a
     figure of a step's memory as SVG, where it was asked for. `redact` leaves out the photo, and all names and paths.
+    `failures` are images that could not be read, with why.
     """
 
     origin: Origin
@@ -141,6 +143,7 @@ class Report(Result):
     redact: bool = False
     max_bytes: int = MAX_BYTES
     made: str = ""
+    failures: tuple[tuple[str, FmapError], ...] = ()
     _html: list[bytes] = field(default_factory=list, compare=False)
 
     FILES: ClassVar[tuple[str, ...]] = (".html", ".json")

@@ -209,5 +209,9 @@ def test_the_command_writes_the_page_and_says_so(fmap: Callable[..., Ran], tmp_p
     ):
         ran = fmap("report", str(CAT), *NET, *arguments)
         assert ran.code == 2 and words in ran.err and "Traceback" not in ran.err
+    ran = fmap("report", str(CAT), "nowhere.png", *NET, "-o", str(out), "--json")
+    assert ran.code == 1 and ran.json["failed"][0]["image"] == "nowhere.png" and ran.json["image_count"] == 1
+    ran = fmap("report", "nowhere.png", "neither.png", *NET, "-o", str(out))
+    assert ran.code == 1 and "2 of 2 images failed" in ran.err and "Traceback" not in ran.err
     ran = fmap("report", str(CAT), *NET, "--layer", "nope", "-o", str(out))
     assert ran.code == 1 and "no layer 'nope'" in ran.err
