@@ -229,7 +229,7 @@ async function layPanes() {
     (made.find((each) => each.title === wish) || made[1]).main = true;
   } else {
     const before = layer.before ? await viewOf(pass, layer.before) : null;
-    const main = new Pane(named(layer.name, before ? "after the activation" : ""), pass, await viewOf(pass, layer.name));
+    const main = new Pane(named(layer.name, before ? "after" : ""), pass, await viewOf(pass, layer.name));
     main.main = true;
     made.push(new Pane(passNow().photo ? "photo" : "where the photo was", pass, null));
     if (before) made.push(new Pane(named(layer.before, "before"), pass, before));
