@@ -145,7 +145,7 @@ def command(options: ReportOptions) -> int:
 
     \b
       fmap report sample_images/chelsea.png -o cat.html
-      fmap report sample_images/coffee.png --layer 'features.3.*' --open
+      fmap report sample_images/coffee.png --layer 'features.3.*' --evidence
       fmap report sample_images/coffee.png --vs-dtype bfloat16
     """
     out = options.out
