@@ -141,6 +141,31 @@ def fmap_box(report: Report, y: int, x: int) -> tuple[tuple[int, int], tuple[int
     return rows, columns
 
 
+def test_the_wheel_zooms_around_the_unit_under_it(open_page: Open) -> None:
+    page = open_page(hash_="#layer=3&channel=1")
+    point(page, 1, 6.5 / 24, 17.5 / 24)
+    before = page.inner_text("#readout")
+    assert "at row 6, column 17" in before
+    for _ in range(4):
+        page.mouse.wheel(0, -100)
+        page.wait_for_timeout(30)
+    point(page, 1, 6.5 / 24, 17.5 / 24)
+    assert page.inner_text("#readout") == before
+    point(page, 1, 0.99, 0.01)  # the corner shows another part than before
+    assert "at row 23, column 0;" not in page.inner_text("#readout")
+    page.click("#zoom-fit")
+    point(page, 1, 0.99, 0.01)
+    assert "at row 23, column 0;" in page.inner_text("#readout")
+
+
+def test_the_slider_lays_the_map_over_the_photo(open_page: Open) -> None:
+    pixel = "at(-2).getContext('2d').getImageData(40, 40, 1, 1).data.join()"
+    read = f"() => [...document.querySelectorAll('.pane canvas')].{pixel}"
+    colour = open_page(hash_="#layer=3&channel=1").evaluate(read)
+    red, green, blue, _ = open_page(hash_="#layer=3&channel=1&alpha=0").evaluate(read).split(",")
+    assert red == green == blue and colour.split(",")[0] != red  # the photo in gray
+
+
 def test_the_arithmetic_adds_up_to_the_value(open_page: Open) -> None:
     array = fmap.feature_maps(net(), CAT, "0", say=quietly).arrays["0"]
     page = open_page(hash_="#layer=0&channel=2&unit=1,7")
