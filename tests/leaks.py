@@ -56,7 +56,9 @@ def _state() -> dict[str, Any]:
         "an environment variable": {
             name: value
             for name, value in os.environ.items()
-            if name != "PYTEST_CURRENT_TEST" and not name.startswith("TORCHINDUCTOR_")  # set by importing the compiler
+            # Importing scikit-learn sets KMP_…, importing torch's compiler TORCHINDUCTOR_….
+            if name not in ("PYTEST_CURRENT_TEST", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+            and not name.startswith("TORCHINDUCTOR_")
         },
         "sys.argv": list(sys.argv),
         "sys.path": list(sys.path),

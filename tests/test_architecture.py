@@ -148,7 +148,7 @@ def imports_of(source: str, module: str, *, is_package: bool = False) -> list[Im
             text = _constant_start(node.args[0])
             if text:
                 found.append(Import(text.rstrip("."), "", node.lineno, for_typing, deferred))
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and _asks_for_typing(node.test):
             for child in node.body:
                 visit(child, True, deferred)
             for child in node.orelse:
@@ -156,10 +156,16 @@ def imports_of(source: str, module: str, *, is_package: bool = False) -> list[Im
             return
         deferred = deferred or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
-            visit(child, for_typing, deferred)
+            if calls or isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+                visit(child, for_typing, deferred)
 
+    calls = "import_module" in source  # else imports are statements, and nobody looks into expressions
     visit(ast.parse(source), False, False)
     return found
+
+
+def _asks_for_typing(test: ast.expr) -> bool:
+    return any("TYPE_CHECKING" in (getattr(part, "id", ""), getattr(part, "attr", "")) for part in ast.walk(test))
 
 
 def _called(node: ast.Call) -> str:

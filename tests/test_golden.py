@@ -96,7 +96,7 @@ def _arguments(model: str, command: str, out: Path) -> list[str]:
     if command == "models":
         return ["models", "resnet*"]
     if command == "attention":
-        planted = ["--model", "tests/attention/nets.py:planted", "--input-shape", "3,64,80"]
+        planted = ["--model", "tests/attention/vits.py:planted", "--input-shape", "3,64,80"]
         return ["attention", _COFFEE, *planted, "--at", "1,2", "--out", str(out / "attention.png")]
     arguments = [command.partition("-")[0]]
     for each in _COMMANDS[command]:

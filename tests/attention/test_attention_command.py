@@ -16,7 +16,7 @@ from pages import faults, texts
 import fmap_cli as fmap_package
 
 Run = Callable[..., Ran]
-HEADS = ["--model", str(ROOT / "tests" / "attention" / "nets.py") + ":vit"]
+HEADS = ["--model", str(ROOT / "tests" / "attention" / "vits.py") + ":vit"]
 COFFEE = str(ROOT / "sample_images" / "coffee.png")
 
 

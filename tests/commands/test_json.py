@@ -18,7 +18,7 @@ Run = Callable[..., Ran]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SHARED = "In every document"
 NET = ["--model", str(ROOT / "tests" / "golden" / "nets.py") + ":small", "--size", "32"]
-HEADS = ["--model", str(ROOT / "tests" / "attention" / "nets.py") + ":vit"]
+HEADS = ["--model", str(ROOT / "tests" / "attention" / "vits.py") + ":vit"]
 COFFEE, CAT = (str(ROOT / "sample_images" / name) for name in ("coffee.png", "chelsea.png"))
 MISSING = "nowhere.png"
 

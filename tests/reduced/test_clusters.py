@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sklearn.cluster import KMeans
 
 import fmap_cli as fmap
 from fmap_cli.reduced.clusters import fit_clusters
@@ -12,6 +11,8 @@ from fmap_cli.reduced.clusters import fit_clusters
 
 @pytest.mark.parametrize("layer", ["features.3", "features.8"])
 def test_the_inertia_is_no_worse_than_that_of_scikit_learn(layer: str) -> None:
+    from sklearn.cluster import KMeans  # a second, for the one worker that runs this
+
     units = fmap.feature_maps(layer=layer, say=str).arrays[layer][0].flatten(1).T.contiguous()
     for count in (3, 6, 10):
         centres, labels, inertia = fit_clusters(units, count)

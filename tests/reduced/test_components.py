@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
 
 import fmap_cli as fmap
 from fmap_cli.reduced.components import fit_components, otsu
@@ -20,6 +19,8 @@ def outputs() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["features.0.0", "features.3", "features.8"])
 def test_components_are_those_of_scikit_learn_up_to_sign(outputs: dict[str, torch.Tensor], name: str) -> None:
+    from sklearn.decomposition import PCA  # a second, for the one worker that runs this
+
     units = outputs[name]
     other = PCA(3, svd_solver="full").fit(units.double().numpy())
     fit = fit_components(units)
