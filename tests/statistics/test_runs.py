@@ -299,7 +299,7 @@ def test_a_directory(tmp_path: Path) -> None:
 
 
 def test_a_device() -> None:
-    refused(Path("/dev/null"), "no regular file")
+    refused(Path("/dev/null"), "is not a regular file")
 
 
 def test_a_name_that_no_file_can_have() -> None:
