@@ -9,6 +9,7 @@ import numpy as np
 from .. import units
 from ..drawing.page import SMALL_SIZE, draw_outline, draw_paragraph
 from ..drawing.scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
+from .names import background_class
 from .records import Detection
 
 _LABEL_STRENGTH = 0.65
@@ -23,13 +24,16 @@ def class_colours(count: int) -> np.ndarray:
     return table[np.arange(count) % len(table)]
 
 
-def label_picture(classes: np.ndarray, photo: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """The photo `[h, w, 3]` tinted by each pixel's class `[H, W]`; class 0, the background, stays as it is."""
+def label_picture(
+    classes: np.ndarray, photo: np.ndarray, colours: np.ndarray, background: int | None = None
+) -> np.ndarray:
+    """The photo `[h, w, 3]` tinted by each pixel's class `[H, W]`; the background, where there is one, stays as it is."""
     rows = np.arange(photo.shape[0]) * classes.shape[0] // photo.shape[0]
     columns = np.arange(photo.shape[1]) * classes.shape[1] // photo.shape[1]
     fitted = classes[rows][:, columns]
     tinted = photo * (1 - _LABEL_STRENGTH) + colours[fitted] * _LABEL_STRENGTH
-    return np.where((fitted == 0)[..., None], photo, np.rint(tinted)).astype(np.uint8)
+    found: np.ndarray = np.rint(tinted).astype(np.uint8)
+    return found if background is None else np.where((fitted == background)[..., None], photo, found)
 
 
 def draw_label_map(
@@ -42,17 +46,17 @@ def draw_label_map(
 ) -> int:
     """The label map over the photo at `corner` (top, left), and its classes by share. Returns where it ends."""
     top, left = corner
-    colours = class_colours(len(labels))
-    scene.add(Picture(left, top, label_picture(classes, photo, colours), size, smooth=True))
+    colours, background = class_colours(len(labels)), background_class(labels)
+    scene.add(Picture(left, top, label_picture(classes, photo, colours, background), size, smooth=True))
     words = "the likeliest class of each pixel (the largest of the scores)"
     y = draw_paragraph(scene, words, left, top + size[0] + 6, size[1]) + 6
     counts = np.bincount(classes.ravel(), minlength=len(labels))
     ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     for index in ranked[:_LEGEND_ROWS]:
         red, green, blue = (int(value) for value in colours[index])
-        fill = WHITE if index == 0 else (red, green, blue)
+        fill = WHITE if index == background else (red, green, blue)
         scene.add(Box(left, y, 16, 16, fill, GRAY))
-        words = labels[index].strip("_") + (" (the photo as it is)" if index == 0 else "")
+        words = labels[index].strip("_") + (" (the photo as it is)" if index == background else "")
         scene.add(Text(left + 26, y + 1, shorten(words, size[1] - 90, SMALL_SIZE), SMALL_SIZE, INK))
         share = units.percent(counts[index] / classes.size)
         scene.add(Text(left + size[1], y + 1, share, SMALL_SIZE, GRAY, align="right"))

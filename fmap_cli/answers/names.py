@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+_BACKGROUND = ("background", "unlabeled", "unlabelled", "void")
+
 
 def classes_called(name: str, labels: Sequence[str] | None) -> list[int]:
     """The classes of that name, in any case and with `_` or `-` for spaces, or of which the label lists it among
@@ -20,6 +22,15 @@ def classes_called(name: str, labels: Sequence[str] | None) -> list[int]:
         if found:
             return found
     return []
+
+
+def background_class(labels: Sequence[str] | None) -> int | None:
+    """The class of pixels that are of no object, by its name; None where no class is called so.
+
+    >>> background_class(("__background__", "cat")), background_class(("road", "sky")), background_class(("car", "Void"))
+    (0, None, 1)
+    """
+    return next((at for at, label in enumerate(labels or ()) if _plain(label) in _BACKGROUND), None)
 
 
 def _plain(name: str) -> str:

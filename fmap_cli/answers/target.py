@@ -11,13 +11,12 @@ from ..errors import FmapError, ModelError
 from ..models.records import LoadedModel
 from ..network.selection import near_names
 from .classify import no_classifier
-from .names import classes_called
+from .names import background_class, classes_called
 from .reading import class_scores, plain, score_map, tensors
 from .records import Target
 
 SAME_BOX = 0.5
 """Two boxes are of one object where their overlap (intersection over union) is at least this, as in PASCAL VOC."""
-_BACKGROUND = ("background", "unlabeled", "void")
 
 
 def target_of(
@@ -192,9 +191,9 @@ def _pixels(model: LoadedModel, scores: Tensor, wanted: str | int | None, image:
     classes = scores.argmax(0)
     counts = classes.flatten().bincount(minlength=len(scores))
     foreground = counts.clone()
-    name = (_label(model, 0, len(scores)) or "").strip("_").lower()
-    if name in _BACKGROUND:
-        foreground[0] = 0
+    behind = background_class(model.labels) if _label(model, 0, len(scores)) is not None else None
+    if behind is not None:
+        foreground[behind] = 0
     predicted = int((foreground if foreground.any() else counts).argmax())
     index = predicted if wanted is None else class_index(model, wanted, len(scores))
     label = _label(model, index, len(scores))

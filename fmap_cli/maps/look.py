@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..answers.reading import detections, label_map, laid_out, plain, predictions, role, score_map
+from ..answers.reading import detections, label_map, laid_out, plain, predictions, role, score_map, tensors
 from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..models.records import LoadedModel
@@ -75,25 +75,38 @@ def look(
     no_answers = {name for name, each in by_class.items() if answer is None or not _is_same(each, answer)}
     seen, scale = picture_seen(session, image)
     behind = pictures_behind(session, image)
+    maps = tuple(
+        replace(
+            each.found[0],
+            asked=each.asked,
+            role=_role(session, output, each.layer),
+            label_map=None if each.layer.name in no_answers else each.found[0].label_map,
+            pictures=behind.get(each.layer.name, ()),
+        )
+        for each in picked
+    )
     return Look(
         origin=session.origin_of(image),
         image=seen,
-        maps=tuple(
-            replace(
-                each.found[0],
-                asked=each.asked,
-                role=_role(session, output, each.layer),
-                label_map=None if each.layer.name in no_answers else each.found[0].label_map,
-                pictures=behind.get(each.layer.name, ()),
-            )
-            for each in picked
-        ),
+        maps=maps,
         predictions=predictions(output, labels),
         arrays={each.layer.name: each.found[1] for each in picked if each.found[1] is not None},
         detections=detections(output, labels, least_score, scale),
         detects=session.model.input_kind == "images",
         labels=labels,
+        class_map_of="" if any(each.label_map is not None for each in maps) else _class_map_of(output, labels),
     )
+
+
+def _class_map_of(output: Any, labels: Sequence[str] | None) -> str:
+    """The layer that is a segmentation's answer, in words; empty where there is no map for each class."""
+    answer = score_map(output)
+    if answer is None or labels is None or answer.shape[1] != len(labels):
+        return ""
+    name = next(name for name, each in tensors(output).items() if each is answer)
+    if not name:
+        return "the last layer that `fmap layers` lists"
+    return name if isinstance(output, dict) else f"output.{name}"
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

@@ -54,6 +54,7 @@ class Looks:
     def __iter__(self) -> Iterator[Look | ImageError]:
         of_arrays, of_outputs = split_layout(self.looking.layout)
         framings = Framings()
+        class_map_of = ""
         for source in self._groups:
             try:
                 image = read_image(self.session, source, self.say, of_arrays)
@@ -70,8 +71,11 @@ class Looks:
                 least_score=self.looking.score,
                 layout=of_outputs,
             )
+            class_map_of = found.class_map_of
             yield self._with_units(found) if self.looking.strongest else found
         framings.say(self.say)
+        if class_map_of:
+            self.say(f"the network names a class for each pixel: --layer of its answer ({class_map_of}) draws them, too.")
 
     def _with_units(self, found: Look) -> Look:
         """The look with each map's strongest units, of an input as large as this one."""

@@ -117,7 +117,8 @@ class Look(Drawn):
     `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
     the whole outputs by layer name where they were asked for. `detects` says that the network finds objects, whether it
     found any or not. `labels` are the names of the answer's classes, None where they are not known. `units` holds by
-    layer name each tile's strongest unit, its row and column and what it sees, where they were asked for.
+    layer name each tile's strongest unit, its row and column and what it sees, where they were asked for. `class_map_of`
+    says, of a segmentation whose answer was not asked for, with which layer the map of its classes is drawn.
     """
 
     origin: Origin
@@ -129,6 +130,7 @@ class Look(Drawn):
     detects: bool = False
     labels: tuple[str, ...] | None = None
     units: Mapping[str, tuple[tuple[tuple[int, int], UnitBox], ...]] = field(default_factory=dict)
+    class_map_of: str = ""
 
     FILES: ClassVar[tuple[str, ...]] = (".json", *ARRAY_SUFFIXES, *FIGURE_SUFFIXES)
 

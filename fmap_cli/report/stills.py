@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import units
 from ..answers.figure import class_colours, label_picture
+from ..answers.names import background_class
 from ..drawing.grid import Placement, draw_tiles, palette
 from .planes import Codes, read
 
@@ -39,22 +40,22 @@ def picture_of(pixels: np.ndarray) -> tuple[bytes, str]:
 def labelled_picture(one: Pass, labels: Sequence[str], *, plain: bool) -> tuple[bytes, list[dict[str, Any]]]:
     """The photo tinted by each pixel's class (`plain`: the classes' colours alone), and the classes by their share."""
     assert one.label_map is not None
-    colours = class_colours(len(labels))
+    colours, background = class_colours(len(labels)), background_class(labels)
     photo = np.full_like(one.image.pixels, 255) if plain else one.image.pixels
     counts = np.bincount(one.label_map.ravel(), minlength=len(labels))
     ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     legend = [
         {
-            "label": units.one_line(labels[index].strip("_")) + (" (the photo as it is)" if index == 0 else ""),
+            "label": units.one_line(labels[index].strip("_")) + (" (the photo as it is)" if index == background else ""),
             "share": units.percent(counts[index] / one.label_map.size),
-            "colour": "#ffffff" if index == 0 else "#{:02x}{:02x}{:02x}".format(*colours[index]),
+            "colour": "#ffffff" if index == background else "#{:02x}{:02x}{:02x}".format(*colours[index]),
         }
         for index in ranked[:_LEGEND]
     ]
     held = io.BytesIO()
     from PIL import Image
 
-    Image.fromarray(label_picture(one.label_map, photo, colours)).save(held, "JPEG", quality=88)
+    Image.fromarray(label_picture(one.label_map, photo, colours, background)).save(held, "JPEG", quality=88)
     return held.getvalue(), legend
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fmap_cli as fmap
+from fmap_cli.answers.figure import class_colours, label_picture
+from fmap_cli.answers.names import background_class
 from fmap_cli.commands.group import group
 from fmap_cli.errors import ModelError
 from fmap_cli.models.labels import read_labels
@@ -174,6 +176,25 @@ def test_the_class_map_of_ones_own_segmentation_is_that_of_its_scores(home: Path
     for name in ("last", "other"):  # the answer itself, passed on
         assert maps[name] is not None
         np.testing.assert_array_equal(maps[name], answer[0].argmax(0).numpy())
+
+
+@pytest.mark.parametrize(("first", "plain"), [("road", False), ("__background__", True), ("Void", True)])
+def test_the_first_class_is_coloured_unless_it_is_the_background(first: str, plain: bool) -> None:
+    """All pixels are of class 0: by Matplotlib's tab20 that is (31, 119, 180), of which the map takes 0.65."""
+    photo, classes = np.full((2, 2, 3), 100, np.uint8), np.zeros((2, 2), int)
+    found = label_picture(classes, photo, class_colours(2), background_class((first, "sky")))
+    wanted = [100, 100, 100] if plain else [round(0.35 * 100 + 0.65 * each) for each in (31, 119, 180)]
+    assert found.tolist() == [[wanted] * 2] * 2
+
+
+@pytest.mark.parametrize(("layer", "said"), [("first", True), ("other", False)])
+def test_where_the_answer_is_not_asked_for_a_note_says_how_its_classes_are_drawn(
+    layer: str, said: bool, home: Path, samples: Path
+) -> None:
+    told: list[str] = []
+    model = fmap.load_model(_made("Pixels"), size=(48, 64), labels=NAMES, say=lambda sentence: None)
+    fmap.feature_maps(model, samples / "coffee.png", layer, say=told.append)
+    assert any("a class for each pixel" in each for each in told) is said
 
 
 def test_without_names_there_is_no_class_map(home: Path, samples: Path) -> None:
