@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -73,3 +75,15 @@ def test_one_line_has_no_sign_that_moves_anything_and_leaves_printable_text_alon
     assert units.one_line(line) == line
     if text.isprintable():
         assert line == text
+
+
+def test_a_minus_is_the_one_that_can_be_pasted() -> None:
+    """No text that the package prints or draws has U+2212; docstrings and comments, which are read, may have it."""
+    found = []
+    for file in Path(units.__file__).parent.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docs = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in docs:
+                found += [f"{file.name}:{each.lineno}"] * ("\N{MINUS SIGN}" in each.value and file.stem != "legible")
+    assert found == []

@@ -27,7 +27,7 @@ def class_colours(count: int) -> np.ndarray:
 def label_picture(
     classes: np.ndarray, photo: np.ndarray, colours: np.ndarray, background: int | None = None
 ) -> np.ndarray:
-    """The photo `[h, w, 3]` tinted by each pixel's class `[H, W]`; the background, where there is one, stays as it is."""
+    """The photo `[h, w, 3]` tinted by each pixel's class `[H, W]`; a background class stays as it is."""
     rows = np.arange(photo.shape[0]) * classes.shape[0] // photo.shape[0]
     columns = np.arange(photo.shape[1]) * classes.shape[1] // photo.shape[1]
     fitted = classes[rows][:, columns]

@@ -27,8 +27,8 @@ def classes_called(name: str, labels: Sequence[str] | None) -> list[int]:
 def background_class(labels: Sequence[str] | None) -> int | None:
     """The class of pixels that are of no object, by its name; None where no class is called so.
 
-    >>> background_class(("__background__", "cat")), background_class(("road", "sky")), background_class(("car", "Void"))
-    (0, None, 1)
+    >>> [background_class(names) for names in (("__background__", "cat"), ("road", "sky"), ("car", "Void"))]
+    [0, None, 1]
     """
     return next((at for at, label in enumerate(labels or ()) if _plain(label) in _BACKGROUND), None)
 

@@ -84,7 +84,7 @@ def looks(found: LayerAttention) -> str:
     mean = found.maps[-1] if found.of_rollout else found.maps.mean(0)
     cells = int(found.reach.sum()) if found.reach is not None else mean.size
     if not np.isfinite(mean).all():
-        return "Its weights are no numbers."
+        return "Its weights are not numbers (NaN or infinite)."
     total = float(mean.sum())
     share = mean[mean > 0] / total if total > 0 else mean[:0]
     entropy = float(-(share * np.log2(share)).sum())

@@ -145,7 +145,7 @@ def chosen(session: Session, image: ImageInput, seen: Sequence[Seen], target: Ta
         waiting.sort(key=_cells)  # the last of the smallest first
     if not waiting:
         raise LayerError(
-            f"no layer of {session.model.name} puts out a map, so there are no places to lay evidence on.",
+            f"no layer of {session.model.name} has a map as its output, so there are no places to lay evidence on.",
             hint="`fmap layers` with the same --model lists what there is; `fmap effect` says which channels count.",
         )
     best, at = waiting[0], 0  # where the number depends on none of them, the evidence is zero, which is said

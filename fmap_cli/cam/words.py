@@ -78,7 +78,7 @@ def cells_in_words(level: Level) -> str:
 
 VERDICTS = {
     "better": "this order beats {count} random ones in both curves: the network does read these places first",
-    "mixed": "this order beats {count} random ones in one of the curves only: read the map with care",
+    "mixed": "this order beats {count} random ones in only one of the two curves: read the map with care",
     "no better": "this order is no better than random ones: do not take this map for the reason of the answer",
     "none": "blurring the whole picture hardly lowers the {quantity}: these curves cannot say how good the map is",
 }

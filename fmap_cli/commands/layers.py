@@ -62,7 +62,7 @@ class LayersOptions(Options):
 def command(options: LayersOptions) -> int:
     """List a model's layers in the order they run: what they are, the shapes of their outputs, what they cost.
 
-    Modules have their path as name (layer1.0.conv1), operations that are no module torchvision's name for them
+    A module is named by its path (layer1.0.conv1), an operation that is not a module as torchvision names it
     (layer1.0.add). The architecture is all this needs: unless --weights is given, nothing is downloaded.
 
     \b

@@ -78,7 +78,7 @@ class BytesType(click.ParamType):
         except FmapError as error:
             self.fail(str(error.message), param, ctx)
         if found == "auto":
-            self.fail("'auto' is no size here: give one with its unit, as 64MB.", param, ctx)
+            self.fail("'auto' is not a size here: give one with its unit, such as 64MB.", param, ctx)
         return int(found)
 
 

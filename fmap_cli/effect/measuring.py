@@ -181,7 +181,7 @@ def check_channels(layer: LayerRef, output: Tensor, axes: Axes) -> None:
     """Raises LayerError for a layer that has no channels of real numbers."""
     if output.is_quantized or not output.is_floating_point():
         raise LayerError(
-            f"layer {layer.name!r} puts out {dtype_name(output.dtype)} values: only channels of real numbers are"
+            f"layer {layer.name!r} has {dtype_name(output.dtype)} values: only channels of real numbers can be"
             " taken away.",
             hint="`fmap show` draws it.",
         )

@@ -50,7 +50,7 @@ def print_effects(found: Effects, file: Path | None = None) -> None:
 
 def meaning(found: Effects) -> str:
     """What the columns say."""
-    words = "An effect is the number with the channel minus without it"
+    words = "effect: the number with the channel minus the number without it"
     if found.probabilities is not None:
-        words += ", and beside it that of the probability, in percentage points"
-    return f"{words}: above 0 the channel speaks for it."
+        words += "; probability: the same of the probability, in percentage points"
+    return f"{words}. Above 0 the channel speaks for it."

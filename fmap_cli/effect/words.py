@@ -37,9 +37,9 @@ def _many(count: int) -> str:
 def together(found: Effects) -> str:
     """All at once beside the sum of singles."""
     what = "All at once" if len(found.channels) == found.total else "All of these at once"
-    words = f"{what} {signed(found.together)}; the sum of singles is {signed(found.sum_of_singles)}"
+    words = f"{what} {signed(found.together)}; their single effects add up to {signed(found.sum_of_singles)}"
     if found.sum_of_singles and abs(found.together - found.sum_of_singles) > 0.1 * abs(found.together):
-        words += ": the parts do not add up to the whole"
+        words += ": what channels do together differs from what they do one by one"
     one = found.images[0]
     if not found.several:
         same = one.together_answer == one.answer

@@ -149,10 +149,10 @@ def shares(explanation: Explanation) -> str:
         return "no shares: not all terms are numbers"
     if not explanation.magnitude:
         return "no shares: all terms are 0"
-    words = f"share: a term's size, of the {plain(explanation.magnitude)} that all sizes add up to, signs left aside"
+    words = f"share: the term without its sign, of the sum of all without theirs, {plain(explanation.magnitude)}"
     cancelled = explanation.cancelled or 0.0
     if len(explanation.contributions) > 1:
-        words += f"; {units.percent(cancelled)} of that cancel, + against -" if cancelled > 5e-4 else ""
+        words += f"; {units.percent(cancelled)} of that sum cancels, + against -" if cancelled > 5e-4 else ""
     return words
 
 

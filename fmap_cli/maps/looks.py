@@ -75,7 +75,7 @@ class Looks:
             yield self._with_units(found) if self.looking.strongest else found
         framings.say(self.say)
         if class_map_of:
-            self.say(f"the network names a class for each pixel: --layer of its answer ({class_map_of}) draws them, too.")
+            self.say(f"the network gives each pixel a class: --layer with its answer ({class_map_of}) draws these.")
 
     def _with_units(self, found: Look) -> Look:
         """The look with each map's strongest units, of an input as large as this one."""

@@ -117,8 +117,8 @@ class Look(Drawn):
     `image` is the picture that the layers drawn saw: a detector resizes and pads what it is given. `arrays` holds
     the whole outputs by layer name where they were asked for. `detects` says that the network finds objects, whether it
     found any or not. `labels` are the names of the answer's classes, None where they are not known. `units` holds by
-    layer name each tile's strongest unit, its row and column and what it sees, where they were asked for. `class_map_of`
-    says, of a segmentation whose answer was not asked for, with which layer the map of its classes is drawn.
+    layer name each tile's strongest unit, its row and column and what it sees, where they were asked for.
+    `class_map_of` says, of a segmentation whose answer was not asked for, with which layer its class map is drawn.
     """
 
     origin: Origin

@@ -75,7 +75,7 @@ def whole(layer: LayerRef, output: Tensor, axes: Axes) -> Layer:
     if maps.shape[2] * maps.shape[3] == 1 and maps.shape[1] > 1 and "N" in axes.names:
         maps = maps.permute(0, 2, 3, 1)  # tokens without a grid are places in a row: [C, 1, 1, N]
     channels, frames, height, width = maps.shape
-    what = f"layer {layer.name!r} puts out {list(shape)}"
+    what = f"layer {layer.name!r} has an output of {list(shape)}"
     if frames * height * width <= 1:
         words = "nothing here" if not maps.numel() else "a value a channel and no places"
         raise LayerError(

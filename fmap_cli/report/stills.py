@@ -46,7 +46,7 @@ def labelled_picture(one: Pass, labels: Sequence[str], *, plain: bool) -> tuple[
     ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     legend = [
         {
-            "label": units.one_line(labels[index].strip("_")) + (" (the photo as it is)" if index == background else ""),
+            "label": units.one_line(labels[index].strip("_")) + " (the photo as it is)" * (index == background),
             "share": units.percent(counts[index] / one.label_map.size),
             "colour": "#ffffff" if index == background else "#{:02x}{:02x}{:02x}".format(*colours[index]),
         }

@@ -75,7 +75,9 @@ class Rest:
 
         def put_in(output: Tensor) -> Tensor:
             if output.shape != values.shape:
-                raise ModelError(f"layer {self._layer.name!r} puts out {list(output.shape)} for {count} inputs.")
+                raise ModelError(
+                    f"layer {self._layer.name!r} has an output of {list(output.shape)} for {count} inputs."
+                )
             reach(output)
             return values
 

@@ -287,7 +287,7 @@ def test_networks_without_class_scores_or_maps_are_errors_in_words() -> None:
     with pytest.raises(ModelError, match="is not a classifier"):
         cam(session(nn.Sequential(small()[:4], nn.Flatten(2))))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(24 * 32 * 3, 2))
-    with pytest.raises(LayerError, match="puts out a map, so there are no places"):
+    with pytest.raises(LayerError, match="has a map as its output, so there are no places"):
         cam(session(flat))
 
 

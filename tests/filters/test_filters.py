@@ -589,6 +589,19 @@ def test_the_command_draws_saves_and_prints(fmap: Run) -> None:
     assert Path("a.svg").exists()
 
 
+def test_channels_that_a_note_names_are_listed_after_the_first_twelve() -> None:
+    """Filters 15 and 17 of 20 are a hundred-thousandth of the others."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 20, 3))
+    with torch.no_grad():
+        net[0].weight[[15, 17]] *= 1e-5
+    table = fmap_cli.filters(net, "0", say=lambda sentence: None).table(100)
+    assert "channels 15 and 17" in table
+    numbers = table.partition("\nchannel ")[2]
+    rows = [int(line.split()[0]) for line in numbers.splitlines() if line.split() and line.split()[0].isdigit()]
+    assert rows == [*range(12), 15, 17]
+
+
 def test_layers_whose_names_end_alike_have_a_file_each(tmp_path: Path) -> None:
     net = nn.Sequential()
     for name in "ab":  # longer than what a file's name keeps of a layer's

@@ -194,7 +194,7 @@ def test_where_the_answer_is_not_asked_for_a_note_says_how_its_classes_are_drawn
     told: list[str] = []
     model = fmap.load_model(_made("Pixels"), size=(48, 64), labels=NAMES, say=lambda sentence: None)
     fmap.feature_maps(model, samples / "coffee.png", layer, say=told.append)
-    assert any("a class for each pixel" in each for each in told) is said
+    assert any("gives each pixel a class" in each for each in told) is said
 
 
 def test_without_names_there_is_no_class_map(home: Path, samples: Path) -> None:
