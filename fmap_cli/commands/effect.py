@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from ..effect.api import effect
-from ..effect.records import SHOWN, WITHS, With
+from ..effect.records import SHOWN, WITHS, Effects, With
 from ..models.records import ModelRequest
 from .options import (
     FIGURE_SUFFIXES,
@@ -47,6 +48,26 @@ class EffectOptions(Options):
         super().refuse_contradictions()
         if self.run is not None and self.with_ != "mean":
             raise click.UsageError("--run has the means that --with mean takes: give both, or neither.")
+
+    def measure(self, advanced: Callable[[int, int], None]) -> Effects:
+        """The effects that are asked for; `advanced` is told how many channels of how many are done."""
+        return effect(
+            self.request,
+            self.images,
+            self.patterns,
+            with_=self.with_,
+            run=self.run,
+            class_=self.class_,
+            box=self.box,
+            channels=self.channels,
+            top=self.top,
+            fast=self.fast,
+            seed=self.request.seed,
+            layout=self.layout,
+            advanced=advanced,
+            say=remark,
+            say_failures=False,
+        )
 
 
 @click.command("effect")
@@ -112,23 +133,7 @@ def command(options: EffectOptions) -> int:
 
     reserve(options.out)
     with progress_bar("channels") as advanced:
-        found = effect(
-            options.request,
-            options.images,
-            options.patterns,
-            with_=options.with_,
-            run=options.run,
-            class_=options.class_,
-            box=options.box,
-            channels=options.channels,
-            top=options.top,
-            fast=options.fast,
-            seed=options.request.seed,
-            layout=options.layout,
-            advanced=advanced,
-            say=remark,
-            say_failures=False,
-        )
+        found = options.measure(advanced)
     if options.out is not None:
         found.figure().save(options.out)
     return put_out(

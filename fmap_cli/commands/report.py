@@ -10,7 +10,7 @@ import click
 
 from ..models.records import ModelRequest
 from ..report.api import report
-from ..report.records import MAX_BYTES
+from ..report.records import MAX_BYTES, Report
 from .options import (
     FileType,
     FiniteRange,
@@ -60,6 +60,28 @@ class ReportOptions(Options):
             raise click.UsageError("--compare names another image and --vs- another network: give one of them.")
         if self.against is not None and len(self.images) != 1:
             raise click.UsageError(f"--compare takes one IMAGE to compare with, and there are {len(self.images)}.")
+
+    def make(self) -> Report:
+        """The page that is asked for."""
+        return report(
+            self.request,
+            self.images,
+            self.patterns,
+            other=self.against,
+            vs=self.other if self.changed else None,
+            bits=None if self.bits is None else 8 if self.bits == "8" else 16,
+            score=self.score,
+            evidence=self.evidence,
+            attention=self.attention,
+            effect=self.effect,
+            memory=self.memory,
+            redact=self.redact,
+            made=self.made,
+            max_size=self.max_size,
+            layout=self.layout,
+            say=remark,
+            say_failures=False,
+        )
 
 
 class BytesType(click.ParamType):
@@ -150,25 +172,7 @@ def command(options: ReportOptions) -> int:
     """
     out = options.out
     reserve(out)
-    found = report(
-        options.request,
-        options.images,
-        options.patterns,
-        other=options.against,
-        vs=options.other if options.changed else None,
-        bits=None if options.bits is None else 8 if options.bits == "8" else 16,
-        score=options.score,
-        evidence=options.evidence,
-        attention=options.attention,
-        effect=options.effect,
-        memory=options.memory,
-        redact=options.redact,
-        made=options.made,
-        max_size=options.max_size,
-        layout=options.layout,
-        say=remark,
-        say_failures=False,
-    )
+    found = options.make()
     found.save(out)
     if options.opens:
         click.launch(str(out))
