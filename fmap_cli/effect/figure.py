@@ -27,7 +27,7 @@ from ..drawing.page import (
 from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, shorten
 from .columns import class_name, points, signed
 from .records import Effects
-from .words import about, flipped, headline, how, together
+from .words import about, about_signs, about_weights, flipped, headline, how, together
 
 _SIDE = 380
 _COLUMN = 560
@@ -120,7 +120,8 @@ def _draw_side(scene: Scene, found: Effects, top: int) -> int:
     y = top + size[0] + 6
     y = draw_paragraph(scene, found.images[0].image.short_name, MARGIN, y, _SIDE) + 8
     y = draw_facts(scene, _facts(found), MARGIN, y, _SIDE) + 10
-    words = [flipped(found), how(found), _meaning(found)]
+    up, down = _sides(found)
+    words = [about_weights(found), flipped(found), how(found), _meaning(found), about_signs(found, [*up, *down])]
     for sentence in filter(None, words):
         y = draw_paragraph(scene, sentence, MARGIN, y, _SIDE) + 8
     return y

@@ -11,7 +11,7 @@ from ..models.table import print_fed
 from ..tables.table import console, print_line, print_rows, print_wrapped
 from .columns import CHANNELS, MANY, ONE, channel_rows
 from .records import Effects
-from .words import about, flipped, headline, how, together
+from .words import about, about_signs, about_weights, flipped, headline, how, together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,17 +40,18 @@ def print_effects(found: Effects, file: Path | None = None) -> None:
         words = f"The {len(shown)} with the largest effect of {units.count(len(rows))}; --csv and --json have them all."
         print_wrapped(out, Text(words, "dim"))
     out.print()
-    for sentence in (f"{headline(found)}.", together(found), flipped(found)):
+    for sentence in (about_weights(found), f"{headline(found)}.", together(found), flipped(found)):
         if sentence:
             print_wrapped(out, Text(sentence))
-    print_wrapped(out, Text(f"{meaning(found)} {how(found)}", "dim"))
+    words = [meaning(found), about_signs(found, [row.at for row in shown]), how(found)]
+    print_wrapped(out, Text(" ".join(filter(None, words)), "dim"))
     if file is not None:
         out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
 
 def meaning(found: Effects) -> str:
     """What the columns say."""
-    words = "effect: the number with the channel minus the number without it"
+    words = "effect: the number with the channel minus the number without it; above 0 the channel speaks for it."
     if found.probabilities is not None:
-        words += "; probability: the same of the probability, in percentage points"
-    return f"{words}. Above 0 the channel speaks for it."
+        words += " probability: the same of the probability, in percentage points."
+    return words

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .. import units
-from .columns import class_name, signed
+from .columns import class_name, points, signed
 from .records import Effects
 
 
@@ -49,7 +51,7 @@ def together(found: Effects) -> str:
 
 def how(found: Effects) -> str:
     """How it was found out."""
-    place = f"What takes a channel's place is {found.source}."
+    place = f"Each channel was replaced by {'zeros' if found.source == 'zero' else found.source}."
     if found.fast:
         agreed = found.agreement
         assert agreed is not None
@@ -58,12 +60,7 @@ def how(found: Effects) -> str:
             f"Estimated as gradient × activation. {place} Spearman's rank agreement with {agreed.channels} channels"
             f" that were really taken away {rho}."
         )
-    ran = (
-        "The whole network ran for each channel."
-        if not found.left_out
-        else f"What comes before the layer ran once; {_at_a_time(found)}."
-    )
-    return f"{place} {ran}"
+    return place if found.left_out else f"{place} The whole network ran for each channel."
 
 
 def flipped(found: Effects) -> str:
@@ -79,8 +76,25 @@ def flipped(found: Effects) -> str:
     return f"{units.count(count)} {alone}{where}."
 
 
-def _at_a_time(found: Effects) -> str:
-    rows = min(found.rows, len(found.channels))
+def about_weights(found: Effects) -> str:
+    """A warning where nothing was learned."""
+    if found.origin.weights.kind == "random":
+        return "The weights are random: what the channels do to the answer was not learned."
+    return ""
+
+
+def about_signs(found: Effects, places: Sequence[int]) -> str:
+    """Why score and probability point apart, where they do for one of the channels at `places`; else empty."""
+    one = found.images[0].target
+    if found.probabilities is None or one.quantity not in ("logit", "mean logit"):
+        return ""
+    apart = any(
+        found.effects[at] * found.probabilities[at] < 0 and float(points(float(found.probabilities[at])))
+        for at in places
+    )
+    if not apart:
+        return ""
     return (
-        "channels went through the rest one at a time" if rows == 1 else f"up to {rows} channels went through at a time"
+        "The logit is the class's own score, while its probability depends on the scores of the other classes, too:"
+        " so the two may point apart."
     )

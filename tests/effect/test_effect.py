@@ -256,3 +256,28 @@ def test_show_ranks_by_the_effect_on_the_answer() -> None:
     look = fmap.feature_maps(session, COFFEE, "relu", top=3, by="effect", say=quiet)
     assert look.maps[0].drawn.tolist() == found.channels[found.order[:3]].tolist()
     assert "largest effect on the logit of" in look.maps[0].order
+
+
+def test_it_says_why_score_and_probability_point_apart_only_where_they_do() -> None:
+    """Of two classes the first one's logit falls by 1 with the channel, and the other's by 2: its probability grows."""
+
+    def table(other: float) -> str:
+        net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+        with torch.no_grad():
+            net[0].weight.zero_(), net[0].bias.fill_(1.0)  # type: ignore[operator, union-attr]
+            net[3].weight.copy_(torch.tensor([[-1.0], [other]])), net[3].bias.zero_()  # type: ignore[operator, union-attr]
+        found = fmap.effect(fmap.load_model(net, size=8, say=quiet), COFFEE, "0", class_=0, say=quiet)
+        words = " ".join(each.text for each in found.figure().scene.items if hasattr(each, "text"))
+        assert ("may point apart" in words) == (other < -1)
+        assert "-1.00" in words and "replaced by zeros" in words and "are random" not in words
+        return " ".join(found.table(100).split())
+
+    assert "may point apart" in table(-2.0)
+    assert "may point apart" not in table(0.0)
+
+
+def test_random_weights_are_said() -> None:
+    session = fmap.load_model("resnet18", weights="random", size=64, say=quiet)
+    found = fmap.effect(session, COFFEE, "layer4.1", channels=range(4), say=quiet)
+    words = " ".join(each.text for each in found.figure().scene.items if hasattr(each, "text"))
+    assert "The weights are random" in words and "The weights are random" in found.table(100)
