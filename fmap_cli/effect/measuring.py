@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..answers.reading import class_scores
 from ..answers.records import Target
 from ..answers.target import answer_of, probability_of, target_of, value_of
 from ..errors import FmapError, ImagesFailedError, LayerError, ModelError
@@ -282,7 +283,8 @@ class Ablation:
         answers: np.ndarray | None,
     ) -> ImageEffects:
         """What there is to say of the image, with these channels taken away at once."""
-        value, chance, answer = self._read(self.rest.through(self.without_all(channels)))
+        without = self.rest.through(self.without_all(channels))
+        value, chance, answer = self._read(without)
         known = self.probability is not None and chance is not None
         return ImageEffects(
             image,
@@ -294,7 +296,19 @@ class Ablation:
             float(self.value[0] - value[0]),
             float(self.probability[0] - chance[0]) if known else None,  # type: ignore[index]
             int(answer[0]),
+            self._undecided(without),
+            self._is_answer(),
         )
+
+    def _undecided(self, answer: Any) -> bool:
+        """Whether a classifier's scores are all equal."""
+        scores = class_scores(answer, self.target.labels) if self.target.kind == "class" else None
+        return scores is not None and bool((scores == scores.flatten()[0]).all())
+
+    def _is_answer(self) -> bool:
+        """Whether the layer's output is the classifier's scores themselves."""
+        scores = class_scores(self.rest.answer, self.target.labels) if self.target.kind == "class" else None
+        return scores is not None and scores.shape == self.rest.output.shape and bool(scores.eq(self.rest.output).all())
 
 
 # -- the estimate ------------------------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ class ImageEffects:
     `effects` `[C]` float64 is the target's number with the channel minus without it: above 0 it pushes the answer up.
     `probabilities` `[C]` is the same difference of the class's probability, `answers` `[C]` the class answered without
     the channel (−1: the object is found no more), `answer` that with all channels; NaN and None where they were not
-    measured. `together` is the effect of all channels at once, with `together_probability` and `together_answer`.
+    measured. `together` is the effect of all channels at once, with `together_probability` and `together_answer`;
+    `undecided` says that all scores are equal then. `is_answer`: the layer's output is the classes' scores themselves.
     """
 
     image: ImageInput
@@ -43,6 +44,8 @@ class ImageEffects:
     together: float
     together_probability: float | None
     together_answer: int
+    undecided: bool = False
+    is_answer: bool = False
 
     @property
     def flips(self) -> np.ndarray | None:

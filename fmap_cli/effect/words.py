@@ -44,8 +44,10 @@ def together(found: Effects) -> str:
         words += ": what channels do together differs from what they do one by one"
     one = found.images[0]
     if not found.several:
-        same = one.together_answer == one.answer
-        words += f". Without them the answer is {'the same' if same else class_name(one, one.together_answer)}"
+        same = "the same" if one.together_answer == one.answer else class_name(one, one.together_answer)
+        words += (
+            f". Without them {'there is no answer: all scores are equal' if one.undecided else f'the answer is {same}'}"
+        )
     return words + "."
 
 
@@ -60,6 +62,8 @@ def how(found: Effects) -> str:
             f"Estimated as gradient × activation. {place} Spearman's rank agreement with {agreed.channels} channels"
             f" that were really taken away {rho}."
         )
+    if found.images[0].is_answer:
+        return f"This layer is the answer itself: each channel is one class's score. {place}"
     return place if found.left_out else f"{place} The whole network ran for each channel."
 
 

@@ -281,3 +281,12 @@ def test_random_weights_are_said() -> None:
     found = fmap.effect(session, COFFEE, "layer4.1", channels=range(4), say=quiet)
     words = " ".join(each.text for each in found.figure().scene.items if hasattr(each, "text"))
     assert "The weights are random" in words and "The weights are random" in found.table(100)
+
+
+def test_a_layer_that_is_the_answer_is_called_so() -> None:
+    found = fmap.effect(straight(), COFFEE, "fc", say=quiet)
+    words = " ".join(found.table(100).split())
+    assert "This layer is the answer itself" in words
+    assert "Without them there is no answer: all scores are equal" in words
+    other = " ".join(fmap.effect(straight(), COFFEE, "relu", say=quiet).table(100).split())
+    assert "answer itself" not in other and "no answer" not in other
