@@ -43,8 +43,8 @@ def print_effects(found: Effects, file: Path | None = None) -> None:
     for sentence in (about_weights(found), f"{headline(found)}.", together(found), flipped(found)):
         if sentence:
             print_wrapped(out, Text(sentence))
-    words = [meaning(found), about_signs(found, [row.at for row in shown]), how(found)]
-    print_wrapped(out, Text(" ".join(filter(None, words)), "dim"))
+    notes = [meaning(found), about_signs(found, [row.at for row in shown]), how(found)]
+    print_wrapped(out, Text(" ".join(filter(None, notes)), "dim"))
     if file is not None:
         out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
 
