@@ -43,6 +43,7 @@ class Target:
     `probability` is the class's, None where there is none. `predicted` says that it is the network's own answer. Of
     `pixels`, `mask` `[H, W]` bool are these; of an `object`, `box` is (top, left, bottom, right) in pixels of the
     network's input and `number` its rank by score, from 0. `note` says what was asked for and could not be.
+    `assumed`: nothing says that the maps of the answer are scores of classes; they are only taken as that.
     """
 
     kind: Literal["class", "pixels", "object", "number"]
@@ -57,6 +58,7 @@ class Target:
     number: int | None = None
     note: str = ""
     labels: tuple[str, ...] | None = None
+    assumed: bool = False
 
     @property
     def name(self) -> str:
@@ -80,7 +82,8 @@ class Target:
             return f"the {self.quantity} of {self.name}"
         count = int(self.mask.sum())
         where = "all pixels" if self.note else f"its {count:,} pixels" if self.labels else f"{count:,} pixels"
-        return f"the {self.quantity} of {'the map' if self.index is None else self.name} over {where}"
+        words = f"the {self.quantity} of {'the map' if self.index is None else self.name} over {where}"
+        return f"{words} (taken as class scores, which it may not be)" if self.assumed else words
 
 
 @dataclass(frozen=True, slots=True)

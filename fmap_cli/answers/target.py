@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,7 +44,9 @@ def target_of(
         return _class(model, scores, wanted, image)
     held = _map_in(output)
     if held is not None and held.shape[1] > 1:
-        return _pixels(model, held, wanted, image)
+        named = isinstance(output, Mapping) and ("out" in output or "logits" in output)  # as segmentation networks do
+        target = _pixels(model, held, wanted, image)
+        return replace(target, assumed=not named and target.label is None)
     number = _number(output) if held is None else held
     if number is None:
         raise no_classifier(model, output)

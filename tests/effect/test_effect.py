@@ -290,3 +290,12 @@ def test_a_layer_that_is_the_answer_is_called_so() -> None:
     assert "Without them there is no answer: all scores are equal" in words
     other = " ".join(fmap.effect(straight(), COFFEE, "relu", say=quiet).table(100).split())
     assert "answer itself" not in other and "no answer" not in other
+
+
+def test_maps_that_nothing_calls_class_scores_are_only_taken_as_such() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1))
+    words = "(taken as class scores, which it may not be)"
+    plain = fmap.effect(fmap.load_model(net, size=16, say=quiet), COFFEE, "0", say=quiet)
+    assert words in " ".join(plain.table(100).split()) and words in plain.images[0].target.in_words
+    named = fmap.load_model(net, size=16, labels=["sky", "road", "tree"], say=quiet)
+    assert words not in " ".join(fmap.effect(named, COFFEE, "0", say=quiet).table(100).split())
