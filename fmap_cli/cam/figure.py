@@ -34,6 +34,7 @@ from .words import (
     layers_in_words,
     number_in_words,
     random_in_words,
+    remarks,
     verdict,
 )
 
@@ -73,7 +74,7 @@ def _about(found: Cam) -> str:
 
 
 def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) -> int:
-    most = float(np.abs(found.map).max())
+    most = 0.0 if found.is_dust else float(np.abs(found.map).max())
     scene.add(Picture(MARGIN, top, _over_photo(found, most, size), size))
     outlined = bool(found.half[1]) and max(found.map.shape[1:]) <= _MOST_CELLS
     if outlined:
@@ -82,7 +83,7 @@ def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) ->
     y = top + size[0] + 14
     width = max(size[1], 420)
     if not most:
-        return draw_paragraph(scene, "The evidence is zero everywhere: no colour is drawn.", MARGIN, y, width)
+        return draw_paragraph(scene, f"{balance(found)}: no colour is drawn.".capitalize(), MARGIN, y, width)
     colours = _on_gray()
     ends = (units.number(-most), units.number(most))
     if found.positive or found.sign == "for":
@@ -154,7 +155,7 @@ def _draw_side(scene: Scene, found: Cam, left: int, top: int) -> int:
         ("balance", balance(found)),
         ("model", f"{found.origin.model}, {found.origin.weights.in_words}"),
         *([("input", fed)] if (fed := found.origin.fed_in_words) else []),
-        *(("note", each) for each in found.notes),
+        *(("note", each) for each in remarks(found)),
     ]
     return draw_facts(scene, facts, left, y, _SIDE, names=84)
 

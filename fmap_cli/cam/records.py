@@ -24,6 +24,8 @@ STEPS = 12
 HALF = 0.5
 """The share of the evidence for an answer whose region is named and outlined."""
 
+DUST = 1e-6
+"""A map whose largest value is below this share of the number is what rounding leaves: float32 has seven digits."""
 LEAST_FALL = 0.01
 """By how much a probability or score has to fall under the blur, or its curves tell nothing."""
 
@@ -143,8 +145,16 @@ class Cam(Drawn):
         return float(self.map.clip(max=0).sum())
 
     @property
+    def is_dust(self) -> bool:
+        """Whether the map is not zero, but so small beside the number (`DUST`) that it is only rounding."""
+        most = float(abs(self.map).max(initial=0.0))
+        return 0 < most < DUST * abs(self.target.value)
+
+    @property
     def sign(self) -> Literal["both", "for", "against", "zero"]:
-        """Which signs the evidence has."""
+        """Which signs the evidence has; "zero" also where it is only rounding."""
+        if self.is_dust:
+            return "zero"
         above, below = bool((self.map > 0).any()), bool((self.map < 0).any())
         return "both" if above and below else "for" if above else "against" if below else "zero"
 
@@ -166,7 +176,7 @@ class Cam(Drawn):
 
         values = np.sort(self.resized(112, 112).ravel())[::-1]
         above = values.clip(min=0)
-        if not above.sum() > 0:
+        if self.is_dust or not above.sum() > 0:
             return 0.0, 0.0
         at = int(np.searchsorted(above.cumsum(), HALF * above.sum()))
         return float(values[at]), (at + 1) / len(values)

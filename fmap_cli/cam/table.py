@@ -11,7 +11,7 @@ from ..models.table import print_fed
 from ..tables.table import console, print_line, print_rows, print_wrapped
 from .columns import CURVES, curves_of
 from .records import Cam
-from .words import METHOD_NAMES, WEIGHTS, balance, headline, layers_in_words, number_in_words, verdict
+from .words import METHOD_NAMES, WEIGHTS, balance, headline, layers_in_words, number_in_words, remarks, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def print_cam(found: Cam, file: Path | None = None, save: Path | None = None) ->
         ("layer", layers_in_words(found)),
         ("method", f"{METHOD_NAMES[found.method]}: {WEIGHTS[found.method]}"),
         ("balance", balance(found)),
-        *(("note", each) for each in found.notes),
+        *(("note", each) for each in remarks(found)),
     ]
     for name, words in facts:
         print_wrapped(out, Text.assemble((f"{name:<9}", "dim"), units.one_line(words)), hanging=9)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .. import units
-from .records import Cam, Level, Trust
+from .records import DUST, Cam, Level, Trust
 
 _LITTLE = 0.05
 """Where less than this share of the evidence is for the number, where that little is says nothing."""
+_DOUBTS = {"no better": ", but blurring does not bear it out", "none": ", which blurring cannot test"}
 METHOD_NAMES = {"gradcam": "Grad-CAM", "layercam": "LayerCAM", "effect": "effect of each channel"}
 WEIGHTS = {
     "gradcam": "each channel's map times its mean gradient",
@@ -27,13 +28,16 @@ def sure(found: Cam) -> str:
 
 def headline(found: Cam) -> str:
     """Where the evidence is, in one sentence."""
+    if found.is_dust:
+        return f"{sure(found)}: at this layer the evidence is zero but for rounding"
     if found.sign == "zero":
         return f"{sure(found)}: at this layer the evidence is zero everywhere"
     if found.sign == "against":
         return f"{sure(found)}: at this layer all evidence is against it"
     if found.evidence_for < _LITTLE * (found.evidence_for - found.evidence_against):
         return f"{sure(found)}: at this layer nearly all evidence is against it"
-    return f"{sure(found)}: half of the evidence for it is in {units.percent(found.half[1])} of the picture"
+    words = f"{sure(found)}: half of the evidence for it is in {units.percent(found.half[1])} of the picture"
+    return words + (_DOUBTS.get(found.trust.verdict, "") if found.trust is not None else "")
 
 
 def number_in_words(found: Cam) -> str:
@@ -46,8 +50,16 @@ def number_in_words(found: Cam) -> str:
     return f"{words}; the network answers {answer}, {units.percent(first.probability)}"
 
 
+def remarks(found: Cam) -> list[str]:
+    """What a reader has to know beside the map."""
+    random = found.origin.weights.kind == "random"
+    return [*found.notes, *(["The weights are random: what the evidence is was not learned."] if random else [])]
+
+
 def balance(found: Cam) -> str:
     """How much speaks for the number and how much against it."""
+    if found.is_dust:
+        return f"no value is above {DUST:g} of the number: this is only rounding"
     above, below = found.evidence_for, -found.evidence_against
     if found.positive:
         return "only what speaks for it is kept (positive)"

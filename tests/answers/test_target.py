@@ -46,6 +46,8 @@ def test_a_class_is_asked_for_by_name_or_number(wanted: Any, index: int) -> None
 @pytest.mark.parametrize(
     ("wanted", "labels", "words"),
     [
+        ("tiger", PETS, "no class 'tiger'.\nDid you mean tiger cat?"),
+        ("cat", ("castle", "Egyptian cat", "dog", "cow"), "no class 'cat'.\nDid you mean Egyptian cat?"),
         ("tigre cat", PETS, "no class 'tigre cat'.\nDid you mean tiger cat?"),
         ("crane", PETS, "2 classes are called 'crane': 2 and 3."),
         (4, PETS, "no class 4: net has 4, 0 to 3"),

@@ -16,7 +16,7 @@ from torchvision.models import swin_t, vit_b_16
 
 import fmap_cli as fmap
 from fmap_cli.cam.records import Cam, Trust
-from fmap_cli.cam.words import verdict
+from fmap_cli.cam.words import headline, verdict
 from fmap_cli.errors import FmapError, LayerError, ModelError
 from fmap_cli.session.opening import read_image
 
@@ -162,6 +162,25 @@ def test_evidence_of_one_sign_or_none_is_said_in_words() -> None:
         assert np.isfinite(each.map).all()
         assert each.figure().image().width > 0
         assert each.document()["half"]["area"] == each.half[1]
+
+
+def test_what_rounding_leaves_is_not_evidence_and_the_headline_has_the_curves_doubt() -> None:
+    found = cam(session(small()), class_=2)
+    dust = replace(found, map=found.map * (1e-8 * abs(found.target.value) / np.abs(found.map).max()))
+    assert (found.is_dust, dust.is_dust, dust.sign, dust.half) == (False, True, "zero", (0.0, 0.0))
+    assert "zero but for rounding" in dust.table() and "half of" not in dust.table()
+    assert dust.figure().image().width > 0
+    fractions, random = np.array([0, 0.5, 1]), np.array([[0, 0.5, 1]])
+    for falling, words in (([1, 0.1, 0], "of the picture"), ([1, 0.9, 0], "bear it out"), ([1, 1, 1], "cannot test")):
+        curve = np.array(falling)
+        trust = Trust(fractions, curve, 1 - curve, random, (2, 2), "probability")
+        assert headline(replace(found, trust=trust)).endswith(words)
+
+
+def test_random_weights_are_said() -> None:
+    assert "was not learned" not in cam(session(small()), class_=2).table()
+    drawn = fmap.load_model("resnet18", weights="random", size=32, say=lambda _: None)
+    assert "The weights are random" in cam(drawn).table()
 
 
 class Corner(nn.Module):
