@@ -169,7 +169,7 @@ def _dead_finding(found: _Found, thresholds: Thresholds, among: str = "") -> Fin
     advice = _DEAD_ADVICE
     if layer.images >= sure:
         advice += "; for inference dead channels can be pruned"
-    elif not all_of_it:
+    elif not all_of_it and not (dead == shut).all():  # what the weights shut needs no more images
         advice = (
             f"Look at {images_in_words(sure)} before you call them dead. If they are: {advice[0].lower()}{advice[1:]}"
         )

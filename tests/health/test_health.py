@@ -257,6 +257,7 @@ def test_a_channel_shut_by_its_normalisation_is_told_once_and_why() -> None:
     [finding] = found(layer("BatchNorm2d", before), layer("ReLU6", before.clamp(min=0)))
     assert (finding.layer, finding.check, finding.channels) == ("ReLU6", "dead-channels", (0,))
     assert "It was already constant in the layer before: that comes from its weights, not from" in finding.what
+    assert "Look at" not in finding.advice
 
 
 def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
