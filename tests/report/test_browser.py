@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from report_nets import small
+from torch import nn
 
 import fmap_cli as fmap
 from fmap_cli.report.records import Report
@@ -209,6 +211,33 @@ def test_the_answer_is_bars_with_the_classes_names(open_page: Open) -> None:
     page = open_page(hash_="#layer=8")
     page.wait_for_selector("#bars li")
     assert "<b>dog</b>" in page.inner_text("#bars") and page.locator("#bars li").count() == 3
+
+
+def test_bars_are_the_largest_values_and_those_below_zero_go_left(open_page: Open, tmp_path: Path) -> None:
+    values = [0.5 - 0.1 * at for at in range(30)]
+    ending = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 30))
+    with torch.no_grad():
+        ending[3].weight.zero_()
+        ending[3].bias.copy_(torch.tensor(values))
+    made = fmap.report(fmap.load_model(ending, size=48, say=quietly), CAT, say=quietly).save(tmp_path / "bars.html")
+    page = open_page(made, "#layer=0&channel=7")
+    page.click(".chip[data-layer='3']")
+    page.wait_for_selector("#bars li")
+    names = page.locator("#bars li span:first-child").all_inner_texts()
+    assert names == [str(at) for at in range(24)]  # channel 7 of the map is not the vector's: 0 is the largest
+    assert "channel=0" in page.evaluate("location.hash")
+    low, high = values[23], values[0]
+    zero = 100 * -low / (high - low)
+    found = page.locator("#bars rect").evaluate_all("all => all.map((e) => [e.x.baseVal.value, e.width.baseVal.value])")
+    for value, (x, width) in zip(values, found, strict=False):
+        assert width == pytest.approx(100 * abs(value) / (high - low), abs=1e-3)
+        assert (x if value >= 0 else x + width) == pytest.approx(zero, abs=1e-3)
+    page.click(".chip[data-layer='0']")
+    page.wait_for_selector("#panes", state="visible")
+    asked = open_page(made, "#layer=3&channel=29")
+    asked.wait_for_selector("#bars li")
+    assert asked.locator("#bars li").count() == 25
+    assert "The 24 largest of 30 values, and the chosen one, 29;" in asked.inner_text("#bars")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

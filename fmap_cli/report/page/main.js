@@ -100,7 +100,13 @@ function step(by) {
 function stepLayer(by) {
   const layers = layersNow();
   const at = layers.indexOf(layerNow());
-  set({ layer: layers[Math.min(Math.max(at + by, 0), layers.length - 1)].name });
+  goTo(layers[Math.min(Math.max(at + by, 0), layers.length - 1)].name);
+}
+
+// Another layer of the same image. Between maps and vectors the number of a channel says nothing: it is not kept.
+function goTo(name) {
+  const layer = layersNow().find((each) => each.name === name);
+  set({ layer: name, ...(layer && layer.isMap && layerNow().isMap || name === layerNow().name ? {} : { channel: null }) });
 }
 
 function zoomBy(factor) {
@@ -153,7 +159,15 @@ function listen() {
   for (const chip of document.querySelectorAll(".chip")) {
     chip.addEventListener("click", (event) => {
       event.preventDefault();
-      set({ layer: chip.dataset.layer });
+      goTo(chip.dataset.layer);
+    });
+  }
+  for (const link of document.querySelectorAll(".to-layer")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      if (!sides) set({ pass: Number(link.dataset.pass) });
+      goTo(link.dataset.layer);
+      el("viewer").scrollIntoView();
     });
   }
   const pin = () => {

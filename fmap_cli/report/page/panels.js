@@ -204,22 +204,27 @@ function drawScale() {
 
 const MOST_BARS = 24;
 
-function drawBars(tiles) {
+function drawBars() {
   const view = mainView();
   const values = (channel) => view.value(channel, 0, 0, 0);
-  const order = Array.from({ length: view.count }, (_, at) => at).sort((one, other) => values(other) - values(one) || one - other);
-  const first = order.slice(0, MOST_BARS);
-  const shown = state.channel !== null && !first.includes(state.channel) ? [...first, state.channel] : first;
-  const far = Math.max(...shown.map((each) => Math.abs(values(each))), 1e-300);
+  const first = tiles.order.slice(0, MOST_BARS);
+  const added = !first.includes(state.channel);
+  const shown = added ? [...first, state.channel] : first;
+  // Bars start at zero, which stands where the values around it put it: those below go left.
+  const finite = shown.map(values).filter(Number.isFinite);
+  const low = Math.min(0, ...finite);
+  const span = Math.max(Math.max(0, ...finite) - low, 1e-300);
   el("bars").replaceChildren(
-    make("p", { class: "dim", text: `The ${Math.min(MOST_BARS, view.count)} largest of ${view.count} values; this layer has no height and width.` }),
+    make("p", { class: "dim", text: `The ${Math.min(MOST_BARS, view.count)} largest of ${view.count} values${added ? `, and the chosen one, ${state.channel}` : ""}; this layer has no height and width.` }),
     make("ol", {}, ...shown.map((channel) => {
       const bar = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       bar.setAttribute("viewBox", "0 0 100 10");
       bar.setAttribute("preserveAspectRatio", "none");
       bar.setAttribute("aria-hidden", "true");
       const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      rect.setAttribute("width", String((100 * Math.abs(values(channel))) / far));
+      const value = Number.isFinite(values(channel)) ? values(channel) : 0;
+      rect.setAttribute("x", String((100 * (Math.min(value, 0) - low)) / span));
+      rect.setAttribute("width", String((100 * Math.abs(value)) / span));
       rect.setAttribute("height", "10");
       if (values(channel) < 0) rect.setAttribute("class", "below-zero");
       bar.append(rect);

@@ -36,7 +36,8 @@ class Tiles {
 
   sort() {
     const view = this.view;
-    const key = state.sort === "effect" && !view.layer.effect ? "std" : state.sort;
+    // A channel without places is one value, and so its own maximum.
+    const key = !view.layer.isMap ? "max" : state.sort === "effect" && !view.layer.effect ? "std" : state.sort;
     this.order = Array.from({ length: view.count }, (_, at) => at);
     if (key === "index") return;
     const numbers = view.numbers[key];
