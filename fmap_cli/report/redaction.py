@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..errors import FmapError, ImageError
 from ..models.records import Origin, Weights
 from .records import Pass, Report
 
@@ -23,7 +24,21 @@ def redacted(report: Report) -> Report:
     if compared:
         compared = "two images" if report.variant == "" else "A and B"
     variant = "" if not report.variant else "another variant"
-    return replace(report, origin=_origin(report.origin), passes=passes, compared=compared, variant=variant, _html=[])
+    failures = tuple((f"unread image {n}", _unread()) for n in range(1, len(report.failures) + 1))
+    return replace(
+        report,
+        origin=_origin(report.origin),
+        passes=passes,
+        compared=compared,
+        variant=variant,
+        failures=failures,
+        _html=[],
+    )
+
+
+def _unread() -> FmapError:
+    """In place of an error whose words may name a file."""
+    return ImageError("the image cannot be read; why is left out with the names of files.")
 
 
 def _pass(one: Pass, number: int | None) -> Pass:

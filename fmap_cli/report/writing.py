@@ -26,6 +26,7 @@ from .planes import pack, packed
 from .stills import contact_sheet, picture_of
 
 if TYPE_CHECKING:
+    from ..statistics.records import Finding
     from .records import Arithmetic, PageLayer, Pass, Report
 
 SCRIPTS = ("data", "state", "view", "tiles", "panes", "panels", "keys", "main")
@@ -175,10 +176,10 @@ class _Page:
             "size": [height, width],
             "scale": list(one.scale),
             "photo": not self.report.redact,
-            "layers": [self._layer(f"{number}-{at}", each) for at, each in enumerate(one.layers)],
+            "layers": [self._layer(f"{number}-{at}", each, one) for at, each in enumerate(one.layers)],
         }
 
-    def _layer(self, key: str, layer: PageLayer) -> dict[str, Any]:
+    def _layer(self, key: str, layer: PageLayer, one: Pass) -> dict[str, Any]:
         numbers = layer.channels
         reading = layer.reading
         share = numbers.zeros / max(numbers.count, 1)
@@ -223,7 +224,7 @@ class _Page:
                 for each in layer.findings
             ],
             "notes": [shown(each) for each in layer.notes],
-            "field": self._field(key, layer),
+            "field": self._field(key, layer) | {"beyond": _beyond(layer, one)},
             "classes": answers or (self.report.labels is not None and layer.layer.kind == "output" and layer.is_map),
             "arithmetic": self._arithmetic(key, layer.arithmetic),
         }
@@ -333,9 +334,11 @@ class _Page:
     def _stage(self, inside: list[int], count: int, largest: int) -> dict[str, Any]:
         last = self.report.layers[inside[-1]]
         side = max(last.cells[1:]) if last.is_map else 1
+        least, most = (which(self.report.layers[at].count for at in inside) for which in (min, max))
+        counts = units.count(most) if least == most else f"{units.count(least)}–{units.count(most)}"
         return {
             "size": f"{last.cells[1]} × {last.cells[2]}" if last.is_map else "vector",
-            "channels": f"{units.count(last.count)} channels" if last.is_map else f"{units.count(last.count)} values",
+            "channels": f"{counts} {'channels' if last.is_map else 'values'}",
             "height": round(float(6 + 50 * np.log2(side + 1) / np.log2(largest + 1)), 1),
             "count": count,
             "layers": [(at, shown(self.report.layers[at].layer.name)) for at in inside],
@@ -366,6 +369,8 @@ class _Page:
 
             picture, legend = labelled_picture(one, self.report.labels, plain=self.report.redact)
             labelled = {"picture": _b64(picture), "legend": legend}
+        # Of two that are compared the page goes by the names of A's layers.
+        reached = {each.layer.name for each in (self.report.layers if self.report.compared else one.layers)}
         return {
             "name": shown(_short(one.name)),
             "caption": shown(one.image.caption),
@@ -390,7 +395,7 @@ class _Page:
                 for each in one.detections
             ],
             "labelled": labelled,
-            "findings": one.findings,
+            "findings": [(each, *_where(one, each, reached)) for each in one.findings],
             "extras": [
                 {"title": each.title, "words": each.words, "picture": _b64(picture_of(each.pixels)[0])}
                 for each in one.extras
@@ -413,6 +418,28 @@ class _Page:
                 }
             )
         return found
+
+
+def _beyond(layer: PageLayer, one: Pass) -> bool:
+    """Whether what a unit sees, which counts what lies beyond the picture's border, is larger than the picture."""
+    sides = {axis: size / by for axis, size, by in zip("HW", one.image.pixels.shape, one.scale, strict=False)}
+    return any(
+        each.size is not None and each.size > sides[each.axis] for each in layer.field.axes if each.axis in sides
+    )
+
+
+def _where(one: Pass, finding: Finding, reached: set[str]) -> tuple[str, str]:
+    """The layer of the page on which a finding is seen, empty where there is none; and in words how it is related."""
+    shown_layers = {each.layer.name: each for each in one.layers if each.layer.name in reached}
+    if finding.layer in shown_layers:
+        return finding.layer, ""
+    for name, layer in shown_layers.items():
+        if finding in layer.findings:
+            return name, "on this page its values are those of"
+    inside = [name for name in shown_layers if name and finding.layer.startswith(f"{name}.")]
+    if inside:
+        return max(inside, key=len), "on this page it is inside"
+    return "", "not on this page"
 
 
 def _short(name: str) -> str:

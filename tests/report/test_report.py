@@ -8,11 +8,13 @@ import html.parser
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, Ran
 from report_nets import small
 from torch import nn
@@ -20,6 +22,7 @@ from torch import nn
 import fmap_cli as fmap
 from fmap_cli.report.planes import read
 from fmap_cli.report.records import Report
+from fmap_cli.report.writing import _where
 
 CAT = ROOT / "sample_images" / "chelsea.png"
 COFFEE = ROOT / "sample_images" / "coffee.png"
@@ -141,6 +144,42 @@ def test_a_redacted_page_has_neither_photo_nor_paths(tmp_path: Path) -> None:
     text = found.html().decode()
     assert "secret" not in text and 'id="photo-0"' not in text and str(tmp_path) not in text
     assert "secret" not in json.dumps(found.document())
+    some = fmap.report(net, [path, folder / "secretlost.png"], redact=True, say=quietly)
+    assert len(some.document()["failed"]) == 1 and "secret" not in json.dumps(some.document())
+
+
+def test_a_finding_leads_to_a_layer_of_the_page_or_says_that_there_is_none() -> None:
+    dead = nn.Conv2d(8, 8, 3)
+    with torch.no_grad():
+        dead.weight.zero_()
+        dead.bias.fill_(-1.0)
+    block = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), dead, nn.ReLU())
+    found = fmap.report(fmap.load_model(nn.Sequential(block, nn.MaxPool2d(2)), size=48, say=quietly), CAT, say=quietly)
+    (one,) = found.passes
+    assert one.findings
+    first = one.findings[0]
+    own, twin = replace(first, layer="elsewhere"), replace(first, layer="block.2")
+    at = replace(one.layers[0], layer=replace(one.layers[0].layer, name="block"), findings=())
+    names = {"block", "last"}
+    assert _where(replace(one, layers=(at,)), own, names) == ("", "not on this page")
+    assert _where(replace(one, layers=(at,)), twin, names) == ("block", "on this page it is inside")
+    same = replace(at, layer=replace(at.layer, name="last"), findings=(twin,))
+    assert _where(replace(one, layers=(same,)), twin, names) == ("last", "on this page its values are those of")
+    assert _where(replace(one, layers=(at,)), replace(first, layer="block"), names) == ("block", "")
+    links = [
+        attributes for tag, attributes in Parser(found.html().decode()).tags if attributes.get("class") == "to-layer"
+    ]
+    assert links and {each["data-layer"] for each in links} <= {each.layer.name for each in found.layers}
+    assert all(each["data-pass"] == "0" for each in links)
+
+
+def test_the_strip_says_the_range_of_channels_and_fields_larger_than_the_picture_say_so() -> None:
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 65, padding=32), nn.ReLU()]
+    found = fmap.report(fmap.load_model(nn.Sequential(*layers), size=48, say=quietly), CAT, say=quietly)
+    text = found.html().decode()
+    assert "4–8 channels" in text
+    beyond = {e["name"]: e["field"]["beyond"] for e in Parser(text).data["passes"][0]["layers"]}
+    assert beyond["0"] is False and beyond["2"] is True  # 3 and 67 pixels, of 48
 
 
 def test_a_page_that_is_too_large_says_which_layers_to_drop(page: Report) -> None:

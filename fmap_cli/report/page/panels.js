@@ -3,7 +3,7 @@
 function layerWords(layer) {
   const [frames, height, width] = layer.cells;
   const cells = layer.isMap ? `${frames > 1 ? `${frames} frames of ` : ""}${height} × ${width}` : "no places";
-  const sees = layer.isMap && layer.field.words ? ` · a unit sees ${layer.field.words}${layer.field.why ? ` (${layer.field.why})` : ""}` : "";
+  const sees = layer.isMap && layer.field.words ? ` · a unit sees ${layer.field.words}${layer.field.beyond ? ", counting what lies beyond the picture's border" : ""}${layer.field.why ? ` (${layer.field.why})` : ""}` : "";
   return `${layer.type} · ${layer.count} channel${layer.count === 1 ? "" : "s"}, ${cells}${sees}`;
 }
 
