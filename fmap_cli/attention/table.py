@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_rows, print_wrapped
 from .columns import HEADS, head_rows
 from .words import about_weights, bits, call_in_words, heads_in_words, looks, most_entropy, notes_on
 
@@ -46,7 +46,5 @@ def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | N
         print_wrapped(
             out, Text(f"{len(found.calls)} attention calls ran; --layer takes the others too: {some}.", "dim")
         )
-    for file in files:
-        out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
-    if arrays:
-        out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
+    print_files(out, *files)
+    print_files(out, arrays, what="arrays")

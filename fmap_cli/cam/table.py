@@ -8,7 +8,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_line, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import CURVES, curves_of
 from .records import Cam
 from .words import METHOD_NAMES, WEIGHTS, balance, headline, layers_in_words, number_in_words, remarks, verdict
@@ -38,6 +38,4 @@ def print_cam(found: Cam, file: Path | None = None, save: Path | None = None) ->
         out.print()
         print_rows(out, CURVES, curves_of(found.trust))
         print_wrapped(out, Text(f"{verdict(found.trust)}."))
-    for each in (file, save):
-        if each is not None:
-            out.print(Text.assemble("→ ", (units.one_line(str(each)), "bold")), soft_wrap=True)
+    print_files(out, file, save)

@@ -6,8 +6,7 @@ from functools import partial
 
 from rich.text import Text as RichText
 
-from .. import units
-from ..tables.table import console, print_line, print_rows
+from ..tables.table import console, print_files, print_line, print_rows
 from .columns import POOLED_TITLE, table_of
 from .records import ComparedLayer, ComparedRecord, Comparison
 from .words import inputs_in_words, questions, remarks, shared_in_words, sides, verdict
@@ -35,8 +34,7 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
     print_line(out, RichText(verdict(comparison), "bold"))
     if comparison.shared is not None:
         print_line(out, RichText(shared_in_words(comparison.shared)))
-    if file is not None:
-        out.print(RichText.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
+    print_files(out, file)
 
 
 def _style(comparison: Comparison, row: ComparedLayer | ComparedRecord) -> str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_line, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import CHANNELS, MANY, ONE, channel_rows
 from .records import Effects
 from .words import about, about_signs, about_weights, flipped, headline, how, together
@@ -45,8 +45,7 @@ def print_effects(found: Effects, file: Path | None = None) -> None:
             print_wrapped(out, Text(sentence))
     notes = [meaning(found), about_signs(found, [row.at for row in shown]), how(found)]
     print_wrapped(out, Text(" ".join(filter(None, notes)), "dim"))
-    if file is not None:
-        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    print_files(out, file)
 
 
 def meaning(found: Effects) -> str:

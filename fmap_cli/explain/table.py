@@ -10,7 +10,7 @@ from rich.text import Text
 from .. import units
 from ..models.table import print_fed
 from ..tables.columns import Column
-from ..tables.table import console, print_line, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import COLUMNS
 from .records import AS_ASKED, ROUNDING, Explanation, Part, Term
 from .words import (
@@ -58,8 +58,7 @@ def print_explanation(found: Explanation, file: Path | None = None) -> None:
         _print_steps(out, found)
     if found.recipe is not None:
         _print_recipe(out, found.recipe)
-    if file is not None:
-        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    print_files(out, file)
 
 
 def _print_formula(out: Console, found: Explanation) -> None:

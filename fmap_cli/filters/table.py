@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_line, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import FILTERS, LAYERS, filter_rows
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ def print_filters(found: Filters, files: Sequence[str] = (), arrays: str | None 
         _print_numbers(out, each)
     if files or arrays:
         out.print()
-    for file in files:
-        out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
-    if arrays:
-        out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
+    print_files(out, *files)
+    print_files(out, arrays, what="arrays")
 
 
 def _print_words(out: Console, kernels: Kernels) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from .. import units
 from ..answers.table import print_detections, print_predictions
 from ..models.table import print_fed
-from ..tables.table import console, print_line, print_rows
+from ..tables.table import console, print_files, print_line, print_rows
 from .columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def print_looks(looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None 
         print_fed(out, look.origin.preprocessing)
         out.print()
         _print_statistics(out, look.maps)
-        for file in files:
-            out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
+        print_files(out, *files)
         if look.predictions:
             out.print()
             print_predictions(out, look.predictions)
@@ -42,7 +41,7 @@ def print_looks(looks: Sequence[tuple[Look, Sequence[str]]], arrays: str | None 
             out.print(Text("no object scored enough to be shown: see --score"))
     if arrays:
         out.print()
-        out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
+        print_files(out, arrays, what="arrays")
 
 
 def _print_statistics(out: Console, maps: Sequence[FeatureMap]) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .. import units
 from ..tables.columns import Column, of_cells
-from ..tables.table import console, print_line, print_rows
+from ..tables.table import console, print_files, print_line, print_rows
 from . import columns
 from .columns import MODES
 from .records import WhatIf
@@ -82,7 +82,7 @@ def print_forecast(
         _print_measured(out, forecast, unit)
     if file is not None:
         out.print()
-        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+        print_files(out, file)
 
 
 def _head(forecast: Forecast) -> list[str]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_line, print_rows
+from ..tables.table import console, print_files, print_line, print_rows
 from .columns import COLUMNS, field_cells
 from .records import cell_in_words
 
@@ -46,8 +46,7 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     out.print()
     for line in _legend(listing, names, size):
         print_line(out, Text(line))
-    if file is not None:
-        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    print_files(out, file)
 
 
 def _in_words_of(origin: Origin, column: Column[FieldRow]) -> Column[FieldRow]:
@@ -145,8 +144,7 @@ def print_unit(view: UnitView, file: Path | None) -> None:
         kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
     facts.append(("field", "; ".join(dict.fromkeys(kinds)) + _from(seen.axes)))
     _print_facts(out, facts)
-    if file is not None:
-        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    print_files(out, file)
 
 
 _AXES = {"T": "frames", "H": "rows", "W": "columns"}
@@ -191,8 +189,7 @@ def print_effective(found: EffectiveField, file: Path | None) -> None:
     if not found.holds:
         facts.append(("effective", "nothing: no pixel moves this unit (a ReLU is shut, or values are cut off)"))
     _print_facts(out, facts)
-    if file is not None:
-        out.print(Text.assemble("→ ", (units.one_line(str(file)), "bold")), soft_wrap=True)
+    print_files(out, file)
 
 
 def _print_facts(out: object, facts: Sequence[tuple[str, str]]) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_line, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .colours import basis_name
 from .columns import CLUSTERS, COMPONENTS, MAPS, MapRow, cluster_rows, component_rows
 from .records import Reduced
@@ -38,10 +38,8 @@ def print_reduced(reduced: Reduced, files: Sequence[str], arrays: str | None) ->
         print_wrapped(out, Text(f"{each[0].upper()}{each[1:]}.", "dim"))
     if files or arrays:
         out.print()
-    for file in files:
-        out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
-    if arrays:
-        out.print(Text.assemble("arrays → ", (units.one_line(arrays), "bold")), soft_wrap=True)
+    print_files(out, *files)
+    print_files(out, arrays, what="arrays")
 
 
 def map_rows(reduced: Reduced) -> list[MapRow]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_rows, print_wrapped
 from . import columns
 from .columns import SEVERITIES, STYLES, channel_rows, layer_row
 from .moments import BIN_EDGES, dead_channels
@@ -172,8 +172,7 @@ def _print_legend(out: Console, table: Shown, *, images: str = "", repeats: bool
 
 def _print_end(out: Console, run: Run, shown: int, written: Sequence[str], notes: Sequence[str]) -> None:
     """Files, notes, the totals and the images that could not be read."""
-    for file in written:
-        out.print(Text.assemble("→ ", (units.one_line(file), "bold")), soft_wrap=True)
+    print_files(out, *written)
     for note in notes:
         print_wrapped(out, Text(units.one_line(note), "dim"))
     of = f"{shown} of " if shown != len(run.layers) else ""

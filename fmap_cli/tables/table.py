@@ -16,10 +16,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from .. import units
 from .columns import KEPT, SPARE, Column, Row, in_table
 from .folding import cut, folded, legible, widest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .columns import Cell
 
 _PIPE_WIDTH = 160
@@ -126,6 +129,13 @@ def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0) -
     for at, line in enumerate(lines):
         line.rstrip()
         out.print(Text(rest if at else first) + line, soft_wrap=True)
+
+
+def print_files(out: Console, *files: str | Path | None, what: str = "") -> None:
+    """Which files were written, a line each that can be copied whole; `what` says what is in them. None is no file."""
+    for file in files:
+        if file is not None:
+            out.print(Text.assemble(f"{what} → ".lstrip(), (units.one_line(str(file)), "bold")), soft_wrap=True)
 
 
 def print_line(out: Console, text: Text, hanging: int = 0) -> None:
