@@ -31,8 +31,6 @@ from .records import Level, Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..session.rest import Rest
-
 
 def weigh(
     session: Session,
@@ -83,14 +81,7 @@ def channel_effects(
         count = rest.output.shape[axis]
         without: list[Tensor] = []
         advanced(0, count)
-        while len(without) < count:
-            channels = range(len(without), min(len(without) + rest.rows, count))
-            without += value_of(target, rest.through(_zeroed(rest, axis, channels))).double().cpu().unbind()
-            advanced(len(without), count)
+        for done, answer in rest.without_each(range(count), torch.zeros_like(rest.output)):
+            without += value_of(target, answer).double().cpu().unbind()
+            advanced(done, count)
     return value - torch.stack(without)
-
-
-def _zeroed(rest: Rest, axis: int, channels: range) -> Tensor:
-    """The layer's output once for each channel, with that one at zero, along the batch."""
-    single = [rest.output.index_fill(axis, torch.tensor([each], device=rest.output.device), 0) for each in channels]
-    return single[0] if rest.batch_axis is None else torch.cat(single, rest.batch_axis)

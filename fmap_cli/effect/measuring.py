@@ -232,34 +232,18 @@ class Ablation:
             answer_of(self.target, answer).cpu().numpy(),
         )
 
-    def without(self, channels: Sequence[int]) -> Tensor:
-        """The layer's outputs without each of these channels, side by side along the batch axis."""
-        output, axis = self.rest.output, self.rest.batch_axis
-        rows = output.unsqueeze(0).repeat([len(channels), *[1] * output.ndim])
-        first = tuple(range(len(self.channel_axes)))
-        moved = rows.movedim(tuple(at + 1 for at in self.channel_axes), tuple(at + 1 for at in first))
-        other = self.other.movedim(self.channel_axes, first)
-        sizes = [output.shape[at] for at in self.channel_axes]
-        for row, channel in enumerate(channels):
-            place = tuple(int(each) for each in np.unravel_index(channel, sizes))
-            moved[(row, *place)] = other[place]
-        return rows[0] if axis is None else rows.movedim(0, axis).flatten(axis, axis + 1)
-
     def singles(
         self, channels: np.ndarray, done: Callable[[int], None] = lambda more: None
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """The effect of each channel alone, that on the probability, and the class answered without it."""
-        step = 1 if self.rest.batch_axis is None else self.rest.rows
         values, chances, answers = [], [], []
-        for start in range(0, len(channels), step):
-            part = [int(each) for each in channels[start : start + step]]
-            answer = self.rest.through(self.without(part))
+        for finished, answer in self.rest.without_each([int(each) for each in channels], self.other):
             value, chance, given = self._read(answer)
             values.append(value)
             answers.append(given)
             if chance is not None:
                 chances.append(chance)
-            done(start + len(part))
+            done(finished)
         effects = self.value - np.concatenate(values)
         found = None if self.probability is None else self.probability - np.concatenate(chances)
         return effects, found, np.concatenate(answers)

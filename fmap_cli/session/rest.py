@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..errors import ModelError
 from ..inputs.records import ImageInput
+from ..network.axes import channel_axes
 from ..network.nested import leaves
 from ..network.records import Axes, LayerRef
 from ..network.remainder import Remainder
@@ -83,6 +85,29 @@ class Rest:
 
         with self._remainder.replay(inputs, count) as reach:
             return run_replaced(self._session, images, self._layer, put_in, inputs=inputs)
+
+    def without_each(self, channels: Sequence[int], other: Tensor) -> Iterator[tuple[int, Any]]:
+        """The answers without each of these channels alone, `rows` at a time, and with each answer how many are done.
+
+        A channel taken away has the values that it has in `other`, a tensor of the output's shape.
+        """
+        for start in range(0, len(channels), self.rows):
+            part = channels[start : start + self.rows]
+            yield start + len(part), self.through(self._without(part, other))
+
+    def _without(self, channels: Sequence[int], other: Tensor) -> Tensor:
+        """The outputs without each of these channels, side by side along the batch axis."""
+        output, axis = self.output, self.batch_axis
+        where = channel_axes(self.axes)
+        rows = output.unsqueeze(0).repeat([len(channels), *[1] * output.ndim])
+        first = tuple(range(len(where)))
+        moved = rows.movedim(tuple(at + 1 for at in where), tuple(at + 1 for at in first))
+        other = other.movedim(where, first)
+        sizes = [output.shape[at] for at in where]
+        for row, channel in enumerate(channels):
+            place = tuple(int(each) for each in np.unravel_index(channel, sizes))
+            moved[(row, *place)] = other[place]
+        return rows[0] if axis is None else rows.movedim(0, axis).flatten(axis, axis + 1)
 
     def _repeated(self, count: int) -> tuple[Any, ...]:
         """The input, so many times: made once, and again where the network has written over it."""
