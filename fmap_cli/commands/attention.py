@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import click
@@ -11,13 +10,11 @@ import click
 from ..attention.api import attention
 from ..attention.records import Attention
 from ..models.records import ModelRequest
-from ..results import ARRAY_SUFFIXES
 from .options import (
-    FIGURE_SUFFIXES,
-    FileType,
-    Options,
+    FigureOptions,
     PlaceType,
     csv_option,
+    figure_options,
     image_layout_option,
     json_option,
     model_options,
@@ -27,28 +24,15 @@ from .output import put_out, remark, reserve
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionOptions(Options):
+class AttentionOptions(FigureOptions):
     """`place` is --at."""
 
     images: tuple[str, ...]
     patterns: tuple[str, ...]
     place: tuple[int, ...] | Literal["class", "mean", "center"] | None
     rollout: bool
-    out: Path | None
-    out_dir: Path | None
-    save: Path | None
     layout: str | None
     request: ModelRequest
-
-    def refuse_contradictions(self) -> None:
-        super().refuse_contradictions()
-        if self.out is not None and self.out_dir is not None:
-            raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
-
-    def refuse_one_file_for(self, count: int) -> None:
-        """Raises UsageError where --out is one file and there are more figures."""
-        if self.out is not None and count > 1:
-            raise click.UsageError(f"--out names one file, and {count} layers match: use --out-dir.")
 
 
 @click.command("attention")
@@ -73,21 +57,7 @@ class AttentionOptions(Options):
 @click.option(
     "--rollout", is_flag=True, help="Multiply the attention of all layers, each with its residual branch beside it."
 )
-@click.option(
-    "--out", "-o", type=FileType(FIGURE_SUFFIXES), metavar="FILE", help="Write the figure here: .png, .pdf, .svg, …"
-)
-@click.option(
-    "--out-dir",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Write figures here, under names made of image, model and layer.  [default: the current directory]",
-)
-@click.option(
-    "--save",
-    type=FileType(ARRAY_SUFFIXES),
-    metavar="FILE",
-    help="Also write the whole weights: .npz, .safetensors or .pt.",
-)
+@figure_options(names="image, model and layer", saved="the whole weights")
 @image_layout_option
 @model_options
 @json_option
@@ -108,7 +78,7 @@ def command(options: AttentionOptions) -> int:
 
     reserve(options.out, options.save)
     found = _found(options)
-    options.refuse_one_file_for(len(found.layers))
+    options.refuse_one_file_for(len(found.layers), f"{len(found.layers)} layers match")
     if options.save is not None:
         found.save(options.save)
     files = write_figures(found, options.out, options.out_dir)

@@ -49,26 +49,6 @@ class EffectOptions(Options):
         if self.run is not None and self.with_ != "mean":
             raise click.UsageError("--run has the means that --with mean takes: give both, or neither.")
 
-    def measure(self, advanced: Callable[[int, int], None]) -> Effects:
-        """The effects that are asked for; `advanced` is told how many channels of how many are done."""
-        return effect(
-            self.request,
-            self.images,
-            self.patterns,
-            with_=self.with_,
-            run=self.run,
-            class_=self.class_,
-            box=self.box,
-            channels=self.channels,
-            top=self.top,
-            fast=self.fast,
-            seed=self.request.seed,
-            layout=self.layout,
-            advanced=advanced,
-            say=remark,
-            say_failures=False,
-        )
-
 
 @click.command("effect")
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR]...")
@@ -133,7 +113,7 @@ def command(options: EffectOptions) -> int:
 
     reserve(options.out)
     with progress_bar("channels") as advanced:
-        found = options.measure(advanced)
+        found = _found(options, advanced)
     if options.out is not None:
         found.figure().save(options.out)
     return put_out(
@@ -143,4 +123,24 @@ def command(options: EffectOptions) -> int:
         csv=found.csv,
         failures=found.failures,
         of_images=len(found.images) + len(found.failures),
+    )
+
+
+def _found(options: EffectOptions, advanced: Callable[[int, int], None]) -> Effects:
+    return effect(
+        options.request,
+        options.images,
+        options.patterns,
+        with_=options.with_,
+        run=options.run,
+        class_=options.class_,
+        box=options.box,
+        channels=options.channels,
+        top=options.top,
+        fast=options.fast,
+        seed=options.request.seed,
+        layout=options.layout,
+        advanced=advanced,
+        say=remark,
+        say_failures=False,
     )

@@ -10,9 +10,9 @@ import click
 from ..filters.records import NEAR, SORTS, Drawing, Filters, Sort
 from ..models.records import ModelRequest
 from .options import (
+    ChannelsOptions,
     ChannelsType,
     ColourMapType,
-    FigureOptions,
     FiniteRange,
     csv_option,
     figure_options,
@@ -25,7 +25,7 @@ from .output import put_out, remark
 
 
 @dataclass(frozen=True, kw_only=True)
-class FiltersOptions(FigureOptions):
+class FiltersOptions(ChannelsOptions):
     name: str | None
     layers: tuple[str, ...]
     request: ModelRequest

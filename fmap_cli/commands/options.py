@@ -244,11 +244,8 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureOptions(Options):
-    """Options of a command that draws a figure for each layer: which channels, and where to. `every` is --all."""
+    """Options of a command that draws a figure for each layer: where to."""
 
-    channels: tuple[int, ...] | None
-    top: int | None
-    every: bool
     out: Path | None
     out_dir: Path | None
     save: Path | None
@@ -257,13 +254,25 @@ class FigureOptions(Options):
         super().refuse_contradictions()
         if self.out is not None and self.out_dir is not None:
             raise click.UsageError("--out names one file and --out-dir a directory: give one of them.")
-        if sum([self.channels is not None, self.top is not None, self.every]) > 1:
-            raise click.UsageError("--channels, --top and --all exclude one another.")
 
     def refuse_one_file_for(self, count: int, what: str) -> None:
         """Raises UsageError where --out is one file and there are more figures; `what` says of what."""
         if self.out is not None and count > 1:
             raise click.UsageError(f"--out names one file, and {what}: use --out-dir.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelsOptions(FigureOptions):
+    """Options of a command whose figures have a tile for each channel: which ones, and where to. `every` is --all."""
+
+    channels: tuple[int, ...] | None
+    top: int | None
+    every: bool
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        if sum([self.channels is not None, self.top is not None, self.every]) > 1:
+            raise click.UsageError("--channels, --top and --all exclude one another.")
 
 
 _Record = TypeVar("_Record")
@@ -430,12 +439,15 @@ def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return layer(kind(function))
 
 
-def figure_options(*, tile: str, names: str, saved: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """--tile, --out, --out-dir and --save: what a tile is of, what files are named after, which arrays are saved."""
+def figure_options(
+    *, names: str, saved: str, tile: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--out, --out-dir and --save: what files are named after, and which arrays are saved. --tile where it is of
+    something.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         options: list[Callable[[Any], Any]] = [
-            click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help=f"Height of {tile} in pixels."),
             click.option(
                 "--out",
                 "-o",
@@ -456,6 +468,9 @@ def figure_options(*, tile: str, names: str, saved: str) -> Callable[[Callable[.
                 help=f"Also write {saved}: .npz, .safetensors or .pt.",
             ),
         ]
+        if tile is not None:
+            height = f"Height of {tile} in pixels."
+            options.insert(0, click.option("--tile", type=click.IntRange(1, 2048), metavar="PX", help=height))
         for option in reversed(options):
             function = option(function)
         return function

@@ -61,28 +61,6 @@ class ReportOptions(Options):
         if self.against is not None and len(self.images) != 1:
             raise click.UsageError(f"--compare takes one IMAGE to compare with, and there are {len(self.images)}.")
 
-    def make(self) -> Report:
-        """The page that is asked for."""
-        return report(
-            self.request,
-            self.images,
-            self.patterns,
-            other=self.against,
-            vs=self.other if self.changed else None,
-            bits=None if self.bits is None else 8 if self.bits == "8" else 16,
-            score=self.score,
-            evidence=self.evidence,
-            attention=self.attention,
-            effect=self.effect,
-            memory=self.memory,
-            redact=self.redact,
-            made=self.made,
-            max_size=self.max_size,
-            layout=self.layout,
-            say=remark,
-            say_failures=False,
-        )
-
 
 class BytesType(click.ParamType):
     """An amount of memory with its unit, as `64MB`."""
@@ -172,7 +150,7 @@ def command(options: ReportOptions) -> int:
     """
     out = options.out
     reserve(out)
-    found = options.make()
+    found = _found(options)
     found.save(out)
     if options.opens:
         click.launch(str(out))
@@ -182,4 +160,26 @@ def command(options: ReportOptions) -> int:
         document=lambda: found.document(out),
         failures=found.failures,
         of_images=len(found.passes) + len(found.failures),
+    )
+
+
+def _found(options: ReportOptions) -> Report:
+    return report(
+        options.request,
+        options.images,
+        options.patterns,
+        other=options.against,
+        vs=options.other if options.changed else None,
+        bits=None if options.bits is None else 8 if options.bits == "8" else 16,
+        score=options.score,
+        evidence=options.evidence,
+        attention=options.attention,
+        effect=options.effect,
+        memory=options.memory,
+        redact=options.redact,
+        made=options.made,
+        max_size=options.max_size,
+        layout=options.layout,
+        say=remark,
+        say_failures=False,
     )

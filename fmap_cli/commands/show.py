@@ -17,9 +17,9 @@ from ..models.records import ModelRequest
 from ..reduced.asking import contradiction
 from ..reduced.records import CLUSTERS, COLOURS, REDUCTIONS, SHARINGS, Asked, Reduction, Sharing
 from .options import (
+    ChannelsOptions,
     ChannelsType,
     ColourMapType,
-    FigureOptions,
     FiniteRange,
     PlaceType,
     figure_options,
@@ -42,7 +42,7 @@ RAW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowOptions(FigureOptions):
+class ShowOptions(ChannelsOptions):
     """`with_fields` is --rf."""
 
     images: tuple[str, ...]
