@@ -13,7 +13,8 @@ from .names import background_class
 from .records import Detection
 
 _LABEL_STRENGTH = 0.65
-_LEGEND_ROWS = 8
+LEGEND_ROWS = 8
+"""So many classes are named beside a label map."""
 
 
 def class_colours(count: int) -> np.ndarray:
@@ -36,6 +37,24 @@ def label_picture(
     return found if background is None else np.where((fitted == background)[..., None], photo, found)
 
 
+def class_legend(classes: np.ndarray, labels: Sequence[str]) -> list[tuple[str, str, Colour]]:
+    """The classes of a label map, those of most pixels first: the name, the share of the pixels, and the colour."""
+    colours, background = class_colours(len(labels)), background_class(labels)
+    counts = np.bincount(classes.ravel(), minlength=len(labels))
+    found = []
+    for index in (int(each) for each in np.argsort(-counts, kind="stable") if counts[each]):
+        red, green, blue = (int(value) for value in colours[index])
+        name, is_background = labels[index].strip("_"), index == background
+        found.append(
+            (
+                f"{name} (the photo as it is)" if is_background else name,
+                units.percent(counts[index] / classes.size),
+                WHITE if is_background else (red, green, blue),
+            )
+        )
+    return found
+
+
 def draw_label_map(
     scene: Scene,
     classes: np.ndarray,
@@ -50,19 +69,14 @@ def draw_label_map(
     scene.add(Picture(left, top, label_picture(classes, photo, colours, background), size, smooth=True))
     words = "the likeliest class of each pixel (the largest of the scores)"
     y = draw_paragraph(scene, words, left, top + size[0] + 6, size[1]) + 6
-    counts = np.bincount(classes.ravel(), minlength=len(labels))
-    ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
-    for index in ranked[:_LEGEND_ROWS]:
-        red, green, blue = (int(value) for value in colours[index])
-        fill = WHITE if index == background else (red, green, blue)
+    legend = class_legend(classes, labels)
+    for words, share, fill in legend[:LEGEND_ROWS]:
         scene.add(Box(left, y, 16, 16, fill, GRAY))
-        words = labels[index].strip("_") + (" (the photo as it is)" if index == background else "")
         scene.add(Text(left + 26, y + 1, shorten(words, size[1] - 90, SMALL_SIZE), SMALL_SIZE, INK))
-        share = units.percent(counts[index] / classes.size)
         scene.add(Text(left + size[1], y + 1, share, SMALL_SIZE, GRAY, align="right"))
         y += 22
-    if len(ranked) > _LEGEND_ROWS:
-        scene.add(Text(left, y, f"and {len(ranked) - _LEGEND_ROWS} more classes", SMALL_SIZE, GRAY))
+    if len(legend) > LEGEND_ROWS:
+        scene.add(Text(left, y, f"and {len(legend) - LEGEND_ROWS} more classes", SMALL_SIZE, GRAY))
         y += 22
     return y
 

@@ -106,9 +106,7 @@ def _most(found: LayerAttention, mean: np.ndarray) -> str:
 
 def about_weights(found: Attention) -> str:
     """A warning where nothing was learned."""
-    if found.origin.weights.kind == "random":
-        return "The weights are random: what the heads look at was not learned."
-    return ""
+    return found.origin.weights.unlearned("what the heads look at")
 
 
 def notes_on(found: LayerAttention) -> list[str]:

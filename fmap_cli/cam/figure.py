@@ -74,8 +74,8 @@ def _about(found: Cam) -> str:
 
 
 def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) -> int:
-    most = 0.0 if found.is_dust else float(np.abs(found.map).max())
-    scene.add(Picture(MARGIN, top, _over_photo(found, most, size), size))
+    most = found.drawn_most
+    scene.add(Picture(MARGIN, top, over_photo(found, size), size))
     outlined = bool(found.half[1]) and max(found.map.shape[1:]) <= _MOST_CELLS
     if outlined:
         scene.add(Plot("half", MARGIN, top, size, partial(_draw_half, found=found, size=size)))
@@ -102,9 +102,9 @@ def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) ->
     return y
 
 
-def _over_photo(found: Cam, most: float, size: tuple[int, int]) -> np.ndarray:
-    """The evidence over the photo in gray; the photo alone where there is none."""
-    pixels = found.image.pixels
+def over_photo(found: Cam, size: tuple[int, int]) -> np.ndarray:
+    """The evidence over the photo in gray, `[*size, 3]` uint8; the photo alone where there is none."""
+    pixels, most = found.image.pixels, found.drawn_most
     if not most:
         return np.rint(gray_photo(pixels, size)).astype(np.uint8)
     ends = np.array([most])

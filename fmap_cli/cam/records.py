@@ -145,10 +145,19 @@ class Cam(Drawn):
         return float(self.map.clip(max=0).sum())
 
     @property
+    def most(self) -> float:
+        """The largest evidence for or against, 0 or positive."""
+        return float(abs(self.map).max(initial=0.0))
+
+    @property
     def is_dust(self) -> bool:
         """Whether the map is not zero, but so small beside the number (`DUST`) that it is only rounding."""
-        most = float(abs(self.map).max(initial=0.0))
-        return 0 < most < DUST * abs(self.target.value)
+        return 0 < self.most < DUST * abs(self.target.value)
+
+    @property
+    def drawn_most(self) -> float:
+        """The value at the end of the colours; 0 where there is nothing to draw."""
+        return 0.0 if self.is_dust else self.most
 
     @property
     def sign(self) -> Literal["both", "for", "against", "zero"]:

@@ -52,8 +52,7 @@ def number_in_words(found: Cam) -> str:
 
 def remarks(found: Cam) -> list[str]:
     """What a reader has to know beside the map."""
-    random = found.origin.weights.kind == "random"
-    return [*found.notes, *(["The weights are random: what the evidence is was not learned."] if random else [])]
+    return [*found.notes, *filter(None, [found.origin.weights.unlearned("what the evidence is")])]
 
 
 def balance(found: Cam) -> str:

@@ -82,9 +82,7 @@ def flipped(found: Effects) -> str:
 
 def about_weights(found: Effects) -> str:
     """A warning where nothing was learned."""
-    if found.origin.weights.kind == "random":
-        return "The weights are random: what the channels do to the answer was not learned."
-    return ""
+    return found.origin.weights.unlearned("what the channels do to the answer")
 
 
 def about_signs(found: Effects, places: Sequence[int]) -> str:

@@ -167,6 +167,14 @@ class Weights:
         """The label as a line of facts says it; of an architecture alone there are no weights to name."""
         return str(self) if self.kind == "none" else f"weights: {self}"
 
+    def unlearned(self, what: str) -> str:
+        """The warning that `what` a result shows was not learned, where the weights are random; else empty.
+
+        >>> Weights("random", seed=0).unlearned("what the heads look at")
+        'The weights are random: what the heads look at was not learned.'
+        """
+        return f"The weights are random: {what} was not learned." if self.kind == "random" else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Versions:

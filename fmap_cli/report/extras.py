@@ -10,8 +10,7 @@ import numpy as np
 
 from .. import units
 from ..arguments import nobody
-from ..drawing.grid import TWO_HUES
-from ..drawing.overlay import gray_photo, overlay
+from ..drawing.overlay import overlay
 from ..errors import FmapError
 from ..inputs.records import ImageInput
 from ..session.opening import Session
@@ -66,17 +65,11 @@ def _evidence(session: Session, image: ImageInput, one: Pass) -> Extra:
     import torch
 
     from ..cam.evidence import evidence
+    from ..cam.figure import over_photo
 
     with torch.inference_mode(False):
         found = evidence(session, image, (), None, None, None, positive=False, steps=0, layout=None, advanced=nobody)
-    values = found.map[found.frame]
-    pixels = found.image.pixels
-    most = float(np.abs(values).max(initial=0))
-    size = (pixels.shape[0], pixels.shape[1])
-    picture = np.rint(gray_photo(pixels, size)).astype(np.uint8)
-    if most > 0:
-        ends = np.array([most])
-        picture = overlay(values[None].astype(np.float32), -ends, ends, TWO_HUES, pixels, size)[0]
+    picture = over_photo(found, found.image.pixels.shape[:2])
     words = f"warm where the picture speaks for it, cold where against; {found.method} at {found.layer.name}."
     return Extra(f"Evidence for {units.one_line(found.target.name)}", words, picture)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import units
-from ..answers.figure import class_colours, label_picture
+from ..answers.figure import LEGEND_ROWS, class_colours, class_legend, label_picture
 from ..answers.names import background_class
 from ..drawing.grid import Placement, draw_tiles, palette
 from .planes import Codes, read
@@ -22,7 +22,6 @@ EXACT_PIXELS = 1 << 19
 
 _TILES, _ACROSS = 16, 8
 _TILE = 48
-_LEGEND = 8
 
 
 def picture_of(pixels: np.ndarray) -> tuple[bytes, str]:
@@ -42,15 +41,9 @@ def labelled_picture(one: Pass, labels: Sequence[str], *, plain: bool) -> tuple[
     assert one.label_map is not None
     colours, background = class_colours(len(labels)), background_class(labels)
     photo = np.full_like(one.image.pixels, 255) if plain else one.image.pixels
-    counts = np.bincount(one.label_map.ravel(), minlength=len(labels))
-    ranked = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     legend = [
-        {
-            "label": units.one_line(labels[index].strip("_")) + " (the photo as it is)" * (index == background),
-            "share": units.percent(counts[index] / one.label_map.size),
-            "colour": "#ffffff" if index == background else "#{:02x}{:02x}{:02x}".format(*colours[index]),
-        }
-        for index in ranked[:_LEGEND]
+        {"label": units.one_line(name), "share": share, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
+        for name, share, colour in class_legend(one.label_map, labels)[:LEGEND_ROWS]
     ]
     held = io.BytesIO()
     from PIL import Image
