@@ -130,8 +130,7 @@ def class_index(model: LoadedModel, wanted: str | int, count: int) -> int:
             f"there is no class {wanted!r}: {model.name} has {count} classes, and {why}.",
             hint=f"Give a number, 0 to {count - 1}.",
         )
-    whole = [label for label in labels if text.casefold() in label.casefold().split()]
-    near = whole[:3] or near_names(text, labels)
+    near = near_names(text, labels)
     raise FmapError(
         f"{model.name} has no class {wanted!r}.",
         hint=(f"Did you mean {' or '.join(near)}? " if near else "")

@@ -180,11 +180,17 @@ def pick_names(kinds_of: Mapping[str, str], patterns: Sequence[str], kinds: Sequ
 
 
 def near_names(name: str, names: Sequence[str], count: int = 3) -> list[str]:
-    """The names nearest to one that does not exist, in their own order.
+    """The names nearest to one that does not exist, in their own order: those of several words of which it is one, or
+    else those that are spelt alike.
 
     >>> near_names("layer1.0.conv", ["layer1.0.conv1", "layer1.0.conv2", "fc"])
     ['layer1.0.conv1', 'layer1.0.conv2']
+    >>> near_names("cat", ["castle", "tiger cat"])
+    ['tiger cat']
     """
+    of_words = [each for each in dict.fromkeys(names) if " " in each and name.casefold() in each.casefold().split()]
+    if of_words:
+        return of_words[:count]
     folded = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), list(folded), n=count, cutoff=0.6)
     near += [each for each in folded if name.lower() in each and each not in near]
