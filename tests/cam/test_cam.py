@@ -177,6 +177,15 @@ def test_what_rounding_leaves_is_not_evidence_and_the_headline_has_the_curves_do
         assert headline(replace(found, trust=trust)).endswith(words)
 
 
+def test_half_of_the_evidence_is_in_the_smallest_part_that_holds_it() -> None:
+    found = cam(session(small()), class_=2)
+    everywhere = replace(found, map=np.full((1, 3, 5), 2.0, np.float32))
+    assert everywhere.half == (2.0, 0.5)
+    # Two cells in a row, 0 and 1: resized, a quarter is 1, a half a ramp, whose sum is as large as that quarter's.
+    level, area = replace(found, map=np.array([[[0.0, 1.0]]], np.float32)).half
+    assert (level, area) == (pytest.approx(1, abs=0.01), pytest.approx(0.25, abs=0.01))
+
+
 def test_random_weights_are_said() -> None:
     assert "was not learned" not in cam(session(small()), class_=2).table()
     drawn = fmap.load_model("resnet18", weights="random", size=32, say=lambda _: None)
