@@ -238,6 +238,8 @@ def test_bars_are_the_largest_values_and_those_below_zero_go_left(open_page: Ope
     asked.wait_for_selector("#bars li")
     assert asked.locator("#bars li").count() == 25
     assert "The 24 largest of 30 values, and the chosen one, 29;" in asked.inner_text("#bars")
+    rows = dict(row.split("\t", 1) for row in asked.inner_text("#numbers").splitlines() if "\t" in row)
+    assert rows["std"].startswith("–\t") and not rows["mean"].startswith("–")  # one value has no deviation
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

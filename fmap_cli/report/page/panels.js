@@ -61,13 +61,16 @@ function sayPins() {
 
 // -- the channel and the layer -----------------------------------------------------------------------------------
 
+// Statistics are over the finite values: one that is not a number does not exist (a deviation of a single value).
+const known = (value) => (value === null || Number.isNaN(value) ? "–" : number(value));
+
 function sayNumbers() {
   const view = mainView();
   const layer = view.layer;
   const rows = [["", "channel", "layer"]];
   const stats = layer.stats;
   for (const [key, title] of [["mean", "mean"], ["std", "std"], ["min", "min"], ["max", "max"]]) {
-    rows.push([title, number(view.stat(key, state.channel)), number(stats[key])]);
+    rows.push([title, known(view.stat(key, state.channel)), known(stats[key])]);
   }
   rows.push(["zeros", percent(view.stat("zeros", state.channel)), percent(stats.zeros)]);
   if (layer.effect) rows.push(["effect", number(view.stat("effect", state.channel)), ""]);
