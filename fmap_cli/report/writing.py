@@ -220,7 +220,13 @@ class _Page:
             "components": None if layer.components is None else round(layer.explained, 4),
             "facts": self._layer_facts(layer),
             "findings": [
-                {"severity": each.severity, "what": each.what, "advice": each.advice, "channels": list(each.channels)}
+                {
+                    "severity": each.severity,
+                    "what": each.what,
+                    "caution": each.caution,
+                    "advice": each.advice,
+                    "channels": list(each.channels),
+                }
                 for each in layer.findings
             ],
             "notes": [shown(each) for each in layer.notes],

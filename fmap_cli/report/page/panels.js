@@ -152,7 +152,7 @@ function sayLayer() {
   el("layer-words").textContent = layerWords(layer);
   el("layer-facts").replaceChildren(...layer.facts.map(([name, words]) => make("div", {}, make("dt", { text: name }), make("dd", { text: words }))));
   el("layer-findings").replaceChildren(
-    ...layer.findings.map((each) => make("p", { class: `finding ${each.severity}` }, make("b", { text: `${each.severity}: ` }), `${each.what} `, make("span", { class: "dim", text: each.advice }))),
+    ...layer.findings.map((each) => make("p", { class: `finding ${each.severity}` }, make("b", { text: `${each.severity}: ` }), `${each.what} ${each.caution} `, make("span", { class: "dim", text: each.advice }))),
     ...layer.notes.map((text) => make("p", { class: "finding", text: `Note: ${text}.` }))
   );
   for (const chip of document.querySelectorAll(".chip")) {
