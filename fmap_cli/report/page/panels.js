@@ -184,9 +184,9 @@ async function drawComponents() {
     image.data[4 * at + 3] = 255;
   }
   pen.putImageData(image, 0, 0);
-  const words = `The whole layer as colours: where its channels respond alike it has one colour. Red, green and blue are its three main directions (PCA), which hold ${percent(layer.components)} of the variance.`;
+  const words = `The whole layer as colours: where its channels respond alike it has one colour. ${layer.components}`;
   box.querySelector("figcaption").textContent = words;
-  canvas.setAttribute("aria-label", `${layer.name}, its three main directions as colours`);
+  canvas.setAttribute("aria-label", `${layer.name}, its principal components as colours`);
 }
 
 function drawScale() {
