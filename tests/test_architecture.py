@@ -55,7 +55,7 @@ ALLOWED: dict[str, str] = {
 # Subjects do not build on one another ...
 BUILD_ON = {  # ... but for these.
     "cam": {"answers"},
-    "comparison": {"statistics"},
+    "comparison": {"answers", "statistics"},
     "effect": {"answers", "statistics"},
     "embedding": {"answers"},
     "explain": {"receptive"},

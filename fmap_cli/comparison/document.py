@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..answers.columns import DETECTIONS, PREDICTIONS
 from ..documents import finite
 from ..models.document import assumed_input, document_head, origin_rows, output_axes, written
 from ..network.records import Axes
 from ..tables.columns import csv_table, json_row
 from .columns import columns_of
-from .records import ComparedLayer, ComparedRecord, Comparison, Difference, Side
+from .records import Answer, ComparedLayer, ComparedRecord, Comparison, Difference, Side
 
 
 def compare_document(comparison: Comparison, file: Path | None = None) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
         "file": str(file) if file is not None else None,
         **written(file),
         "of_images": comparison.of_images,
+        "answer": _answer(comparison.answer),
         "shared_channels": None
         if shared is None
         else {
@@ -55,6 +57,33 @@ def compare_document(comparison: Comparison, file: Path | None = None) -> dict[s
             "only_a": list(shared.only_a),
             "only_b": list(shared.only_b),
         },
+    }
+
+
+def _answer(answer: Answer | None) -> dict[str, Any] | None:
+    """Both answers: lists are empty, and numbers null, where the answer is of another kind."""
+    if answer is None:
+        return None
+    found = answer.difference
+    a, b = answer.classes
+    return {
+        "kind": answer.kind,
+        "changed": answer.changed,
+        "a": [json_row(PREDICTIONS, each) for each in a],
+        "b": [json_row(PREDICTIONS, each) for each in b],
+        "matched": [
+            {"a": json_row(DETECTIONS, one), "b": json_row(DETECTIONS, other)} for one, other in answer.matched
+        ],
+        "lost": [json_row(DETECTIONS, each) for each in answer.lost],
+        "added": [json_row(DETECTIONS, each) for each in answer.added],
+        "pixels_changed": answer.pixels,
+        "areas": [[{"label": name, "share": share} for name, share in side] for side in answer.areas],
+        "moves": [{"from": one, "to": other, "share": share} for one, other, share in answer.moves],
+        "numbers": None if answer.numbers is None else [finite(each) for each in answer.numbers],
+        "cosine": None if found is None else found.cosine,
+        "relative_l2": None if found is None else finite(found.relative_l2),
+        "max_abs": None if found is None else finite(found.max_abs),
+        "endpoint_px": None if answer.endpoint_px is None else finite(answer.endpoint_px),
     }
 
 

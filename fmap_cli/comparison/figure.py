@@ -33,6 +33,7 @@ from .shared_figure import draw_pooled, draw_shared
 from .vector import draw_vector
 from .words import (
     Compared,
+    answer_in_words,
     farthest,
     has_more,
     identical,
@@ -111,8 +112,8 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     elif identical(comparison):
         title = "A and B are identical" + (" where both can be compared" if has_more(comparison) else "")
     else:
-        title = f"A and B agree within {number(comparison.threshold)}"
-    sentences = (verdict(comparison, number), *remarks(comparison))
+        title = f"A and B agree: at every layer they are less than {number(comparison.threshold)} of A apart"
+    sentences = (*answer_in_words(comparison)[:1], verdict(comparison, number), *remarks(comparison))
     return draw_sentence_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
 
 

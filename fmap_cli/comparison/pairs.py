@@ -17,6 +17,7 @@ from ..network.selection import Selection
 from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name
 from ..session.passes import run
+from .answer import answered, held_against
 from .drawn import Drawing
 from .measures import default_threshold, differ, real_numbers
 from .records import ComparedLayer, Comparison, Difference
@@ -62,13 +63,15 @@ def compare(
     put_back = keep_state(a.model.module) if a is b else None
     advanced(0, 2)
     with same_random_numbers():
-        run(
+        answer_a = run(
             a,
             image_a,
             reference.watch,
             operations=reference.selection.needs_operations,
             paths=reference.selection.paths,
         )
+    answer_of_a = answered(a, answer_a)
+    del answer_a
     advanced(1, 2)
     reference.drop_unwanted()
     for layer in reference.order:  # now, because it may run the network
@@ -122,6 +125,8 @@ def compare(
         of_images=of_images,
         shared=sharing.chosen() if sharing is not None else None,
         vector=drawn_vector(found, answer, b.model.labels if b.model.labels == a.model.labels else None),
+        answer=held_against(answer_of_a, answered(b, answer), threshold),
+        picked=bool(patterns),
     )
 
 

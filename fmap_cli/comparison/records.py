@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
@@ -14,6 +14,7 @@ from ..statistics.records import LayerRecord
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..answers.records import Detection, Prediction
     from ..inputs.framing import Framing
 
 
@@ -178,6 +179,34 @@ class SharedChannels:
     on_photo: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Both sides' answers, and whether B gives another one than A.
+
+    Of a `class` that is the likeliest one; `classes` are A's and B's likeliest. Of a detector's `objects`, which are
+    those scored 0.5 and more, `matched` are the pairs of one class whose boxes overlap by half, `lost` are found in A
+    alone and `added` in B alone. Of `pixels`, `areas` are A's and B's largest classes with their shares; where both
+    maps have one size, `pixels` is the share that gets another class, and `moves` are the commonest changes with their
+    shares; where they have two, the answer is another one where not the same classes are there. Of any other answer,
+    `values` or a single `number`, `difference` says how far the two are apart; they are another answer where that is
+    over the threshold. `numbers` are the two numbers, and `endpoint_px` is the mean length of the difference of two
+    optical flows.
+    """
+
+    kind: Literal["class", "objects", "pixels", "number", "values"]
+    changed: bool
+    classes: tuple[tuple[Prediction, ...], tuple[Prediction, ...]] = ((), ())
+    matched: tuple[tuple[Detection, Detection], ...] = ()
+    lost: tuple[Detection, ...] = ()
+    added: tuple[Detection, ...] = ()
+    pixels: float | None = None
+    moves: tuple[tuple[str, str, float], ...] = ()
+    areas: tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]] = ((), ())
+    difference: Difference | None = None
+    numbers: tuple[float, float] | None = None
+    endpoint_px: float | None = None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Drawn):
     """What `fmap compare` shows: layers in A's execution order, as outputs or, of saved runs, as statistics.
@@ -189,7 +218,8 @@ class Comparison(Drawn):
 
     `of_images` says that A and B are two images. Their maps differ everywhere, so the pooled comparison stands first,
     and `shared` says which channels of the last map, or of the one to draw, they have in common. `vector` is drawn
-    where no map is.
+    where no map is. `answer` is what the networks answer, None of saved runs and where the two answers cannot be held
+    against each other. `picked` says that layers were asked for by name, so that all of them are shown.
     """
 
     a: Side
@@ -207,6 +237,15 @@ class Comparison(Drawn):
     of_images: bool = False
     shared: SharedChannels | None = None
     vector: DrawnVector | None = None
+    answer: Answer | None = None
+    picked: bool = False
+
+    @property
+    def shown(self) -> tuple[ComparedLayer, ...] | tuple[ComparedRecord, ...]:
+        """The layers that the table lists: no container that puts out another layer's tensor, unless asked for."""
+        if self.picked:
+            return self.layers
+        return tuple(each for each in self.layers if each.same_as is None)  # type: ignore[return-value]
 
     @property
     def first(self) -> ComparedLayer | ComparedRecord | None:

@@ -70,6 +70,7 @@ def compare_runs(
         only_a=tuple(name for name in layers_a if name in wanted and name not in layers_b),
         only_b=tuple(name for name in layers_b if name in wanted and name not in layers_a),
         unlike_shapes=shapes,
+        picked=bool(patterns),
     )
 
 

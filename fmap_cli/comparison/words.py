@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .. import units
-from .records import ComparedLayer, ComparedRecord, Comparison, Difference, SharedChannels, Side
+from ..answers.records import Detection, Prediction
+from .records import Answer, ComparedLayer, ComparedRecord, Comparison, Difference, SharedChannels, Side
 
 Compared = ComparedLayer | ComparedRecord
 
@@ -82,15 +83,19 @@ def is_run(comparison: Comparison) -> bool:
 
 POOLED = "pooled cosine: does the network see the same things? It compares each channel's mean over all places."
 PLACES = "are the maps equal, place by place?"
+RELATIVE_OF_RUNS = (
+    "relative L2 of means: how far the channels' means are apart as a share of A's; 0 is equal, 0.1 a tenth."
+)
+RELATIVE = "relative L2: ‖B - A‖ / ‖A‖, how large the difference is as a share of A; 0 is equal, 0.1 a tenth."
 
 
 def questions(comparison: Comparison, *, pooled: bool = True) -> list[str]:
-    """What the columns of the table answer, `pooled` being one; nothing for saved runs, which hold no places."""
+    """What the columns of the table answer, `pooled` being one; of saved runs, which hold no places, about means."""
     if is_run(comparison):
-        return []
+        return [RELATIVE_OF_RUNS]
     if comparison.of_images:
-        return [POOLED, f"The other columns: {PLACES} Maps of two different images never are."]
-    return [f"max |B - A| to correlation: {PLACES}", *([POOLED] if pooled else [])]
+        return [POOLED, f"The other columns: {PLACES} Maps of two different images never are.", RELATIVE]
+    return [f"max |B - A| to correlation: {PLACES}", RELATIVE, *([POOLED] if pooled else [])]
 
 
 def verdict(comparison: Comparison, number: Callable[[float], str] = "{:g}".format) -> str:
@@ -101,7 +106,7 @@ def verdict(comparison: Comparison, number: Callable[[float], str] = "{:g}".form
         words = ", ".join(told)
         if lowest is not pooled[0] and lowest is not pooled[-1]:
             words += f", lowest {_pooled(lowest)}"
-        return f"pooled cosine {words}"
+        return f"how alike A and B are to the network (pooled cosine, 1 is alike): {words}"
     return _where_apart(comparison, number(comparison.threshold))
 
 
@@ -128,13 +133,14 @@ def shared_in_words(shared: SharedChannels) -> str:
 
 
 def _where_apart(comparison: Comparison, threshold: str) -> str:
-    layers = comparison.layers
+    layers = comparison.shown
     first = comparison.first
     count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
     if first is not None:
         over = sum(each.over for each in layers)
         name = units.one_line(first.layer.name)
-        return f"first over {threshold}: {name} ({_how_far(first)}); {over} of {count} {_are(over)} over"
+        many = f"{over} of {count} {_are(over)} over"
+        return f"A and B part at {name}: {_how_far(first)}, the first over {threshold}; {many}"
     if not layers:
         return "no layer has the same shape on both sides"
     worst = farthest(layers)
@@ -148,8 +154,8 @@ def _where_apart(comparison: Comparison, threshold: str) -> str:
         return f"{odd}; {of}, the farthest apart is {name} ({_how_far(worst)})"
     if identical(comparison):
         both = " that both have" if has_more(comparison) else ""
-        return f"identical: {_all(len(layers))}{both} differ{'s' * (len(layers) == 1)} by exactly zero"
-    return f"no layer is over {threshold}; of {count} the farthest apart is {name} ({_how_far(worst)})"
+        return f"A and B are identical: {_all(len(layers))}{both} differ{'s' * (len(layers) == 1)} by exactly zero"
+    return f"A and B agree: of {count} none is over {threshold}, the farthest apart is {name} ({_how_far(worst)})"
 
 
 def _how_far(compared: Compared) -> str:
@@ -190,6 +196,100 @@ def _all(count: int) -> str:
 
 def farthest(layers: Sequence[Compared]) -> Compared:
     return max(layers, key=lambda each: each.difference.relative_l2)
+
+
+def answer_in_words(comparison: Comparison) -> list[str]:
+    """Whether the networks' answers are the same, in a line; more lines say what they are. Empty without an answer."""
+    answer = comparison.answer
+    if answer is None:
+        return []
+    if answer.kind == "class":
+        return _classes_in_words(answer)
+    if answer.kind == "objects":
+        return _objects_in_words(answer, comparison.of_images)
+    if answer.kind == "pixels":
+        return _pixels_in_words(answer, comparison.of_images)
+    return [_values_in_words(answer)]
+
+
+def _changed(answer: Answer) -> str:
+    return "(changed)" if answer.changed else "(unchanged)"
+
+
+def _called(one: Prediction | Detection) -> str:
+    return units.one_line(one.label) if one.label else f"class {one.index}"
+
+
+def _classes_in_words(answer: Answer) -> list[str]:
+    a, b = answer.classes
+    first, second = (units.percent(each[0].probability) for each in (a, b))
+    if answer.changed:
+        words = f"answer: {_called(a[0])} {first} → {_called(b[0])} {second} (changed)"
+    elif first == second:
+        words = f"answer: {_called(a[0])} {first} in both (unchanged)"
+    else:
+        words = f"answer: {_called(a[0])} {first} → {second} (unchanged: the same class)"
+    then = [", ".join(f"{_called(each)} {units.percent(each.probability)}" for each in side[1:]) for side in (a, b)]
+    if not any(then) or then[0] == then[1]:
+        return [words, *([f"  then: {then[0]}"] if then[0] else [])]
+    return [words, *(f"  then in {side}: {each}" for side, each in zip("AB", then, strict=True) if each)]
+
+
+def _pixels_in_words(answer: Answer, of_images: bool) -> list[str]:
+    """Of two photos, or two sizes, which classes are in either; of one photo how many pixels get another class."""
+    if of_images or answer.pixels is None:
+        a, b = (
+            ", ".join(f"{units.one_line(name)} {units.percent(share)}" for name, share in side) for side in answer.areas
+        )
+        return [f"answer: of A's pixels {a}; of B's {b} (the largest classes)"]
+    if not answer.changed:
+        return ["answer: every pixel has the same class in A and B (unchanged)"]
+    moves = [f"{units.one_line(a)} → {units.one_line(b)} {units.percent(share)}" for a, b, share in answer.moves]
+    return [
+        f"answer: {units.percent(answer.pixels)} of the pixels get another class in B (changed)",
+        f"  most often {', '.join(moves)}",
+    ]
+
+
+def _objects_in_words(answer: Answer, of_images: bool) -> list[str]:
+    """Of two photos, which objects are found in either; of one photo, which are matched, lost and new."""
+    pairs = answer.matched
+    in_a, in_b = [*(a for a, _ in pairs), *answer.lost], [*(b for _, b in pairs), *answer.added]
+    if not in_a and not in_b:
+        return ["answer: no object of a score of 0.5 or more in A or in B (unchanged)"]
+    if of_images:
+        a, b = (_listed([_scored(each) for each in side]) or "nothing" for side in (in_a, in_b))
+        return [f"answer: in A {a}; in B {b} (objects of a score of 0.5 or more)"]
+    words = f"answer: {_objects(len(in_a))} in A, {len(in_b)} in B (score 0.5 or more): {len(pairs)} matched"
+    words += f", {len(answer.lost)} lost, {len(answer.added)} new {_changed(answer)}"
+    lists = [
+        ("matched", [f"{_scored(a)} → {b.score:.2f}" for a, b in pairs]),
+        ("lost (only in A)", [_scored(each) for each in answer.lost]),
+        ("new (only in B)", [_scored(each) for each in answer.added]),
+    ]
+    return [words, *(f"  {what}: {_listed(each)}" for what, each in lists if each)]
+
+
+def _scored(one: Detection) -> str:
+    return f"{_called(one)} {one.score:.2f}"
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'s' * (count != 1)}"
+
+
+def _values_in_words(answer: Answer) -> str:
+    found = answer.difference
+    assert found is not None
+    if answer.numbers is not None:
+        a, b = (units.number(each) for each in answer.numbers)
+        return f"answer: {a} in both (unchanged)" if found.max_abs == 0 else f"answer: {a} → {b} {_changed(answer)}"
+    if found.max_abs == 0:
+        return "answer: the same in all values (unchanged)"
+    words = f"cosine {cosine(found.cosine)}, relative L2 {units.number(found.relative_l2)} between both outputs"
+    if answer.endpoint_px is not None:
+        words = f"the flows are {units.number(answer.endpoint_px)} px apart on average, {words}"
+    return f"answer: {words} {_changed(answer)}"
 
 
 def inputs_in_words(comparison: Comparison) -> str:

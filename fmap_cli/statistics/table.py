@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_files, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_rows, print_wrapped, repeats_in_words
 from . import columns
 from .columns import SEVERITIES, STYLES, channel_rows, layer_row
 from .moments import BIN_EDGES, dead_channels
@@ -74,11 +74,7 @@ def notes_on(run: Run, shown: Sequence[LayerRecord]) -> list[str]:
         notes.append(f"these layers did not run for all {run.images} images: {listed}{more}.")
     twins = sum(each.same_as in names and each.layer.name not in names for each in run.layers)
     if twins:
-        notes.append(
-            f"{_several(twins, 'container')} not listed: "
-            f"{'it repeats' if twins == 1 else 'they repeat'} the output of a layer"
-            " that is (--layer '*' shows them)."
-        )
+        notes.append(repeats_in_words(twins))
     return notes
 
 

@@ -112,6 +112,16 @@ def print_rows(
     )
 
 
+def repeats_in_words(count: int) -> str:
+    """What a table of layers says of the containers that it does not list.
+
+    >>> repeats_in_words(1)
+    "1 container not listed: it repeats the output of a layer that is (--layer '*' shows it)."
+    """
+    containers, they, them = ("container", "it repeats", "it") if count == 1 else ("containers", "they repeat", "them")
+    return f"{count:,} {containers} not listed: {they} the output of a layer that is (--layer '*' shows {them})."
+
+
 def _left_out(columns: Sequence[Column[Any]]) -> str:
     names = ", ".join(_in_one_line(each.title or "") for each in columns)
     where = "--json has" if all(each.key for each in columns) else "a wider terminal has"

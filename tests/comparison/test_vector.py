@@ -39,4 +39,4 @@ def test_a_page_writes_the_threshold_as_its_axis_does() -> None:
     for threshold, b, said in ((1e-4, 1 + 1e-6, "10⁻⁴"), (0.1, 1.05, "0.1")):
         comparison = Comparison(side, side, threshold, (scores([1.0, 1.0], [1.0, b]),))
         assert _number_of(comparison)(threshold) == said
-        assert f"first over {said}: fc (" in verdict(comparison, _number_of(comparison))
+        assert f", the first over {said}; 1 of 1 layer is over" in verdict(comparison, _number_of(comparison))
