@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import units
 from ..drawing.charts import BLUE, RED
 from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_heading, draw_outline
-from ..drawing.scene import FAINT, GRAY, INK, Box, Picture, Scene, Text, end_of, shorten
+from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, end_of, shorten, text_width
 from .records import ROUNDING, Part
 from .terms_figure import coloured, scale_of, size_of
 from .words import part_name, plain, signed
@@ -13,7 +13,9 @@ from .words import part_name, plain, signed
 _TILE = 72
 _NODE = (_TILE + 22, 232)  # height and width of a channel's place
 _LANE = 34  # between a node and those that it is made of
-_LINE = 17
+_BRANCH = 9  # below a node's top: where its line leaves and its parts' lines arrive, beside their numbers
+_LEAF = 22
+_AFTER_LEAVES = 12
 
 
 def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
@@ -25,31 +27,43 @@ def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
 
 
 def _draw_node(scene: Scene, part: Part, left: int, top: int, *, root: bool = False) -> tuple[int, int]:
-    """A channel and, right of it, its parts one under another. Returns where they end below and on the right."""
+    """A channel and, right of it, its parts one under another, each at a branch of its own: first the channels, then
+    what is none. Returns where they end below and on the right.
+    """
     _draw_channel(scene, part, left, top, root=root)
     x, y, right = left + _NODE[1] + _LANE, top, left + _NODE[1]
-    start, below = top + _TILE // 2, top
-    channels = [each for each in part.parts if each.kind in ("channel", "input") and each.channel is not None]
     ends = []
+    channels = [each for each in part.parts if each.kind in ("channel", "input") and each.channel is not None]
     for each in channels:
-        ends.append(y + _TILE // 2)
-        below = y + _NODE[0] - 8  # what is no channel stands under the last one's own place
+        ends.append(y + _BRANCH)
         y, reached = _draw_node(scene, each, x, y)
         right = max(right, reached)
-    if channels:
+    others = [each for each in part.parts if each not in channels and each.words != ROUNDING]
+    for each in others:
+        ends.append(y + _BRANCH)
+        y, right = y + _LEAF, max(right, _draw_leaf(scene, each, x, y))
+    if ends:
         middle = x - _LANE // 2
-        scene.add(Box(left + _NODE[1] - 6, start, middle - left - _NODE[1] + 6, 1, GRAY))
-        scene.add(Box(middle, start, 1, ends[-1] - start + 1, GRAY))
+        scene.add(Box(left + _NODE[1] - 6, top + _BRANCH, middle - left - _NODE[1] + 6, 1, GRAY))
+        scene.add(Box(middle, top + _BRANCH, 1, ends[-1] - top - _BRANCH + 1, GRAY))
         for end in ends:
             scene.add(Box(middle, end, x - middle - 6, 1, GRAY))
-    for each in part.parts:
-        if each not in channels and each.words != ROUNDING:
-            words = each.words.partition(" of ")[0] if each.kind == "rest" else part_name(each)
-            line = f"{signed(each.contribution)} {words}"
-            scene.add(Text(x, below, shorten(units.one_line(line), _NODE[1] + 12, TINY_SIZE), TINY_SIZE, GRAY))
-            below += _LINE
-            right = max(right, x + _NODE[1] + 12)
-    return max(top + _NODE[0], y, below + 8), right
+    return max(top + _NODE[0], y + _AFTER_LEAVES * bool(others)), right
+
+
+def _draw_leaf(scene: Scene, part: Part, left: int, top: int) -> int:
+    """A part without a map, in one line: a constant, a bias, all that is not listed. Returns where it ends."""
+    words = part.words.partition(" of ")[0] if part.kind == "rest" else part_name(part)
+    number, y = signed(part.contribution), top + _BRANCH - 9
+    beside = left + text_width(number, SMALL_SIZE, bold=True) + 8
+    words = shorten(units.one_line(words), max(left + _NODE[1] - beside, 110), TINY_SIZE)
+    scene.add(Text(left, y, number, SMALL_SIZE, _colour(part), bold=True))
+    scene.add(Text(beside, y + 2, words, TINY_SIZE, GRAY))
+    return round(max(left + _NODE[1], beside + text_width(words, TINY_SIZE)))
+
+
+def _colour(part: Part) -> Colour:
+    return INK if part.contribution != part.contribution else RED if part.contribution > 0 else BLUE
 
 
 def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) -> None:
@@ -61,7 +75,7 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
         scene.add(Box(left, top, _TILE, _TILE, None, FAINT))
         scene.add(Text(left + _TILE / 2, top + _TILE / 2 - 9, "one value", TINY_SIZE, GRAY, align="middle"))
     x, room = left + _TILE + 10, _NODE[1] - _TILE - 14
-    colour = INK if root or part.contribution != part.contribution else RED if part.contribution > 0 else BLUE
+    colour = INK if root else _colour(part)
     number = plain(part.contribution, 4) if root else signed(part.contribution)
     scene.add(Text(x, top - 2, number, TEXT_SIZE, colour, bold=True))
     scene.add(Text(x, top + 18, f"channel {part.channel}", SMALL_SIZE))
