@@ -124,6 +124,15 @@ def one_line(text: str) -> str:
     return "".join(sign if _is_shown(sign) else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
+def layer_name(name: str) -> str:
+    """A layer's name where it stands by itself or in a sentence: a bare number is no name that a reader would know.
+
+    >>> layer_name("layer4.1"), layer_name("6"), layer_name("3.0")
+    ('layer4.1', 'layer 6', 'layer 3.0')
+    """
+    return one_line(name) if any(sign.isalpha() for sign in name) or not name else f"layer {one_line(name)}"
+
+
 def _is_shown(sign: str) -> bool:
     # Joiners and variation selectors are parts of emoji and of several scripts; they move nothing.
     return sign.isprintable() or sign in "\u200c\u200d" or unicodedata.category(sign) == "Zs"

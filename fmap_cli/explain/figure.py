@@ -36,6 +36,7 @@ from .words import (
     input_in_words,
     mixture,
     plain,
+    subject,
     symbols,
     unit_name,
     with_numbers,
@@ -75,11 +76,15 @@ def explanation_figure(found: Explanation) -> Scene:
 
 def _draw_head(scene: Scene, found: Explanation) -> None:
     where = _place_in_words(found)
-    label = f" ({found.label})" if found.label else ""
-    line = f"Why channel {found.channel}{label}{where} is {plain(found.value, 5)} on {file_name(found.image)}"
+    line = f"Why {subject(found)}{where} is {plain(found.value, 5)} on {file_name(found.image)}"
     name = unit_name(found)
     terms = mixture(found) if found.settings.pointwise and len(found.contributions) > 1 else added_up(found)
-    draw_title(scene, found.layer.name, [line, f"{name} = {terms} = {plain(found.total, 6)}"], found.settings.in_words)
+    draw_title(
+        scene,
+        units.layer_name(found.layer.name),
+        [line, f"{name} = {terms} = {plain(found.total, 6)}"],
+        found.settings.in_words,
+    )
 
 
 def _place_in_words(found: Explanation) -> str:

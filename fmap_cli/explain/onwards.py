@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..units import layer_name
 from .flattened import CellOf
 from .kinds import BATCH_NORMS, NORMS, in_words, way_of
 from .records import Step
@@ -41,13 +42,18 @@ def path_onwards(tape: Tape, value: Value) -> Way:
             return Way(tuple(path), f"Here it is read by {_named(found)}.")
         way = way_of(nearest)
         if way == "product":
-            return Way(tuple(path), f"Next it is read by {nearest.layer}.")
+            return Way(tuple(path), f"Next it is read by {layer_name(nearest.layer)}.")
         if way == "stop" or not nearest.makes:
-            return Way(tuple(path), f"Next comes {in_words(nearest)} ({nearest.layer}), which mixes it with others.")
+            return Way(
+                tuple(path),
+                f"Next comes {in_words(nearest)} ({layer_name(nearest.layer)}), which mixes it with others.",
+            )
         path.append(nearest)
         value = nearest.makes[0]
         if len(nearest.makes) > 1 and nearest.name.startswith(("split", "unbind", "chunk", "unsafe_split")):
-            return Way(tuple(path[:-1]), f"Here the map is cut into {len(nearest.makes)} parts ({nearest.layer}).")
+            return Way(
+                tuple(path[:-1]), f"Here the map is cut into {len(nearest.makes)} parts ({layer_name(nearest.layer)})."
+            )
 
 
 def _main_reader(tape: Tape, readers: dict[Value, list[Operation]], found: Sequence[Operation]) -> Operation | None:
@@ -77,7 +83,7 @@ def _reaches(readers: dict[Value, list[Operation]], values: set[Value], goal: Op
 
 
 def _named(operations: Sequence[Operation]) -> str:
-    names = list(dict.fromkeys(each.layer or in_words(each) for each in operations))
+    names = list(dict.fromkeys(layer_name(each.layer) or in_words(each) for each in operations))
     listed = ", ".join(names[:3])
     return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed
 
@@ -94,7 +100,7 @@ def steps_of(kept: Tape, way: Way, value: Value, index: int, cell: CellOf) -> tu
             break
         after = _after(kept, operation, value, index)
         if after is None:
-            return tuple(steps), f"{in_words(operation)} ({operation.layer}) drops this unit."
+            return tuple(steps), f"{in_words(operation)} ({layer_name(operation.layer)}) drops this unit."
         before = float(kept.values[value].reshape(-1)[index])
         made = operation.makes[0]
         now = float(kept.values[made].reshape(-1)[after])
@@ -278,7 +284,7 @@ def _branch(kept: Tape, other: object, words: str) -> str:
     if not words:
         return "a constant of the network's"
     layer = next((each.layer.name for each in kept.shown.values() if each.value == other), "")
-    return f"{words} is the output of {layer}" if layer else words
+    return f"{words} is the output of {layer_name(layer)}" if layer else words
 
 
 def _activation(operation: Operation, x: str, before: float) -> str:

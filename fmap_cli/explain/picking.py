@@ -54,7 +54,7 @@ def unit_of(shown: Shown, output: Tensor, axes: Axes, at: Asked, channel: int | 
         found, cell = _extreme(name, chosen, at)
         which = "largest" if at == "max" else "smallest"
         of = "the layer" if channel is None else f"channel {channel}"
-        picked = f"the {which} value of {of}"
+        picked = f"the {which} value of {of}" if chosen.numel() > 1 else AS_ASKED  # of one value there is no largest
         if axes.grid is not None and axes.prefix:
             left = "the class token is" if axes.prefix == 1 else f"{axes.prefix} tokens before them are"
             picked += f", of the map's places; {left} left out"

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..units import layer_name
 from .asking import source_of
 from .kinds import in_words, way_of
 from .products import Product, Sum, product, weights_before
@@ -113,7 +114,9 @@ class _Recipe:
         left = order[count:]
         if len(left):
             words = f"the other {len(left):,} inputs" if len(left) > 1 else "the other input"
-            parts.append(Part("rest", float(terms[left].sum()), words=f"{words} of {node.layer}", count=len(left)))
+            parts.append(
+                Part("rest", float(terms[left].sum()), words=f"{words} of {layer_name(node.layer)}", count=len(left))
+            )
         bias = float(weights.values.sum()) * one.bias_of(channel) + added
         if bias:
             parts.append(Part("bias", bias, node.layer))
@@ -183,9 +186,11 @@ class _Recipe:
             return Part("end", found.sum(self.kept), words="what cannot be followed further back")
         layer = self.names.get(found.value, operation.layer)
         if way_of(operation) == "product":
-            words = f"a product with weights that is not taken apart into terms ({layer})"
+            words = f"a product with weights that is not taken apart into terms ({layer_name(layer)})"
             return Part("end", found.sum(self.kept), layer, words=words)
-        return Part("end", found.sum(self.kept), layer, words=f"{in_words(operation)}, which is not a sum ({layer})")
+        return Part(
+            "end", found.sum(self.kept), layer, words=f"{in_words(operation)}, which is not a sum ({layer_name(layer)})"
+        )
 
     def _map(self, value: Value, axis: int, channel: int) -> np.ndarray | None:
         """The channel's whole map `[H, W]`, of a clip its middle frame; None of values without a place."""

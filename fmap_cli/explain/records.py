@@ -156,7 +156,8 @@ class Explanation(Drawn):
     why it goes no further. `recipe` is the tree of `back` convolutions. `of_input` says that the
     input channels are those of the network's own input, `of_picture` that they are a picture's red, green and blue.
     `weight_channel` is the unit's row of the weights, which is not its channel where what was multiplied is laid out
-    anew. `label` is the class whose score the unit is. `map_inputs` are, of a linear layer that reads a
+    anew. `is_score` says that the unit is a class's score, the class's number being its channel; `label` is the class's
+    name where it is known. `map_inputs` are, of a linear layer that reads a
     flattened map, each listed input's channel and place. `notes` are what there is to know besides.
     """
 
@@ -194,6 +195,7 @@ class Explanation(Drawn):
     of_picture: bool = False
     weight_channel: int = 0
     label: str = ""
+    is_score: bool = False
     map_inputs: dict[int, tuple[int, Place]] = field(default_factory=dict)
 
     @cached_property

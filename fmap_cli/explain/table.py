@@ -25,6 +25,7 @@ from .words import (
     reads,
     shares,
     signed,
+    subject,
     symbols,
     unit_name,
     with_numbers,
@@ -45,7 +46,7 @@ def print_explanation(found: Explanation, file: Path | None = None) -> None:
     print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     out.print()
-    print_wrapped(out, Text.assemble((units.one_line(found.layer.name), "bold"), f"  {found.settings.in_words}"))
+    print_wrapped(out, Text.assemble((units.layer_name(found.layer.name), "bold"), f"  {found.settings.in_words}"))
     for note in found.notes:
         print_wrapped(out, Text(f"note: {note}", "dim"))
     out.print()
@@ -73,7 +74,7 @@ def _print_formula(out: Console, found: Explanation) -> None:
         print_wrapped(out, Text(f"{before if at else name} = {line}"), hanging=len(name) + 3)
     total = Text.assemble(f"{before} = ", (plain(found.total, 8), "bold"), f"   {apart(found)}")
     print_wrapped(out, total, hanging=len(name) + 3)
-    facts = [found.label and f"the score of {units.one_line(found.label)}", found.picked != AS_ASKED and found.picked]
+    facts = [found.is_score and subject(found), found.picked != AS_ASKED and found.picked]
     if any(facts):
         print_wrapped(out, Text(f"{name} is {', '.join(each for each in facts if each)}", "dim"))
 
@@ -134,7 +135,7 @@ def _print_window(out: Console, term: Term, name: str) -> None:
 def _print_steps(out: Console, found: Explanation) -> None:
     print_wrapped(out, Text("what follows", "bold"))
     for step in found.steps:
-        where = f" ({units.one_line(step.layer)})" if step.layer else ""
+        where = f" ({units.layer_name(step.layer)})" if step.layer else ""
         print_wrapped(
             out, Text(f"{step.operation}{where}: {step.formula} = {plain(step.after, 5)}"), indent=2, hanging=2
         )

@@ -79,7 +79,7 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
     number = plain(part.contribution, 4) if root else signed(part.contribution)
     scene.add(Text(x, top - 2, number, TEXT_SIZE, colour, bold=True))
     scene.add(Text(x, top + 18, f"channel {part.channel}", SMALL_SIZE))
-    scene.add(Text(x, top + 36, end_of(units.one_line(part.layer), room, TINY_SIZE), TINY_SIZE, GRAY))
+    scene.add(Text(x, top + 36, end_of(units.layer_name(part.layer), room, TINY_SIZE), TINY_SIZE, GRAY))
     if part.value and not root:
         words = f"{plain(part.contribution / part.value)} × {plain(part.value)}"
     else:

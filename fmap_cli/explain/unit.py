@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,7 @@ def explain_unit(
         notes=tuple(_notes(tape, shown)),
         map_inputs=_map_inputs(kept, one, found, at_product, order, _cells(resolver, tape)),
         label=_label(session, tape, shown, unit),
+        is_score=_is_score(tape, shown, unit),
         of_input=source in tape.given,
         of_picture=source in tape.given and _settings(one).inputs == 3 == _picture_channels(session),
         weight_channel=int(at_product[one.channel_axis]),
@@ -190,11 +192,24 @@ def _run(
     inputs = network_inputs(session, [image])
     for each in _tensors(inputs):
         tape.start(each)
-    with tape:
+    with tape, _in_steps():
         if watch is None:
             run(session, image, lambda _: None, operations=False, paths=frozenset(), inputs=inputs)
         else:
             run(session, image, watch, inputs=inputs, calls=calls)
+
+
+@contextmanager
+def _in_steps() -> Iterator[None]:
+    """torch.nn's attention and encoder layers run step by step, and not as one fused kernel: that cannot be taken
+    apart, and torch takes it in a pass without hooks alone, so that two passes would differ.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _tensors(inputs: Any) -> list[Tensor]:
@@ -325,6 +340,12 @@ def _label(session: Session, tape: Tape, shown: Shown, unit: Unit) -> str:
     if labels is None or not answers or len(unit.maps) != len(labels):
         return ""
     return labels[unit.channel]
+
+
+def _is_score(tape: Tape, shown: Shown, unit: Unit) -> bool:
+    """Whether a unit is one class's score: its layer is the last to run, and its values are classes without a place."""
+    last = tape.operations[-1].makes
+    return shown.value in last and unit.maps[0].numel() == 1 and len(unit.maps) > 1 and not axes_with_places(unit.axes)
 
 
 def _notes(tape: Tape, shown: Shown) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import units
+from ..units import layer_name
 from .records import Explanation, Part, Settings
 
 _CELLS = {0: "", 1: "u", 2: "uv", 3: "suv"}
@@ -47,6 +48,14 @@ def plain(value: float, digits: int = 3) -> str:
 def unit_name(explanation: Explanation, letter: str = "Y") -> str:
     """`Y[447,3,5]`."""
     return f"{letter}[{','.join(map(str, (explanation.channel, *explanation.place)))}]"
+
+
+def subject(explanation: Explanation) -> str:
+    """What the unit is called in a sentence: `channel 447`, `the score of class 967 (espresso)`."""
+    label = f" ({units.one_line(explanation.label)})" if explanation.label else ""
+    if explanation.is_score:
+        return f"the score of class {explanation.channel}{label}"
+    return f"channel {explanation.channel}{label}"
 
 
 def symbols(settings: Settings) -> str:
@@ -217,19 +226,17 @@ def input_in_words(explanation: Explanation) -> str:
         return "the picture as the network gets it"
     if explanation.of_input:
         return "the input as the network gets it"
-    return (
-        f"the output of {units.one_line(explanation.input_layer)}" if explanation.input_layer else "the layer's input"
-    )
+    return f"the output of {layer_name(explanation.input_layer)}" if explanation.input_layer else "the layer's input"
 
 
 def part_name(part: Part) -> str:
     """What a part of the recipe is called."""
     if part.kind == "channel":
-        return f"channel {part.channel} of {part.layer or 'a tensor without a name'}"
+        return f"channel {part.channel} of {layer_name(part.layer) or 'a tensor without a name'}"
     if part.kind == "input":
         return "the input itself" if part.channel is None else f"channel {part.channel} of the input"
     if part.kind == "bias":
-        return f"bias of {part.layer}"
+        return f"bias of {layer_name(part.layer)}"
     if part.kind == "rest":
         return f"{part.words}, together" if part.count != 1 else part.words
     return part.words

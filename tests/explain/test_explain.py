@@ -16,6 +16,7 @@ from torch.nn import functional as F
 import fmap_cli as fmap
 from fmap_cli.errors import LayerError
 from fmap_cli.explain.records import Explanation
+from fmap_cli.explain.words import subject
 from fmap_cli.session.passes import network_inputs
 
 
@@ -337,6 +338,39 @@ def test_a_network_that_does_other_things_each_time_is_refused() -> None:
 
     with pytest.raises(fmap.FmapError, match="did not do the same in a second pass"):
         explained(Moody(), (3, 6, 6), "conv")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_encoder_layer_is_explained_in_steps_and_torchs_fast_path_is_as_it_was(wrapped: bool) -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            one = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+            self.encoder = nn.TransformerEncoder(one, 1, enable_nested_tensor=False) if wrapped else one
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.encoder(x.flatten(2).mT)
+            return found
+
+    torch.manual_seed(0)
+    net = Tokens().double().eval()
+    layer = net.encoder.layers[0] if wrapped else net.encoder
+    before = torch.backends.mha.get_fastpath_enabled()
+    found = explained(net, (6, 3, 3), f"encoder{'.layers.0' * wrapped}.linear1", channel=2, at=(1, 1))
+    assert torch.backends.mha.get_fastpath_enabled() == before
+    x, kept = read_by(net, found), list[Tensor]()
+    handle = layer.linear1.register_forward_hook(lambda *seen: kept.append(seen[2]))  # torch runs in steps then, too
+    net(x)
+    handle.remove()
+    check(found, float(kept[0][0, 4, 2]))
+
+
+def test_a_class_without_a_name_is_a_score_and_one_value_is_no_largest() -> None:
+    net = seeded(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    score, place = explained(net, (3, 6, 6), "3", channel=2), explained(net, (3, 6, 6), "0", channel=2)
+    assert (subject(score), score.picked) == ("the score of class 2", "as asked")
+    assert (subject(place), place.picked) == ("channel 2", "the largest value of channel 2")
+    assert explained(net, (3, 6, 6), "3").picked == "the largest value of the layer"
 
 
 def test_chance_is_the_same_in_both_passes() -> None:

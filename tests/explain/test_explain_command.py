@@ -77,7 +77,7 @@ def test_csv_has_a_row_a_term(fmap: Run) -> None:
 
 def test_a_class_is_named_by_its_score(fmap: Run) -> None:
     ran = fmap("explain", COFFEE, "--layer", "classifier.1", "--back", "1")
-    assert "Y[967] is the score of espresso, the largest value of the layer" in ran.out
+    assert "Y[967] is the score of class 967 (espresso), the largest value of the layer" in ran.out
     assert "what it is made of: each line is the sum of the lines under it" in ran.out
     assert "channel 1213 of features.8.0" in ran.out
     assert "the other 1,277 inputs of classifier.1, together" in ran.out
