@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from fmap_cli.frameworks import load_torchvision
 
 load_torchvision()  # as the program does, before any test imports torch
 
+import forked  # noqa: E402
 from leaks import pytest_runtest_setup, pytest_runtest_teardown  # noqa: E402, F401
 from order import (  # noqa: E402, F401
     pytest_addoption,
@@ -83,14 +85,18 @@ def fmap(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran
 
 @pytest.fixture
 def installed(workdir: Path) -> Callable[..., Ran]:
-    """The installed program, or `python -m fmap_cli`, in a process of its own."""
+    """The installed program, or `python -m fmap_cli`, in a process of its own. That is a fork of one that has imported
+    torch, or, where a test is about how fmap starts, a `cold` one: a new interpreter, which takes two seconds longer.
+    """
     program = Path(sys.executable).parent / "fmap"
 
-    def command(*arguments: object, module: bool = False, **options: Any) -> Ran:
+    def command(*arguments: object, module: bool = False, cold: bool = False, **options: Any) -> Ran:
         start = [sys.executable, "-m", "fmap_cli"] if module else [str(program)]
-        done = subprocess.run(
+        run = subprocess.run if cold else forked.run
+        done = run(
             [*start, *map(str, arguments)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             timeout=120,
             cwd=workdir,
             env=os.environ | options.pop("env", {}),
@@ -99,6 +105,17 @@ def installed(workdir: Path) -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return command
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_by_fork() -> Iterator[None]:
+    """What fmap does in a process of its own (estimates, trials of programs) begins there with torch imported."""
+    from fmap_cli.foreign import isolated
+
+    started_by = isolated.subprocess
+    isolated.subprocess = types.SimpleNamespace(**vars(subprocess) | {"Popen": forked.Popen})  # type: ignore[assignment]
+    yield
+    isolated.subprocess = started_by
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -107,8 +108,8 @@ def _umask() -> int:
 
 
 def _children() -> set[int]:
-    """Processes of which this one is the parent, but for multiprocessing's own helpers, which stay until the end,
-    and the browser that a file's tests share."""
+    """Processes of which this one is the parent, but for what stays until the end: multiprocessing's own helpers, the
+    process that forks others, and the browser that a file's tests share."""
     found = set()
     for file in Path("/proc/self/task").glob("*/children"):
         for number in file.read_text().split():
@@ -116,7 +117,7 @@ def _children() -> set[int]:
                 command = Path(f"/proc/{number}/cmdline").read_bytes()
             except OSError:
                 continue
-            if not any(name in command for name in KEPT_PROCESSES):
+            if int(number) not in forked.started and not any(name in command for name in KEPT_PROCESSES):
                 found.add(int(number))
     return found
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -142,10 +143,7 @@ def test_maps_are_what_the_module_puts_out() -> None:
 
 def test_the_commands_numbers() -> None:
     """`fmap stats --json` in a shell, and `fmap.stats` here."""
-    said = subprocess.run(
-        [sys.executable, "-m", "fmap_cli", "stats", "--json", "--layer", "features.0.0"],
-        capture_output=True, text=True, check=True, timeout=300,
-    )  # fmt: skip
+    said = forked.run([sys.executable, "-m", "fmap_cli", "stats", "--json", "--layer", "features.0.0"], text=True)
     (row,) = json.loads(said.stdout)["layers"]
     (record,) = fmap.stats(layer="features.0.0", say=quietly).layers
     assert row["mean"] == pytest.approx(float(record.channels.mean.mean()), rel=1e-12)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -68,16 +69,17 @@ class Scene:
         self.whole: dict[str, dict[str, bytes]] = {}
         self.seconds: dict[str, float] = {}
 
-    def start(self, command: Command, *more: str) -> subprocess.Popen[bytes]:
+    def start(self, command: Command, *more: str, cold: bool = True) -> subprocess.Popen[bytes]:
+        """Cold, its time is that of a user's: most of it goes on imports."""
         arguments = [sys.executable, "-m", "fmap_cli", *command.arguments, *more]
         with (self.folder / (command.redirected or ".out")).open("wb") as out:
-            return subprocess.Popen(
+            return (subprocess.Popen if cold else forked.Popen)(
                 arguments, cwd=self.folder, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True,
                 env=os.environ | {"SOURCE_DATE_EPOCH": "0"},
             )  # fmt: skip
 
-    def finish(self, command: Command, *more: str) -> None:
-        assert self.start(command, *more).wait(180) == 0
+    def finish(self, command: Command, *more: str, cold: bool = True) -> None:
+        assert self.start(command, *more, cold=cold).wait(180) == 0
 
     def learn(self, name: str) -> None:
         """What the command makes when nobody kills it, and how long it takes."""
@@ -155,7 +157,7 @@ def test_a_command_that_is_killed_leaves_nothing_half_done(scene: Scene, name: s
 
 def test_a_run_that_is_killed_leaves_no_process_and_goes_on_to_the_same_end(scene: Scene) -> None:
     command = COMMANDS["stats"]
-    process = scene.start(command)
+    process = scene.start(command, cold=False)
     note = scene.folder / "run.fmap.part"
     while not note.exists():
         assert process.poll() is None
@@ -167,9 +169,9 @@ def test_a_run_that_is_killed_leaves_no_process_and_goes_on_to_the_same_end(scen
     while (left := _session(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left
-    scene.finish(command, "--resume")
+    scene.finish(command, "--resume", cold=False)
     resumed = (scene.folder / "run.fmap").read_bytes()
-    scene.finish(command)
+    scene.finish(command, cold=False)
     assert (scene.folder / "run.fmap").read_bytes() == resumed
     assert not note.exists()
 

@@ -119,10 +119,10 @@ def test_every_sign_that_fmap_prints_has_a_substitute_in_ascii() -> None:
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_the_program_itself_in_ascii(installed: Run, environment: dict[str, str]) -> None:
-    ran = installed("memory", "--shape", "32,128,56,56", env={"PYTHONCOERCECLOCALE": "0", **environment})
+    ran = installed("memory", "--shape", "32,128,56,56", cold=True, env={"PYTHONCOERCECLOCALE": "0", **environment})
     assert ran.code == 0 and ran.out.isascii() and ran.err == "", ran
     assert "32 * 128 * 56 * 56" in ran.out, ran
-    ran = installed("show", "--nonsense→", env={"PYTHONCOERCECLOCALE": "0", **environment})
+    ran = installed("show", "--nonsense→", cold=True, env={"PYTHONCOERCECLOCALE": "0", **environment})
     assert ran.code == 2 and ran.err.isascii() and "Traceback" not in ran.err
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from misbehaving import GUESTS, SAID
@@ -110,7 +111,7 @@ def test_a_line_in_spite_of_descriptors_and_defaults(installed: Run, name: str) 
 @pytest.mark.parametrize("name", [pytest.param("s_sleeps", marks=pytest.mark.slow), "s_deaf"])
 def test_a_forward_that_never_ends_is_stopped_by_ctrl_c(guests: Path, name: str) -> None:
     command = [sys.executable, "-m", "fmap_cli", "stats", "-m", f"guests.py:{name}", "--size", "16"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=guests.parent)
+    process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=guests.parent)
     assert process.stderr is not None
     for line in process.stderr:
         if "asleep" in line:

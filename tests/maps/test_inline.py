@@ -7,13 +7,13 @@ import io
 import os
 import re
 import select
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,7 +37,7 @@ def in_a_terminal(arguments: list[str], columns: int, folder: Path, **env: str) 
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     quiet = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FMAP_INLINE")}
-    process = subprocess.Popen(
+    process = forked.Popen(
         [sys.executable, "-m", "fmap_cli", *arguments],
         stdin=child,
         stdout=child,
