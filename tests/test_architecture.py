@@ -63,7 +63,7 @@ BUILD_ON = {  # ... but for these.
     "layers": {"receptive"},
     "maps": {"answers", "effect", "receptive", "statistics"},
     "report": {
-        *("answers", "attention", "cam", "comparison", "effect", "health", "layers", "memory", "receptive"),
+        *("answers", "attention", "cam", "comparison", "effect", "health", "layers", "memory", "receptive", "reduced"),
         "statistics",
     },
 }

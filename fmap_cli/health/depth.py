@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from math import log2
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from fmap_cli.statistics.records import Finding
 from fmap_cli.units import number
 
-from .seen import SIGMOID, SOFTMAX, Seen, also, counted, images_in_words
+from .seen import SIGMOID, SOFTMAX, Seen, also, images_in_words
 from .thresholds import Thresholds
 
 
@@ -112,45 +111,6 @@ def _median_slope(sizes: np.ndarray) -> float:
     """The median of the slopes between all pairs of points: Theil's estimator (1950), which outliers do not turn."""
     first, second = np.triu_indices(len(sizes), 1)
     return float(np.median((sizes[second] - sizes[first]) / (second - first)))
-
-
-# -- normalisations that blow up ---------------------------------------------------------------------------------
-
-
-def norm_gains(layers: Sequence[Seen], thresholds: Thresholds) -> Iterator[Finding]:
-    """Batch normalisations that put out channels far too large, and many times what they read; the first is told.
-
-    What one reads is the layer before, with as many values and channels.
-    """
-    found = [
-        (each, *gains)
-        for before, each in pairwise(layers)
-        if each.kind == "norm" and "batchnorm" in each.type and (gains := _gains(before, each, thresholds)) is not None
-    ]
-    if not found:
-        return
-    first, channels, gain = found[0]
-    later = [each for each, *_ in found[1:]]
-    many = f"{'all' if len(channels) == first.width else f'{len(channels)} of'} {counted(first.width, 'channel')}"
-    yield first.told(
-        "norm-gain",
-        "warning",
-        f"this normalisation multiplies {many} by {number(thresholds.norm_gain)} or more, the most by {number(gain)}: "
-        f"the root mean square is {number(first.rms)} after it.{also(later, 'does so', 'do so')}",
-        "Look for a running variance near zero (in training: channels that were constant, or statistics never updated) "
-        "or a weight far above 1; a normalised channel has values around 1.",
-        channels,
-    )
-
-
-def _gains(before: Seen, each: Seen, thresholds: Thresholds) -> tuple[np.ndarray, float] | None:
-    """The channels that are blown up and the largest factor; None where there are none."""
-    if before.width != each.width or before.channels.count != each.channels.count:
-        return None
-    after, read = (layer.channels.l2 / np.sqrt(np.maximum(layer.channels.finite, 1)) for layer in (each, before))
-    gain = np.divide(after, read, out=np.zeros(each.width), where=read > 0)
-    blown = (after >= thresholds.norm_gain) & (gain >= thresholds.norm_gain) & ~before.still
-    return (np.flatnonzero(blown), float(gain[blown].max())) if blown.any() else None
 
 
 # -- whole layers ------------------------------------------------------------------------------------------------

@@ -103,11 +103,18 @@ class Seen:
         return "warning" if part >= share * self.width and self.images >= few else "note"
 
     def told(
-        self, check: str, severity: Severity, what: str, advice: str, channels: Iterable[int] = (), sample: str = ""
+        self,
+        check: str,
+        severity: Severity,
+        what: str,
+        advice: str,
+        channels: Iterable[int] = (),
+        sample: str = "",
+        caution: str = "",
     ) -> Finding:
         if not sample:
             sample = f"over {images_in_words(self.images)}, {counted(self.channels.count, 'value')} a channel"
-        return Finding(self.name, check, severity, what, sample, advice, tuple(int(each) for each in channels))
+        return Finding(self.name, check, severity, what, sample, advice, tuple(int(each) for each in channels), caution)
 
 
 def _of_one_value(channels: ChannelStats, spread: float) -> np.ndarray:

@@ -73,8 +73,11 @@ class Thresholds:
     """Growth from the first to the last of the sums. Where blocks add in proportion to their number, not to what they
     carry, it goes by the root of their number and is 30 only after 900."""
     norm_gain: float = _factor(50.0)
-    """Root mean square of a channel after batch normalisation, and its share of the one before, from which it is blown
-    up. A normalised channel has values around its weight; trained networks reach 18 (fmap's measurement)."""
+    """Standard deviation of a channel after batch normalisation, and how many times that before it, from which it is
+    blown up. A normalised channel's is around its weight; trained networks reach 18 (fmap's measurement)."""
+    norm_offset: float = _positive(20.0)
+    """Magnitude of the mean of a channel that lies three standard deviations or more off 0 after batch normalisation,
+    from which its offset has shifted it far off. In trained networks such channels reach 12 (fmap's measurement)."""
     float16_max: float = _positive(65504.0)
     """Magnitude above which a value counts as lost in float16: its largest number, (2 - 2⁻¹⁰) · 2¹⁵."""
     float16_small_share: float = _share(0.5)

@@ -40,9 +40,8 @@ def ends_of(reduced: Reduced, number: int, drawing: Drawing) -> Ends:
     if clip and len(low) and method != "kmeans":
         maps = [each.values.reshape(len(low), -1) for row in reduced.maps for each in row if each.basis == number]
         values = np.concatenate(maps, axis=1)
-        values = values[:, np.isfinite(values).all(0)]
-        if values.size:
-            low, high = np.percentile(values.astype(np.float64), [clip, 100 - clip], axis=1)
+        if np.isfinite(values).all(0).any():
+            low, high = clipped_ends(values, clip)
     if method in ("pca", "kmeans"):
         return Ends(low, high, "", clip)
     plain, diverging = (TWO_HUES, TWO_HUES) if drawing.overlay else (SEQUENTIAL, DIVERGING)
@@ -52,6 +51,13 @@ def ends_of(reduced: Reduced, number: int, drawing: Drawing) -> Ends:
         far = np.maximum(high, -low)
         return Ends(-far, far, diverging, clip)
     return Ends(low, high, drawing.cmap or plain, clip)
+
+
+def clipped_ends(values: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray]:
+    """The percentiles `clip` and 100 - `clip` of each row of `[K, N]`, over the columns that are finite."""
+    known = values[:, np.isfinite(values).all(0)].astype(np.float64)
+    low, high = np.percentile(known, [clip, 100 - clip], axis=1)
+    return low, high
 
 
 def paint(

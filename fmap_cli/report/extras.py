@@ -14,7 +14,7 @@ from ..drawing.overlay import overlay
 from ..errors import FmapError
 from ..inputs.records import ImageInput
 from ..session.opening import Session
-from .records import Extra, PageLayer, Pass
+from .records import Extra, Pass
 
 Wanted = Literal["evidence", "attention", "effect"]
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ class Further:
     wanted: Sequence[Wanted]
     say: Say
 
-    def added(self, session: Session, image: ImageInput, source: str | Sequence[str] | None, one: Pass) -> Pass:
+    def added(self, session: Session, image: ImageInput, one: Pass) -> Pass:
         found = []
         for name, make in (("evidence", _evidence), ("attention", _attention)):
             if name in self.wanted:
@@ -36,28 +36,24 @@ class Further:
                 except FmapError as error:
                     self.say(f"no {name} on the page: {error.message}")
         if "effect" in self.wanted:
-            one = self._with_effects(session, source, one)
+            one = self._with_effects(session, image, one)
         return replace(one, extras=tuple(found))
 
-    def _with_effects(self, session: Session, source: str | Sequence[str] | None, one: Pass) -> Pass:
+    def _with_effects(self, session: Session, image: ImageInput, one: Pass) -> Pass:
         """The pass whose maps know what each of their channels does to the answer, estimated by its gradient."""
-        from ..effect.measuring import Asking, measure_effects
+        from ..effect.estimates import estimate_effects
 
-        sources = [] if source is None else [source] if isinstance(source, str) else list(source)
-        asking = Asking("zero", None, None, None, 1, True, 0, None)
-        layers: list[PageLayer] = []
-        reasons: dict[str, None] = {}
+        maps = {each.layer.name: each.axes for each in one.layers if each.is_map}
+        try:
+            found = estimate_effects(session, image, maps)
+        except FmapError as error:
+            self.say(f"no effect on the page: {error.message}")
+            return one
+        layers = []
         for layer in one.layers:
-            if layer.is_map:
-                try:
-                    found = measure_effects(session, sources, [layer.layer.name], asking, nobody)
-                    if len(found.effects) == layer.count:
-                        layer = replace(layer, effect=np.asarray(found.effects, np.float64))
-                except FmapError as error:
-                    reasons[error.message] = None
-            layers.append(layer)
-        for reason in reasons:
-            self.say(f"a layer's effect is not on the page: {reason}")
+            effects = found.get(layer.layer.name)
+            is_known = effects is not None and len(effects) == layer.count
+            layers.append(replace(layer, effect=effects) if is_known else layer)
         return replace(one, layers=tuple(layers))
 
 

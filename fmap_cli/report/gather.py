@@ -20,6 +20,7 @@ from ..network.axes import channel_maps, undrawn_axes
 from ..network.capture import SameTensors, Sink
 from ..network.records import LayerRef
 from ..network.selection import names_picked
+from ..reduced.alone import component_picture
 from ..session.opening import Session, dtype_name
 from ..session.passes import run
 from ..session.seen import picture_seen
@@ -29,9 +30,8 @@ from ..statistics.reduce import reduce
 from ..statistics.reference import channel_stats
 from .arithmetic import arithmetic_of, picture_values
 from .choosing import Chosen, choose, stage_of
-from .components import main_components
 from .planes import Bits, Codes, Reading, encode, follows
-from .records import PageLayer, Pass
+from .records import Components, PageLayer, Pass
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ class Pages:
                 found.maps, [(n, kept[n].maps, *read[n]) for n in [*read][-_LOOK_BACK:]]
             )
             before = plan.chosen.before.get(at)
-            components, explained = main_components(found.maps) if map_shape(row) is not None else (None, 0.0)
+            reduced = component_picture(found.maps) if map_shape(row) is not None else None
             assert row.axes is not None and row.field is not None
             yield PageLayer(
                 layer=row.layer,
@@ -134,8 +134,7 @@ class Pages:
                 reading=read[at][1],
                 stats=found.stats,
                 channels=found.channels,
-                components=components,
-                explained=explained,
+                components=None if reduced is None else Components(*reduced),
                 arithmetic=arithmetic_of(session.model.module, row.layer, found.output, values),
                 notes=found.notes,
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..comparison.sides import read_sides
 from ..errors import FmapError, ImageError, ImagesFailedError, ModelError
-from ..inputs.feeds import Source, feed_of, source_name
+from ..inputs.feeds import feed_of, source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
 from ..network.shapes import split_layout
@@ -57,8 +57,7 @@ def make(
     images: Sequence[ImageInput]
     failures: list[tuple[str, FmapError]] = []
     if second is None:
-        read, failures = _read(session, sources, say, of_arrays, all_needed=compared)
-        given, images = [source for source, _ in read], [image for _, image in read]
+        images, failures = _read(session, sources, say, of_arrays, all_needed=compared)
         if compared and len(images) != 2:
             raise ImageError(f"one image is compared with one other, and {len(images)} were given.")
         passes = [pages.run(session, image, image.name) for image in images]
@@ -67,11 +66,11 @@ def make(
         if len(groups(session, sources)) != 1:
             raise ImageError(f"two networks are compared over one image, and {len(sources)} were given.")
         images = read_sides(session, second, sources, say, of_arrays, fed_as_asked=asked.fed_as_asked)
-        given, sessions = groups(session, sources) * 2, [session, second]
+        sessions = [session, second]
         passes = [pages.run(one, image, image.name) for one, image in zip(sessions, images, strict=True)]
     if asked.further:
         further = Further(asked.further, say)
-        passes = [further.added(*each) for each in zip(sessions, images, given, passes, strict=True)]
+        passes = [further.added(*each) for each in zip(sessions, images, passes, strict=True)]
     words, variant = "", ""
     if compared:
         words = f"{images[0].short_name} and {images[1].short_name}"
@@ -103,10 +102,10 @@ def make(
 
 def _read(
     session: Session, sources: Sequence[str], say: Say, layout: str | None, *, all_needed: bool
-) -> tuple[list[tuple[Source, ImageInput]], list[tuple[str, FmapError]]]:
-    """The images with their sources, and of several those that cannot be read, with why."""
+) -> tuple[list[ImageInput], list[tuple[str, FmapError]]]:
+    """The images, and of several those that cannot be read, with why."""
     framings = Framings()
-    found: list[tuple[Source, ImageInput]] = []
+    found: list[ImageInput] = []
     failures: list[tuple[str, FmapError]] = []
     listed = groups(session, sources)
     for source in listed:
@@ -118,7 +117,7 @@ def _read(
             failures.append((source_name(source), error))
             continue
         framings.add(image.name, image.framing)
-        found.append((source, image))
+        found.append(image)
     framings.say(say)
     if not found:
         raise ImagesFailedError(failures)

@@ -43,13 +43,22 @@ class Arithmetic:
 
 
 @dataclass(frozen=True, slots=True)
+class Components:
+    """A whole layer as one picture: its principal components as colours, uint8 `[T, H, W, 3]`, as `fmap show --reduce
+    pca` draws them; `shares` are their parts of the variance.
+    """
+
+    pixels: np.ndarray
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PageLayer:
     """One layer of one pass as a page shows it.
 
     `cells` are the frames, height and width of its map, `stage` the number of the stage it runs in. `before` names its
     pre-activation among the page's layers. `codes` says which of the report's codes it is read from, by `reading`.
-    `stats` are of the whole output, `channels` of each channel's map. `components` are the three main directions of its
-    channels as red, green and blue, uint8 `[T, H, W, 3]`. `effect` is a number a channel where it was computed.
+    `stats` are of the whole output, `channels` of each channel's map. `effect` is a number a channel, if computed.
     """
 
     layer: LayerRef
@@ -68,8 +77,7 @@ class PageLayer:
     stats: LayerStats
     channels: ChannelStats
     findings: tuple[Finding, ...] = ()
-    components: np.ndarray | None = None
-    explained: float = 0.0
+    components: Components | None = None
     arithmetic: Arithmetic | None = None
     effect: np.ndarray | None = None
     notes: tuple[str, ...] = ()

@@ -21,13 +21,14 @@ from ..documents import finite, in_utf8
 from ..drawing.grid import palette
 from ..errors import OutputError
 from ..receptive.columns import size_of, stride_of
+from ..reduced.colours import HUES
 from . import redaction
 from .planes import pack, packed
 from .stills import contact_sheet, picture_of
 
 if TYPE_CHECKING:
     from ..statistics.records import Finding
-    from .records import Arithmetic, PageLayer, Pass, Report
+    from .records import Arithmetic, Components, PageLayer, Pass, Report
 
 SCRIPTS = ("data", "state", "view", "tiles", "panes", "panels", "keys", "main")
 """The page's scripts in the order in which they stand in it, as one."""
@@ -190,7 +191,7 @@ class _Page:
             narrow = [each.astype(np.float32) for each in columns]
         self.payloads[f"numbers-{key}"] = _b64(packed([reading.low, reading.step, *narrow]))
         if layer.components is not None:
-            self.payloads[f"components-{key}"] = _b64(packed([layer.components]))
+            self.payloads[f"components-{key}"] = _b64(packed([layer.components.pixels]))
         clamp = reading.clamp
         answers = self.report.labels is not None and layer.count == len(self.report.labels) and not layer.is_map
         return {
@@ -217,10 +218,16 @@ class _Page:
                 "inf": layer.stats.inf,
             },
             "effect": layer.effect is not None,
-            "components": None if layer.components is None else round(layer.explained, 4),
+            "components": None if layer.components is None else _in_words(layer.components),
             "facts": self._layer_facts(layer),
             "findings": [
-                {"severity": each.severity, "what": each.what, "advice": each.advice, "channels": list(each.channels)}
+                {
+                    "severity": each.severity,
+                    "what": each.what,
+                    "caution": each.caution,
+                    "advice": each.advice,
+                    "channels": list(each.channels),
+                }
                 for each in layer.findings
             ],
             "notes": [shown(each) for each in layer.notes],
@@ -418,6 +425,18 @@ class _Page:
                 }
             )
         return found
+
+
+def _in_words(components: Components) -> str:
+    """What the colours of a whole layer are."""
+    shares = [units.percent(each) for each in components.shares]
+    if len(shares) == 1:
+        return f"Its one principal component goes from dark to bright ({shares[0]} of the variance)."
+    parts = [
+        f"the {rank} is {hue} ({share})"
+        for rank, hue, share in zip(("first", "second", "third"), HUES[len(shares)], shares, strict=False)
+    ]
+    return f"Of its principal components {', '.join(parts)}; the numbers are their parts of the variance."
 
 
 def _beyond(layer: PageLayer, one: Pass) -> bool:

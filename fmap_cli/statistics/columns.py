@@ -30,6 +30,7 @@ _FLAGS = {  # a part of a check's name → the word for it in the table
     "finite": "NaN",
     "dead": "dead",
     "norm-gain": "blown up",
+    "norm-offset": "shifted",
     "answer": "answer",
     "constant": "const",
     "saturat": "sat",
@@ -145,6 +146,21 @@ def _spark(cells: int) -> Callable[[Row], Text]:
     return drawn
 
 
+def widest(findings: Sequence[Finding], layers: Sequence[LayerRecord]) -> list[Finding]:
+    """Findings of one check, the gravest first, of these what holds for the largest share of a layer's channels.
+
+    Equal ones stay in the order of execution, as do those that are about no channels.
+    """
+    depth = {each.layer.name: at for at, each in enumerate(layers)}
+    width = {each.layer.name: len(each.channels.mean) for each in layers}
+
+    def rank(found: Finding) -> tuple[int, float, int]:
+        share = len(found.channels) / max(width.get(found.layer, 0), 1)
+        return -SEVERITIES.index(found.severity), -share, depth.get(found.layer, len(depth))
+
+    return sorted(findings, key=rank)
+
+
 def flag(check: str) -> str:
     """The short word for a check.
 
@@ -154,10 +170,14 @@ def flag(check: str) -> str:
     return next((word for part, word in _FLAGS.items() if part in check.lower()), check.split("-")[0])
 
 
-def _flags(findings: Sequence[Finding], room: int | None = None) -> Text:
-    """The short words of a layer's findings, each once, the gravest first; what there is no room for as a count."""
-    ranked = sorted(findings, key=lambda each: -SEVERITIES.index(each.severity))
-    words = {units.one_line(flag(each.check)): STYLES[each.severity] for each in reversed(ranked)}
+def _flags(row: Row, room: int | None = None) -> Text:
+    """The short words of a layer's findings, each once, the gravest first; what there is no room for as a count.
+
+    A layer with dead channels has the word for it, also where all of them were told of at a layer before.
+    """
+    ranked = sorted(row.flags, key=lambda each: -SEVERITIES.index(each.severity))
+    words = {flag("dead"): STYLES["note"]} if row.dead is not None and row.dead.any() else {}
+    words |= {units.one_line(flag(each.check)): STYLES[each.severity] for each in reversed(ranked)}
     text = Text()
     for at, (word, style) in enumerate(reversed(words.items())):
         if room is not None and at and cell_len(text.plain) + cell_len(word) + 4 > room:
@@ -230,8 +250,8 @@ LAYERS: tuple[Column[Row], ...] = (
     _DISTRIBUTION,
     Column(
         title="flags",
-        cell=lambda row: _flags(row.flags),
-        short=Short(3, cell=lambda row: _flags(row.flags, _MOST_FLAGS)),
+        cell=lambda row: _flags(row),
+        short=Short(3, cell=lambda row: _flags(row, _MOST_FLAGS)),
         priority=8,
         optional=True,
     ),

@@ -62,6 +62,7 @@ def finding_row(finding: Finding) -> dict[str, Any]:
         "sample": finding.sample,
         "advice": finding.advice,
         "channels": list(finding.channels),
+        "caution": finding.caution,
     }
 
 
@@ -78,6 +79,8 @@ def _record_entry(record: LayerRecord, dead: Mapping[str, np.ndarray], *, channe
     entry |= {**output_axes(record.axes), "image_count": record.images}
     entry["histogram"] = None if one is None else one[0].tolist()
     entry["histogram_count"] = None if one is None else int(one[0].sum())  # of large maps about a tenth of the values
+    silent = dead.get(record.layer.name)
+    entry["dead_channel_indices"] = None if silent is None else silent.nonzero()[0].tolist()
     if channels:
         lists = {key: [finite(value) for value in values] for key, values in numbers(found).items()}
         own = found.histogram is not None and len(found.histogram) == len(found.mean)

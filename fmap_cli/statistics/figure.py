@@ -44,6 +44,7 @@ from ..drawing.page import (
     draw_sentence_title,
 )
 from ..drawing.scene import INK, WHITE, Box, Colour, Plot, Scene, Text, text_width
+from .columns import SEVERITIES, widest
 from .moments import as_numbers, dead_channels, quantiles
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ _BELOW_MEDIAN = 9  # decades under the median layer's size; what is smaller yet 
 _FRACTIONS = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 _SEVERITY: dict[str, Colour] = {"note": SKY, "warning": ORANGE, "error": RED}
-_SEVERITIES = ("note", "warning", "error")
 _ZEROS: Colour = (110, 120, 150)
 _BAD_BAND: Colour = (253, 226, 214)
 _LIMIT: Colour = (222, 150, 130)
@@ -196,7 +196,7 @@ def _draw_head(
 
 
 def _headline(run: Run, layers: Sequence[_Layer], findings: Sequence[Finding]) -> str:
-    """The gravest finding, the first in depth of several; what was looked at where there is none."""
+    """The gravest finding, of several the widest, then the first; what was looked at where there is none."""
     checks = _checks(findings)
     if not checks:
         what = "nothing to worry about" if layers else "activations through depth"
@@ -206,12 +206,9 @@ def _headline(run: Run, layers: Sequence[_Layer], findings: Sequence[Finding]) -
 
 
 def _first(check: str, findings: Sequence[Finding], layers: Sequence[_Layer]) -> tuple[Finding, int]:
-    """The first finding of a check by depth, and at how many layers there is one."""
-    depth = {each.record.layer.name: at for at, each in enumerate(layers)}
+    """The finding of a check to be told, the gravest and widest, and at how many layers there is one."""
     found = [each for each in findings if each.check == check]
-    worst = max(_SEVERITIES.index(each.severity) for each in found)
-    gravest = [each for each in found if _SEVERITIES.index(each.severity) == worst]
-    return min(gravest, key=lambda each: depth.get(each.layer, 1 << 30)), len({each.layer for each in found})
+    return widest(found, [each.record for each in layers])[0], len({each.layer for each in found})
 
 
 def _in_one_sentence(finding: Finding) -> str:
@@ -384,17 +381,17 @@ def _checks(findings: Sequence[Finding]) -> dict[str, dict[str, str]]:
     checks: dict[str, dict[str, str]] = {}
     for each in findings:
         layers = checks.setdefault(each.check, {})
-        layers[each.layer] = max(layers.get(each.layer, "note"), each.severity, key=_SEVERITIES.index)
-    ranked = sorted(checks.items(), key=lambda item: -max(map(_SEVERITIES.index, item[1].values())))
+        layers[each.layer] = max(layers.get(each.layer, "note"), each.severity, key=SEVERITIES.index)
+    ranked = sorted(checks.items(), key=lambda item: -max(map(SEVERITIES.index, item[1].values())))
     return dict(ranked[:_MOST_CHECKS])
 
 
 def _draw_findings(scene: Scene, findings: Sequence[Finding], layers: Sequence[_Layer], y: int) -> int:
-    """Each check in words: where it was seen first, and at how many layers. Returns where they end."""
+    """Each check in words: where it is gravest, and at how many layers. Returns where they end."""
     room = scene.width - 2 * MARGIN
     for check, severities in _checks(findings).items():
         first, count = _first(check, findings, layers)
-        colour = _SEVERITY[max(severities.values(), key=_SEVERITIES.index)]
+        colour = _SEVERITY[max(severities.values(), key=SEVERITIES.index)]
         head = units.one_line(check)
         words = _in_one_sentence(first)
         if count > 1:

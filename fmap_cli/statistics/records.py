@@ -219,6 +219,7 @@ class Finding:
 
     `check` is the rule's name (`dead-channels`), `what` says it in words with its evidence, `sample` what it was seen
     over, `advice` what people usually do about it. `channels` are the indices it holds for, where it is about channels.
+    `caution` says how far so few images prove it, empty where nothing of it hangs on their number.
     """
 
     layer: str
@@ -228,3 +229,4 @@ class Finding:
     sample: str
     advice: str
     channels: tuple[int, ...] = ()
+    caution: str = ""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _MOST_A_GROUP = 6  # findings of one check
 _MOST_CHANNELS = 8  # indices of a finding
+_HOW_TO_LIST = (
+    "For all channels of a layer: --json (findings, channels), or --per-channel --layer NAME with the numbers of each."
+)
 _MOST_NAMED = 5  # images that could not be read
 
 
@@ -193,7 +196,7 @@ def _print_end(out: Console, run: Run, shown: int, written: Sequence[str], notes
 
 
 def _print_findings(out: Console, run: Run, findings: Sequence[Finding]) -> None:
-    """Grouped by check; groups and the layers in them by depth, the first layer it was seen in first."""
+    """Grouped by check; groups and layers by depth, of many layers those with the largest share of channels."""
     if not findings:
         out.print(Text("No findings."))
         out.print()
@@ -209,14 +212,20 @@ def _print_findings(out: Console, run: Run, findings: Sequence[Finding]) -> None
         if layers > 1:
             head.append(f"  in {layers} layers", "dim")
         print_wrapped(out, head)
-        samples = list(dict.fromkeys(each.sample for each in group if each.sample))
-        for each in group[:_MOST_A_GROUP]:
+        told = columns.widest(group, run.layers)[:_MOST_A_GROUP]
+        told = [each for each in group if each in told]
+        samples = list(dict.fromkeys(each.sample for each in told if each.sample))
+        for each in told:
             print_wrapped(out, _in_words(each, with_sample=len(samples) > 1), 2, 2)
-        if len(group) > _MOST_A_GROUP:
-            print_wrapped(out, Text(f"and {len(group) - _MOST_A_GROUP} more; --json lists all", "dim"), 2)
+        if len(group) > len(told):
+            print_wrapped(out, Text(f"and {len(group) - len(told)} more; --json lists all", "dim"), 2)
+        if any(len(_neighbours(each.channels)) > _MOST_CHANNELS for each in told):
+            print_wrapped(out, Text(_HOW_TO_LIST, "dim"), 2, 2)
         if len(samples) == 1:
             print_wrapped(out, Text(f"Seen {units.one_line(samples[0])}.", "dim"), 2, 2)
-        for advice in dict.fromkeys(each.advice for each in group if each.advice):
+        for caution in dict.fromkeys(each.caution for each in told if each.caution):
+            print_wrapped(out, Text(units.one_line(caution)), 2, 2)
+        for advice in dict.fromkeys(each.advice for each in told if each.advice):
             print_wrapped(out, Text(f"→ {units.one_line(advice)}"), 2, 2)
         out.print()
 
@@ -240,15 +249,20 @@ def channel_list(channels: Sequence[int], most: int = _MOST_CHANNELS) -> str:
     >>> channel_list((0, 1, 2, 7, 9, 10)), channel_list(range(0, 100, 2), most=3)
     ('0-2, 7, 9-10', '0, 2, 4 and 47 more')
     """
+    pieces = _neighbours(channels)
+    text = ", ".join(f"{each[0]}-{each[-1]}" if len(each) > 1 else str(each[0]) for each in pieces[:most])
+    left = sum(len(each) for each in pieces[most:])
+    return f"{text} and {left} more" if left else text
+
+
+def _neighbours(channels: Sequence[int]) -> list[list[int]]:
     pieces: list[list[int]] = []
     for channel in sorted(channels):
         if pieces and channel == pieces[-1][-1] + 1:
             pieces[-1].append(channel)
         else:
             pieces.append([channel])
-    text = ", ".join(f"{each[0]}-{each[-1]}" if len(each) > 1 else str(each[0]) for each in pieces[:most])
-    left = sum(len(each) for each in pieces[most:])
-    return f"{text} and {left} more" if left else text
+    return pieces
 
 
 def _several(number: int, what: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fmap_cli.errors import FmapError
 from fmap_cli.health import Thresholds, findings, reaches
-from fmap_cli.health.channels import _proof
+from fmap_cli.health.silence import _proof
 from fmap_cli.inputs.images import sample_path
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import LoadedModel, ModelRequest, Preprocessing, Weights
@@ -26,7 +26,8 @@ DEFAULT = Thresholds()
 AXES = Axes(("B", "C", "H", "W"), "said")
 KINDS: dict[str, LayerKind] = {
     "Conv2d": "conv", "Linear": "linear", "BatchNorm2d": "norm", "MaxPool2d": "pool", "input": "input",
-    "add": "op", "mul": "op", "cat": "op", "expand": "op", "masked_fill": "op", "AvgPool2d": "pool",
+    "BatchNorm1d": "norm", "add": "op", "mul": "op", "cat": "op", "expand": "op", "masked_fill": "op",
+    "AvgPool2d": "pool",
 }  # fmt: skip
 
 
@@ -69,10 +70,10 @@ def test_a_channel_that_is_always_zero_after_an_activation_is_dead(type_name: st
     [finding] = found(layer(type_name, [[0, 0, 0], [0, 2, 0], [0, 0, 0]]))
     assert (finding.check, finding.severity, finding.channels) == ("dead-channels", "note", (0, 2))
     assert finding.sample == "over 1 image, 3 values a channel"
-    assert finding.what == (
-        "2 of 3 channels were 0 everywhere in this image. 1 image is too few to be sure: such a channel may still "
-        "respond to most other images. After silence in 300 images that would be at most 1.0 % of them "
-        "(95 % confidence)."
+    assert finding.what == "2 of 3 channels were 0 everywhere in this image."
+    assert finding.caution == (
+        "Where the weights alone do not decide it, 1 image is too few to be sure: such a channel may still respond to "
+        "most other images. After silence in 300 images that would be at most 1.0 % of them (95 % confidence)."
     )
 
 
@@ -114,9 +115,9 @@ def test_severity_grows_with_share_and_images(dead: int, images: int, severity: 
     if dead == 10:
         assert finding.what.startswith("all 10 channels were 0 in all ")
         return
-    assert ("too few to be sure" in finding.what) == (images < 300)
+    assert ("too few to be sure" in finding.caution) == (images < 300)
     if images == 300:  # 1 - 0.05 ** (1 / 300) = 0.00994
-        assert "fewer than 1.0 % of images like these" in finding.what
+        assert "fewer than 1.0 % of images like these" in finding.caution
 
 
 @pytest.mark.parametrize(("images", "severity"), [(29, "note"), (30, "warning"), (40, "warning")])
@@ -208,15 +209,29 @@ def test_one_photo_given_five_times_proves_nothing_of_others() -> None:
     assert not any("The answer" in each.what or each.severity == "error" for each in told)
 
 
-def test_dead_channels_of_many_layers_over_few_images_are_one_note_at_the_largest_share() -> None:
+def test_each_layer_with_dead_channels_is_told_over_few_images_too() -> None:
     first = layer("ReLU", [[0, 0], [1, 2], [1, 3], [2, 4]], "a")
     second = layer("ReLU", [[0, 0], [0, 0], [1, 3]], "b")
-    [finding] = found(first, layer("Conv2d", noise(3, 2)), second)
-    assert (finding.layer, finding.channels) == ("b", (0, 1))
-    assert (
-        "2 of 3 channels were 0 everywhere in this image; of 2 layers with such channels (3 in all) this one has the "
-        "largest share." in finding.what
+    one, two = found(first, layer("Conv2d", noise(3, 2)), second)
+    assert [(each.layer, each.severity, each.channels) for each in (one, two)] == [
+        ("a", "note", (0,)), ("b", "note", (0, 1)),
+    ]  # fmt: skip
+    assert two.what == "2 of 3 channels were 0 everywhere in this image."
+
+
+def test_dead_channels_of_before_are_counted_and_named_so_that_the_sum_is_the_table_s() -> None:
+    before = noise(5, 9).abs()
+    before[:2] = 0
+    depthwise = noise(5, 9, 1)
+    depthwise[:2] = 0
+    after = depthwise.abs()
+    after[3] = 0
+    one, two = found(
+        layer("ReLU", before, "a"), layer("Conv2d", depthwise, "conv", parameters=5 * 9), layer("ReLU", after, "b")
     )
+    assert (one.layer, one.channels) == ("a", (0, 1))
+    assert (two.layer, two.channels, two.severity) == ("b", (0, 1, 3), "note")
+    assert two.what == "3 of 5 channels were 0 everywhere in this image: 1 began here, 2 were already 0 in a."
 
 
 def test_over_a_sound_sample_each_layer_has_its_own() -> None:
@@ -256,8 +271,26 @@ def test_a_channel_shut_by_its_normalisation_is_told_once_and_why() -> None:
     before = torch.tensor([[-1.0, -1.0, -1.0], [1.0, -2.0, 3.0]])
     [finding] = found(layer("BatchNorm2d", before), layer("ReLU6", before.clamp(min=0)))
     assert (finding.layer, finding.check, finding.channels) == ("ReLU6", "dead-channels", (0,))
-    assert "It was already constant in the layer before: that comes from its weights, not from" in finding.what
-    assert "Look at" not in finding.advice
+    assert "It was already constant in BatchNorm2d, the layer before." in finding.what
+    # Of what the normalisation reads nothing is known here; where that varies, its weights alone are the cause.
+    [finding] = found(layer("Conv2d", noise(2, 3)), layer("BatchNorm2d", before), layer("ReLU6", before.clamp(min=0)))
+    assert finding.what == (
+        "1 of 2 channels was 0 everywhere in this image. It was already constant in BatchNorm2d, the layer before: its "
+        "weights alone do that, so it holds for every image."
+    )
+    assert (finding.caution, "Look at" in finding.advice) == ("", False)
+
+
+def test_what_an_image_may_have_done_is_not_put_down_to_the_weights() -> None:
+    """A convolution that reads a channel silent today is constant because of that, for all that is known."""
+    read = noise(3, 9).abs()
+    read[0] = 0
+    conv = noise(2, 9, 1)
+    conv[0] = -1.5
+    *_, finding = found(layer("ReLU", read, "a"), layer("Conv2d", conv, "conv"), layer("ReLU", conv.clamp(min=0), "b"))
+    assert (finding.layer, finding.channels) == ("b", (0,))
+    assert finding.what.endswith("It was already constant in conv, the layer before.")
+    assert "1 image is too few" in finding.caution and "Look at 300 images" in finding.advice
 
 
 def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
@@ -515,9 +548,51 @@ def test_a_batch_normalisation_with_hardly_any_variance_is_told_and_one_that_is_
     blown[:3] *= 1 / (1e-9 + 1e-5) ** 0.5  # 316 times: what is left of the variance is its eps
     [finding] = found(layer("Conv2d", size), layer("BatchNorm2d", blown))
     assert (finding.check, finding.severity, finding.channels) == ("norm-gain", "warning", (0, 1, 2))
-    assert "multiplies 3 of 8 channels by 50 or more, the most by 316:" in finding.what
+    assert "multiplies 3 of 8 channels by 50 or more, the most by 316: channel " in finding.what
     assert checks(layer("Conv2d", size / 300), layer("BatchNorm2d", size)) == []  # small before, as it should be after
     assert checks(layer("Conv2d", size * 300), layer("BatchNorm2d", size * 300)) == []  # an input out of scale
+
+
+@pytest.mark.parametrize("bias", [0.0, -50.0])
+@pytest.mark.parametrize("factor", [1.0, 350.0])
+def test_a_gain_and_an_offset_are_told_apart(bias: float, factor: float) -> None:
+    """Channel 1 of a normalisation has its bias moved, channel 2 its weight multiplied, in torch's own arithmetic."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4).eval()
+    read = torch.randn(1, 4, 20, 20) * 3 + 1
+    with torch.no_grad():
+        norm.running_mean[:], norm.running_var[:] = 1.0, 9.0  # type: ignore[index]
+        norm.bias[1] += bias
+        norm.weight[2] *= factor
+        put_out = norm(read)
+    flat = [each[0].flatten(1) for each in (read, put_out, put_out.relu())]
+    told = found(layer("Conv2d", flat[0]), layer("BatchNorm2d", flat[1]), layer("ReLU", flat[2]))
+    by_check = {each.check: each for each in told}
+    assert set(by_check) == {
+        *(["norm-gain"] if factor > 1 else []),
+        *(["norm-offset", "dead-channels"] if bias else []),
+    }
+    if factor > 1:
+        gain, std = 350 / (9 + 1e-5) ** 0.5, float(put_out[0, 2].std())
+        assert by_check["norm-gain"].channels == (2,)
+        assert f"the most by {gain:.0f}: channel 2 has a standard deviation of " in by_check["norm-gain"].what
+        assert f" before it and of {std:.0f} after it." in by_check["norm-gain"].what
+    if bias:
+        offset, dead = by_check["norm-offset"], by_check["dead-channels"]
+        assert (offset.channels, dead.channels) == ((1,), (1,))
+        assert "moves 1 of 4 channels by 20 or more away from 0, the furthest by -50.3: channel 1" in offset.what
+        assert "a ReLU after this layer puts out nothing but 0 there" in offset.what
+        assert "It was held there by an offset in BatchNorm2d, the layer before (its bias)" in dead.what
+        assert (dead.caution, dead.advice.startswith("Look at the bias of BatchNorm2d")) == ("", True)
+
+
+def test_an_input_far_off_is_no_offset_of_the_normalisation() -> None:
+    size = noise(4, 200)
+    assert checks(layer("Conv2d", size + 90), layer("BatchNorm2d", size + 90)) == []
+
+
+def test_of_one_value_a_channel_no_gain_is_told() -> None:
+    assert checks(layer("Linear", noise(4, 1)), layer("BatchNorm1d", noise(4, 1) * 900)) == []
 
 
 def residual(growth: float, blocks: int = 12, norm: bool = False) -> list[LayerRecord]:
@@ -776,13 +851,20 @@ def healthy() -> list[LayerRecord]:
 
 
 def test_the_embedded_model_over_the_sample_images_has_few_and_true_findings(healthy: list[LayerRecord]) -> None:
-    [finding] = findings(healthy, 5)
-    assert (finding.layer, finding.check, finding.severity) == ("features.6.3.block.1.2", "dead-channels", "note")
-    [record] = [each for each in healthy if each.layer.name == finding.layer]
-    silent = {channel for channel, most in enumerate(record.channels.max) if most <= 0}
-    assert set(finding.channels) <= silent
-    assert f"{len(finding.channels)} of 1,152 channels were 0 everywhere in all 5 images" in finding.what
-    assert "5 images are too few to be sure" in finding.what
+    told = findings(healthy, 5)
+    assert {(each.check, each.severity) for each in told} == {("dead-channels", "note")}
+    silent = {
+        record.layer.name: tuple(channel for channel, most in enumerate(record.channels.max) if most <= 0)
+        for record in healthy
+        if record.layer.type_name == "ReLU6"
+    }
+    assert {each.layer: each.channels for each in told}.items() <= silent.items()
+    for each in told:
+        assert f"{len(each.channels)} of " in each.what and " 0 everywhere in all 5 images" in each.what
+    assert any("5 images are too few to be sure" in each.caution for each in told)
+    # What is told nowhere else began at a layer before.
+    for name in silent.keys() - {each.layer for each in told}:
+        assert set(silent[name]) <= {channel for each in told for channel in each.channels}
 
 
 def planted(fault: Callable[[nn.Module], None]) -> list[tuple[str, str]]:

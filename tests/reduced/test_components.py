@@ -74,3 +74,15 @@ def test_otsu_parts_two_heaps_where_a_search_of_all_thresholds_does() -> None:
 
     best = max(values.tolist()[:-1], key=lambda each: apart(each) if (values > each).any() else -1.0)
     assert (values > otsu(values)).tolist() == (values > best).tolist()
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.99, 0.0])
+def test_the_largest_components_of_many_channels_are_those_of_all(decay: float) -> None:
+    # Of 500 channels not all are found: spectra that fall quickly, slowly, and all of noise, where few do not suffice.
+    noise = torch.randn((900, 500), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sizes = torch.tensor(decay or 1.0, dtype=torch.float64) ** torch.arange(500)
+    units = noise * sizes
+    wanted = torch.linalg.svd(units - units.mean(0), full_matrices=False)
+    fit = fit_components(units)
+    assert fit.variances.numpy() == pytest.approx((wanted.S[:3] ** 2 / 899).numpy(), rel=1e-9)
+    assert (fit.directions * wanted.Vh[:3]).sum(1).abs().numpy() == pytest.approx(np.ones(3), abs=1e-9)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmap_cli.report.components import main_components
 from fmap_cli.report.planes import Bits, encode, follows, pack, read
 
 
@@ -81,13 +80,3 @@ def test_what_is_no_straight_line_gets_codes_of_its_own(other: object) -> None:
     before = maps(4, 1, 40, 40)
     codes, reading = encode(before, 8)
     assert follows(other(before).copy(), before, codes, reading) is None  # type: ignore[operator]
-
-
-def test_main_components_hold_what_a_singular_value_decomposition_says() -> None:
-    given = np.cumsum(np.cumsum(maps(20, 1, 14, 15), 2), 3)
-    picture, share = main_components(given)
-    rows = given.reshape(20, -1).T.astype(np.float64)
-    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
-    assert picture is not None and picture.shape == (1, 14, 15, 3)
-    assert share == pytest.approx(values[:3].sum() / values.sum(), rel=1e-4)
-    assert main_components(given[:2])[0] is None and main_components(np.full((4, 1, 3, 3), np.nan))[0] is None

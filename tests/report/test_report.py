@@ -212,9 +212,29 @@ def test_evidence_and_effects_are_those_of_their_verbs() -> None:
     ]
     assert any(each.startswith("no attention on the page: ") for each in said)
     effects = {each.layer.name: each.effect for each in found.layers}
-    wanted = fmap.effect(net, CAT, "3", fast=True, top=1, say=quietly).effects
-    assert effects["3"] == pytest.approx(np.asarray(wanted)) and effects["8"] is None
+    for name in ("0", "1", "2", "3"):  # what follows "1" writes over it
+        wanted = fmap.effect(net, CAT, name, fast=True, top=1, say=quietly).effects
+        assert effects[name] == pytest.approx(np.asarray(wanted)), name
+    assert effects["8"] is None
     assert Parser(found.html().decode()).data["passes"][0]["layers"][3]["effect"] is True
+
+
+def test_a_whole_layer_has_the_colours_that_show_gives_it(page: Report) -> None:
+    from fmap_cli.reduced.colours import component_colours, ends_of
+    from fmap_cli.reduced.records import Drawing
+
+    net = fmap.load_model(small(), size=48, mean=0.5, std=0.25)
+    for layer in page.layers:
+        if layer.layer.name == "8":
+            assert layer.components is None
+            continue
+        reduced = fmap.feature_maps(net, CAT, layer.layer.name, reduce="pca", say=quietly)
+        (values,) = [each.values for row in reduced.maps for each in row]
+        assert layer.components is not None
+        assert (layer.components.pixels == component_colours(values, ends_of(reduced, 0, Drawing()))).all()
+        assert reduced.bases[0].components is not None
+        assert layer.components.shares == reduced.bases[0].components.shares
+    assert "Of its principal components the first is red (" in page.html().decode()
 
 
 def test_sequences_are_strips_and_vectors_bars() -> None:

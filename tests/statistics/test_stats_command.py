@@ -623,6 +623,7 @@ def test_a_shut_channel_is_found_and_checked_for(fmap: Fmap, net: str, photos: P
     assert finding["layer"] == "relu"
     assert finding["channels"] == [2]
     assert "41 images" in finding["sample"]
+    assert "an offset in norm" in finding["what"]  # the bias of -50 that shuts it
     assert ran.code == 0, "one of six channels over few images is a note"
     strict = fmap(
         "stats",

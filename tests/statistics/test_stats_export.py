@@ -55,10 +55,10 @@ def test_the_schema_has_these_names_in_this_order() -> None:
         == (
             "name kind type call same_as shape shape_varies axes dtype images count mean std rms min max zero_count"
             " zero_fraction nan_count inf_count channel_count dead_channels axes_how output_axes image_count histogram"
-            " histogram_count"
+            " histogram_count dead_channel_indices"
         ).split()
     )
-    assert list(document["findings"][0]) == "layer check severity what sample advice channels".split()
+    assert list(document["findings"][0]) == "layer check severity what sample advice channels caution".split()
     assert document["failed"] == [{"image": "a.png", "error": "cut"}]
     assert document["files"] == ["depth.png"]
     assert dumps(document) == dumps(
@@ -82,6 +82,9 @@ def test_layers_stand_in_the_order_of_execution_with_their_numbers() -> None:
         assert entry["count"] == each.channels.count * len(each.channels.mean)
         dead = dead_channels(run.layers).get(each.layer.name)
         assert entry["dead_channels"] == (None if dead is None else dead.sum())
+        assert entry["dead_channel_indices"] == (
+            None if dead is None else [at for at, is_so in enumerate(dead) if is_so]
+        )
     assert document["layers"][3]["same_as"] == "features.0.relu"
 
 

@@ -127,7 +127,9 @@ def test_what_does_not_apply_or_is_not_there_is_a_dash(printed: Printed) -> None
     run = odd_run()
     lines = printed(160, print_run, run, (), shown=run.layers)
     assert re.search(r" 1/8 ", row_of(lines, "features.0.relu"))
-    assert row_of(lines, "zeros").split()[-4:] == ["100", "%", "1/1", "│"]
+    assert row_of(lines, "zeros").split()[-5:] == ["100", "%", "1/1", "│", "dead"], (
+        "the flag of what is dead, with no finding"
+    )
     for name in ("all_nan", "nothing"):
         assert row_of(lines, name).count("–") == 5, name  # four moments and the dead channels
     assert "~[1, 4, 64, 1]" in row_of(lines, "a_channel_each")

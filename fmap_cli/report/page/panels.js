@@ -152,7 +152,7 @@ function sayLayer() {
   el("layer-words").textContent = layerWords(layer);
   el("layer-facts").replaceChildren(...layer.facts.map(([name, words]) => make("div", {}, make("dt", { text: name }), make("dd", { text: words }))));
   el("layer-findings").replaceChildren(
-    ...layer.findings.map((each) => make("p", { class: `finding ${each.severity}` }, make("b", { text: `${each.severity}: ` }), `${each.what} `, make("span", { class: "dim", text: each.advice }))),
+    ...layer.findings.map((each) => make("p", { class: `finding ${each.severity}` }, make("b", { text: `${each.severity}: ` }), `${each.what} ${each.caution} `, make("span", { class: "dim", text: each.advice }))),
     ...layer.notes.map((text) => make("p", { class: "finding", text: `Note: ${text}.` }))
   );
   for (const chip of document.querySelectorAll(".chip")) {
@@ -184,9 +184,9 @@ async function drawComponents() {
     image.data[4 * at + 3] = 255;
   }
   pen.putImageData(image, 0, 0);
-  const words = `The whole layer as colours: where its channels respond alike it has one colour. Red, green and blue are its three main directions (PCA), which hold ${percent(layer.components)} of the variance.`;
+  const words = `The whole layer as colours: where its channels respond alike it has one colour. ${layer.components}`;
   box.querySelector("figcaption").textContent = words;
-  canvas.setAttribute("aria-label", `${layer.name}, its three main directions as colours`);
+  canvas.setAttribute("aria-label", `${layer.name}, its principal components as colours`);
 }
 
 function drawScale() {
