@@ -28,6 +28,7 @@ from .arguments import (
     names_of,
     nobody,
     note,
+    one_at_a_time,
     opened,
     picture,
     request_of,
@@ -267,7 +268,8 @@ def feature_maps(
     chosen = Choice(None if channels is None else tuple(channels), top, by, all)
     found = looks(model, image, Looking(names_of(layer), chosen, score, layout, strongest=rf), say)
     if len(found) > 1:
-        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Call it in a loop.")
+        wish = "Call it once for each; with `reduce` it, and `stats`, `predict`, `embed`, `effect` and `report`"
+        raise one_at_a_time(len(found), wish)
     (look,) = found
     if isinstance(look, ImageError):
         raise look
@@ -383,7 +385,7 @@ def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -
         raise FmapError("thresholds are all of them, and changes are of the usual ones: give one or the other.")
     if thresholds is None:
         thresholds = Thresholds.with_changes([f"{name}={value}" for name, value in changes.items()])
-    return list(found_in(run.layers, run.images, thresholds))
+    return list(found_in(run.layers, run.images, thresholds, run.origin.called.noun))
 
 
 def _judged(run: Run) -> Run:

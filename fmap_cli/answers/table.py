@@ -48,7 +48,7 @@ def print_predicted(found: Predictions) -> None:
         return
     if found.several:
         print_head(out, head, origin.preprocessing)
-        _print_rows(out, found.images, found.top)
+        _print_rows(out, found.images, found.top, origin.called.noun)
         return
     for each in found.images:
         print_head(out, f"{head} · {origin.called.noun}: {each.image}", origin.preprocessing)
@@ -70,11 +70,11 @@ def print_head(out: Console, head: str, preprocessing: Preprocessing | None) -> 
     out.print()
 
 
-def _print_rows(out: Console, answers: Sequence[Answers], top: int) -> None:
+def _print_rows(out: Console, answers: Sequence[Answers], top: int, noun: str) -> None:
     names = [Text(units.one_line(each.image)) for each in answers]
     widest = max(cell_len(name.plain) for name in names)
     room = max(out.width - min(widest, max(out.width // 3, NAME_WIDTH)) - 3, NAME_WIDTH)
-    columns = of_cells(Column(title="image", least=NAME_WIDTH), Column(title=f"top {top}" if top > 1 else "answer"))
+    columns = of_cells(Column(title=noun, least=NAME_WIDTH), Column(title=f"top {top}" if top > 1 else "answer"))
     print_rows(
         out, columns, [(name, _wrapped(_phrases(each), room)) for name, each in zip(names, answers, strict=True)]
     )

@@ -139,8 +139,13 @@ def one_source(session: Session, images: Images) -> str | Sequence[str] | None:
 
     found = groups(session, sources_of(images))
     if len(found) > 1:
-        raise ImageError(f"{len(found)} images were given: one at a time.", hint="Give one of them.")
+        raise one_at_a_time(len(found), "Give one of them; `show`, `stats`, `predict`, `embed`, `effect` and `report`")
     return found[0]
+
+
+def one_at_a_time(given: int, instead: str) -> ImageError:
+    """The error that says what to do where one image is wanted: `instead`, which ends in verbs that take several."""
+    return ImageError(f"{given} images were given: one at a time.", hint=f"{instead} take several.")
 
 
 def picture(session: Session, images: Images, say: Say, layout: str | None) -> tuple[ImageInput | None, str | None]:

@@ -76,6 +76,11 @@ def is_image(given: object) -> bool:
     return hasattr(given, "__array__") or hasattr(given, "getbands")
 
 
+def input_noun(given: object) -> str:
+    """What an image or a file of one is called, with its article: a file of numbers need not be an image."""
+    return "an array" if isinstance(given, str) and given.lower().endswith(".npy") else "an image"
+
+
 def _wrong(name: str, given: object, wanted: str, error: type[FmapError] = FmapError) -> FmapError:
     text = repr(given)
     if len(text) > 60 or "\n" in text:
@@ -104,7 +109,10 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", 
 def _model(name: str, given: Any) -> Any:
     if is_image(given):
         what = repr(given) if isinstance(given, str) else f"this {type(given).__name__}"
-        raise ModelError(f"{what} is an image, and here a model is wanted: the model comes first, then the image.")
+        noun = input_noun(given)
+        raise ModelError(
+            f"{what} is {noun}, and here a model is wanted: the model comes first, then the {noun.split()[1]}."
+        )
     return given
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-from ..arguments.checks import is_image
+from ..arguments.checks import input_noun, is_image
 from ..models import DEFAULT_MODEL, brings_its_weights
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
@@ -209,13 +209,31 @@ def check_input_shape(size: object, shapes: Sequence[tuple[int, ...]]) -> None:
         raise click.UsageError("--size and --input-shape both say how large the input is: give one.")
 
 
+def _no_model(path: str) -> str:
+    """Why this file is no model, and what to give in its place."""
+    context, noun = click.get_current_context(), input_noun(path)
+    wish = f"Name the model, as in `{context.command_path} {DEFAULT_MODEL}`; `fmap models` lists more"
+    if noun == "an array":
+        import numpy as np
+
+        try:
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        except (OSError, ValueError, EOFError):
+            shape = ()
+        sizes = ",".join(map(str, shape)) or "SHAPE"
+        wish = (
+            f"Name the model: `{context.command_path} MODEL --input-shape {sizes}` says what becomes of such an input"
+        )
+    return f"{path} is {noun}, and this command takes a model and no {noun.split()[1]}.\n{wish}."
+
+
 def one_model(name: str | None, model: str) -> str:
     """The model that is asked for, by the argument or by --model.
 
     Raises UsageError where they are two, and where the argument is a picture.
     """
     if name is not None and is_image(name) and Path(name).is_file():
-        raise click.UsageError(f"{name} is an image, and this command takes a model and no image.")
+        raise click.UsageError(_no_model(name))
     if name is not None and model not in (name, DEFAULT_MODEL):
         raise click.UsageError(f"the model is named twice, {name} and --model {model}: give one.")
     return model if name is None else name

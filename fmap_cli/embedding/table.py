@@ -48,12 +48,16 @@ def print_embeddings(embeddings: Embeddings, files: Sequence[str]) -> None:
         out.print()
         out.print(Text("-o vectors.npz keeps the vectors (or .npy, .csv, .safetensors)."), soft_wrap=True)
         if len(embeddings.images) > 1:
-            out.print(Text("--similar finds each image's nearest neighbours."), soft_wrap=True)
+            out.print(
+                Text(f"--similar finds each {embeddings.origin.called.noun}'s nearest neighbours."), soft_wrap=True
+            )
 
 
 def _print_lengths(out: Console, embeddings: Embeddings) -> None:
     columns = of_cells(
-        Column(title="image", least=NAME_WIDTH), Column(title="dimension", right=True), Column(title="norm", right=True)
+        Column(title=embeddings.origin.called.noun, least=NAME_WIDTH),
+        Column(title="dimension", right=True),
+        Column(title="norm", right=True),
     )
     dimension = str(embeddings.vectors.shape[1])
     rows = [
@@ -66,7 +70,7 @@ def _print_lengths(out: Console, embeddings: Embeddings) -> None:
 def _print_neighbours(out: Console, embeddings: Embeddings) -> None:
     """Each image with the nearest others, the nearest first."""
     columns = of_cells(
-        Column(title="image", least=NAME_WIDTH, cut="start"),
+        Column(title=embeddings.origin.called.noun, least=NAME_WIDTH, cut="start"),
         Column(title="nearest", least=NAME_WIDTH, cut="start"),
         Column(title="cosine", right=True),
     )

@@ -27,11 +27,13 @@ def findings(
     layers: Sequence[LayerRecord],
     images: int,
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
+    noun: str = "image",
 ) -> tuple[Finding, ...]:
     """What a person should know of a run over `images` images, in the order of the layers it stands at.
 
     `layers` are in execution order. Of an input only NaN and infinity are told, and a layer that is the same tensor
-    as an earlier one is passed over. Layers without a histogram are not judged by shares of their values.
+    as an earlier one is passed over. `noun` is what an input is called (`signal`, `volume`). Layers without a histogram
+    are not judged by shares of their values.
 
     >>> import torch
     >>> from fmap_cli.network.records import Axes, LayerRef
@@ -43,7 +45,7 @@ def findings(
     [('dead-channels', 'note', (0,))]
     """
     dead = dead_channels(layers)
-    own = [Seen(record, dead.get(record.layer.name), thresholds) for record in layers if record.same_as is None]
+    own = [Seen(record, dead.get(record.layer.name), thresholds, noun) for record in layers if record.same_as is None]
     real = [each for each in own if not each.is_input and each.is_real]
     depth = list(trends(real, images, thresholds))
     small = list(small_layers(own, thresholds))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fmap_cli.statistics.records import Finding
 
-from .seen import Seen, images_in_words
+from .seen import Seen, counted
 
 _SAYS_SO = ("dead-channels", "constant-channels", "nearly-zero")
 """Findings that have the cause, to which the consequence is added."""
@@ -19,13 +19,16 @@ def with_consequence(told: Iterable[Finding], layers: Sequence[Seen], images: in
     cause = _where_lost(layers) if images > 1 else None
     if cause is None:
         return told
-    among = images_in_words(images)
-    what = f"The answer is the same for all {among}: it does not depend on the image, from {cause.name} on."
+    noun = cause.noun
+    among = counted(images, noun)
+    what = f"The answer is the same for all {among}: it does not depend on the {noun}, from {cause.name} on."
     for at, found in enumerate(told):
         if found.layer == cause.name and found.check in _SAYS_SO:
             told[at] = replace(found, severity="error", what=f"{found.what} {what}")
             return told
-    advice = "Look at this layer's weights and bias, and at what it reads: the images differ, and its output does not."
+    advice = (
+        f"Look at this layer's weights and bias, and at what it reads: the {noun}s differ, and its output does not."
+    )
     return [*told, cause.told("constant-answer", "error", f"{what[0].lower()}{what[1:]}", advice)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fmap_cli.statistics.records import Finding
 from fmap_cli.units import number
 
-from .seen import SIGMOID, SOFTMAX, Seen, also, images_in_words
+from .seen import SIGMOID, SOFTMAX, Seen, also, counted
 from .thresholds import Thresholds
 
 
@@ -55,7 +55,7 @@ def _trend(
         f"{'more' if grows else 'less'} with each of {len(run)} {noun}; here it is "
         f"{number(ratio)} times {'the first' if grows else 'smaller than the first'}.",
         _TREND_ADVICE[noun],
-        sample=f"over {images_in_words(images)}, {len(run)} {noun} with no normalisation between them",
+        sample=f"over {counted(images, crossed.noun)}, {len(run)} {noun} with no normalisation between them",
     )
     return finding, frozenset(each.name for each in run[run.index(crossed) :])
 

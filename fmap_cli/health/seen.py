@@ -39,11 +39,14 @@ def _for_all(sampled: np.ndarray, finite: int) -> np.ndarray:
 class Seen:
     """A record with what several checks ask of it.
 
-    `dead` says which channels are, `acts` whether the layer is an activation, by name or by what it does
-    (`moments.dead_channels`); `constant` marks channels with one value, seen more than once.
+    `noun` is what an input is called. `dead` says which channels are, `acts` whether the layer is an activation, by
+    name or by what it does (`moments.dead_channels`); `constant` marks channels with one value, seen more than once.
     """
 
-    def __init__(self, record: LayerRecord, dead: np.ndarray | None, thresholds: Thresholds) -> None:
+    def __init__(
+        self, record: LayerRecord, dead: np.ndarray | None, thresholds: Thresholds, noun: str = "image"
+    ) -> None:
+        self.noun = noun
         self.record = record
         self.name = record.layer.name
         self.kind = record.layer.kind
@@ -70,6 +73,11 @@ class Seen:
         return self.record.images
 
     @property
+    def seen_in(self) -> str:
+        """In how many inputs it was seen: `5 images`."""
+        return counted(self.images, self.noun)
+
+    @property
     def places(self) -> float:
         """Values a channel has for one image; 1 for a vector."""
         return self.channels.count / max(self.images, 1)
@@ -88,8 +96,8 @@ class Seen:
     def everywhere(self) -> str:
         """In what all of a channel's values were seen, in words: `everywhere in all 5 images`."""
         if self.places > 1:
-            return "everywhere in " + ("this image" if self.images == 1 else f"all {images_in_words(self.images)}")
-        return "for this image" if self.images == 1 else f"in all {images_in_words(self.images)}"
+            return "everywhere in " + (f"this {self.noun}" if self.images == 1 else f"all {self.seen_in}")
+        return f"for this {self.noun}" if self.images == 1 else f"in all {self.seen_in}"
 
     def severity(self, part: int, share: float, few: int, sure: int) -> Severity:
         """How bad it is that `part` of the channels say nothing.
@@ -113,7 +121,7 @@ class Seen:
         caution: str = "",
     ) -> Finding:
         if not sample:
-            sample = f"over {images_in_words(self.images)}, {counted(self.channels.count, 'value')} a channel"
+            sample = f"over {self.seen_in}, {counted(self.channels.count, 'value')} a channel"
         return Finding(self.name, check, severity, what, sample, advice, tuple(int(each) for each in channels), caution)
 
 
@@ -127,10 +135,6 @@ def _of_one_value(channels: ChannelStats, spread: float) -> np.ndarray:
 
 def counted(value: int, noun: str) -> str:
     return f"{count(value)} {noun}{'' if value == 1 else 's'}"
-
-
-def images_in_words(images: int) -> str:
-    return counted(images, "image")
 
 
 def further(others: Sequence[Seen], most: int = 3) -> str:

@@ -11,7 +11,7 @@ from fmap_cli.statistics.records import Finding
 from fmap_cli.units import count, number, percent
 
 from .norms import lies_around
-from .seen import Seen, Severity, counted, images_in_words
+from .seen import Seen, Severity, counted
 from .thresholds import Thresholds
 
 
@@ -58,7 +58,6 @@ def is_of_weights(layer: Seen) -> bool:
 # -- dead channels -----------------------------------------------------------------------------------------------
 
 _DEAD_ADVICE = "Lower the learning rate or the weight decay, start again with He's initialisation, or use LeakyReLU"
-_ALL_SILENT = " Nothing about the image gets through this layer."
 
 
 def dead_finding(found: Silence, thresholds: Thresholds) -> Finding:
@@ -71,18 +70,19 @@ def dead_finding(found: Silence, thresholds: Thresholds) -> Finding:
     elif layer.images >= sure:
         advice += "; for inference dead channels can be pruned"
     elif not everything and not found.is_explained:  # what the weights shut needs no more images
-        advice = (
-            f"Look at {images_in_words(sure)} before you call them dead. If they are: {advice[0].lower()}{advice[1:]}"
-        )
+        look = f"Look at {counted(sure, layer.noun)} before you call them dead."
+        advice = f"{look} If they are: {advice[0].lower()}{advice[1:]}"
     few = 2 if found.shut.sum() >= thresholds.dead_share * layer.width else thresholds.warning_images
     return layer.told(
         "dead-channels",
         _severity(found, thresholds.dead_share, few, thresholds),
         f"{_part(found)} {_were(found.part)} 0 {layer.everywhere}{_since(found)}.{_why(found)}"
-        + (_ALL_SILENT if everything and layer.width > 1 else ""),
+        + (_all_silent(layer) if everything and layer.width > 1 else ""),
         f"{advice}.",
         np.flatnonzero(found.silent),
-        caution="" if found.is_explained or (everything and layer.width > 1) else _proof(layer.images, thresholds),
+        caution=""
+        if found.is_explained or (everything and layer.width > 1)
+        else _proof(layer.images, thresholds, layer.noun),
     )
 
 
@@ -90,6 +90,10 @@ def _severity(found: Silence, share: float, few: int, thresholds: Thresholds) ->
     """By those that begin here; where with those from before nothing is left it is an error all the same."""
     part = found.part if found.silent.all() else found.new
     return found.layer.severity(part, share, few, thresholds.dead_images)
+
+
+def _all_silent(layer: Seen) -> str:
+    return f" Nothing about the {layer.noun} gets through this layer."
 
 
 def _part(found: Silence) -> str:
@@ -125,7 +129,7 @@ def _why(found: Silence) -> str:
     if by_weights:
         words += (
             f" {_who(found, by_weights)} {_were(by_weights)} already constant in {name}, the layer before: its weights "
-            "alone do that, so it holds for every image."
+            f"alone do that, so it holds for every {found.layer.noun}."
         )
     if unclear:
         words += f" {_who(found, unclear)} {_were(unclear)} already constant in {name}, the layer before."
@@ -134,7 +138,7 @@ def _why(found: Silence) -> str:
         far = int(np.argmax(np.where(found.offset, np.abs(found.before.channels.mean), -1)))
         words += (
             f" {_who(found, many)} {_were(many)} held there by an offset in {name}, the layer before (its bias), and "
-            f"not by the image: {lies_around(found.before, far)}."
+            f"not by the {found.layer.noun}: {lies_around(found.before, far)}."
         )
     return words
 
@@ -148,17 +152,17 @@ def _who(found: Silence, many: int) -> str:
     return f"{count(many)} of them"
 
 
-def _proof(images: int, thresholds: Thresholds) -> str:
-    """What silence in this many images says of further ones: the 95 % bound on how often the channel answers."""
+def _proof(images: int, thresholds: Thresholds, noun: str = "image") -> str:
+    """What silence in this many inputs says of further ones: the 95 % bound on how often the channel answers."""
     bound = 1 - 0.05 ** (1 / max(images, 1))
     if images >= thresholds.dead_images:
-        return f"Such a channel responds to fewer than {percent(bound)} of images like these (95 % confidence)."
+        return f"Such a channel responds to fewer than {percent(bound)} of {noun}s like these (95 % confidence)."
     sound = 1 - 0.05 ** (1 / thresholds.dead_images)
     part = "most" if bound > 0.5 else f"up to {percent(bound)} of"
     return (
-        f"Where the weights alone do not decide it, {images_in_words(images)} {'is' if images == 1 else 'are'} too few "
-        f"to be sure: such a channel may still respond to {part} other images. After silence in "
-        f"{images_in_words(thresholds.dead_images)} that would be at most {percent(sound)} of them (95 % confidence)."
+        f"Where the weights alone do not decide it, {counted(images, noun)} {'is' if images == 1 else 'are'} too few "
+        f"to be sure: such a channel may still respond to {part} other {noun}s. After silence in "
+        f"{counted(thresholds.dead_images, noun)} that would be at most {percent(sound)} of them (95 % confidence)."
     )
 
 
@@ -174,7 +178,7 @@ def constant_finding(found: Silence, thresholds: Thresholds) -> Finding:
     advice = (
         "Look for weights or a normalisation's scale that went to zero (weight decay, pruning)"
         if of_weights or still.all() or layer.images >= sure
-        else f"Look at {images_in_words(sure)} before you call them constant"
+        else f"Look at {counted(sure, layer.noun)} before you call them constant"
     )
     if layer.images >= sure:
         advice += "; such channels carry no information and can be folded into the next layer's bias"
@@ -183,7 +187,7 @@ def constant_finding(found: Silence, thresholds: Thresholds) -> Finding:
         _severity(found, thresholds.constant_share, 2 if of_weights else thresholds.warning_images, thresholds),
         f"{_part(found)} {'is' if found.part == 1 else 'are'} constant ({values}) {layer.everywhere}."
         + _why(found)
-        + (_ALL_SILENT if still.all() and layer.width > 1 else ""),
+        + (_all_silent(layer) if still.all() and layer.width > 1 else ""),
         f"{advice}.",
         np.flatnonzero(still),
     )

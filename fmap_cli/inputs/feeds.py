@@ -324,7 +324,7 @@ class Arrays(Feed):
         if at not in self._pictures():
             raise ImageError(
                 f"{path} does not fit: {self.model.name} takes {list(shape)}"
-                f"{'' if len(self.takes.shapes) == 1 else f' as input {at + 1}'}, which is not the shape of a picture.",
+                f"{'' if len(self.takes.shapes) == 1 else f' as input {at + 1}'}.",
                 hint=f"Give an .npy array of shape {list(shape)}, or {self._option_for(at, path)};"
                 " without a file it is fed noise.",
             )

@@ -378,7 +378,7 @@ def _detail(module: nn.Module) -> str:
         return f"{module.num_groups} groups"
     size = getattr(module, "output_size", None)
     if size is not None and "Adaptive" in type(module).__name__:
-        return "→ " + "×".join(
-            "·" if each is None else str(each) for each in (size if isinstance(size, tuple) else (size,) * 2)
-        )
+        axes = next((axes for axes in (1, 3) if f"{axes}d" in type(module).__name__), 2)  # `AdaptiveAvgPool3d`
+        sizes = size if isinstance(size, (tuple, list)) else (size,) * axes
+        return "→ " + "×".join("·" if each is None else str(each) for each in sizes)
     return ""

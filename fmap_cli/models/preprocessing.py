@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fmap_cli.errors import ModelError
+from fmap_cli.models.input_words import input_words
 from fmap_cli.models.records import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -157,7 +158,7 @@ def fed(known: NetworkInput, overrides: InputOverrides) -> tuple[Preprocessing, 
     if known.how == NOT_FOUND:
         notes += (f"input assumed: {known.words}: {known.how}; --input-shape says what it takes",)
         guessed = False
-    if pictures and not given:
+    if pictures and not given and input_words(kind, known).is_picture:
         shown = [found_input(known)] * guessed + [described(preprocessing)]
         options = "--input-shape, --size, --mean and --std" if guessed else "--size, --mean and --std"
         notes += (

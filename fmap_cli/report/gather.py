@@ -78,7 +78,7 @@ class Pages:
         """One pass over one image. Raises ModelError where the network fails on it."""
         plan = self.plan(session, image)
         kept, records, output = _look(session, image, plan)
-        told = findings(records, 1)
+        told = findings(records, 1, noun=session.origin.called.noun)
         layers = list(self._layers(session, image, plan, kept))
         same = {each.layer.name: {each.layer.name, each.same_as} for each in records}
         layers = [replace(e, findings=tuple(f for f in told if f.layer in same[e.layer.name])) for e in layers]

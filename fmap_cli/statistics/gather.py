@@ -143,6 +143,7 @@ class Gathering:
         self.lean: frozenset[str] | None = None
         self.hooks = ExitStack()
         self.through: Callable[..., Any] | None = None
+        self.prepared = earlier is not None  # what went in before is not known: pictures, as a rule
         self.known: dict[str | None, _Total] = {}
         if earlier is not None:
             for part in earlier.classes or (ClassRun("", earlier.images, earlier.layers),):
@@ -165,6 +166,7 @@ class Gathering:
         """
         batches = [list(alike) for _, alike in groupby(images, key=lambda image: image.tensor.shape)]
         passes = [(len(batch), self._pass(batch)) for batch in batches]
+        self.prepared |= any(each.prepared for each in images)
         for count, found in passes:  # none is counted unless all are through
             self.known.setdefault(group, _Total(0, ())).add(count, found)
 
@@ -320,7 +322,16 @@ def statistics(
         if note_down is not None and time.monotonic() - saved >= note_every and done < len(plan.entries):
             note_down(gathering.run(origin, plan, failures, done))
             saved = time.monotonic()
+    if done == len(plan.entries) and plan.ranks == 1 and gathering.images and not gathering.prepared:
+        origin = _unprepared(origin)
     return gathering.run(origin, plan, failures, done)
+
+
+def _unprepared(origin: RunOrigin) -> RunOrigin:
+    """The origin of a run over arrays alone, which were neither resized nor normalised."""
+    if origin.preprocessing is None:
+        return origin
+    return replace(origin, preprocessing=None, input="arrays given as they are")
 
 
 def _sparingly(say: Say) -> Say:

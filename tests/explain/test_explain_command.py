@@ -103,7 +103,14 @@ def test_eighty_columns_hold_it(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> N
         ),
         (("--layer", "features.1"), 1, ["more than one step", "Inside there are features.1.0.block.0.0"]),
         (("--layer", "features.*"), 1, ["layers match"]),
-        ((CAT,), 1, ["2 images were given: one at a time"]),
+        (
+            (CAT,),
+            1,
+            [
+                "2 images were given: one at a time",
+                "`show`, `stats`, `predict`, `embed`, `effect` and `report` take several",
+            ],
+        ),
         (("--layer", "classifier.1", "--at", "1,2"), 1, ["gives a vector", "Leave --at out"]),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",

@@ -678,6 +678,9 @@ def test_without_a_convolution_the_first_linear_layer_is_shown_or_nothing_is() -
 def test_a_picture_is_no_model(command: str, fmap: Run, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.PNG")
     fmap(command, str(tmp_path / "photo.PNG")).refused("is an image, and this command takes a model", code=2)
+    np.save(tmp_path / "au.npy", np.zeros((1, 400), np.float32))
+    fmap(command, str(tmp_path / "au.npy")).refused("is an array, and this command takes a model", code=2)
+    fmap(command, str(tmp_path / "au.npy")).refused("MODEL --input-shape 1,400`", code=2)
 
 
 def test_a_long_headline_names_the_gravest_and_counts_the_rest() -> None:

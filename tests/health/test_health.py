@@ -298,6 +298,22 @@ def test_hard_swish_is_dead_where_it_is_always_zero_only() -> None:
     assert (finding.check, finding.channels) == ("dead-channels", (0,))
 
 
+def test_what_is_no_image_is_not_called_one() -> None:
+    for images, values in ((1, torch.zeros(3, 9)), (5, torch.zeros(3, 45)), (5, noise(3, 45).clamp(max=0) * 0)):
+        alive = noise(3, 9 * images).abs()
+        alive[0] = 0
+        still = noise(4, 9 * images)
+        still[1] = 2
+        layers = [
+            layer("ReLU", alive, "a", images=images), layer("Conv2d", still, "b", images=images),
+            layer("ReLU", values, "c", images=images), layer("Linear", torch.ones(2, images), "fc", images=images),
+        ]  # fmt: skip
+        told = findings(layers, images, noun="volume")
+        assert {each.layer for each in told} >= {"a", "b", "c"}
+        words = " ".join(f"{each.what} {each.sample} {each.advice} {each.caution}" for each in told)
+        assert "image" not in words and "volume" in words
+
+
 # -- constant channels ---------------------------------------------------------------------------------------------
 
 

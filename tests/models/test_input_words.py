@@ -57,3 +57,19 @@ def test_an_input_and_its_places_have_their_own_names(noun: str, tmp_path: Path)
     assert f"{noun}: " in look.table()
     # Only an array that is read as a picture is resized and normalised.
     assert ("input: resize" in look.table()) == (noun == "image")
+    run = fmap.stats(model, str(tmp_path / "in.npy"))
+    assert f"1 {noun} from " in run.table() and ("input: resize" in run.table()) == (noun == "image")
+    embedded = fmap.embed(model, [str(tmp_path / "in.npy")] * 2)
+    assert any(line.split() == [noun, "dimension", "norm"] for line in embedded.table().splitlines())
+    answers = fmap.predict(model, [str(tmp_path / "in.npy")] * 2)
+    assert any(line.split()[:2] == [noun, "top"] for line in answers.table().splitlines())
+    for table in (run.table(), embedded.table(), answers.table()):
+        assert noun == "image" or "image" not in table
+
+
+@pytest.mark.parametrize(("axes", "words"), [(1, "→ 1"), (2, "→ 1×1"), (3, "→ 1×1×1")])
+def test_what_pools_to_one_place_has_as_many_sizes_as_the_map_has_axes(axes: int, words: str) -> None:
+    conv, pool = getattr(nn, f"Conv{axes}d"), getattr(nn, f"AdaptiveAvgPool{axes}d")
+    listing = fmap.layers(fmap.load_model(nn.Sequential(conv(1, 2, 3), pool(1)), input_shape=(1, *[8] * axes)))
+    (row,) = [each for each in listing.table(200).splitlines() if "AdaptiveAvgPool" in each]
+    assert f" {words} " in row
