@@ -26,9 +26,10 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 from fmap_cli.inputs.images import load_image  # noqa: E402
 from fmap_cli.models.records import ModelRequest, Preprocessing  # noqa: E402
+from fmap_cli.running.going import go_through, origin_of  # noqa: E402
+from fmap_cli.running.plan import plan_run  # noqa: E402
 from fmap_cli.session.opening import Session, open_session  # noqa: E402
-from fmap_cli.statistics.gather import Gathering, origin_of, statistics  # noqa: E402
-from fmap_cli.statistics.plan import plan_run  # noqa: E402
+from fmap_cli.statistics.gather import Gathering  # noqa: E402
 
 TARGET = 1 / 0.75
 PHOTOS, BATCH = 500, 8
@@ -69,7 +70,7 @@ def bare_loop(session: Session, folder: Path) -> None:
 def with_fmap(session: Session, folder: Path) -> None:
     plan = plan_run(session, [str(folder)])
     with Gathering(session) as gathering:
-        run = statistics(
+        run = go_through(
             session,
             plan,
             gathering,

@@ -50,8 +50,9 @@ def by_torch(module: nn.Module, batch: Tensor) -> Callable[[], object]:
 
 def gathering(session: Session, images: list[ImageInput], kinds: tuple[str, ...] = ()) -> Callable[[], object]:
     counted = Gathering(session, kinds=kinds)
-    counted.add(images)  # the first batch finds out which layers there are
-    return lambda: counted.add(images)
+    placed = list(enumerate(images))
+    counted.add(placed)  # the first batch finds out which layers there are
+    return lambda: counted.add(placed)
 
 
 def main() -> int:

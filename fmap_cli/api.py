@@ -59,9 +59,10 @@ if TYPE_CHECKING:
     from .models.records import LoadedModel, ModelEntry
     from .receptive.records import EffectiveField, FieldListing, UnitView
     from .reduced.records import Reduced, Reduction
+    from .running.going import Gone
+    from .running.records import Resumable
     from .session.opening import Session
-    from .statistics.records import Counting, Finding, Resumable, Run
-    from .statistics.running import Counted
+    from .statistics.records import Counting, Finding, Run
 
 NOISE = 16
 """How many inputs of noise an effective field is the mean over, unless told otherwise."""
@@ -330,11 +331,12 @@ def stats(
     if per_channel and by_class:
         raise FmapError("per_channel and by_class exclude each other: ask for them one after the other.")
     session = opened(model, say)
+    from .running.going import whole_run
     from .statistics.records import Counting
-    from .statistics.running import count
+    from .statistics.running import Count
 
     counting = Counting(names_of(layer), names_of(kind), per_channel, by_class, limit, shuffle, batch, workers, layout)
-    return _judged(count(session, sources_of(images), counting, say))
+    return _judged(whole_run(session, sources_of(images), Count(counting), say))
 
 
 def resumable_stats(
@@ -345,20 +347,21 @@ def resumable_stats(
     *,
     progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(nobody),
     say: Say = note,
-) -> AbstractContextManager[Counted]:
+) -> AbstractContextManager[Gone[Run]]:
     """`stats` for a run that takes hours: noted down as `kept` says, stopped by Ctrl-C after a batch, gone on with,
     shared out over the processes that torchrun starts.
 
     What it yields is to be saved and shown inside; its `forget` then forgets how far the run was.
     """
     load_torchvision()
-    from .statistics.distributed import device_of as device_in
-    from .statistics.running import counted
+    from .running.going import resumable_run
+    from .running.team import device_of as device_in
+    from .statistics.running import Count
 
-    return counted(
+    return resumable_run(
         lambda team, say: opened(replace(request, device=device_in(team, request.device)), say),
         sources_of(images),
-        counting,
+        Count(counting),
         kept,
         say,
         progress,

@@ -93,7 +93,8 @@ LIGHT_FILES = {
     *("inputs/arrays.py", "inputs/images.py", "inputs/limits.py", "inputs/modes.py", "inputs/pictures.py"),
     *("inputs/png.py", "inputs/preprocess.py", "inputs/ranges.py", "inputs/sources.py", "inputs/streams.py"),
     *("network/kinds.py", "network/selection.py", "network/shapes.py"),
-    *("statistics/distributed.py", "statistics/merging.py", "statistics/run_text.py", "statistics/runs.py"),
+    *("running/alike.py", "running/safe.py", "running/team.py", "running/text.py"),
+    *("statistics/merging.py", "statistics/run_text.py", "statistics/runs.py"),
     *("maps/inline.py", "maps/raw.py", "memory/request.py"),
 }
 # Light by their room or name, and torch through and through: what is light imports them when it calls them.

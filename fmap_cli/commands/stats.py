@@ -13,8 +13,9 @@ from click.core import ParameterSource
 from .. import api
 from ..errors import CHECK_FAILED, FmapError
 from ..models.records import ModelRequest
+from ..running.records import Resumable
 from ..statistics.columns import SORTS
-from ..statistics.records import Counting, Resumable
+from ..statistics.records import Counting
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
@@ -31,8 +32,8 @@ from .output import put_out, remark, reserve
 
 if TYPE_CHECKING:
     from ..health import Thresholds
+    from ..running.going import Gone
     from ..statistics.records import LayerRecord, Run
-    from ..statistics.running import Counted
 
 _TOP = 50
 _NAMED = 10
@@ -201,7 +202,7 @@ def command(options: StatsOptions) -> int:
     return counted.exit_code or code
 
 
-def _counted(options: StatsOptions) -> AbstractContextManager[Counted]:
+def _counted(options: StatsOptions) -> AbstractContextManager[Gone[Run]]:
     from .progress import progress_bar
 
     return api.resumable_stats(

@@ -6,55 +6,28 @@ a run that goes on from there gives the same result, to the last bit, as one tha
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
-from ..errors import FmapError, LayerError, ModelError
+from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.capture import SameTensors, Sink, watching
 from ..network.kinds import module_kind
 from ..network.records import Axes, LayerRef
 from ..network.selection import Selection
+from ..running.plan import Plan
 from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name
 from ..session.passes import run
 from .channels import ChannelStats, cut_apart, end_to_end, merge
 from .merging import join_layers
-from .plan import Plan
-from .reading import Say, read_batches
 from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 from .reduce import Histogram, reduce
-
-_PATIENCE = 16
-"""After so many images that the network fails on, and none that it does not, it is the network's fault."""
-_REMARKS = 20
-"""How many remarks on images a run prints at most."""
-
-
-def origin_of(session: Session, *, digest: bool) -> RunOrigin:
-    """Which network this is; `digest` also reads all its weights, about a second for each GB."""
-    model = session.model
-    hashed = hashlib.blake2b(digest_size=16)
-    for name, value in model.module.state_dict().items() if digest else ():
-        if isinstance(value, Tensor) and not is_lazy(value):
-            hashed.update(name.encode())
-            hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    origin = session.origin
-    return RunOrigin(
-        **{each.name: getattr(origin, each.name) for each in fields(origin)},
-        digest=hashed.hexdigest() if digest else "",
-        input=model.takes.words if model.takes and model.input_kind == "arrays" else model.preprocessing.steps,
-    )
-
 
 # -- counting ----------------------------------------------------------------------------------------------------
 
@@ -143,7 +116,6 @@ class Gathering:
         self.lean: frozenset[str] | None = None
         self.hooks = ExitStack()
         self.through: Callable[..., Any] | None = None
-        self.prepared = earlier is not None  # what went in before is not known: pictures, as a rule
         self.known: dict[str | None, _Total] = {}
         if earlier is not None:
             for part in earlier.classes or (ClassRun("", earlier.images, earlier.layers),):
@@ -159,14 +131,15 @@ class Gathering:
     def images(self) -> int:
         return sum(each.images for each in self.known.values())
 
-    def add(self, images: Sequence[ImageInput], group: str | None = None) -> None:
+    def add(self, images: Sequence[tuple[int, ImageInput]], group: str | None = None) -> None:
         """Count these images, which are of one class, in one pass for each size that they have.
 
         Raises ModelError where the network fails, and in the first pass LayerError where nothing is picked.
         """
-        batches = [list(alike) for _, alike in groupby(images, key=lambda image: image.tensor.shape)]
+        batches = [
+            list(alike) for _, alike in groupby((image for _, image in images), key=lambda image: image.tensor.shape)
+        ]
         passes = [(len(batch), self._pass(batch)) for batch in batches]
-        self.prepared |= any(each.prepared for each in images)
         for count, found in passes:  # none is counted unless all are through
             self.known.setdefault(group, _Total(0, ())).add(count, found)
 
@@ -271,97 +244,3 @@ class Gathering:
 
 def _of_one(name: str, size: int, images: int) -> int:
     return size // images if name.startswith("B") and size % images == 0 else size
-
-
-# -- a run -------------------------------------------------------------------------------------------------------
-
-
-def statistics(
-    session: Session,
-    plan: Plan,
-    gathering: Gathering,
-    origin: RunOrigin,
-    *,
-    batch: int,
-    say: Say,
-    workers: int | None = None,
-    layout: str | None = None,
-    earlier: Run | None = None,
-    advanced: Callable[[int, int], None] = lambda done, failed: None,
-    stop: Callable[[], bool] = lambda: False,
-    note_down: Callable[[Run], None] | None = None,
-    note_every: float = 60.0,
-) -> Run:
-    """Go through the plan's images, from where `earlier` stopped on; returns the run, unfinished where `stop` said so.
-
-    An image that cannot be read, or that the network fails on, counts as a failure. `advanced` is told after each batch
-    how many entries are done and how many of them failed; `note_down` gets the run so far every `note_every` seconds.
-
-    Raises ModelError where the network fails on all of the first images, and what `Gathering.add` raises.
-    """
-    size = 1 if session.model.input_kind == "images" else batch  # a detector pads a batch to its largest image
-    done = earlier.progress.done if earlier is not None and earlier.progress is not None else 0
-    failures = list(earlier.failures) if earlier is not None else []
-    saved = time.monotonic()
-    first_refusal: FmapError | None = None
-    in_vain = 0
-    for read in read_batches(session, plan, done, size, workers, layout, _sparingly(say)):
-        failures += [(name, error.message) for name, error in read.failures]
-        by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
-        for group, images in by_class:
-            refused = _counted(gathering, [image for _, image in images], group)
-            failures += [(name, error.message) for name, error in refused]
-            first_refusal = first_refusal or (refused[0][1] if refused else None)
-            in_vain += len(refused)
-            if first_refusal is not None and not gathering.images and in_vain >= min(_PATIENCE, len(plan.entries)):
-                raise first_refusal
-        done = read.stop
-        advanced(done, len(failures))
-        if stop():
-            break
-        if note_down is not None and time.monotonic() - saved >= note_every and done < len(plan.entries):
-            note_down(gathering.run(origin, plan, failures, done))
-            saved = time.monotonic()
-    if done == len(plan.entries) and plan.ranks == 1 and gathering.images and not gathering.prepared:
-        origin = _unprepared(origin)
-    return gathering.run(origin, plan, failures, done)
-
-
-def _unprepared(origin: RunOrigin) -> RunOrigin:
-    """The origin of a run over arrays alone, which were neither resized nor normalised."""
-    if origin.preprocessing is None:
-        return origin
-    return replace(origin, preprocessing=None, input="arrays given as they are")
-
-
-def _sparingly(say: Say) -> Say:
-    """Say what there is to say of each image, but not of a million: each sentence once, and the first of them only."""
-    said: set[str] = set()
-
-    def say_it(sentence: str) -> None:
-        if sentence in said or len(said) > _REMARKS:
-            return
-        said.add(sentence)
-        say(
-            sentence
-            if len(said) <= _REMARKS
-            else "there are more notes of this kind on further images; they are not shown."
-        )
-
-    return say_it
-
-
-def _counted(gathering: Gathering, images: list[ImageInput], group: str | None) -> list[tuple[str, FmapError]]:
-    """Count these images; where the network fails on them, one by one. Returns the failures.
-
-    Raises ModelError where memory runs out, which no other image would mend.
-    """
-    try:
-        gathering.add(images, group)
-        return []
-    except ModelError as error:
-        if isinstance(error.__cause__, torch.OutOfMemoryError):
-            raise
-        if len(images) == 1:
-            return [(images[0].name, error.bare())]
-    return [failure for image in images for failure in _counted(gathering, [image], group)]

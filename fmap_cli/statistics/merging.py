@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..errors import FmapError
+from ..running.alike import ALIKE, check_origins, joined_origin
 from .channels import FIELDS, merge, whole
-from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
-
-_ALIKE = "Runs can be merged if model, weights, dtype, input and layers are the same: make both with the same options."
+from .records import ClassRun, LayerRecord, Progress, Run
 
 
 def join_layers(first: LayerRecord, second: LayerRecord) -> LayerRecord:
@@ -83,7 +82,7 @@ def check_mergeable(a: tuple[str, Run], b: tuple[str, Run]) -> None:
     nothing (no image, no layer) has no layers to compare.
     """
     (first, one), (second, other) = a, b
-    _check_origin(first, one.origin, second, other.origin)
+    check_origins(first, one.origin, second, other.origin)
     if not all(run.images or run.layers for run in (one, other)):
         return
     ours, theirs = _by_name(one.layers), _by_name(other.layers)
@@ -93,32 +92,10 @@ def check_mergeable(a: tuple[str, Run], b: tuple[str, Run]) -> None:
             raise FmapError(
                 f"{first} and {second} are of different layers: {missing[0]} is in {has} "
                 f"({_counted(len(present), 'layer')}) and not in {lacks} ({_counted(len(absent), 'layer')}).",
-                hint=_ALIKE,
+                hint=ALIKE,
             )
     for key, record in ours.items():
         _check_channels(first, record, second, theirs[key])
-
-
-def _check_origin(first: str, one: RunOrigin, second: str, other: RunOrigin) -> None:
-    both = f"{first} and {second}"
-    ours, theirs = str(one.weights), str(other.weights)
-    if one.model != other.model:
-        raise FmapError(f"{both} are of different models: {one.model} and {other.model}.", hint=_ALIKE)
-    if one.digest and other.digest:
-        if one.digest != other.digest and ours != theirs:
-            raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=_ALIKE)
-        if one.digest != other.digest:
-            raise FmapError(
-                f"{both} are of different weights, though both are named {ours}: "
-                f"their digests are {one.digest[:12]} and {other.digest[:12]}.",
-                hint=_ALIKE,
-            )
-    elif ours != theirs:
-        raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=_ALIKE)
-    if one.dtype != other.dtype:
-        raise FmapError(f"{both} are of different dtypes: {one.dtype} and {other.dtype}.", hint=_ALIKE)
-    if one.input != other.input:
-        raise FmapError(f"{both} prepared their images differently: {one.input} and {other.input}.", hint=_ALIKE)
 
 
 def _check_channels(first: str, one: LayerRecord, second: str, other: LayerRecord) -> None:
@@ -126,7 +103,7 @@ def _check_channels(first: str, one: LayerRecord, second: str, other: LayerRecor
     ours, theirs = len(one.channels.mean), len(other.channels.mean)
     if ours != theirs and "C" in (*one.axes.names, *other.axes.names):
         raise FmapError(
-            f"{one.layer.name} has {_counted(ours, 'channel')} in {first} and {theirs} in {second}.", hint=_ALIKE
+            f"{one.layer.name} has {_counted(ours, 'channel')} in {first} and {theirs} in {second}.", hint=ALIKE
         )
 
 
@@ -177,22 +154,12 @@ def _merged(whole: Run, run: Run, name: str) -> Run:
         layers = _merged_layers(before.layers, each.layers, name)
         classes[each.name] = ClassRun(each.name, before.images + each.images, layers)
     return Run(
-        origin=_merged_origin(whole.origin, run.origin),
+        origin=joined_origin(whole.origin, run.origin),
         sources=whole.sources + run.sources,
         images=whole.images + run.images,
         layers=_merged_layers(whole.layers, run.layers, name),
         failures=whole.failures + run.failures,
         classes=tuple(classes.values()),
-    )
-
-
-def _merged_origin(first: RunOrigin, second: RunOrigin) -> RunOrigin:
-    """That of both; what only one of them knows, or what differs, is not known of the whole."""
-    return replace(
-        first,
-        digest=first.digest or second.digest,
-        device=first.device if first.device == second.device else "",
-        versions=first.versions if first.versions == second.versions else None,
     )
 
 

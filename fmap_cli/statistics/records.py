@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import FmapError
-from ..models.records import Origin
 from ..network.records import Axes, LayerRef
 from ..results import Drawn, Figure
+from ..running.records import Progress, RunOrigin
 
 if TYPE_CHECKING:
     from .channels import ChannelStats
@@ -47,15 +47,6 @@ class Counting:
 
 
 @dataclass(frozen=True, slots=True)
-class Resumable:
-    """How a long run is kept: where it will be saved, whether it goes on, how often (seconds) it is noted down."""
-
-    save: Path | None = None
-    resume: bool = False
-    checkpoint_every: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
 class LayerRecord:
     """What is known of one layer after `images` images in which it ran.
 
@@ -71,42 +62,6 @@ class LayerRecord:
     channels: ChannelStats = field(repr=False)
     same_as: str | None = None
     varies: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunOrigin(Origin):
-    """Which network gave a run's numbers: two runs merge when its `identity` is alike.
-
-    `digest` is a hash of the values of all parameters and buffers (empty where none was made). `input` says what
-    happens to a picture before the network sees it; `preprocessing` says that as data, and is None in runs saved before
-    it was kept. Of a saved run the weights' name alone is known, and neither the device nor the versions.
-    """
-
-    digest: str = ""
-    input: str = ""
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """What a saved run keeps of where it comes from."""
-        return self.model, str(self.weights), self.digest, self.dtype, self.input
-
-    @property
-    def input_in_words(self) -> str:
-        return self.fed_in_words or self.input
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run over a list of images has come: `done` of its `total` entries, and a digest of the list.
-
-    With several processes each goes through a list of its own: this is the `rank`-th of `ranks`.
-    """
-
-    done: int
-    total: int
-    digest: str
-    rank: int = 0
-    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ text as JSON (`run_text`), the others hold the numbers of all layers one after a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +15,19 @@ import numpy as np
 from ..documents import in_one_order
 from ..errors import FmapError
 from ..files import write_file
+from ..running.safe import FileKind, array_in, read_safely
+from ..running.text import LARGEST, DamagedError
 from .channels import FIELDS, ChannelStats, Extent, cut_apart
 from .moments import BIN_EDGES, BINS
 from .records import ClassRun, LayerRecord, Run
-from .run_text import LARGEST, DamagedError, Description, decoded, encoded
+from .run_text import Description, decoded, encoded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = "fmap-run"
-VERSION = 1
+KIND = FileKind("fmap-run", 1, "a saved run", "fmap stats --save")
 
 _WIDTHS: dict[str, type[np.integer[Any]]] = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "I64": np.int64}
-_AGAIN = "Copy the file again from where it was made, or make the run again."
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
@@ -38,7 +37,7 @@ def save_run(path: Path, run: Run) -> None:
     """Write a run that `load_run` reads back exactly. What was there before stays where that fails (OutputError)."""
     from safetensors.numpy import save
 
-    content = in_one_order(save(_tensors(run), metadata={"format": FORMAT, "version": str(VERSION)}))
+    content = in_one_order(save(_tensors(run), metadata=KIND.metadata))
     write_file(path, lambda file: file.write(content))
 
 
@@ -91,79 +90,11 @@ def _narrow(values: np.ndarray) -> np.ndarray:
 
 def load_run(path: Path) -> Run:
     """The run that `save_run` wrote. Raises FmapError for whatever else stands at `path`; nothing is ever run."""
-    from safetensors import SafetensorError, safe_open
-
-    _check_start(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
-            _check_version(path, about)
-            return _read(path, file)
-    except DamagedError as error:
-        raise FmapError(f"{path} is damaged: {error}.", hint=_AGAIN) from None
-    except (SafetensorError, OSError) as error:
-        raise FmapError(f"{path} is damaged: {error}.", hint=_AGAIN) from error
-    except MemoryError as error:
-        raise FmapError(f"{path} holds more than fits into memory.") from error
-
-
-def _check_start(path: Path) -> None:
-    """Tell what is no run, or only a part of one, by its first bytes and its length."""
-    try:
-        if path.is_dir():
-            raise FmapError(f"{path} is a directory, not a saved run.", hint="Give a file's name.")
-        if path.exists() and not path.is_file():
-            raise FmapError(f"{path} is not a regular file.", hint="Copy it into a file first.")
-        with path.open("rb") as stream:
-            head = stream.read(9)
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise FmapError(f"no such file: {path}", hint="Check the path and the name's spelling.") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        raise FmapError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
-    if not head:
-        raise FmapError(f"{path} is empty.", hint=_AGAIN)
-    # Eight bytes: the length of a JSON header, below 100 MB, that follows at once.
-    header = int.from_bytes(head[:8], "little")
-    if head[8:] not in (b"{", b"") or header > 100_000_000:
-        raise FmapError(
-            f"{path} is not a saved run: it does not start as a safetensors file.",
-            hint="Expected: a file that `fmap stats --save` wrote.",
-        )
-    if size < 8 or size < 8 + header or size < 8 + header + _data_length(path, header):
-        raise FmapError(f"{path} is cut: its end is missing.", hint=_AGAIN)
-
-
-def _data_length(path: Path, length: int) -> int:
-    """How many bytes the header says come after it; 0 for a header that safetensors will refuse."""
-    with path.open("rb") as stream:
-        stream.seek(8)
-        try:
-            header = json.loads(stream.read(length))
-            ends = [row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"]
-            return max((end for end in ends if isinstance(end, int)), default=0)
-        except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
-            return 0
-
-
-def _check_version(path: Path, about: dict[str, str]) -> None:
-    if about.get("format") != FORMAT:
-        raise FmapError(
-            f"{path} is not a saved run: it is a safetensors file of something else.",
-            hint="Expected: a file that `fmap stats --save` wrote.",
-        )
-    version = about.get("version", "")
-    if not (version.isascii() and version.isdigit() and len(version) < 10 and int(version) > 0):
-        raise DamagedError(f"its version is {version!r}, expected a number")
-    if int(version) > VERSION:
-        raise FmapError(
-            f"{path} was written by a newer fmap (version {version}); this one reads {VERSION}.",
-            hint="Update fmap: `pip install --upgrade fmap-cli`.",
-        )
+    return read_safely(path, KIND, lambda file: _read(path, file))
 
 
 def _read(path: Path, file: Any) -> Run:
-    text = decoded(_array(file, "text", ("U8",), (None,)).tobytes())
+    text = decoded(array_in(file, "text", ("U8",), (None,)).tobytes())
     total = sum(text.lengths)
     places = _integers(file, "layer", total).tolist()
     images = _integers(file, "images", total).tolist()
@@ -200,35 +131,17 @@ def _read(path: Path, file: Any) -> Run:
     )
 
 
-# Tensors: type and shape are compared before anything is read, so that no header makes us reserve what is not there.
-
-
-def _array(file: Any, name: str, types: Iterable[str], shape: tuple[int | None, ...]) -> np.ndarray:
-    if name not in set(file.keys()):
-        raise DamagedError(f"it has no {name!r}")
-    view = file.get_slice(name)
-    if view.get_dtype() not in types:
-        raise DamagedError(f"{name!r} is {view.get_dtype()}, expected {' or '.join(types)}")
-    found = view.get_shape()
-    fits = len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
-    if not fits:
-        expected = ["any" if want is None else want for want in shape]
-        raise DamagedError(f"{name!r} has the shape {found}, expected [{', '.join(map(str, expected))}]")
-    values: np.ndarray = file.get_tensor(name)
-    return values
-
-
 def _numbers_of(file: Any, name: str, channels: int) -> np.ndarray:
     """A field's numbers of all records' channels; NaN where this file is older than the field."""
     if not FIELDS[name].is_moment:
         return _integers(file, name, channels)
     if FIELDS[name].new and name not in set(file.keys()):
         return np.full(channels, np.nan)
-    return _array(file, name, ("F32", "F64"), (channels,)).astype(np.float64, copy=False)
+    return array_in(file, name, ("F32", "F64"), (channels,)).astype(np.float64, copy=False)
 
 
 def _integers(file: Any, name: str, length: int | None) -> np.ndarray:
-    values = _array(file, name, _WIDTHS, (length,)).astype(np.int64, copy=False)
+    values = array_in(file, name, _WIDTHS, (length,)).astype(np.int64, copy=False)
     if values.size and not (values.min() >= 0 and values.max() < LARGEST):
         raise DamagedError(f"{name!r} has counts outside 0 to 2^53")
     return values
@@ -238,7 +151,7 @@ def _histograms(path: Path, file: Any, rows: int) -> np.ndarray:
     """All histograms, int64 `[rows, K]`: a bit a cell says which are not zero, and these are counted in order."""
     if not rows:
         return np.zeros((0, BINS), np.int64)
-    edges = _array(file, "histogram_edges", ("F64",), (None,))
+    edges = array_in(file, "histogram_edges", ("F64",), (None,))
     if not np.array_equal(edges, BIN_EDGES):
         found = len(edges) - 1
         other = f"{found} cells" if found != BINS else f"{found} cells with other edges"
@@ -246,7 +159,7 @@ def _histograms(path: Path, file: Any, rows: int) -> np.ndarray:
             f"{path} has histograms of {other}; this fmap's have {BINS}.",
             hint="Read it with the fmap that wrote it, or make the run again.",
         )
-    bits = _array(file, "histogram_cells", ("U8",), (rows, -(-BINS // 8)))
+    bits = array_in(file, "histogram_cells", ("U8",), (rows, -(-BINS // 8)))
     full = np.unpackbits(bits, axis=1, count=BINS, bitorder="little").view(bool)
     counts = _integers(file, "histogram_counts", int(full.sum()))
     histograms = np.zeros((rows, BINS), np.int64)

@@ -781,7 +781,7 @@ def test_the_page_names_every_tensor_and_every_field(saved: Path) -> None:
     names = {*tensors, *text, *text["origin"], *text["progress"], *text["layers"][0], *text["layers"][0]["axes"]}
     missing = sorted(name for name in names if f"`{name}`" not in PAGE)
     assert not missing
-    assert f"version {runs.VERSION}" in PAGE
+    assert f"version {runs.KIND.version}" in PAGE
     assert f"K = {moments.BINS}" in PAGE
 
 

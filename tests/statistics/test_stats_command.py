@@ -26,9 +26,10 @@ from fmap_cli.errors import OutputError
 from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
 from fmap_cli.models.records import ModelRequest
+from fmap_cli.running import going
+from fmap_cli.running.plan import plan_run
 from fmap_cli.session.opening import open_session, read_image
 from fmap_cli.statistics import gather
-from fmap_cli.statistics.plan import plan_run
 from fmap_cli.statistics.records import Run
 from fmap_cli.statistics.runs import load_run
 
@@ -753,8 +754,8 @@ def test_a_batch_that_fails_midway_counts_no_image_twice(net: str, photos: Path)
     images = [read_image(session, str(photos / "dog" / f"{at:02}.png"), lambda _: None) for at in (0, 3)]
     bright = replace(images[0], tensor=torch.full((3, 20, 20), 90.0))
     with gather.Gathering(session) as gathering:
-        failures = gather._counted(gathering, [*images, bright], None)
+        failures = going._added(gathering, list(enumerate([*images, bright])), None)
         assert gathering.images == 2
         assert [name for name, _ in failures] == [bright.name]
-        run = gathering.run(gather.origin_of(session, digest=False), plan_run(session, [str(photos)]), [], 3)
+        run = gathering.run(going.origin_of(session, digest=False), plan_run(session, [str(photos)]), [], 3)
     assert {record.images for record in run.layers} == {2}

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 from ..errors import FmapError
 from ..files import make_directory, sole_writer
 from ..session.batches import Say
-from . import merging, runs
-from .distributed import Team
-from .records import Run, RunOrigin
+from .records import RunOrigin
+from .team import Record, Team
 
 
-class RunCheckpoint:
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[Record]):
+    """How a kind of run is written and read again, and who says that a run goes on from another: `check` raises
+    FmapError where the one in a file, whose name it gets, is of another network than this origin's.
+    """
+
+    write: Callable[[Path, Record], None]
+    read: Callable[[Path], Record]
+    check: Callable[[str, Record, RunOrigin], None]
+
+
+class RunCheckpoint(Generic[Record]):
     """The file in which a run, or its part of a team's, is noted down: beside the file it will be saved in, or in the
     user's cache. `digest` is of the list of images and of what is counted of them.
     """
 
-    def __init__(self, save: Path | None, digest: str, origin: RunOrigin, team: Team, say: Say) -> None:
+    def __init__(
+        self, save: Path | None, digest: str, origin: RunOrigin, team: Team, kept: Kept[Record], say: Say
+    ) -> None:
         part = f".{team.rank + 1}-of-{team.ranks}" if team.ranks > 1 else ""
         if save is not None:
             self.path = save.with_name(f"{save.name}{part}.part")
@@ -31,6 +45,7 @@ class RunCheckpoint:
         self.digest = digest
         self.origin = origin
         self.team = team
+        self.kept = kept
         self.say = say
         self.mine = True
         self.failed = False
@@ -54,16 +69,16 @@ class RunCheckpoint:
                 self.mine = False
             yield
 
-    def read(self) -> Run | None:
+    def read(self) -> Record | None:
         """The run so far, to go on from; None where there is none. Raises FmapError where it is of something else."""
         if not self.path.exists():
             self.say(f"there is no run to continue ({self.path} does not exist): starting with the first image.")
             return None
         try:
-            run = runs.load_run(self.path)
+            run = self.kept.read(self.path)
         except FmapError as error:
             raise FmapError(error.message, hint="Without --resume the run starts anew.") from None
-        merging.check_mergeable((str(self.path), run), ("this run", Run(self.origin, (), 0, ())))
+        self.kept.check(str(self.path), run, self.origin)
         at = run.progress
         if at is None or (at.digest, at.rank, at.ranks) != (self.digest, self.team.rank, self.team.ranks):
             raise FmapError(
@@ -73,13 +88,13 @@ class RunCheckpoint:
         self.say(f"continuing after {at.done} of {at.total} images ({self.path}).")
         return run
 
-    def write(self, run: Run) -> None:
+    def write(self, run: Record) -> None:
         """Note the run down; where that fails it is said once, and the run goes on."""
         if not self.mine:
             return
         try:
             make_directory(self.path.parent)
-            runs.save_run(self.path, run)
+            self.kept.write(self.path, run)
         except FmapError as error:
             if not self.failed:
                 self.say(f"the progress could not be saved, so --resume will not find it: {error.message}")

@@ -36,6 +36,7 @@ def plan_run(
     limit: int | None = None,
     shuffle_seed: int | None = None,
     by_class: bool = False,
+    verb: str = "stats",
     rank: int = 0,
     ranks: int = 1,
 ) -> Plan:
@@ -47,7 +48,7 @@ def plan_run(
     entries: list[Entry]
     classes: list[str] | None = None
     if by_class:
-        paths, classes = classes_of(session, arguments, "stats")
+        paths, classes = classes_of(session, arguments, verb)
         entries = list(paths)
     else:
         entries = groups(session, arguments)

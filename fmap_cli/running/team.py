@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ..errors import FmapError
 from ..foreign import raised
-from .merging import merge_runs
-from .records import Run
+from .records import Progress, RunOrigin
 
 _PATIENCE = timedelta(days=30)
 """How long a process waits for another's part: files differ in size, and nothing is gained by giving up."""
@@ -95,8 +94,26 @@ def meeting(team: Team) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def merged(team: Team, run: Run) -> Run | None:
-    """The whole run, in the main process; None in the others.
+class Found(Protocol):
+    """What a run has found so far, whatever that is: a frozen dataclass, which joins others of its kind."""
+
+    @property
+    def origin(self) -> RunOrigin: ...
+    @property
+    def sources(self) -> tuple[str, ...]: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def failures(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def progress(self) -> Progress | None: ...
+
+
+Record = TypeVar("Record", bound=Found)
+
+
+def merged(team: Team, run: Record, merge: Callable[[Sequence[tuple[str, Record]]], Record]) -> Record | None:
+    """The whole run, in the main process; None in the others. `merge` makes one of several, each with a name.
 
     The parts meet pairwise, as in a knock-out tournament: with N processes log2(N) merges one after another, and no
     process holds more than two records. `progress` is that of the first part that is unfinished, None where
@@ -112,10 +129,12 @@ def merged(team: Team, run: Run) -> Run | None:
             return None
         if team.rank + step < team.ranks:
             other, others = _receive(team.rank + step)
-            run = merge_runs([(f"process {team.rank}", run), (f"process {team.rank + step}", other)], disjoint=True)
+            run = merge([(f"process {team.rank}", run), (f"process {team.rank + step}", other)])
             unfinished = unfinished or others
         step *= 2
-    return replace(run, sources=run.sources[: len(run.sources) // team.ranks], progress=unfinished)
+    sources = run.sources[: len(run.sources) // team.ranks]  # each process was given them all
+    whole: Record = replace(run, sources=sources, progress=unfinished)  # type: ignore[type-var]
+    return whole
 
 
 def any_of(team: Team, flag: bool) -> bool:
