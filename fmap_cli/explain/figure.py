@@ -100,7 +100,7 @@ def _draw_left(scene: Scene, found: Explanation, top: int) -> tuple[int, int]:
     y, edge = top, MARGIN + _PHOTO[1]
     axes = () if found.row is None else tuple(each.axis for each in found.row.field.axes)
     if found.box is not None and axes[-2:] == ("H", "W"):
-        y, edge = draw_photo(scene, found.box, found.image, top, MARGIN, _PHOTO)
+        y, edge = draw_photo(scene, found.box, found.image, found.origin.called, top, MARGIN, _PHOTO)
         y += 14
     if found.map is not None and found.map.size > 1:
         y = draw_heading(scene, f"Channel {found.channel}", "its map, and where the unit is", MARGIN, y, _PHOTO[1])

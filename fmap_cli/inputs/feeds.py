@@ -446,8 +446,12 @@ _STRIP_PX = 32
 
 
 def _for_the_eye(values: Tensor) -> np.ndarray:
-    """An array as a gray picture `[H, W, 3]`: a map's mean over channels, a sequence's channels as rows, a strip."""
-    values = values.float()
+    """An array as a gray picture `[H, W, 3]`: a map's mean over channels, a sequence's channels as rows, a strip.
+
+    A map's picture has its own height and width, which receptive fields are drawn in; of what has no height the rows
+    are made high enough to be seen.
+    """
+    values, is_map = values.float(), values.ndim > 2
     while values.ndim > 3:
         values = values[:, values.shape[1] // 2]
     if values.ndim == 3:
@@ -456,7 +460,7 @@ def _for_the_eye(values: Tensor) -> np.ndarray:
         values = values.reshape(1, -1)
     low, high = (float(each) for each in (values.min(), values.max()))
     gray = ((values - low) / (high - low if high > low else 1.0) * 255).round().to(torch.uint8).numpy()
-    tall = max(1, _STRIP_PX // gray.shape[0]) if prod(gray.shape) else 1
+    tall = max(1, _STRIP_PX // gray.shape[0]) if prod(gray.shape) and not is_map else 1
     return np.ascontiguousarray(np.repeat(gray, tall, axis=0)[:, :, None].repeat(3, axis=2))
 
 

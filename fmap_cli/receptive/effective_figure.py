@@ -90,7 +90,7 @@ def effective_figure(found: EffectiveField) -> Scene:
 
 def _whose(found: EffectiveField) -> str:
     channel = "all channels' sum" if found.channel is None else f"channel {found.channel}"
-    return f"{cell_in_words(found.row, found.place)} of {channel}"
+    return f"{cell_in_words(found.row, found.place, found.origin.called)} of {channel}"
 
 
 def _theory(found: EffectiveField) -> tuple[int, int]:
@@ -115,17 +115,21 @@ def _effective_facts(found: EffectiveField) -> list[tuple[str, str]]:
     height, width = found.energy.shape
     inputs = f"{units.count(found.count)} input{'s' * (found.count != 1)}: {found.source}"
     if found.source == "images":
-        inputs = f"{units.count(found.count)} image{'s' * (found.count != 1)}"
+        inputs = f"{units.count(found.count)} {found.origin.called.noun}{'s' * (found.count != 1)}"
     if found.image is not None and found.count == 1:
         inputs = file_name(found.image)
-    summed = "channels and frames" if len(found.box.seen) == 3 else "channels"
+    called = found.origin.called
+    summed = f"channels and {called.layer}s" if len(found.box.seen) == 3 else "channels"
     over = f"mean over {inputs}" if found.count != 1 else f"for {inputs}"
     return [
         ("unit", _whose(found)),
-        ("measured", f"absolute gradient of the unit by each pixel, summed over the input's {summed}, {over}"),
-        *box_facts(found.box, (height, width), found.origin.called),
-        ("field", field_in_words(found.row)),
-        ("input", f"{height} × {width} px"),
+        (
+            "measured",
+            f"absolute gradient of the unit by each {called.place}, summed over the input's {summed}, {over}",
+        ),
+        *box_facts(found.box, (height, width), called),
+        ("field", field_in_words(found.row, called)),
+        ("input", called.size((height, width))),
         ("model", model_in_words(found.origin)),
         *([("fed", fed)] if (fed := found.origin.fed_in_words) else []),
     ]
@@ -150,11 +154,12 @@ def _draw_heat(scene: Scene, found: EffectiveField, top: int, left: int) -> tupl
     if peak > 0:
         middle = _share_of(peak / 4) if size[1] >= 300 else ""
         y = draw_colour_bar(scene, _HEAT, ("0", _share_of(peak)), left, y, size[1], middle=middle)
-    words = "How much each pixel moves the unit, as a share of all pixels' together. Square-root scale: half-way along "
-    words += "the colours is a quarter of the peak."
-    y = draw_paragraph(scene, words if peak > 0 else "No pixel moves this unit.", left, y, edge - left) + 4
+    called = found.origin.called
+    words = f"How much each {called.place} moves the unit, as a share of all together. Square-root scale: half-way "
+    words += "along the colours is a quarter of the peak."
+    y = draw_paragraph(scene, words if peak > 0 else f"No {called.place} moves this unit.", left, y, edge - left) + 4
     special = (
-        (bool((part == 0).any()), "exactly zero: the pixel does not count", _ZERO_RGB),
+        (bool((part == 0).any()), f"exactly zero: the {called.place} does not count", _ZERO_RGB),
         (bool(np.isnan(part).any()), "NaN", NAN_RGB),
     )
     keys = [Key(words, colour) for present, words, colour in special if present]
@@ -200,7 +205,7 @@ def _draw_line(scene: Scene, place: tuple[int, int, int, int], colour: Colour) -
 
 def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int:
     """The answer in words, and for each box its colour, what it holds and its size. Returns where they end."""
-    theory = _theory(found)
+    theory, called = _theory(found), found.origin.called
     y = top
     for line in wrap(_headline(found), _CURVE_SIZE[1], LINE_SIZE, bold=True):
         scene.add(Text(left, y, line, LINE_SIZE, bold=True))
@@ -209,16 +214,16 @@ def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int
     for (share, height, width), colour in zip(found.holds, _HOLDS, strict=False):
         scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, colour))
         scene.add(Text(left + _TABLE[0], y, units.percent(share).replace(".0 ", " "), TEXT_SIZE, bold=True))
-        scene.add(Text(left + _TABLE[1], y, f"in {height} × {width} px", TEXT_SIZE))
+        scene.add(Text(left + _TABLE[1], y, f"in {called.size((height, width))}", TEXT_SIZE))
         of = units.percent(_part_seen(found, height, width))
         scene.add(Text(left + _TABLE[2], y, f"{of} of what it can see", TEXT_SIZE, GRAY))
         y += 25
     scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, _MARK))
     seen = plane(found.box.seen)
-    words = "it can see the theoretical box" if _is_finite(found) else "it can see the whole image"
-    words += f", {theory[0]} × {theory[1]} px"
+    words = "it can see the theoretical box" if _is_finite(found) else f"it can see the {called.whole}"
+    words += f", {called.size(theory)}"
     if seen is not None and (length_of(seen[0]), length_of(seen[1])) != theory:
-        words += f", of which {size_in_words(seen)} are in the image"
+        words += f", of which {size_in_words(seen, called)} are in the {called.noun}"
     return draw_paragraph(scene, words, left + _TABLE[0], y, _CURVE_SIZE[1] - _TABLE[0], TEXT_SIZE, INK) + 3
 
 
@@ -241,9 +246,9 @@ def _headline(found: EffectiveField) -> str:
     """The answer; spaces inside a size do not break."""
     holds = {share: (height, width) for share, height, width in found.holds}
     if 0.9 not in holds:
-        return "No pixel moves this unit."
+        return f"No {found.origin.called.place} moves this unit."
     height, width = holds[0.9]
-    box = f"{height}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{width}\N{NO-BREAK SPACE}px"
+    box = found.origin.called.size((height, width)).replace(" ", "\N{NO-BREAK SPACE}")
     of = units.percent(_part_seen(found, height, width)).replace(" ", "\N{NO-BREAK SPACE}")
     return f"90\N{NO-BREAK SPACE}% of what moves the unit is in {box}, {of} of what it can see"
 
@@ -277,10 +282,10 @@ def _draw_curve(scene: Scene, found: EffectiveField, top: int, left: int) -> int
     height, width = _CURVE_SIZE[0], _CURVE_SIZE[1] - 52
     scene.add(Text(left, top, "Held by a box around the middle, by its size", TEXT_SIZE, bold=True))
     scene.add(Plot("held", left + 52, top + 34, (height, width), partial(_draw_held, found=found)))
-    theory = _theory(found)
-    words = (
-        "the box's side in pixels" if theory[0] == theory[1] else "the box's height in pixels, its width in proportion"
-    )
+    theory, places = _theory(found), found.origin.called.places
+    words = f"the box's side in {places}"
+    if theory[0] != theory[1]:
+        words = f"the box's height in {places}, its width in proportion"
     words += "; gray: if all it can see counted alike"
     return draw_paragraph(scene, words, left + 52, top + height + 60, width)
 

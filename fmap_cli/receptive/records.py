@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from ..models.input_words import InputWords
+
 
 FieldKind = Literal["exact", "upper bound", "whole image", "unknown", "nothing"]
 
@@ -241,9 +243,9 @@ class EffectiveField(Drawn):
         return Figure(effective_figure(self))
 
 
-def cell_in_words(row: FieldRow, place: tuple[int, int, int]) -> str:
-    """A unit's place as every output says it: `row 11, column 0`, of a clip with its frame before."""
+def cell_in_words(row: FieldRow, place: tuple[int, int, int], called: InputWords) -> str:
+    """A unit's place as every output says it: `row 11, column 0`, with its frame or slice before."""
     if not row.field.cells:
         return "the value"
-    frame = f"frame {place[0]}, " if len(row.field.cells) == 3 else ""
+    frame = f"{called.layer} {place[0]}, " if len(row.field.cells) == 3 else ""
     return f"{frame}row {place[1]}, column {place[2]}"

@@ -130,7 +130,7 @@ def print_unit(view: UnitView, file: Path | None) -> None:
     print_fed(out, origin.preprocessing)
     out.print()
     seen = view.row.field
-    place = cell_in_words(view.row, view.place)
+    place = cell_in_words(view.row, view.place, called)
     facts = [
         ("layer", units.one_line(view.row.layer.name)),
         ("unit", f"channel {view.channel} of {view.channels}, {place}: {view.picked}"),
@@ -141,7 +141,10 @@ def print_unit(view: UnitView, file: Path | None) -> None:
         facts.append((name, _extent(axis.axis, inside, outside, called)))
     kinds = [f"{axis.kind}{': ' if axis.why else ''}{axis.why}" for axis in seen.axes]
     if len(set(kinds)) > 1:
-        kinds = [f"{_AXES[axis.axis]} {kind}" for axis, kind in zip(seen.axes, kinds, strict=True)]
+        kinds = [
+            f"{f'{called.layer}s' if axis.axis == 'T' else _AXES[axis.axis]} {kind}"
+            for axis, kind in zip(seen.axes, kinds, strict=True)
+        ]
     facts.append(("field", "; ".join(dict.fromkeys(kinds)) + _from(seen.axes)))
     _print_facts(out, facts)
     print_files(out, file)
@@ -170,24 +173,26 @@ def _from(axes: Sequence[FieldAxis]) -> str:
 
 def print_effective(found: EffectiveField, file: Path | None) -> None:
     """The sizes that hold half and nearly all of a unit's gradient, beside the theoretical one."""
-    out, origin = console(), found.origin
+    out, origin, called = console(), found.origin, found.origin.called
     print_line(out, Text(units.one_line(f"{origin.model} · weights: {origin.weights}")))
     print_fed(out, origin.preprocessing)
     out.print()
     channel = "the sum of all channels" if found.channel is None else f"channel {found.channel}"
     sizes = " × ".join(
-        "whole image" if ends is None else f"{ends[1] - ends[0] + 1}" for ends in found.box.unclipped[-2:]
+        called.whole if ends is None else f"{ends[1] - ends[0] + 1}" for ends in found.box.unclipped[-2:]
     )
     facts = [
         ("layer", units.one_line(found.row.layer.name)),
-        ("unit", f"{channel}, {cell_in_words(found.row, found.place)}"),
+        ("unit", f"{channel}, {cell_in_words(found.row, found.place, called)}"),
         ("inputs", f"{found.count} × {found.source}" if found.image is None else found.image.name),
-        ("theoretical", sizes if "whole" in sizes else f"{sizes} px"),
+        ("theoretical", sizes if "whole" in sizes else f"{sizes} {called.unit}"),
     ]
     for share, high, wide in found.holds:
-        facts.append((f"{share:.0%} in", f"{high} × {wide} px"))
+        facts.append((f"{share:.0%} in", f"{called.size((high, wide))}, of all that moves the unit"))
     if not found.holds:
-        facts.append(("effective", "nothing: no pixel moves this unit (a ReLU is shut, or values are cut off)"))
+        facts.append(
+            ("effective", f"nothing: no {called.place} moves this unit (a ReLU is shut, or values are cut off)")
+        )
     _print_facts(out, facts)
     print_files(out, file)
 

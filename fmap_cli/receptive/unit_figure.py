@@ -58,7 +58,7 @@ def unit_figure(view: UnitView) -> Scene:
     """
     scene = Scene()
     top = TOP + 6
-    bottom, edge = draw_photo(scene, view.box, view.image, top, MARGIN)
+    bottom, edge = draw_photo(scene, view.box, view.image, view.origin.called, top, MARGIN)
     left = edge + _GAP
     seen = plane(view.box.seen)
     enlarges = seen is not None and seen != whole_of(view.image)
@@ -66,11 +66,11 @@ def unit_figure(view: UnitView) -> Scene:
     y = _draw_map(scene, view, top, beside) + 18
     right = max(beside + _CROP[1], left + _LEAST_FACTS)
     if seen is not None and enlarges:
-        y = max(y, _draw_crop(scene, view.image, seen, top, left) + 18)
+        y = max(y, _draw_crop(scene, view, seen, top, left) + 18)
     y = draw_facts(scene, _unit_facts(view), left, y, right - left)
     scene.width = right + MARGIN
     scene.height = max(bottom, y) + MARGIN
-    place = cell_in_words(view.row, view.place)
+    place = cell_in_words(view.row, view.place, view.origin.called)
     line = f"{place} of channel {view.channel}: what it sees of {file_name(view.image)}"
     draw_layer_title(scene, view.row, line)
     return scene
@@ -112,8 +112,8 @@ def length_of(span: Span) -> int:
     return span[1] - span[0] + 1
 
 
-def size_in_words(box: tuple[Span, Span]) -> str:
-    return f"{length_of(box[0])} × {length_of(box[1])} px"
+def size_in_words(box: tuple[Span, Span], called: InputWords) -> str:
+    return called.size((length_of(box[0]), length_of(box[1])))
 
 
 def box_facts(box: UnitBox, photo: tuple[int, int], called: InputWords) -> list[tuple[str, str]]:
@@ -123,27 +123,29 @@ def box_facts(box: UnitBox, photo: tuple[int, int], called: InputWords) -> list[
         facts.append(("sees", f"nothing of this {called.noun}"))
     else:
         facts.append(
-            ("sees", f"rows {span_in_words(seen[0])}, columns {span_in_words(seen[1])}: {size_in_words(seen)}")
+            ("sees", f"rows {span_in_words(seen[0])}, columns {span_in_words(seen[1])}: {size_in_words(seen, called)}")
         )
         share = length_of(seen[0]) * length_of(seen[1]) / (photo[0] * photo[1])
-        facts[-1] = ("sees", f"{facts[-1][1]}, {units.percent(share)} of the {called.noun}")
+        of = f"each {called.layer}" if len(box.seen) == 3 else f"the {called.noun}"
+        facts[-1] = ("sees", f"{facts[-1][1]}, {units.percent(share)} of {of}")
     if len(box.seen) == 3 and box.seen[0] is not None:
         facts.append((f"in {called.depth}", f"{called.layer}s {span_in_words(box.seen[0])}"))
     if unclipped is not None and unclipped != seen:
-        words = f"rows {span_in_words(unclipped[0])}, columns {span_in_words(unclipped[1])}: {size_in_words(unclipped)}"
+        where = f"rows {span_in_words(unclipped[0])}, columns {span_in_words(unclipped[1])}"
+        words = f"{where}: {size_in_words(unclipped, called)}"
         facts.append(("full field", words))
     return facts
 
 
-def field_in_words(row: FieldRow) -> str:
+def field_in_words(row: FieldRow, called: InputWords) -> str:
     """What the layer's units see in general: size and stride, how that is known, and why it is no number."""
-    height, width = row.field.axes[-2:]
+    (height, width), unit = row.field.axes[-2:], called.unit
     size = ""
     if height.size is not None and width.size is not None:
-        size = f"{height.size} × {width.size} px"
+        size = called.size((height.size, width.size))
         if height.stride is not None and width.stride is not None:
             same = height.stride == width.stride
-            size += f", stride {height.stride} px" if same else f", stride {height.stride} × {width.stride} px"
+            size += f", stride {height.stride} {unit}" if same else f", stride {height.stride} × {width.stride} {unit}"
         size += ", "
     kinds = [_kind_in_words(each) for each in (height, width)]
     return size + (kinds[0] if kinds[0] == kinds[1] else f"height: {kinds[0]}; width: {kinds[1]}")
@@ -157,16 +159,19 @@ def _kind_in_words(axis: FieldAxis) -> str:
 
 
 def _unit_facts(view: UnitView) -> list[tuple[str, str]]:
-    row = view.row
+    row, called = view.row, view.origin.called
     sizes = ", ".join(str(size) for size in row.shape)
     return [
         ("value", units.number(view.value, 5)),
-        ("unit", f"{cell_in_words(row, view.place)} of channel {view.channel} ({units.count(view.channels)} in all)"),
+        (
+            "unit",
+            f"{cell_in_words(row, view.place, called)} of channel {view.channel} ({units.count(view.channels)} in all)",
+        ),
         ("picked", view.picked),
-        *box_facts(view.box, (view.image.pixels.shape[0], view.image.pixels.shape[1]), view.origin.called),
-        ("field", field_in_words(row)),
+        *box_facts(view.box, (view.image.pixels.shape[0], view.image.pixels.shape[1]), called),
+        ("field", field_in_words(row, called)),
         ("shape", f"[{', '.join(row.axes.names)}] = [{sizes}], axes {row.axes.how}"),
-        (view.origin.called.noun, file_name(view.image)),
+        (called.noun, file_name(view.image)),
         ("model", model_in_words(view.origin)),
         *([("fed", fed)] if (fed := view.origin.fed_in_words) else []),
     ]
@@ -180,7 +185,13 @@ def model_in_words(origin: Origin) -> str:
 
 
 def draw_photo(
-    scene: Scene, box: UnitBox, image: ImageInput, top: int, left: int, area: tuple[int, int] = _AREA
+    scene: Scene,
+    box: UnitBox,
+    image: ImageInput,
+    called: InputWords,
+    top: int,
+    left: int,
+    area: tuple[int, int] = _AREA,
 ) -> tuple[int, int]:
     """The photo, the box on it and what is beyond, in an area (height, width). Returns bottom and right edge."""
     height, width = image.pixels.shape[:2]
@@ -204,26 +215,26 @@ def draw_photo(
     if seen is not None:
         draw_outline(scene, view.place(*seen), ((-3, WHITE), (-2, _MARK), (-1, _MARK)))
         _draw_brackets(scene, view, seen)
-    y = _draw_further(scene, view, further) + 8
+    y = _draw_further(scene, view, further, called) + 8
     edge = max(view.left + size[1], left + 360) + _LANE * bool(further["right"])
-    return draw_paragraph(scene, _photo_in_words(box, image), left, y, edge - left), edge
+    return draw_paragraph(scene, _photo_in_words(box, image, called), left, y, edge - left), edge
 
 
-def _photo_in_words(box: UnitBox, image: ImageInput) -> str:
+def _photo_in_words(box: UnitBox, image: ImageInput, called: InputWords) -> str:
     seen, unclipped = plane(box.seen), plane(box.unclipped)
     photo = image.pixels.shape
     words = f"{image.caption[:1].upper()}{image.caption[1:]}. "
     whole = (0, photo[0] - 1), (0, photo[1] - 1)
     if seen is None:
-        words += "The unit sees nothing of it: its value would be the same for any image."
+        words += f"The unit sees nothing of it: its value would be the same for any {called.noun}."
     elif seen == whole:
         words += "The unit sees all of it."
     else:
         words += "The unit sees what is inside the line; the rest is paler."
     if unclipped is not None and unclipped != seen:
-        words += " Dashed: the full field, as if the image had no border."
+        words += f" Dashed: the full field, as if the {called.noun} had no border."
         if not _inside(unclipped, whole):
-            words += " Hatched: the part of it outside the image, where the network reads padding."
+            words += " Hatched: the part of it outside, where the network reads padding."
     return words
 
 
@@ -311,9 +322,9 @@ def _draw_brackets(scene: Scene, view: View, seen: tuple[Span, Span]) -> None:
     scene.add(Text(x - 17, middle, words, TINY_SIZE, _MARK, align="middle", turned=True))
 
 
-def _draw_further(scene: Scene, view: View, further: dict[str, int]) -> int:
+def _draw_further(scene: Scene, view: View, further: dict[str, int], called: InputWords) -> int:
     """Outside the area, how far the box goes on. Returns where the words, or the area, end."""
-    far = {side: f"goes on {units.count(pixels)} px further" for side, pixels in further.items() if pixels}
+    far = {side: f"goes on {units.count(pixels)} {called.unit} further" for side, pixels in further.items() if pixels}
     half = max((text_width(f"↑ {words}", TINY_SIZE) / 2 for words in far.values()), default=0.0)
     middle_x = max(view.left + view.size[1] / 2, MARGIN + half)
     turned = half if "left" in far or "right" in far else 0.0
@@ -337,18 +348,18 @@ def _draw_further(scene: Scene, view: View, further: dict[str, int]) -> int:
 # -- beside the photo --------------------------------------------------------------------------------------------
 
 
-def _draw_crop(scene: Scene, image: ImageInput, seen: tuple[Span, Span], top: int, left: int) -> int:
+def _draw_crop(scene: Scene, view: UnitView, seen: tuple[Span, Span], top: int, left: int) -> int:
     """What the unit sees, enlarged. Returns where it ends."""
     scene.add(Text(left, top, "What it sees, enlarged", TEXT_SIZE, bold=True))
     y = top + 30
     (first, last), (start, end) = seen
-    pixels = np.ascontiguousarray(image.pixels[first : last + 1, start : end + 1])
+    pixels = np.ascontiguousarray(view.image.pixels[first : last + 1, start : end + 1])
     size = fit((pixels.shape[0], pixels.shape[1]), _CROP)
     factor = size[0] / pixels.shape[0]
     scene.add(Picture(left, y, pixels, size, smooth=factor < 4))
     y += size[0] + 6
     grown = f", {factor:.3g} times as large" if factor > 1.05 else ""
-    scene.add(Text(left, y, f"{size_in_words(seen)}{grown}", SMALL_SIZE, GRAY))
+    scene.add(Text(left, y, f"{size_in_words(seen, view.origin.called)}{grown}", SMALL_SIZE, GRAY))
     return y + 18
 
 
@@ -363,7 +374,7 @@ def _draw_map(scene: Scene, view: UnitView, top: int, left: int) -> int:
         words = "Its map has one cell." if view.row.field.cells else "This layer has no map: there is no place to mark."
         scene.add(Text(left, top + 70, words, SMALL_SIZE, GRAY))
         return top + 88
-    frame = f" in frame {view.place[0]}" if len(view.row.field.cells) == 3 else ""
+    frame = f" in {view.origin.called.layer} {view.place[0]}" if len(view.row.field.cells) == 3 else ""
     words = f"Channel {view.channel}'s map{frame}, {height} × {width}"
     scene.add(Text(left, top, shorten(words, _CROP[1], TEXT_SIZE, bold=True), TEXT_SIZE, bold=True))
     y = top + 30
@@ -419,5 +430,5 @@ def _at_least(place: tuple[float, float, float, float], size: float) -> tuple[fl
 def _scale_in_words(cmap: str, ends: tuple[float, float]) -> str:
     if cmap == DIVERGING:
         reach = units.value_range(*ends)
-        return f"One scale about zero, which is white; this map goes from {reach}. The tick is the unit."
+        return f"One scale about zero, which is white; this map's values: {reach}. The tick is the unit."
     return "The map's own scale, from its lowest value to its highest. The tick is the unit."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 import fmap_cli as fmap
+from fmap_cli.drawing.scene import Text
 
 
 def _head(channels: int, pool: nn.Module) -> list[nn.Module]:
@@ -73,3 +75,18 @@ def test_what_pools_to_one_place_has_as_many_sizes_as_the_map_has_axes(axes: int
     listing = fmap.layers(fmap.load_model(nn.Sequential(conv(1, 2, 3), pool(1)), input_shape=(1, *[8] * axes)))
     (row,) = [each for each in listing.table(200).splitlines() if "AdaptiveAvgPool" in each]
     assert f" {words} " in row
+
+
+def test_a_volumes_fields_are_in_its_own_words_and_its_slice_keeps_its_size(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), *_head(4, nn.AdaptiveAvgPool3d(1)))
+    model = fmap.load_model(net, input_shape=(1, 8, 16, 12))
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).random((1, 8, 16, 12), np.float32))
+    unit = fmap.unit(model, str(tmp_path / "in.npy"), "0", at=(5, 7))
+    assert unit.image.pixels.shape[:2] == (16, 12)  # 16 rows of a map are not made 32, as those of a strip are
+    field = fmap.effective_field(model, [str(tmp_path / "in.npy")], "0")
+    assert "slice 4, row 5, column 7" in unit.table() and "rows 4 to 6" in " ".join(unit.table().split())
+    assert "3 × 3 voxels, of all that moves the unit" in field.table()
+    for result in (unit, field):
+        words = " ".join(item.text for item in result.figure().scene.items if isinstance(item, Text))
+        assert "3 × 3 voxels" in words.replace("\N{NO-BREAK SPACE}", " ")
+        assert not re.search(r"\b(px|pixels?|images?|frames?)\b", words + result.table())
