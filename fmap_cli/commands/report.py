@@ -126,9 +126,8 @@ class BytesType(click.ParamType):
     "--max-size",
     type=BytesType(),
     default=MAX_BYTES,
-    show_default="64MB",
     metavar="SIZE",
-    help="Refuse to write a larger page, and say which layers to drop.",
+    help="Refuse to write a larger page, and say which layers to drop.  [default: 64MB]",
 )
 @model_options
 @labels_option

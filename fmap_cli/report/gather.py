@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..layers.records import Listing
 from ..layers.survey import survey
 from ..network.axes import channel_maps, undrawn_axes
 from ..network.capture import SameTensors, Sink
-from ..network.records import LayerRef
+from ..network.records import Axes, LayerRef
 from ..network.selection import names_picked
 from ..reduced.alone import component_picture
 from ..session.opening import Session, dtype_name
@@ -30,6 +30,7 @@ from ..statistics.reduce import reduce
 from ..statistics.reference import channel_stats
 from .arithmetic import arithmetic_of, picture_values
 from .choosing import Chosen, choose, stage_of
+from .pictures import pictures_of
 from .planes import Bits, Codes, Reading, encode, follows
 from .records import Components, PageLayer, Pass
 
@@ -79,15 +80,19 @@ class Pages:
         plan = self.plan(session, image)
         kept, records, output = _look(session, image, plan)
         told = findings(records, 1, noun=session.origin.called.noun)
-        layers = list(self._layers(session, image, plan, kept))
+        seen, scale = picture_seen(session, image)
+        pictures = pictures_of(session, seen)
+        is_clip = session.model.input_kind == "video"
+        layers = list(self._layers(session, image, plan, kept, 1 if is_clip else len(pictures)))
         same = {each.layer.name: {each.layer.name, each.same_as} for each in records}
         layers = [replace(e, findings=tuple(f for f in told if f.layer in same[e.layer.name])) for e in layers]
-        seen, scale = picture_seen(session, image)
         labels = session.model.labels
         answer = score_map(output)
         return Pass(
             name=name,
             image=seen,
+            pictures=pictures,
+            is_clip=is_clip,
             scale=scale,
             layers=tuple(layers),
             predictions=predictions(output, labels),
@@ -97,8 +102,10 @@ class Pages:
             findings=told,
         )
 
-    def _layers(self, session: Session, image: ImageInput, plan: Plan, kept: dict[int, _Kept]) -> Any:
-        """The layers of a page, each encoded."""
+    def _layers(
+        self, session: Session, image: ImageInput, plan: Plan, kept: dict[int, _Kept], pictures: int
+    ) -> Iterator[PageLayer]:
+        """The layers of a page, each encoded; the network took so many pictures at once."""
         rows = plan.listing.layers
         read: dict[int, tuple[int, Reading]] = {}
         values: dict[str, Tensor] = {}
@@ -118,6 +125,10 @@ class Pages:
             before = plan.chosen.before.get(at)
             reduced = component_picture(found.maps) if map_shape(row) is not None else None
             assert row.axes is not None and row.field is not None
+            holds_all = pictures > 1 and (*found.shape, 1)[_batch_axis(row.axes)] == pictures
+            own_notes = (
+                f"it holds {pictures} pictures one after the other: these are the first one's maps",
+            ) * holds_all
             yield PageLayer(
                 layer=row.layer,
                 shape=found.shape,
@@ -136,7 +147,8 @@ class Pages:
                 channels=found.channels,
                 components=None if reduced is None else Components(*reduced),
                 arithmetic=arithmetic_of(session.model.module, row.layer, found.output, values),
-                notes=found.notes,
+                of_first=holds_all,
+                notes=(*found.notes, *own_notes),
             )
             if found.output.ndim == 4 and row.axes.names == ("B", "C", "H", "W"):
                 values[row.layer.name] = found.output
@@ -150,6 +162,10 @@ class Pages:
         made, reading = encode(maps, self.bits)
         self.codes.append(made)
         return len(self.codes) - 1, reading
+
+
+def _batch_axis(axes: Axes) -> int:
+    return axes.names.index("B") if "B" in axes.names else -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,13 +11,14 @@ from ..errors import FmapError, ImageError, ImagesFailedError, ModelError
 from ..inputs.feeds import feed_of, source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
+from ..layers.records import Listing
 from ..network.shapes import split_layout
 from ..session.opening import Session, groups, read_image
 from .choosing import stage_of
 from .extras import Further, Wanted
 from .gather import Pages
 from .planes import Bits
-from .records import Report
+from .records import Course, Report
 
 Say = Callable[[str], None]
 
@@ -77,19 +78,12 @@ def make(
     if second is not None:
         variant = _differs(session, second)
         words = f"A and B on {images[0].short_name}"
-    listing = pages.plan(session, images[0]).listing
-    stage = stage_of(listing.layers, listing.stages)
-    counts = Counter(stage)
+    sides = [(session, images[0])] if second is None else [(session, images[0]), (second, images[1])]
     return Report(
         origin=session.origin,
         passes=tuple(passes),
         codes=tuple(pages.codes),
-        stages=listing.stages,
-        stage_layers=tuple(counts[number] for number in range(max(stage, default=-1) + 1)),
-        layer_count=listing.count,
-        multiply_adds=listing.multiply_adds,
-        parameters=listing.parameters,
-        labels=session.model.labels,
+        courses=tuple(_course(one, pages.plan(one, image).listing) for one, image in sides),
         compared=words,
         variant=variant,
         memory=_memory(session) if asked.memory else "",
@@ -97,6 +91,20 @@ def make(
         max_bytes=asked.max_bytes,
         made=asked.made,
         failures=tuple(failures),
+    )
+
+
+def _course(session: Session, listing: Listing) -> Course:
+    stage = stage_of(listing.layers, listing.stages)
+    counts = Counter(stage)
+    return Course(
+        model=session.origin.model,
+        stages=listing.stages,
+        stage_layers=tuple(counts[number] for number in range(max(stage, default=-1) + 1)),
+        layer_count=listing.count,
+        multiply_adds=listing.multiply_adds,
+        parameters=listing.parameters,
+        labels=session.model.labels,
     )
 
 

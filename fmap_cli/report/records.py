@@ -59,6 +59,7 @@ class PageLayer:
     `cells` are the frames, height and width of its map, `stage` the number of the stage it runs in. `before` names its
     pre-activation among the page's layers. `codes` says which of the report's codes it is read from, by `reading`.
     `stats` are of the whole output, `channels` of each channel's map. `effect` is a number a channel, if computed.
+    `of_first` says that the output holds both pictures of a pair one after the other: the maps are the first one's.
     """
 
     layer: LayerRef
@@ -80,6 +81,7 @@ class PageLayer:
     components: Components | None = None
     arithmetic: Arithmetic | None = None
     effect: np.ndarray | None = None
+    of_first: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -103,8 +105,34 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """One of the pictures that a pass was given, by its name: `pixels` is uint8 `[H, W, 3]`."""
+
+    name: str
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One network by the name of its `model`: the shapes that its map passes through (`stages`), how many layers run in
+    each of them and in all, what they cost, and its classes.
+    """
+
+    model: str
+    stages: tuple[tuple[int, ...], ...]
+    stage_layers: tuple[int, ...]
+    layer_count: int
+    multiply_adds: int
+    parameters: int
+    labels: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """One pass over one image: the picture that the layers saw, the answer, and the layers in execution order.
+
+    `pictures` are all that the network was given, of one size: one, the two of a pair, or the frames of a clip
+    (`is_clip`).
 
     `scale` (height, width) takes pixels that fields are in to pixels of the picture: a detector resizes what it is
     given. `label_map` is the likeliest class of each pixel, of a segmentation.
@@ -112,6 +140,8 @@ class Pass:
 
     name: str
     image: ImageInput
+    pictures: tuple[Picture, ...]
+    is_clip: bool
     scale: tuple[float, float]
     layers: tuple[PageLayer, ...]
     predictions: tuple[Prediction, ...]
@@ -130,8 +160,8 @@ class Report(Result):
     """A page on which one explores a network's maps: one file, which needs nothing else.
 
     `passes` has one entry an image, or A and B where two are compared; `compared` says in words in what they differ,
-    empty where they are not compared. `codes` are the values of all layers, encoded. `stages` are the shapes that the
-    map passes through, `layer_count` is how many layers the network runs, and `multiply_adds` its cost. `memory` is a
+    empty where they are not compared. `codes` are the values of all layers, encoded. `courses` is
+    the network, or A and B where two are compared. `memory` is a
     figure of a step's memory as SVG, where it was asked for. `redact` leaves out the photo, and all names and paths.
     `failures` are images that could not be read, with why.
     """
@@ -139,12 +169,7 @@ class Report(Result):
     origin: Origin
     passes: tuple[Pass, ...]
     codes: tuple[Codes, ...]
-    stages: tuple[tuple[int, ...], ...]
-    stage_layers: tuple[int, ...]
-    layer_count: int
-    multiply_adds: int
-    parameters: int
-    labels: tuple[str, ...] | None = None
+    courses: tuple[Course, ...]
     compared: str = ""
     variant: str = ""
     memory: str = ""
@@ -160,6 +185,10 @@ class Report(Result):
     def layers(self) -> tuple[PageLayer, ...]:
         """The layers of the first pass."""
         return self.passes[0].layers
+
+    def course(self, number: int) -> Course:
+        """The network that made the pass of this number."""
+        return self.courses[min(number, len(self.courses) - 1)]
 
     def html(self) -> bytes:
         """The page. Raises OutputError where it is larger than `max_bytes`, with the layers that take most."""

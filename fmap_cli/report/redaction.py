@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import FmapError, ImageError
 from ..models.records import Origin, Weights
-from .records import Pass, Report
+from .records import Pass, Picture, Report
 
 _OWN = {"file": "a checkpoint", "program": "as in the program's file", "made": "as made by a factory"}
 
@@ -29,6 +29,7 @@ def redacted(report: Report) -> Report:
         report,
         origin=_origin(report.origin),
         passes=passes,
+        courses=tuple(replace(each, model=_model(each.model)) for each in report.courses),
         compared=compared,
         variant=variant,
         failures=failures,
@@ -44,19 +45,22 @@ def _unread() -> FmapError:
 def _pass(one: Pass, number: int | None) -> Pass:
     name = "an image" if number is None else f"image {number}"
     blank = np.full_like(one.image.pixels, 160)
-    image = replace(one.image, name=name, stem=name, pixels=blank, sources=(), notes=())
-    return replace(one, name=name, image=image, extras=())
+    image = replace(one.image, name=name, stem=name, pixels=blank, sources=(), inputs=(), notes=())
+    pictures = tuple(Picture(f"picture {at + 1}", blank) for at in range(len(one.pictures)))
+    return replace(one, name=name, image=image, pictures=pictures, extras=())
 
 
 def _origin(origin: Origin) -> Origin:
     weights = origin.weights
     if weights.kind in _OWN:
         weights = Weights("unknown", _OWN[weights.kind])
-    own = any(sign in origin.model for sign in "/\\:") and not origin.model.startswith("timm:")
-    own = own or origin.model.endswith((".pt", ".pt2", ".pth"))
     preprocessing = origin.preprocessing
     if preprocessing is not None:
         preprocessing = replace(preprocessing, source="")
-    return replace(
-        origin, model="a network of one's own" if own else origin.model, weights=weights, preprocessing=preprocessing
-    )
+    return replace(origin, model=_model(origin.model), weights=weights, preprocessing=preprocessing)
+
+
+def _model(name: str) -> str:
+    """A network's name, where that is not a file's or a program's."""
+    own = any(sign in name for sign in "/\\:") and not name.startswith("timm:")
+    return "a network of one's own" if own or name.endswith((".pt", ".pt2", ".pth")) else name

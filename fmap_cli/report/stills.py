@@ -17,19 +17,26 @@ from .planes import Codes, read
 if TYPE_CHECKING:
     from .records import PageLayer, Pass
 
-EXACT_PIXELS = 1 << 19
-"""Photos of no more pixels stay as they are, as PNG; larger ones become JPEG."""
+EXACT_PIXELS, MOST_EXACT_PIXELS = 1 << 19, 1 << 22
+"""Photos of no more pixels stay as they are, as PNG, those that arithmetic reads up to the second number; larger ones
+become JPEG.
+"""
 
 _TILES, _ACROSS = 16, 8
 _TILE = 48
 
 
-def picture_of(pixels: np.ndarray) -> tuple[bytes, str]:
-    """A picture's file, and which kind of picture it is."""
+def is_kept_exactly(pixels: np.ndarray, *, is_read: bool) -> bool:
+    """Whether a page has the very pixels of a photo, which the arithmetic of a convolution reads or not."""
+    return pixels.shape[0] * pixels.shape[1] <= (MOST_EXACT_PIXELS if is_read else EXACT_PIXELS)
+
+
+def picture_of(pixels: np.ndarray, exact: bool = True) -> tuple[bytes, str]:
+    """A picture's file, and which kind of picture it is: a PNG where it is kept exactly, else a JPEG."""
     from PIL import Image
 
     held = io.BytesIO()
-    if pixels.shape[0] * pixels.shape[1] <= EXACT_PIXELS:
+    if exact:
         Image.fromarray(pixels).save(held, "PNG")
         return held.getvalue(), "png"
     Image.fromarray(pixels).save(held, "JPEG", quality=90)

@@ -24,7 +24,8 @@ from ..receptive.columns import size_of, stride_of
 from ..reduced.colours import HUES
 from . import redaction
 from .planes import pack, packed
-from .stills import contact_sheet, picture_of
+from .stills import contact_sheet, is_kept_exactly, picture_of
+from .strip import strip_of
 
 if TYPE_CHECKING:
     from ..statistics.records import Finding
@@ -125,15 +126,13 @@ class _Page:
             payloads=self.payloads,
             report=report,
             title=self._title(),
-            passes=[self._answers(each) for each in report.passes],
-            stages=self._stages(),
-            layers=report.layers,
-            rows=[self._row(each) for each in report.layers],
+            passes=[self._answers(at, each) for at, each in enumerate(report.passes)],
+            strips=self._strips(),
+            rows=self._rows(),
             sheets=[self._sheets(each) for each in report.passes],
             facts=self._facts(),
             memory=_b64(report.memory.encode()) if report.memory else "",
             shown=shown,
-            tail=_tail,
         )
 
     def heaviest(self, most: int = 3) -> str:
@@ -156,7 +155,9 @@ class _Page:
             "command": self._command(),
             "compared": shown(report.compared),
             "palettes": {name: _b64(palette(name).tobytes()) for name in _PALETTES},
-            "labels": None if report.labels is None else [shown(each) for each in report.labels],
+            "labels": [
+                None if each.labels is None else [shown(name) for name in each.labels] for each in report.courses
+            ],
             "codes": [{"bits": each.bits, "shape": list(each.values.shape)} for each in report.codes],
             "passes": [self._pass(at, each) for at, each in enumerate(report.passes)],
         }
@@ -173,14 +174,24 @@ class _Page:
     def _pass(self, number: int, one: Pass) -> dict[str, Any]:
         height, width = one.image.pixels.shape[:2]
         return {
-            "name": shown(_short(one.name)),
+            "name": shown(one.image.short_name),
             "size": [height, width],
             "scale": list(one.scale),
+            "pictures": [shown(each.name) for each in one.pictures],
+            "clip": one.is_clip,
             "photo": not self.report.redact,
-            "layers": [self._layer(f"{number}-{at}", each, one) for at, each in enumerate(one.layers)],
+            "exact": self._exact(one),
+            "layers": [self._layer(number, at, each, one) for at, each in enumerate(one.layers)],
         }
 
-    def _layer(self, key: str, layer: PageLayer, one: Pass) -> dict[str, Any]:
+    def _exact(self, one: Pass) -> bool:
+        """Whether the page has the very pixels, as where a convolution's arithmetic reads them (if few enough)."""
+        reads = any(each.arithmetic is not None and not each.arithmetic.reads for each in one.layers)
+        return is_kept_exactly(one.image.pixels, is_read=reads)
+
+    def _layer(self, number: int, at: int, layer: PageLayer, one: Pass) -> dict[str, Any]:
+        key = f"{number}-{at}"
+        course = self.report.course(number)
         numbers = layer.channels
         reading = layer.reading
         share = numbers.zeros / max(numbers.count, 1)
@@ -193,7 +204,7 @@ class _Page:
         if layer.components is not None:
             self.payloads[f"components-{key}"] = _b64(packed([layer.components.pixels]))
         clamp = reading.clamp
-        answers = self.report.labels is not None and layer.count == len(self.report.labels) and not layer.is_map
+        answers = course.labels is not None and layer.count == len(course.labels) and not layer.is_map
         return {
             "key": key,
             "name": shown(layer.layer.name),
@@ -219,7 +230,8 @@ class _Page:
             },
             "effect": layer.effect is not None,
             "components": None if layer.components is None else _in_words(layer.components),
-            "facts": self._layer_facts(layer),
+            "facts": self._layer_facts(layer, course.multiply_adds),
+            "ofFirst": layer.of_first,
             "findings": [
                 {
                     "severity": each.severity,
@@ -232,12 +244,11 @@ class _Page:
             ],
             "notes": [shown(each) for each in layer.notes],
             "field": self._field(key, layer) | {"beyond": _beyond(layer, one)},
-            "classes": answers or (self.report.labels is not None and layer.layer.kind == "output" and layer.is_map),
-            "arithmetic": self._arithmetic(key, layer.arithmetic),
+            "classes": answers or (course.labels is not None and layer.layer.kind == "output" and layer.is_map),
+            "arithmetic": self._arithmetic(key, layer.arithmetic, exact=self._exact(one)),
         }
 
-    def _layer_facts(self, layer: PageLayer) -> list[list[str]]:
-        total = self.report.multiply_adds
+    def _layer_facts(self, layer: PageLayer, total: int) -> list[list[str]]:
         facts = [
             ["output", f"[{', '.join(map(str, layer.shape))}] {layer.dtype}"],
             ["axes", f"{', '.join(layer.axes.names)}, {layer.axes.how}"],
@@ -279,8 +290,8 @@ class _Page:
             axes.append(entry)
         return {"words": words, "why": shown(why), "axes": axes if len(axes) == 2 and layer.axes.spatial else []}
 
-    def _arithmetic(self, key: str, found: Arithmetic | None) -> dict[str, Any] | None:
-        if found is None or (self.report.redact and not found.reads):
+    def _arithmetic(self, key: str, found: Arithmetic | None, *, exact: bool) -> dict[str, Any] | None:
+        if found is None or (not found.reads and (self.report.redact or not exact)):
             return None
         self.payloads[f"weights-{key}"] = _b64(packed([found.weight, found.bias]))
         own = self.report.origin.preprocessing
@@ -299,9 +310,10 @@ class _Page:
 
     def _title(self) -> str:
         report = self.report
-        names = [_short(each.name) for each in report.passes]
+        names = [each.image.short_name for each in report.passes]
         if report.compared:
-            return f"{shown(report.origin.model)}: {shown(report.compared)}"
+            models = list(dict.fromkeys(each.model for each in report.courses))
+            return f"{shown(' (A) and '.join(models))}{' (B)' * (len(models) > 1)}: {shown(report.compared)}"
         on = names[0] if len(names) == 1 else f"{len(names)} images"
         return f"{shown(report.origin.model)} on {shown(on)}"
 
@@ -313,9 +325,9 @@ class _Page:
             facts.append(("B", report.variant))
         facts += [
             ("runs", f"{origin.dtype} on {origin.device}"),
-            ("layers", f"{units.count(report.layer_count)}, {len(report.layers)} of them here"),
-            ("parameters", units.count(report.parameters)),
-            ("multiply-adds", units.scaled(report.multiply_adds)),
+            ("layers", self._of_sides(self._layer_counts())),
+            ("parameters", self._of_sides([units.count(each.parameters) for each in report.courses])),
+            ("multiply-adds", self._of_sides([units.scaled(each.multiply_adds) for each in report.courses])),
         ]
         if origin.versions is not None:
             versions = origin.versions
@@ -324,37 +336,52 @@ class _Page:
             facts.append(("made on", report.made))
         return [(name, shown(words)) for name, words in facts if words]
 
-    def _stages(self) -> list[dict[str, Any]]:
-        """A column a stage: its map, its part of the depth, and which of the page's layers run in it."""
+    def _layer_counts(self) -> list[str]:
         report = self.report
-        tall = [shape for shape in report.stages if len(shape) > 1] or [(1,)]
-        largest = max(max(shape[1:], default=1) for shape in tall)
-        columns = []
-        for number, count in enumerate(report.stage_layers):
-            inside = [at for at, each in enumerate(report.layers) if each.stage == number]
-            maps = [at for at in inside if report.layers[at].is_map]
-            vectors = [at for at in inside if at not in maps]
-            columns += [(maps, count)] if maps else []
-            columns += [(vectors, 0 if maps else count)] if vectors else []
-        return [self._stage(inside, count, largest) for inside, count in columns]
+        passes = report.passes[: len(report.courses)]
+        return [
+            f"{units.count(course.layer_count)}, {len(one.layers)} of them here"
+            for course, one in zip(report.courses, passes, strict=True)
+        ]
 
-    def _stage(self, inside: list[int], count: int, largest: int) -> dict[str, Any]:
-        last = self.report.layers[inside[-1]]
-        side = max(last.cells[1:]) if last.is_map else 1
-        least, most = (which(self.report.layers[at].count for at in inside) for which in (min, max))
-        counts = units.count(most) if least == most else f"{units.count(least)}–{units.count(most)}"
-        return {
-            "size": f"{last.cells[1]} × {last.cells[2]}" if last.is_map else "vector",
-            "channels": f"{counts} {'channels' if last.is_map else 'values'}",
-            "height": round(float(6 + 50 * np.log2(side + 1) / np.log2(largest + 1)), 1),
-            "count": count,
-            "layers": [(at, shown(self.report.layers[at].layer.name)) for at in inside],
-        }
+    @staticmethod
+    def _of_sides(words: list[str]) -> str:
+        """What is the same of A and B once, else both."""
+        return words[0] if len(set(words)) == 1 else f"A {words[0]}; B {words[1]}"
 
-    def _row(self, layer: PageLayer) -> dict[str, Any]:
+    def _strips(self) -> list[dict[str, Any]]:
+        """The network as a strip of stages; of two with other layers, A's and B's."""
+        report = self.report
+        sides = [(report.courses[0], report.layers)]
+        if len(report.courses) > 1 and self._names(0) != self._names(1):
+            sides.append((report.courses[1], report.passes[1].layers))
+        several = len(sides) > 1
+        return [
+            {
+                "title": f"{'AB'[at]}: resolution against depth" if several else "Resolution against depth",
+                "side": "AB"[at] if several else "",
+                "stages": strip_of(course, layers, self._names(1 - at) if several else None, shown),
+            }
+            for at, (course, layers) in enumerate(sides)
+        ]
+
+    def _names(self, number: int) -> set[str]:
+        return {each.layer.name for each in self.report.passes[number].layers}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """The layers of the first pass; of two networks also those that B alone has."""
+        report = self.report
+        if len(report.courses) == 1:
+            return [self._row(each) for each in report.layers]
+        a, b = self._names(0), self._names(1)
+        rows = [self._row(each, "" if each.layer.name in b else "A") for each in report.layers]
+        return rows + [self._row(each, "B") for each in report.passes[1].layers if each.layer.name not in a]
+
+    def _row(self, layer: PageLayer, side: str = "") -> dict[str, Any]:
         stats = layer.stats
         return {
             "name": shown(layer.layer.name),
+            "side": side,
             "type": shown(layer.layer.type_name),
             "shape": units.shape(layer.shape),
             "numbers": [
@@ -367,22 +394,22 @@ class _Page:
             "bits": self.report.codes[layer.codes].bits,
         }
 
-    def _answers(self, one: Pass) -> dict[str, Any]:
+    def _answers(self, number: int, one: Pass) -> dict[str, Any]:
         height, width = one.image.pixels.shape[:2]
-        photo, suffix = picture_of(one.image.pixels)
+        exact = self._exact(one)
+        pictures = [] if self.report.redact else [(each.name, *picture_of(each.pixels, exact)) for each in one.pictures]
+        labels = self.report.course(number).labels
         labelled = None
-        if one.label_map is not None and self.report.labels:
+        if one.label_map is not None and labels:
             from .stills import labelled_picture
 
-            picture, legend = labelled_picture(one, self.report.labels, plain=self.report.redact)
+            picture, legend = labelled_picture(one, labels, plain=self.report.redact)
             labelled = {"picture": _b64(picture), "legend": legend}
-        # Of two that are compared the page goes by the names of A's layers.
-        reached = {each.layer.name for each in (self.report.layers if self.report.compared else one.layers)}
         return {
-            "name": shown(_short(one.name)),
+            "name": shown(one.image.short_name),
             "caption": shown(one.image.caption),
-            "photo": "" if self.report.redact else _b64(photo),
-            "suffix": suffix,
+            "pictures": [{"name": shown(name), "data": _b64(data), "suffix": how} for name, data, how in pictures],
+            "clip": one.is_clip,
             "size": (height, width),
             "predictions": [
                 {
@@ -402,7 +429,7 @@ class _Page:
                 for each in one.detections
             ],
             "labelled": labelled,
-            "findings": [(each, *_where(one, each, reached)) for each in one.findings],
+            "findings": [(each, *_where(one, each)) for each in one.findings],
             "extras": [
                 {"title": each.title, "words": each.words, "picture": _b64(picture_of(each.pixels)[0])}
                 for each in one.extras
@@ -447,9 +474,9 @@ def _beyond(layer: PageLayer, one: Pass) -> bool:
     )
 
 
-def _where(one: Pass, finding: Finding, reached: set[str]) -> tuple[str, str]:
+def _where(one: Pass, finding: Finding) -> tuple[str, str]:
     """The layer of the page on which a finding is seen, empty where there is none; and in words how it is related."""
-    shown_layers = {each.layer.name: each for each in one.layers if each.layer.name in reached}
+    shown_layers = {each.layer.name: each for each in one.layers}
     if finding.layer in shown_layers:
         return finding.layer, ""
     for name, layer in shown_layers.items():
@@ -459,16 +486,6 @@ def _where(one: Pass, finding: Finding, reached: set[str]) -> tuple[str, str]:
     if inside:
         return max(inside, key=len), "on this page it is inside"
     return "", "not on this page"
-
-
-def _short(name: str) -> str:
-    """A name without its folders."""
-    return name.replace("\\", "/").rsplit("/", 1)[-1] or name
-
-
-def _tail(name: str, most: int = 24) -> str:
-    """A layer's name cut at its start, for names differ at their end."""
-    return name if len(name) <= most else f"…{name[1 - most :].lstrip('.')}"
 
 
 def _quoted(text: str) -> str:

@@ -98,6 +98,9 @@ function number(value, digits = 4) {
   return size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
 }
 
+// How many there are, of what: "1,000 channels".
+const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
 function percent(share) {
   if (share === 0 || share === 1) return `${100 * share} %`;
   if (share < 0.0005) return "<0.1 %";

@@ -34,14 +34,33 @@ async function showLayer() {
   const pins = isMap ? state.pins.filter(fit) : [];
   Object.assign(state, { channel, unit, pins });
   writeHash();
-  const frames = document.querySelector(".frames");
-  frames.hidden = view.frames < 2;
-  el("frame").max = view.frames - 1;
-  el("frame").value = frameOf(view);
+  const frames = framesOf(layer);
+  document.querySelector(".frames").hidden = frames < 2 || !isMap;
+  el("frame").max = frames - 1;
+  el("frame").value = Math.min(state.frame, frames - 1);
+  if (el("side")) el("side").disabled = alone() !== null;
   el("find").max = view.count - 1;
-  el("tiles-words").textContent = `${view.count} channels; under each its number and ${words(state.sort)}.`;
+  sayTiles();
   drawComponents();
   showChannel();
+}
+
+// How many frames can be gone through: a layer's, or where it has one those of the clip.
+function framesOf(layer) {
+  const { clip, pictures } = passNow();
+  return layer.cells[0] > 1 ? layer.cells[0] : clip ? pictures.length : 1;
+}
+
+function sayTiles() {
+  const { view } = tiles;
+  const wide = tiles.wide > 70 ? ` and ${words(state.sort)}` : "";
+  el("tiles-words").textContent = `${counted(view.count, "channel")}; under each its number${wide}.`;
+}
+
+function markFrame() {
+  const own = photos[passIndex()] || [];
+  const now = own.indexOf(photoOf(passIndex(), 0));
+  for (const each of document.querySelectorAll(`.answer[data-pass="${passIndex()}"] [data-frame]`)) each.classList.toggle("now", Number(each.dataset.frame) === now);
 }
 
 const words = (sort) => ({ index: "maximum", std: "standard deviation", zeros: "share of zeros" }[sort] || (SORTS.find(([key]) => key === sort) || ["", "std"])[1]);
@@ -61,6 +80,7 @@ function showChannel() {
   } else drawBars();
   sayNumbers();
   drawHistogram();
+  markFrame();
   showUnit();
 }
 
@@ -78,7 +98,7 @@ watch((changed) => {
       tiles.sort();
       tiles.repaint();
     }
-    el("tiles-words").textContent = `${tiles.view.count} channels; under each its number and ${words(state.sort)}.`;
+    sayTiles();
     drawComponents();
     showChannel();
   } else if (changed.has("channel")) showChannel();
@@ -105,8 +125,12 @@ function stepLayer(by) {
 
 // Another layer of the same image. Between maps and vectors the number of a channel says nothing: it is not kept.
 function goTo(name) {
-  const layer = layersNow().find((each) => each.name === name);
-  set({ layer: name, ...(layer && layer.isMap && layerNow().isMap || name === layerNow().name ? {} : { channel: null }) });
+  const layer = layersNow().find((each) => each.name === name) || layerNow();
+  const keeps = (layer.isMap && layerNow().isMap) || name === layerNow().name;
+  // A coarser layer has fewer frames: the same moment of the clip is shown.
+  const [before, after] = [framesOf(layerNow()), framesOf(layer)];
+  const frame = after === before ? state.frame : Math.floor(((state.frame + 0.5) * after) / before);
+  set({ layer: name, frame: Math.max(Math.min(frame, after - 1), 0), ...(keeps ? {} : { channel: null }) });
 }
 
 function zoomBy(factor) {
@@ -156,6 +180,13 @@ function listen() {
     if (event.target.value !== "" && channel >= 0 && channel < count) set({ channel });
     else event.target.value = state.channel;
   });
+  for (const picture of document.querySelectorAll("[data-frame]")) {
+    picture.addEventListener("click", () => {
+      const frames = framesOf(layerNow());
+      set({ frame: Math.floor((Number(picture.dataset.frame) * frames) / passNow().pictures.length) });
+      el("frame").value = state.frame;
+    });
+  }
   for (const chip of document.querySelectorAll(".chip")) {
     chip.addEventListener("click", (event) => {
       event.preventDefault();
@@ -219,7 +250,7 @@ function showPass() {
 
 async function start() {
   for (const each of document.querySelectorAll("[data-scripted]")) each.hidden = false;
-  for (const each of document.querySelectorAll("[data-grow]")) each.style.flexGrow = Math.sqrt(Number(each.dataset.grow) || 1);
+  for (const each of document.querySelectorAll("[data-grow]")) each.style.flexGrow = Math.max(Math.sqrt(Number(each.dataset.grow) || 1), 2 * each.querySelectorAll(".chip").length);
   Object.assign(state, readHash());
   await readPhotos();
   listen();

@@ -4,11 +4,13 @@ function layerWords(layer) {
   const [frames, height, width] = layer.cells;
   const cells = layer.isMap ? `${frames > 1 ? `${frames} frames of ` : ""}${height} × ${width}` : "no places";
   const sees = layer.isMap && layer.field.words ? ` · a unit sees ${layer.field.words}${layer.field.beyond ? ", counting what lies beyond the picture's border" : ""}${layer.field.why ? ` (${layer.field.why})` : ""}` : "";
-  return `${layer.type} · ${layer.count} channel${layer.count === 1 ? "" : "s"}, ${cells}${sees}`;
+  const side = alone();
+  const only = side === null ? "" : ` · ${"AB"[side]} alone has it`;
+  return `${layer.type} · ${counted(layer.count, layer.isMap ? "channel" : "value")}, ${cells}${sees}${only}`;
 }
 
 function className(channel) {
-  return DATA.labels && layerNow().classes ? ` ${DATA.labels[channel]}` : "";
+  return labelsNow() && layerNow().classes ? ` ${labelsNow()[channel]}` : "";
 }
 
 // -- one unit ----------------------------------------------------------------------------------------------------
@@ -19,12 +21,14 @@ function sayUnit() {
   if (!main || !layerNow().isMap) return;
   if (hover.pixel) {
     const [row, column] = hover.pixel;
-    const photo = photos[sides ? 0 : state.pass];
+    const photo = photoOf(hover.pass, hover.picture);
     const at = photo ? 4 * (row * photo.width + column) : 0;
-    const colour = photo ? `, red ${photo.rgb[at]}, green ${photo.rgb[at + 1]}, blue ${photo.rgb[at + 2]}` : "";
+    const about = DATA.passes[hover.pass].exact ? "" : "about ";
+    const colour = photo ? `, ${about}red ${photo.rgb[at]}, green ${photo.rgb[at + 1]}, blue ${photo.rgb[at + 2]}` : "";
     const found = hover.seen;
-    const words = !field ? "which units see it is not known"
-      : found ? `seen by ${found.count} unit${found.count === 1 ? "" : "s"} of this channel: rows ${found.box[0]}–${found.box[1]}, columns ${found.box[2]}–${found.box[3]}`
+    const words = layerNow().ofFirst && hover.picture > 0 ? "no unit of this channel sees it: these maps are the first picture's"
+      : !field ? "which units see it is not known"
+      : found ? `seen by ${counted(found.count, "unit")} of this channel: rows ${found.box[0]}–${found.box[1]}, columns ${found.box[2]}–${found.box[3]}`
         : "no unit of this channel sees it";
     out.textContent = `Pixel ${row}, ${column}${colour}: ${words}.`;
     return;
@@ -218,7 +222,7 @@ function drawBars() {
   const low = Math.min(0, ...finite);
   const span = Math.max(Math.max(0, ...finite) - low, 1e-300);
   el("bars").replaceChildren(
-    make("p", { class: "dim", text: `The ${Math.min(MOST_BARS, view.count)} largest of ${view.count} values${added ? `, and the chosen one, ${state.channel}` : ""}; this layer has no height and width.` }),
+    make("p", { class: "dim", text: `The ${Math.min(MOST_BARS, view.count)} largest of ${counted(view.count, "value")}${added ? `, and the chosen one, ${state.channel}` : ""}; this layer has no height and width.` }),
     make("ol", {}, ...shown.map((channel) => {
       const bar = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       bar.setAttribute("viewBox", "0 0 100 10");
@@ -262,7 +266,7 @@ async function sayArithmetic() {
   if (box.dataset.of !== key) return; // another unit by now
   const sum = found.terms.reduce((total, each) => total + each.sum, 0);
   const value = main.value(state.channel, 0, y, x);
-  words.textContent = `bias ${number(found.bias)} + Σ weight · input over ${found.terms.length} input channel${found.terms.length === 1 ? "" : "s"} ${number(sum)} = ${number(found.bias + sum)}; on this page the value is ${number(value)} ± ${number(main.error(state.channel), 2)}.`;
+  words.textContent = `bias ${number(found.bias)} + Σ weight · input over ${counted(found.terms.length, "input channel")} ${number(sum)} = ${number(found.bias + sum)}; on this page the value is ${number(value)} ± ${number(main.error(state.channel), 2)}.`;
   const order = [...found.terms].sort((one, other) => Math.abs(other.sum) - Math.abs(one.sum)).slice(0, SHOWN_TERMS);
   const far = (name) => Math.max(...order.flatMap((each) => Array.from(each[name], Math.abs)), 1e-30);
   const farthest = { patch: far("patch"), kernel: far("kernel"), product: far("product") };
@@ -292,9 +296,9 @@ async function termsOf(layer, view, y, x) {
   const size = own.shape.reduce((product, each) => product * each, 1);
   const weights = new Float32Array(content.buffer, 0, size);
   const bias = new Float32Array(content.buffer, 4 * size)[state.channel];
-  const pass = sides && state.side === "1" ? 1 : sides ? 0 : state.pass;
+  const pass = sides && alone() === null && state.side === "1" ? 1 : passIndex();
   const read = own.reads ? await viewOf(pass, own.reads) : null;
-  const photo = photos[pass];
+  const photo = photoOf(pass, 0);
   const [height, width] = read ? [read.height, read.width] : DATA.passes[pass].size;
   const value = (channel, row, column) => {
     if (row < 0 || column < 0 || row >= height || column >= width) return 0;

@@ -1,13 +1,13 @@
 // The photo and the chosen channel, large and side by side: one place in the picture is marked in all of them.
 
-const hover = { unit: null, pixel: null };
+const hover = { unit: null, pixel: null, pass: 0, picture: 0 };
 let panes = [];
 let field = null; // what the units of the layer see
 
 class Pane {
-  // `view` null is the photo itself.
-  constructor(title, pass, view) {
-    Object.assign(this, { title, pass, view });
+  // `view` null is the photo itself, of several the one of the number `picture`.
+  constructor(title, pass, view, picture = 0) {
+    Object.assign(this, { title, pass, view, picture });
     this.base = make("canvas", { "aria-hidden": "true" });
     this.marks = make("canvas", { tabindex: "0", role: "img" });
     this.stack = make("div", { class: "stack" }, this.base, this.marks);
@@ -20,8 +20,29 @@ class Pane {
   listen() {
     const stack = this.stack;
     let drag = null;
+    let pinch = null;
+    const fingers = new Map();
+    const between = () => {
+      const [one, other] = fingers.values();
+      const middle = { clientX: (one.clientX + other.clientX) / 2, clientY: (one.clientY + other.clientY) / 2 };
+      return { apart: Math.max(Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY), 1), middle };
+    };
+    const lift = (event) => {
+      fingers.delete(event.pointerId);
+      if (fingers.size < 2) pinch = null;
+    };
     stack.addEventListener("pointermove", (event) => {
-      if (drag && state.zoom > 1) {
+      if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event);
+      if (pinch && fingers.size === 2) {
+        // What was between the fingers stays between them.
+        const { apart, middle } = between();
+        const zoom = Math.min(Math.max((pinch.zoom * apart) / pinch.apart, 1), 32);
+        const box = stack.getBoundingClientRect();
+        const [u, v] = [(middle.clientX - box.left) / box.width - 0.5, (middle.clientY - box.top) / box.height - 0.5];
+        set({ zoom, at: clampAt([pinch.place[0] - u / zoom, pinch.place[1] - v / zoom], zoom) });
+        return;
+      }
+      if (drag && drag.at && state.zoom > 1) {
         const box = stack.getBoundingClientRect();
         const [u, v] = [drag.at[0] - (event.clientX - drag.x) / box.width / state.zoom, drag.at[1] - (event.clientY - drag.y) / box.height / state.zoom];
         drag.moved = drag.moved || Math.abs(event.clientX - drag.x) + Math.abs(event.clientY - drag.y) > 4;
@@ -31,18 +52,30 @@ class Pane {
       this.point(event);
     });
     stack.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch") fingers.set(event.pointerId, event);
+      if (fingers.size === 2) {
+        const { apart, middle } = between();
+        pinch = { apart, zoom: state.zoom, place: this.place(middle) };
+        drag = { moved: true }; // no click comes of it
+        return;
+      }
       drag = { x: event.clientX, y: event.clientY, at: [...state.at], moved: false };
       if (event.pointerType !== "mouse") this.point(event);
       if (state.zoom > 1) stack.setPointerCapture(event.pointerId);
     });
     stack.addEventListener("pointerup", (event) => {
       const moved = drag && drag.moved;
-      drag = null;
+      lift(event);
+      if (!fingers.size) drag = null;
       if (!moved) this.choose(event);
     });
-    stack.addEventListener("pointercancel", () => { drag = null; });
-    stack.addEventListener("pointerleave", () => {
+    stack.addEventListener("pointercancel", (event) => {
+      lift(event);
       drag = null;
+    });
+    stack.addEventListener("pointerleave", (event) => {
+      lift(event);
+      if (!fingers.size) drag = null;
       hover.unit = hover.pixel = null;
       soonMarks();
     });
@@ -71,7 +104,7 @@ class Pane {
     if (!(u >= 0 && u < 1 && v >= 0 && v < 1)) return;
     hover.unit = hover.pixel = null;
     if (this.view) hover.unit = unitAt(this.view, u, v);
-    else hover.pixel = [Math.floor(v * passNow().size[0]), Math.floor(u * passNow().size[1])];
+    else Object.assign(hover, { pixel: [Math.floor(v * passNow().size[0]), Math.floor(u * passNow().size[1])], pass: this.pass, picture: this.picture });
     soonMarks();
   }
 
@@ -119,10 +152,12 @@ class Pane {
   }
 
   draw() {
+    // A finger that moves over a picture scrolls the page, over an enlarged one it moves what is seen of it.
+    this.stack.classList.toggle("enlarged", state.zoom > 1);
     const pen = this.base.getContext("2d");
     const { wide, high, left, top } = this.frame();
     pen.clearRect(0, 0, this.base.width, this.base.height);
-    const photo = photos[sides && this.pass !== "diff" ? this.pass : sides ? 0 : state.pass];
+    const photo = photoOf(this.pass === "diff" ? 0 : this.pass, this.picture);
     const over = this.view && state.alpha < 100;
     if ((!this.view || over) && photo) {
       pen.imageSmoothingEnabled = wide < 4 * photo.plain.width;
@@ -193,9 +228,18 @@ function togglePin(unit) {
 
 const photos = [];
 
+// One of a pass's pictures; of a clip the frame that is shown, in the middle of those that a coarser map's frame is made of.
+function photoOf(pass, picture) {
+  const own = photos[pass] || [];
+  if (!DATA.passes[pass].clip || own.length < 2) return own[picture];
+  const frames = mainView()?.frames || 1;
+  return own[frames > 1 ? Math.min(Math.floor(((frameOf(mainView()) + 0.5) * own.length) / frames), own.length - 1) : Math.min(state.frame, own.length - 1)];
+}
+
 async function readPhotos() {
-  await Promise.all(DATA.passes.map(async (pass, at) => {
-    const image = el(`photo-${at}`);
+  await Promise.all(DATA.passes.flatMap((pass, at) => pass.pictures.map(async (_, number) => {
+    const image = el(`photo-${at}-${number}`);
+    photos[at] = photos[at] || [];
     if (!image) return;
     await image.decode().catch(() => {});
     const gray = document.createElement("canvas");
@@ -210,18 +254,18 @@ async function readPhotos() {
       data[n] = data[n + 1] = data[n + 2] = 36 + 0.72 * (0.299 * data[n] + 0.587 * data[n + 1] + 0.114 * data[n + 2]);
     }
     pen.putImageData(pixels, 0, 0);
-    photos[at] = { plain: image, gray, rgb, width: gray.width };
-  }));
+    photos[at][number] = { plain: image, gray, rgb, width: gray.width };
+  })));
 }
 
 // -- what stands side by side ------------------------------------------------------------------------------------
 
 async function layPanes() {
   const layer = layerNow();
-  const pass = sides ? 0 : state.pass;
+  const pass = passIndex();
   const named = (text, words) => (words ? `${text} · ${words}` : text);
   const made = [];
-  if (sides) {
+  if (sides && alone() === null) {
     const [a, b, difference] = await Promise.all([viewOf(0, layer.name), viewOf(1, layer.name), differenceOf(layer.name)]);
     made.push(new Pane("photo A", 0, null), new Pane("A", 0, a), ...(b ? [new Pane("B", 1, b)] : []));
     if (difference) made.push(new Pane("B - A", "diff", difference));
@@ -231,7 +275,9 @@ async function layPanes() {
     const before = layer.before ? await viewOf(pass, layer.before) : null;
     const main = new Pane(named(layer.name, before ? "after" : ""), pass, await viewOf(pass, layer.name));
     main.main = true;
-    made.push(new Pane(passNow().photo ? "photo" : "where the photo was", pass, null));
+    const { pictures, clip, photo } = passNow();
+    const several = pictures.length > 1 && !clip;
+    (several ? pictures : pictures.slice(0, 1)).forEach((name, at) => made.push(new Pane(!photo ? "where the photo was" : several ? `${at + 1}: ${name}` : "photo", pass, null, at)));
     if (before) made.push(new Pane(named(layer.before, "before"), pass, before));
     made.push(main);
   }
@@ -276,24 +322,26 @@ function drawMarks() {
     const box = field && boxOf(field, state.channel, frame, ...at);
     return box && [(box[0] * down) / height, ((box[1] + 1) * down) / height, (box[2] * across) / width, ((box[3] + 1) * across) / width];
   };
-  const seen = hover.pixel && field ? seenBy(field, main, state.channel, frame, Math.floor(hover.pixel[0] / down), Math.floor(hover.pixel[1] / across)) : null;
+  // Of a pair some layers' maps are the first picture's alone.
+  const sees = (pane) => !layerNow().ofFirst || pane.picture === 0;
+  const seen = hover.pixel && field && (!layerNow().ofFirst || hover.picture === 0) ? seenBy(field, main, state.channel, frame, Math.floor(hover.pixel[0] / down), Math.floor(hover.pixel[1] / across)) : null;
   for (const pane of panes) {
     const pen = pane.marks.getContext("2d");
     pen.clearRect(0, 0, pane.marks.width, pane.marks.height);
     const own = pane.view;
     const cell = ([y, x], like = main) => [y / like.height, (y + 1) / like.height, x / like.width, (x + 1) / like.width];
     state.pins.forEach((pin, at) => {
-      const edges = own ? cell(pin) : boxOnPhoto(pin);
+      const edges = own ? cell(pin) : sees(pane) && boxOnPhoto(pin);
       if (edges) pane.outline(pen, edges, PIN, String(at + 1));
     });
     if (unit) {
-      const edges = own ? cell(unit) : boxOnPhoto(unit);
+      const edges = own ? cell(unit) : sees(pane) && boxOnPhoto(unit);
       if (edges) pane.outline(pen, edges, MARK);
     }
     if (hover.pixel) {
       const [row, column] = hover.pixel;
-      if (!own) pane.outline(pen, [row / height, (row + 1) / height, column / width, (column + 1) / width], MARK);
-      else if (seen) pane.outline(pen, [seen.box[0] / main.height, (seen.box[1] + 1) / main.height, seen.box[2] / main.width, (seen.box[3] + 1) / main.width], MARK);
+      if (!own && pane.picture === hover.picture) pane.outline(pen, [row / height, (row + 1) / height, column / width, (column + 1) / width], MARK);
+      else if (own && seen) pane.outline(pen, [seen.box[0] / main.height, (seen.box[1] + 1) / main.height, seen.box[2] / main.width, (seen.box[3] + 1) / main.width], MARK);
     }
     if (own) {
       const channel = Math.min(state.channel, own.count - 1);

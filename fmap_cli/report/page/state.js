@@ -25,10 +25,16 @@ function set(changes) {
   for (const watcher of watchers) watcher(changed);
 }
 
+// Two that are compared are shown side by side; of two networks each may have layers that the other has not.
 const sides = DATA.compared !== "";
-const passNow = () => DATA.passes[sides ? 0 : state.pass];
-const layersNow = () => passNow().layers;
+const has = (pass, name) => DATA.passes[pass].layers.some((each) => each.name === name);
+const layersNow = () => (sides ? [...DATA.passes[0].layers, ...DATA.passes[1].layers.filter((each) => !has(0, each.name))] : DATA.passes[state.pass].layers);
 const layerNow = () => layersNow().find((each) => each.name === state.layer) || layersNow()[0];
+// Which of two alone has the layer that is shown: 0, 1, or null.
+const alone = () => (!sides || (has(0, layerNow().name) && has(1, layerNow().name)) ? null : has(0, layerNow().name) ? 0 : 1);
+const passIndex = () => (sides ? alone() ?? 0 : state.pass);
+const passNow = () => DATA.passes[passIndex()];
+const labelsNow = () => DATA.labels[Math.min(passIndex(), DATA.labels.length - 1)];
 
 // -- the hash ----------------------------------------------------------------------------------------------------
 
@@ -44,12 +50,13 @@ function readHash() {
   };
   found.pass = whole("image", DATA.passes.length) ?? 0;
   if (names.has(given.get("layer"))) found.layer = given.get("layer");
-  const layer = DATA.passes[sides ? 0 : found.pass].layers.find((each) => each.name === found.layer);
+  const among = sides ? DATA.passes : [DATA.passes[found.pass]];
+  const layer = among.flatMap((pass) => pass.layers).find((each) => each.name === found.layer);
   if (layer) {
     const [frames, height, width] = layer.cells;
     const inside = ([y, x]) => y >= 0 && x >= 0 && y < height && x < width && Number.isInteger(y) && Number.isInteger(x);
     found.channel = whole("channel", layer.count);
-    found.frame = whole("frame", frames) ?? 0;
+    found.frame = whole("frame", Math.max(frames, among[0].clip ? among[0].pictures.length : 1)) ?? 0;
     found.unit = places(given.get("unit") || "").filter(inside)[0] || null;
     found.pins = places(given.get("pins") || "").filter(inside).slice(0, 12);
   }

@@ -56,9 +56,19 @@ class Tiles {
     this.high = Math.round(this.wide * aspect);
     this.row = this.high + LABEL + GAP;
     this.rows = Math.ceil(this.view.count / this.across);
-    this.space.style.height = this.whole ? "auto" : `${this.rows * this.row}px`;
+    this.box.style.maxHeight = this.whole ? "none" : `${this.rowsInSight() * this.row - GAP}px`;
+    this.space.style.height = this.whole ? "auto" : `${this.rows * this.row - GAP}px`;
     this.drawn.clear();
     this.draw();
+  }
+
+  // So many whole rows as there is room for below, as the page opens; in a page with much above, most of a screen.
+  rowsInSight() {
+    const screen = window.innerHeight;
+    const below = screen - this.box.getBoundingClientRect().top - window.scrollY - 28;
+    const narrow = window.innerWidth <= 1100;
+    const room = narrow ? Math.min(0.46 * screen, 420) : below > 0.3 * screen ? below : 0.74 * screen;
+    return Math.max(2, Math.floor((Math.min(room, 900) + GAP) / this.row));
   }
 
   soon() {
@@ -145,7 +155,7 @@ class Tiles {
 
   words(channel) {
     const view = this.view;
-    const name = DATA.labels && view.layer.classes ? ` (${DATA.labels[channel]})` : "";
+    const name = labelsNow() && view.layer.classes ? ` (${labelsNow()[channel]})` : "";
     return `channel ${channel}${name}: mean ${number(view.stat("mean", channel))}, from ${number(view.stat("min", channel))} to ${number(view.stat("max", channel))}`;
   }
 
