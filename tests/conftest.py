@@ -128,6 +128,23 @@ def estimates_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmap_cli.foreign.isolated.run_isolated", run_here)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def embedded_weights_read_once() -> Iterator[None]:
+    """Several hundred tests open the embedded model: its file is checked and read once, and each has a copy."""
+    from fmap_cli.models import embedded
+
+    read, kept = embedded._own_tensors, {}
+
+    def copied(file: Path) -> dict[str, Any]:
+        if file not in kept:
+            kept[file] = read(file)
+        return {name: tensor.clone() for name, tensor in kept[file].items()}
+
+    embedded._own_tensors = copied
+    yield
+    embedded._own_tensors = read
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
     return ROOT / "sample_images"

@@ -403,7 +403,9 @@ def load_small() -> Any:
     return fmap.load_model(sequential(), size=32, say=quietly)
 
 
-def test_errors_speak_of_arguments_and_commands_of_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_speak_of_arguments_and_commands_of_options(
+    capsys: pytest.CaptureFixture[str], estimates_here: None
+) -> None:
     """One error, raised in one place, in the words of who asked."""
     from fmap_cli import cli
 
@@ -440,7 +442,7 @@ def test_every_verb_checks_what_it_is_given_by_name() -> None:
         assert set(parameters) - verb.checks - switches <= free, name
 
 
-def test_results_are_one_line_in_a_notebook_and_say_which_files_there_are(tmp_path: Path) -> None:
+def test_results_are_one_line_in_a_notebook_and_say_which_files_there_are(tmp_path: Path, estimates_here: None) -> None:
     model, image = load_small(), np.zeros((32, 32, 3), np.uint8)
     found = [
         fmap.feature_maps(model, image, "0", say=quietly),

@@ -154,18 +154,22 @@ def _replace_layers(parent: torch.nn.Module) -> None:
 
 
 def _with_own_weights() -> torch.nn.Module:
-    file = weights_file()
+    tensors = _own_tensors(weights_file())
+    with building.no_init():
+        module = build()
+    # Assigned, not copied: the tensors just read become the parameters. Strict, so all of them are filled.
+    module.load_state_dict(tensors, strict=True, assign=True)
+    return module
+
+
+def _own_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """The file's tensors under our names, once it is known to be the right one."""
     check_sha256(file)
     import torch
 
     theirs = torch.load(file, map_location="cpu", weights_only=True)
-    with building.no_init():
-        module = build()
-    # Assigned, not copied: the tensors just read become the parameters. Strict, so all of them are filled.
     # The file keeps TensorFlow's order of axes as strides; convolutions are quicker on torch's own.
-    ours = {_our_key(key): value.contiguous() for key, value in theirs.items()}
-    module.load_state_dict(ours, strict=True, assign=True)
-    return module
+    return {_our_key(key): value.contiguous() for key, value in theirs.items()}
 
 
 def weights_file() -> Path:

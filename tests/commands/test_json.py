@@ -144,7 +144,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_name_of_every_document_is_documented_and_the_other_way_round(fmap: Run, out: Path) -> None:
+def test_every_name_of_every_document_is_documented_and_the_other_way_round(
+    fmap: Run, out: Path, estimates_here: None
+) -> None:
     listed, old = sections(), deprecated()
     seen: dict[str, set[str]] = {heading: set() for heading in listed}
     undocumented: list[str] = []

@@ -157,9 +157,33 @@ def test_a_pipe_gets_all_columns_and_the_totals(fmap: Run) -> None:
     assert "52 convolutions: 34 are 1×1 (channel mixers), 17 depthwise, 5 strided" in out
 
 
+PYRAMID = """
+from torch import nn
+class Pyramid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.ModuleList(nn.Conv2d(3 if at == 0 else 8, 8, 3, stride=2, padding=1) for at in range(5))
+        self.head = nn.Conv2d(8, 4, 3, padding=1)
+    def forward(self, x):
+        answers = []
+        for each in self.body:
+            x = each(x)
+            answers.append(self.head(x).mean((2, 3)))
+        return sum(answers)
+"""
+
+
 def test_a_second_call_shares_its_parameters(fmap: Run, nets: str) -> None:
     lines = fmap("layers", f"{nets}:inplace", "--size", 16).out.splitlines()
     assert not any("shared" in line for line in lines)  # a ReLU has none to share
+    Path("net.py").write_text(PYRAMID)
+    ran = fmap("layers", "net.py:Pyramid", "--size", 64)
+    assert sum("shared" in line for line in ran.out.splitlines()) == 4  # five levels, one head
+    assert f"{3 * 8 * 9 + 8 + 4 * (8 * 8 * 9 + 8) + 8 * 4 * 9 + 4:,} parameters in the model" in ran.out
+
+
+@pytest.mark.slow
+def test_the_heads_of_a_detector_share_their_parameters(fmap: Run) -> None:
     lines = fmap("layers", "retinanet_resnet50_fpn", "-l", "head.regression_head.bbox_reg*").out.splitlines()
     assert sum("shared" in line for line in lines) == 4  # five levels, one head
 

@@ -147,7 +147,7 @@ def test_one_that_wraps_a_detector_is_one() -> None:
     assert model.preprocessing == load_model("nets.py:detector").preprocessing
 
 
-def test_an_own_detector_trains_on_its_own_losses(fmap: Callable[..., Any]) -> None:
+def test_an_own_detector_trains_on_its_own_losses(fmap: Callable[..., Any], estimates_here: None) -> None:
     found = fmap("memory", "nets.py:detector", "--batch", 1, "--size", 64, "--train", "--json").json
     assert found["loss"] == "the network's own losses"
     assert found["inputs"] == [[3, 64, 64]]

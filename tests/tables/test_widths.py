@@ -78,6 +78,7 @@ def fits(lines: dict[int, list[str]]) -> None:
     assert heights == sorted(heights, reverse=True), dict(zip(lines, heights, strict=True))
 
 
+@pytest.mark.usefixtures("estimates_here")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MADE])
 def test_a_wider_terminal_never_has_the_longer_table(nets: dict[str, Any], samples: Path, name: str) -> None:
     found = MADE[name](nets, [str(samples / f"{each}.png") for each in ("coffee", "chelsea", "camera")])
