@@ -74,7 +74,10 @@ def _drawn(found: FeatureMap) -> dict[str, Any]:
     """The channels whose maps the figure draws, in its order, with their numbers; none of a layer without a map."""
     own = numbers(found.channels)
     drawn = found.drawn.tolist() if found.is_map else []
+    if found.effects is not None:
+        own = {**own, "effect": found.effects.tolist()}
     return {
         "drawn": [{"channel": at, **{key: finite(values[at]) for key, values in own.items()}} for at in drawn],
         "drawn_order": found.order,
+        "effect_unit": found.effect_unit or None,
     }
