@@ -127,7 +127,7 @@ def shared_in_words(shared: SharedChannels) -> str:
     """How many channels of a layer the two images share."""
     return (
         f"of {units.count(shared.count)} channels of {units.one_line(shared.layer.name)}, "
-        f"{units.count(len(shared.both))} are strong in both, {units.count(len(shared.only_a))} only in A, "
+        f"{units.count(len(shared.both))} {_are(len(shared.both))} strong in both, {units.count(len(shared.only_a))} only in A, "
         f"{units.count(len(shared.only_b))} only in B"
     )
 
