@@ -240,6 +240,8 @@ def _scale_in_words(scale: Scale, drawing: Drawing) -> str:
     else:
         words = "Each tile has its own scale, from its channel's lowest value to its highest (the numbers under it): "
         words += "colours show where a channel responds, not which channel responds more."
+    if scale.shared or scale.cmap == TWO_HUES:
+        words += " Under each tile: its channel, and from which to which value it goes."
     if scale.clipped:
         words += f" {scale.clipped:g} % of the values at either end take the end's colour."
     if drawing.overlay:
