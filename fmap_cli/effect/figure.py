@@ -152,7 +152,9 @@ def _meaning(found: Effects) -> str:
     if found.several:
         words += f" It is the mean over {len(found.images)} images; the thin line is one standard deviation either way."
     if found.maps is not None:
-        words += " Colours over the photo are the channel's own map, each on its own scale: where it responds"
+        called = found.origin.called
+        photo = "the photo" if called.is_picture else f"the {called.noun}"
+        words += f" Colours over {photo} are the channel's own map, each on its own scale: where it responds"
         words += ", from its lowest value (clear) to its highest (yellow); they say nothing of for and against."
         if found.several:
             words += " They are of the first image."
