@@ -85,7 +85,7 @@ def test_a_volumes_fields_are_in_its_own_words_and_its_slice_keeps_its_size(tmp_
     assert unit.image.pixels.shape[:2] == (16, 12)  # 16 rows of a map are not made 32, as those of a strip are
     field = fmap.effective_field(model, [str(tmp_path / "in.npy")], "0")
     assert "slice 4, row 5, column 7" in unit.table() and "rows 4 to 6" in " ".join(unit.table().split())
-    assert "3 × 3 voxels, of all that moves the unit" in field.table()
+    assert "90% in 3 × 3 voxels" in " ".join(field.table().split())
     for result in (unit, field):
         words = " ".join(item.text for item in result.figure().scene.items if isinstance(item, Text))
         assert "3 × 3 voxels" in words.replace("\N{NO-BREAK SPACE}", " ")
