@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -33,6 +34,14 @@ from order import (  # noqa: E402, F401
 )
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What importing and collecting have made stays to the end: half a million objects that Python's collector would
+    look through again and again, for a tenth of the tests' time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

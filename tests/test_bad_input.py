@@ -149,17 +149,18 @@ def test_a_full_device_is_said_and_stays_a_device(fmap: Run, workdir: Path, opti
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".pdf", ".svg"])
 def test_a_disk_that_fills_up_leaves_the_figure_of_before(
-    fmap: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+    fmap: Run, nets: str, workdir: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     path = workdir / f"a{suffix}"
-    assert fmap("show", "--top", 1, "-o", path.name).code == 0
+    show = ("show", "-m", f"{nets}:many", "--size", 32, "-o", path.name)
+    assert fmap(*show, "--top", 1).code == 0
     before = path.read_bytes()
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    fmap("show", "--top", 2, "-o", path.name).refused(f"cannot write {path.name}: No space left on device")
+    fmap(*show, "--top", 2).refused(f"cannot write {path.name}: No space left on device")
     assert path.read_bytes() == before
     assert everything_in(workdir) == {path.name}, "something was left behind"
 

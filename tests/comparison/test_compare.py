@@ -669,7 +669,8 @@ def test_names_are_no_markup(fmap: Fmap, nets: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "pdf", "svg"])
 def test_figures_are_written_in_every_format(fmap: Fmap, samples: Path, workdir: Path, suffix: str) -> None:
-    ran = fmap("compare", samples / "coffee.png", "--vs-dtype", "bfloat16", "-k", "conv", "-o", f"apart.{suffix}")
+    asked = ("compare", samples / "coffee.png", "--size", 96, "--vs-dtype", "bfloat16", "-k", "conv")
+    ran = fmap(*asked, "-o", f"apart.{suffix}")
     assert ran.code == 0
     assert f"→ apart.{suffix}" in ran.out
     file = workdir / f"apart.{suffix}"

@@ -129,16 +129,19 @@ def faults_of(scene: Scene) -> list[str]:
         left, top, right, bottom = place_of(item)
         if min(left, top) < _EDGE or right > scene.width - _EDGE or bottom > scene.height - _EDGE:
             faults.append(f"off the page: {item if isinstance(item, Text) else place_of(item)}")
-    texts = sorted((item for item in scene.items if isinstance(item, Text)), key=lambda item: ink_of(item)[1])
+    inked = [(ink_of(item), item) for item in scene.items if isinstance(item, Text)]
+    inked.sort(key=lambda each: each[0][1])
     pictures = [item for item in scene.items if isinstance(item, Picture)]
     tiles = [place_of(picture) for picture in pictures[1:]] + gaps_free_tiles(scene)
-    for at, text in enumerate(texts):
-        ink = ink_of(text)
-        faults += [f"{text.text!r} lies over a picture" for tile in tiles if overlap(ink, tile)]
-        for other in texts[at + 1 :]:
-            if ink_of(other)[1] > ink[3]:
+    left, top, right, bottom = np.array(tiles, float).reshape(-1, 4).T
+    for at, (ink, text) in enumerate(inked):
+        across = np.minimum(ink[2], right) - np.maximum(ink[0], left)
+        along = np.minimum(ink[3], bottom) - np.maximum(ink[1], top)
+        faults += [f"{text.text!r} lies over a picture"] * int(((across > 0.5) & (along > 0.5)).sum())
+        for others, other in inked[at + 1 :]:
+            if others[1] > ink[3]:
                 break
-            if overlap(ink, ink_of(other)):
+            if overlap(ink, others):
                 faults.append(f"{text.text!r} lies over {other.text!r}")
     return faults
 
