@@ -22,6 +22,19 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if value else "0"
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """A number with its sign: what pushes up has one, too.
+
+    >>> signed(0.25), signed(-1.5), signed(10.0), signed(0.0)
+    ('+0.250', '-1.50', '+10.0', '0')
+    """
+    if value is None or not isfinite(value) or not value or 1000 <= abs(value) < 100_000:
+        text = number(value, digits)
+    else:
+        text = f"{value:#.{digits}g}".replace(".e", "e").removesuffix(".")
+    return f"+{text}" if value is not None and value > 0 else text
+
+
 def value_range(low: float, high: float, digits: int = 3) -> str:
     """Both ends of a range, or the one value of a constant.
 

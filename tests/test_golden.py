@@ -57,7 +57,10 @@ _COMMANDS: dict[str, list[str]] = {
     "predict": [_COFFEE, _CAT, "--top", "3"],
     "embed": [_COFFEE, _CAT, "--similar=1"],
     "compare": [_COFFEE, _CAT, "LAYERS"],
+    "report": [_COFFEE, "--out", "OUT"],
 }
+_FILES = {"rf-unit": "unit.png", "cam": "unit.png", "report": "page.html"}
+"""Of what a command writes to `--out`, where that is a file."""
 _FORMS = {
     "show": ("80", "120", "json", "figure"),
     "show-reduce": ("80", "120", "json", "figure"),
@@ -72,6 +75,7 @@ _FORMS = {
     "compare": ("80", "120", "json", "csv", "figure"),
     "embed": ("80", "120", "json"),
     "predict": ("80", "120", "json", "csv"),
+    "report": ("80", "120", "json"),
 }
 _ALL_FORMS = ("80", "120", "json", "csv")
 
@@ -104,7 +108,7 @@ def _arguments(model: str, command: str, out: Path) -> list[str]:
             for layer in (_LAYERS if each == "LAYERS" else _FILTERS)[model]:
                 arguments += ["--layer", layer]
         else:
-            arguments.append(str(out / "unit.png") if each == "OUT" and command in ("rf-unit", "cam") else each)
+            arguments.append(str(out / _FILES[command]) if each == "OUT" and command in _FILES else each)
     arguments = [str(out) if each == "OUT" else _UNIT[model] if each == "UNIT" else each for each in arguments]
     return [*arguments, *_MODELS[model]]
 
@@ -133,6 +137,7 @@ def test_output_is_as_pinned(
     text = f"$ fmap {' '.join(arguments)}\n{said}\n"
     text = text.replace(str(out), "OUT")
     text = re.sub(r'^( *"(?:fmap|torch|torchvision)": )".*"', r'\1"VERSION"', text, flags=re.MULTILINE)
+    text = re.sub(r'^( *"bytes": )\d+', r"\1SIZE", text, flags=re.MULTILINE)  # the page's own words are in it
     file = GOLDEN / f"{model}-{command}-{form}.txt"
     if _WRITING:
         file.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .. import units
 from ..models.table import print_fed
-from ..tables.table import console, print_files, print_rows, print_wrapped
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import HEADS, head_rows
 from .words import about_weights, bits, call_in_words, heads_in_words, looks, most_entropy, notes_on
 
@@ -21,13 +21,13 @@ def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | N
     """What the heads look at."""
     out, origin = console(), found.origin
     head = f"{origin.model} · {origin.weights.in_words} · {origin.called.noun}: {found.image.name}"
-    out.print(Text(units.one_line(head)), soft_wrap=True)
+    print_line(out, Text(units.one_line(head)))
     print_fed(out, origin.preprocessing)
     if warning := about_weights(found):
         print_wrapped(out, Text(warning, "yellow"))
     for each in found.layers:
         out.print()
-        print_wrapped(out, Text.assemble((units.one_line(each.name), "bold"), f"  {heads_in_words(each)}"))
+        print_wrapped(out, Text.assemble((units.layer_name(each.name), "bold"), f"  {heads_in_words(each)}"))
         print_wrapped(out, Text(f"{call_in_words(each)}", "dim"))
         subject = each.query.words
         print_wrapped(out, Text(f"{subject[0].upper()}{subject[1:]}. {looks(each)}".strip()))

@@ -33,10 +33,10 @@ def cam(
     """Where the evidence for an answer is, on one image.
 
     `class_` is a class by name or number, the predicted one without it; `box` an object of a detector by its rank. The
-    number asked about is `target`. Without a `layer` the last map before places are pooled is found by measuring. `map`
-    `[T, h, w]` float64 is positive for and negative against, with `positive` only for; `method` is `gradcam`,
-    `layercam` (the default for a detector's boxes) or `effect`. `trust` has the curves of insertion and deletion in so
-    many `steps`, 0 for none. Raises FmapError, LayerError, ModelError and ImageError.
+    number asked about is `target`. Without a `layer` the last map with places that the answer depends on is found by
+    measuring. `map` `[T, h, w]` float64 is positive for and negative against, with `positive` only for; `method` is
+    `gradcam`, `layercam` (the default for a detector's boxes) or `effect`. `trust` has the curves of insertion and
+    deletion in so many `steps`, 0 for none. Raises FmapError, LayerError, ModelError and ImageError.
 
     >>> found = cam(image="sample_images/coffee.png", steps=0, say=lambda _: None)
     >>> found.target.name, found.layer.name, found.map.shape

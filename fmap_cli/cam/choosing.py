@@ -1,8 +1,8 @@
 """Which layer the evidence is read from: found by measuring what the answer depends on, or the one that is named.
 
-The last map before spatial pooling is the deepest layer that still knows where something is. Where the answer reads a
-class token, the tokens of the last layers have no part in it any more: their gradient is zero, and the layer is the
-last one whose gradient is not.
+The last map before places are pooled or flattened is the deepest layer that still knows where something is. Where the
+answer reads a class token, the tokens of the last layers have no part in it any more: their gradient is zero, and the
+layer is the last one whose gradient is not.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def chosen(session: Session, image: ImageInput, seen: Sequence[Seen], target: Ta
         part = [each for each in _parts(session)[:1] if each[1] >= _BACKBONE]
         why = "the last of the smallest maps, where each place has seen most of the picture"
     else:
-        part, why = [], "the last map before places are pooled"
+        part, why = [], "the last map with places that the answer depends on"
     within = [each for each in seen if not part or _is_in(each.layer, part[0][0])]
     waiting = list(_maps(within, resolver))
     if target.kind == "pixels":

@@ -82,6 +82,8 @@ def _trust_row(trust: Trust) -> dict[str, Any]:
         "deletion_area": trust.deletion_area,
         "random_area": trust.random_area,
         "random_areas": list(trust.random_areas),
+        "fall": trust.fall,
+        "margins": None if trust.verdict == "none" else list(trust.margins),
         "verdict": trust.verdict,
         "words": verdict(trust),
     }

@@ -75,7 +75,7 @@ def evidence(
         notes=tuple(filter(None, [target.note])),
         scale=scale,
     )
-    if not steps:
+    if not steps or found.sign == "zero":  # such a map puts places in no order
         return found
     return replace(found, trust=curves(session, image, target, _over_input(found, image, scale), steps, advanced))
 

@@ -69,7 +69,7 @@ def cam_figure(found: Cam) -> Scene:
 def _about(found: Cam) -> str:
     """What the picture is of."""
     method = METHOD_NAMES[found.method]
-    where = found.layer.name if len(found.levels) == 1 else f"{len(found.levels)} levels"
+    where = units.layer_name(found.layer.name) if len(found.levels) == 1 else f"{len(found.levels)} levels"
     return f"{method} of {found.target.in_words} at {where}, on {found.image.short_name}"
 
 
@@ -95,6 +95,8 @@ def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) ->
     )
     if found.map.shape[0] > 1:
         words += f" Frame {found.frame} of {found.map.shape[0]}, which has the most evidence."
+    if found.half[1] and not outlined:
+        words += f" A map of more than {_MOST_CELLS} cells a side has no line round half of it: it would be in pieces."
     y = draw_paragraph(scene, words, MARGIN, y, width)
     if outlined:
         line = "the line is round the places that hold half of the evidence for it"

@@ -29,6 +29,9 @@ DUST = 1e-6
 LEAST_FALL = 0.01
 """By how much a probability or score has to fall under the blur, or its curves tell nothing."""
 
+CLEAR = 0.05
+"""By how much of the whole fall an order's curve has to lie beyond the best random one to be called clearly better."""
+
 Verdict = Literal["better", "mixed", "no better", "none"]
 
 
@@ -84,14 +87,26 @@ class Trust:
         return sum(self.random_areas) / len(self.random_areas)
 
     @property
+    def fall(self) -> float:
+        """By how much the number falls from the sharp picture to the blurred one; below 0 where it rises."""
+        return float(self.deletion[0] - self.deletion[-1])
+
+    @property
+    def margins(self) -> tuple[float, float]:
+        """How far insertion and deletion lie beyond the best random order, as shares of `fall`; below 0 where they do
+        not."""
+        beyond = self.insertion_area - max(self.random_areas), min(self.random_areas) - self.deletion_area
+        return (beyond[0] / self.fall, beyond[1] / self.fall) if self.fall else (0.0, 0.0)
+
+    @property
     def verdict(self) -> Verdict:
         """Whether the map's order beats every random order: in both curves, in one of them, or in neither; `none`
         where blurring the whole picture lowers the number by too little (`LEAST_FALL`), so that the curves say nothing.
         """
         least = 0.0 if self.quantity == "value" else LEAST_FALL
-        if not self.deletion[0] - self.deletion[-1] > least:
+        if not self.fall > least:
             return "none"
-        beaten = [self.insertion_area > max(self.random_areas), self.deletion_area < min(self.random_areas)]
+        beaten = [each > 0 for each in self.margins]
         return "better" if all(beaten) else "mixed" if any(beaten) else "no better"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from .. import units
-from .records import DUST, Cam, Level, Trust
+from .records import CLEAR, DUST, Cam, Level, Trust
 
 _LITTLE = 0.05
 """Where less than this share of the evidence is for the number, where that little is says nothing."""
@@ -17,13 +19,14 @@ WEIGHTS = {
 
 
 def sure(found: Cam) -> str:
-    """`espresso, 95.1 %`; without a probability the number itself."""
+    """`espresso, 95.1 %`, of another class than the network's with its own answer; without a probability the number."""
     target = found.target
     if target.index is None:
         return f"{target.in_words}, {units.number(target.value)}"
     if target.kind == "object":
         return f"{target.name}, score {target.value:.2f}"
-    return f"{target.name}, {units.percent(target.probability or 0.0)}"
+    words = f"{target.name}, {units.percent(target.probability or 0.0)}"
+    return f"{words} ({answer_instead(found)})" if answer_instead(found) else words
 
 
 def headline(found: Cam) -> str:
@@ -43,16 +46,23 @@ def headline(found: Cam) -> str:
 def number_in_words(found: Cam) -> str:
     """The number that is asked about; and what the network answers where that is another class."""
     words = f"{found.target.in_words}, {units.number(found.target.value, 4)}"
+    return f"{words}; {answer_instead(found)}" if answer_instead(found) else words
+
+
+def answer_instead(found: Cam) -> str:
+    """What the network answers where another class was asked about; else empty."""
     if found.target.predicted or not found.predictions:
-        return words
+        return ""
     first = found.predictions[0]
     answer = units.one_line(first.label) if first.label else f"class {first.index}"
-    return f"{words}; the network answers {answer}, {units.percent(first.probability)}"
+    return f"the network answers {answer}, {units.percent(first.probability)}"
 
 
 def remarks(found: Cam) -> list[str]:
     """What a reader has to know beside the map."""
-    return [*found.notes, *filter(None, [found.origin.weights.unlearned("what the evidence is")])]
+    why = "only rounding" if found.is_dust else "zero everywhere"
+    no_curves = f"no curves of blurring: a map that is {why} puts places in no order" if found.sign == "zero" else ""
+    return [*found.notes, *filter(None, [no_curves, found.origin.weights.unlearned("what the evidence is")])]
 
 
 def balance(found: Cam) -> str:
@@ -74,9 +84,9 @@ def balance(found: Cam) -> str:
 def layers_in_words(found: Cam) -> str:
     """The layer, or the levels with what each has of the evidence."""
     if len(found.levels) == 1:
-        return f"{found.layer.name}, {cells_in_words(found.levels[0])}; {found.why}"
+        return f"{units.layer_name(found.layer.name)}, {cells_in_words(found.levels[0])}; {found.why}"
     listed = ", ".join(
-        f"{each.layer.name} ({each.map.shape[1]} × {each.map.shape[2]}) {units.percent(each.share)}"
+        f"{units.layer_name(each.layer.name)} ({each.map.shape[1]} × {each.map.shape[2]}) {units.percent(each.share)}"
         for each in found.levels
     )
     return f"{listed}; {found.why}"
@@ -87,21 +97,56 @@ def cells_in_words(level: Level) -> str:
     return f"{high} × {wide} cells" + (f" of {frames} frames" if frames > 1 else "")
 
 
-VERDICTS = {
-    "better": "this order beats {count} random ones in both curves: the network does read these places first",
-    "mixed": "this order beats {count} random ones in only one of the two curves: read the map with care",
-    "no better": "this order is no better than random ones: do not take this map for the reason of the answer",
-    "none": "blurring the whole picture hardly lowers the {quantity}: these curves cannot say how good the map is",
-}
+_CURVES = ("insertion", "deletion")
 
 
 def verdict(trust: Trust) -> str:
-    """How the map's order compares with random ones."""
-    return VERDICTS[trust.verdict].format(count=len(trust.random), quantity=trust.quantity)
+    """How the map's order compares with random ones: clearly better, barely (less than `CLEAR` of the fall) or not."""
+    orders = f"{len(trust.random)} random ones"
+    if trust.verdict == "none":
+        return f"{_fall(trust)}: these curves cannot say how good the map is"
+    if trust.verdict == "no better":
+        return f"this order is no better than {orders}: do not take this map for the reason of the answer"
+    better = [name for name, margin in zip(_CURVES, trust.margins, strict=True) if margin > 0]
+    clear = [name for name, margin in zip(_CURVES, trust.margins, strict=True) if margin >= CLEAR]
+    if trust.verdict == "mixed":
+        how = "clearly" if clear else "barely"
+        other = next(name for name in _CURVES if name not in better)
+        return f"this order is {how} better than {orders} in {better[0]}, and not in {other}: read the map with care"
+    if len(clear) == len(better):
+        return f"this order is clearly better than {orders} in both curves: the network does read these places first"
+    if not clear:
+        return f"this order is barely better than {orders} in both curves: read the map with care"
+    barely = next(name for name in _CURVES if name not in clear)
+    return (
+        f"this order is clearly better than {orders} in {clear[0]}, barely in {barely}: the network does read these"
+        " places, others as well"
+    )
+
+
+def _fall(trust: Trust) -> str:
+    """What blurring does to the number where the curves say nothing for it."""
+    whole, none = (_amount(trust, float(trust.deletion[at])) for at in (0, -1))
+    if trust.fall < 0 and whole != none:
+        return f"blurring the whole picture raises the {trust.quantity}, from {whole} to {none}"
+    if whole == none:
+        return f"blurring the whole picture leaves the {trust.quantity} at {whole}"
+    return f"blurring the whole picture hardly lowers the {trust.quantity}, from {whole} to {none}"
+
+
+def _amount(trust: Trust, value: float) -> str:
+    return units.percent(value) if trust.quantity == "probability" else units.number(value)
 
 
 def area(value: float) -> str:
-    return f"{value:.3f}"
+    """An area, to three digits that count.
+
+    >>> area(0.5678), area(0.09), area(0.000123), area(12.5), area(0.0)
+    ('0.568', '0.0900', '0.000123', '12.5', '0')
+    """
+    if not isfinite(value) or not value or abs(value) >= 1000:
+        return units.number(value)
+    return f"{value:#.3g}".removesuffix(".")
 
 
 def random_in_words(trust: Trust) -> str:

@@ -50,7 +50,7 @@ class CamOptions(Options):
     "patterns",
     multiple=True,
     metavar="LAYER",
-    help="The layer that the evidence is read from.  [default: the last map before places are pooled, found by"
+    help="The layer that the evidence is read from.  [default: the last map with places that counts, found by"
     " measuring]",
 )
 @target_options

@@ -22,6 +22,7 @@ class Drawing:
     """Keeps the maps of the layer to draw while the pass goes on: the one asked for, the first over, the farthest."""
 
     asked: Selection | None
+    frame: str = "frame"
     _first: DrawnPair | None = None
     _farthest: DrawnPair | None = None
     _asked: DrawnPair | None = None
@@ -34,7 +35,7 @@ class Drawing:
         if self.asked is not None:
             picked = self.asked.offer(compared.layer, compared.shape)
             if picked and (self._asked is None or "last" in self.asked.patterns):  # what is last may not stay it
-                self._asked = _drawn_pair(compared, a, b, axes) or self._asked
+                self._asked = _drawn_pair(compared, a, b, axes, self.frame) or self._asked
                 self._why_not = "has no height and width to draw"
             return
         if compared.layer.kind == "input":  # the pictures stand beside it
@@ -43,7 +44,7 @@ class Drawing:
         # Where the input differs all that follows does: the first convolution is what anybody can read.
         over = self._first is None and compared.over and (not self._other_input or compared.layer.kind == "conv")
         if over or difference.relative_l2 > self._most:
-            pair = _drawn_pair(compared, a, b, axes)
+            pair = _drawn_pair(compared, a, b, axes, self.frame)
             if pair is None:
                 return
             self._first = pair if over else self._first
@@ -62,7 +63,7 @@ class Drawing:
         return self._asked
 
 
-def _drawn_pair(compared: ComparedLayer, a: Tensor, b: Tensor, axes: Axes) -> DrawnPair | None:
+def _drawn_pair(compared: ComparedLayer, a: Tensor, b: Tensor, axes: Axes, frame: str) -> DrawnPair | None:
     """The channels that differ most, those of a clip in its middle frame; None for what is no map."""
     maps_a, maps_b = channel_maps(a, axes), channel_maps(b, axes)  # [C, T, H, W]
     difference: Difference = compared.difference
@@ -74,7 +75,7 @@ def _drawn_pair(compared: ComparedLayer, a: Tensor, b: Tensor, axes: Axes) -> Dr
     a_maps, b_maps = (
         maps[list(drawn), frames // 2].to(torch.float32, copy=True).numpy() for maps in (maps_a, maps_b)
     )  # [N, H, W]
-    notes = [f"frame {frames // 2 + 1} of {frames}"] if frames > 1 else []
+    notes = [f"{frame} {frames // 2 + 1} of {frames}"] if frames > 1 else []
     if "B" in axes.names and compared.shape[axes.names.index("B")] > 1:
         notes.append(f"the first of {compared.shape[axes.names.index('B')]} items")
     return DrawnPair(compared.layer, compared.shape, drawn, count, a_maps, b_maps, ", ".join(notes))

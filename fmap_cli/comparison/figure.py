@@ -104,7 +104,7 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     elif first is not None and first.layer.kind == "input":
         title = "A and B already get different input"
     elif first is not None:
-        title = f"A and B diverge at {units.one_line(first.layer.name)}"
+        title = f"A and B diverge at {units.layer_name(first.layer.name)}"
     elif not comparison.layers:
         title = "No layer has the same shape in A and B"
     elif comparison.unlike_shapes:
@@ -278,7 +278,7 @@ def _draw_pair(scene: Scene, comparison: Comparison, pair: DrawnPair, top: int, 
     share = next(each for each in comparison.layers if each.layer.name == pair.layer.name).difference.relative_l2
     words = f"{kind} {units.shape(pair.shape)}, relative L2 {units.number(share)}: {which}"
     words += f"; {pair.note}" if pair.note else ""
-    y = draw_heading(scene, pair.layer.name, words, left, top, _AREA) + 6
+    y = draw_heading(scene, units.layer_name(pair.layer.name), words, left, top, _AREA) + 6
     count = len(pair.drawn)
     height, width = pair.a.shape[1:]
     room = _AREA - _LABEL
@@ -389,7 +389,7 @@ def _draw_channels(scene: Scene, record: ComparedRecord, top: int, left: int) ->
     shifts = np.where(np.isnan(shifts), 0.0, shifts)
     drawn = [int(at) for at in np.argsort(-shifts, kind="stable")[:_MOST_CHANNELS] if np.isfinite(means[:, at]).all()]
     words = f"the {len(drawn)} of {len(a.mean)} channels whose mean moved most: mean (line) ± standard deviation"
-    y = draw_heading(scene, record.layer.name, words, left, top, _AREA)
+    y = draw_heading(scene, units.layer_name(record.layer.name), words, left, top, _AREA)
     x0, width = left + _LABEL, _AREA - _LABEL - 110
     y = draw_legend(scene, [Key("A", LINE), Key("B", _UNDER)], x0, y + 2, x0 + width) + 6
     draw = partial(_draw_moved, drawn=drawn, means=means[:, drawn], spreads=spreads[:, drawn], shifts=shifts[drawn])

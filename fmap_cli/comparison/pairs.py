@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import LayerError
 from ..inputs.records import ImageInput
+from ..models.input_words import input_words
 from ..network.axes import AxesResolver
 from ..network.capture import SameTensors, Sink
 from ..network.records import Axes, LayerRef
@@ -78,8 +79,9 @@ def compare(
         resolver.of(layer, reference.outputs[layer.name].shape)
     of_images = image_a is not image_b and (a is b or image_a.name != image_b.name)
     asked = Selection([draw], b.model.module) if draw is not None else None
-    drawing = Drawing(asked) if keep_maps and not of_images else None
-    sharing = Sharing(asked, keep_maps, a.model.input_kind != "images") if of_images else None
+    frame = input_words(a.model.input_kind, a.model.takes).layer
+    drawing = Drawing(asked, frame) if keep_maps and not of_images else None
+    sharing = Sharing(asked, keep_maps, a.model.input_kind != "images", frame) if of_images else None
     other = _Other(
         selection=Selection(patterns or ("*",), b.model.module),
         kinds=frozenset(kinds),

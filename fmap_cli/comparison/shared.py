@@ -51,6 +51,7 @@ class Sharing:
     asked: Selection | None
     keep_maps: bool
     on_photo: bool = True
+    frame: str = "frame"
     _found: SharedChannels | None = None
     _why_not: str = "is not among the layers compared"
 
@@ -87,7 +88,7 @@ class Sharing:
             maps[shown, frames // 2].to(torch.float32, copy=True).numpy() if self.keep_maps else None
             for maps in (maps_a, maps_b)
         ]  # [N, H, W]
-        note = f"frame {frames // 2 + 1} of {frames}" if frames > 1 else ""
+        note = f"{self.frame} {frames // 2 + 1} of {frames}" if frames > 1 else ""
         return SharedChannels(
             compared.layer,
             compared.shape,

@@ -62,7 +62,7 @@ def draw_shared(scene: Scene, comparison: Comparison, shared: SharedChannels, to
     if isinstance(compared, ComparedLayer):
         words += f", pooled cosine {cosine(compared.difference.pooled_cosine)}"
     words += f"; {shared.note}" if shared.note else ""
-    y = draw_heading(scene, shared.layer.name, words, left, top, width) + 8
+    y = draw_heading(scene, units.layer_name(shared.layer.name), words, left, top, width) + 8
     room = (width - _LABEL - 2 * _GROUP_GAP - (_COLUMNS - 3) * _GAP) // _COLUMNS
     tiles = [_tile(shared, photo, room) for photo in comparison.pictures]
     sides = _tiles(shared, comparison.pictures, tiles)
@@ -72,7 +72,9 @@ def draw_shared(scene: Scene, comparison: Comparison, shared: SharedChannels, to
     found = (shared.both, shared.only_a, shared.only_b)
     x, at = left + _LABEL, 0
     for name, channels, drawn in zip(_GROUPS, found, shared.drawn, strict=True):
-        scene.add(Text(x, y, f"{name}: {units.count(len(channels))}", TEXT_SIZE, INK, bold=True))
+        scene.add(
+            Text(x, y, f"{name}: {units.count(len(channels)) if channels else 'none'}", TEXT_SIZE, INK, bold=True)
+        )
         for place, channel in enumerate(drawn):
             here = x + place * (room + _GAP)
             scene.add(Text(here, y + 28, str(channel), SMALL_SIZE, INK, bold=True))
@@ -82,7 +84,9 @@ def draw_shared(scene: Scene, comparison: Comparison, shared: SharedChannels, to
                 scene.add(Text(here, row + tile[0] + 5, f"mean {mean}", SMALL_SIZE, GRAY))
             at += 1
         x += 3 * (room + _GAP) - _GAP + _GROUP_GAP
-    where = "over the two photos in gray, on one scale for both: what is clear is zero"
+    noun = comparison.a.origin.called.noun
+    photos = "photos" if noun == "image" else f"{noun}s"
+    where = f"over the two {photos} in gray, on one scale for both: what is clear is zero"
     told = (
         f"Each channel's map {where if shared.on_photo else 'on one scale for both'}. Strong: the mean"
         " over all places is at least the root mean square of all channels' means. Only in one: at most a third as"

@@ -51,9 +51,12 @@ def drawn_vector(
 def draw_vector(scene: Scene, vector: DrawnVector, top: int, left: int, width: int) -> int:
     """A's bar over B's for each value, the farthest apart first. Returns where it ends."""
     what = "scores" if vector.labels else "values"
-    which = f"the {len(vector.drawn)} of {units.count(vector.count)} {what} that differ most"
+    every = len(vector.drawn) == vector.count
+    which = (
+        f"all {what}" if every else f"the {len(vector.drawn)} of {units.count(vector.count)} {what} that differ most"
+    )
     words = f"{units.one_line(vector.layer.type_name)} {units.shape(vector.shape)}: {which}, farthest apart first"
-    y = draw_heading(scene, vector.layer.name, words, left, top, width)
+    y = draw_heading(scene, units.layer_name(vector.layer.name), words, left, top, width)
     x0, across = left + _NAMES, width - _NAMES - _NUMBERS
     y = draw_legend(scene, [Key("A", BLUE), Key("B", RED)], x0, y + 2, x0 + across) + 6
     height = _BARS * len(vector.drawn)

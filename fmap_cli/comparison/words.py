@@ -94,7 +94,11 @@ def questions(comparison: Comparison, *, pooled: bool = True) -> list[str]:
     if is_run(comparison):
         return [RELATIVE_OF_RUNS]
     if comparison.of_images:
-        return [POOLED, f"The other columns: {PLACES} Maps of two different images never are.", RELATIVE]
+        return [
+            POOLED,
+            f"The other columns: {PLACES} Maps of two different {comparison.a.origin.called.noun}s never are.",
+            RELATIVE,
+        ]
     return [f"max |B - A| to correlation: {PLACES}", RELATIVE, *([POOLED] if pooled else [])]
 
 
@@ -106,7 +110,7 @@ def verdict(comparison: Comparison, number: Callable[[float], str] = "{:g}".form
         words = ", ".join(told)
         if lowest is not pooled[0] and lowest is not pooled[-1]:
             words += f", lowest {_pooled(lowest)}"
-        return f"how alike A and B are to the network (pooled cosine, 1 is alike): {words}"
+        return f"pooled cosine (1 is alike to the network): {words}"
     return _where_apart(comparison, number(comparison.threshold))
 
 
@@ -120,15 +124,15 @@ def pooled_layers(comparison: Comparison) -> list[ComparedLayer]:
 
 
 def _pooled(compared: ComparedLayer) -> str:
-    return f"{cosine(compared.difference.pooled_cosine)} at {units.one_line(compared.layer.name)}"
+    return f"{cosine(compared.difference.pooled_cosine)} at {units.layer_name(compared.layer.name)}"
 
 
 def shared_in_words(shared: SharedChannels) -> str:
     """How many channels of a layer the two images share."""
     return (
-        f"of {units.count(shared.count)} channels of {units.one_line(shared.layer.name)}, "
-        f"{units.count(len(shared.both))} are strong in both, {units.count(len(shared.only_a))} only in A, "
-        f"{units.count(len(shared.only_b))} only in B"
+        f"of {units.count(shared.count)} channels of {units.layer_name(shared.layer.name)}, "
+        f"{units.count(len(shared.both))} {_are(len(shared.both))} strong in both, "
+        f"{units.count(len(shared.only_a))} only in A, {units.count(len(shared.only_b))} only in B"
     )
 
 
@@ -138,13 +142,13 @@ def _where_apart(comparison: Comparison, threshold: str) -> str:
     count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
     if first is not None:
         over = sum(each.over for each in layers)
-        name = units.one_line(first.layer.name)
+        name = units.layer_name(first.layer.name)
         many = f"{over} of {count} {_are(over)} over"
         return f"A and B part at {name}: {_how_far(first)}, the first over {threshold}; {many}"
     if not layers:
         return "no layer has the same shape on both sides"
     worst = farthest(layers)
-    name = units.one_line(worst.layer.name)
+    name = units.layer_name(worst.layer.name)
     if comparison.unlike_shapes:
         unlike = len(comparison.unlike_shapes)
         odd = f"{unlike} layer{'s have' if unlike != 1 else ' has'} different shapes in A and B"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 
 from .. import units
 from ..tables.columns import Column
+from ..units import signed
 from .records import Effects, ImageEffects
 
 
@@ -60,19 +60,6 @@ class ChannelRow:
 def channel_rows(found: Effects) -> list[ChannelRow]:
     """A row a channel, the largest effect first."""
     return [ChannelRow(found, int(at)) for at in found.order]
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A number with its sign: what pushes up has one, too.
-
-    >>> signed(0.25), signed(-1.5), signed(10.0), signed(0.0)
-    ('+0.250', '-1.50', '+10.0', '0')
-    """
-    if value is None or not isfinite(value) or not value or 1000 <= abs(value) < 100_000:
-        text = units.number(value, digits)
-    else:
-        text = f"{value:#.{digits}g}".replace(".e", "e").removesuffix(".")
-    return f"+{text}" if value is not None and value > 0 else text
 
 
 def points(value: float | None) -> str:

@@ -1,5 +1,5 @@
 """The figure of `fmap effect`: the channels that push the answer up and those that push it down, each with its map over
-the photo and its effect as a bar; below them all at once beside the sum of singles.
+the photo and its effect as a bar; below them all at once beside the sum of their single effects.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import units
 from ..drawing.charts import BLUE, RED, mixed
-from ..drawing.grid import SEQUENTIAL, TWO_HUES
+from ..drawing.grid import SEQUENTIAL
 from ..drawing.overlay import overlay
 from ..drawing.page import (
     LINE_SIZE,
@@ -25,7 +25,8 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, shorten
-from .columns import class_name, points, signed
+from ..units import signed
+from .columns import class_name, points
 from .records import Effects
 from .words import about, about_signs, about_weights, flipped, headline, how, together
 
@@ -82,7 +83,8 @@ def _subtitle(found: Effects) -> str:
     value = "" if found.several else f", {units.number(one.value, 4)} with all channels"
     if not found.several and one.probability is not None and one.quantity not in ("probability", "score"):
         value += f" ({units.percent(one.probability)})"
-    return f"{found.layer.name} of {found.origin.model}, {images}: what each channel does to {about(found)}{value}"
+    layer = units.layer_name(found.layer.name)
+    return f"{layer} of {found.origin.model}, {images}: what each channel does to {about(found)}{value}"
 
 
 def _sides(found: Effects) -> tuple[list[int], list[int]]:
@@ -106,8 +108,7 @@ def _tiles(found: Effects, places: list[int]) -> tuple[tuple[int, int], np.ndarr
     with np.errstate(all="ignore"):
         low = np.nan_to_num(np.nanmin(finite.reshape(len(maps), -1), axis=1))
         high = np.nan_to_num(np.nanmax(finite.reshape(len(maps), -1), axis=1))
-    cmap = TWO_HUES if (low < 0).any() else SEQUENTIAL
-    return tile, overlay(maps, low, high, cmap, photo, tile)
+    return tile, overlay(maps, low, high, SEQUENTIAL, photo, tile)  # orange and blue are the effects' own colours
 
 
 # -- the left side -----------------------------------------------------------------------------------------------
@@ -151,8 +152,10 @@ def _meaning(found: Effects) -> str:
     if found.several:
         words += f" It is the mean over {len(found.images)} images; the thin line is one standard deviation either way."
     if found.maps is not None:
-        words += " Colours over the photo are the channel's own map, each on its own scale: where it responds"
-        words += ", yellow above 0 and blue below." if (found.maps < 0).any() else "."
+        called = found.origin.called
+        photo = "the photo" if called.is_picture else f"the {called.noun}"
+        words += f" Colours over {photo} are the channel's own map, each on its own scale: where it responds"
+        words += ", from its lowest value (clear) to its highest (yellow); they say nothing of for and against."
         if found.several:
             words += " They are of the first image."
     return words
@@ -231,9 +234,9 @@ def _draw_consequence(scene: Scene, found: Effects, place: int, left: float, y: 
 
 
 def _draw_sums(scene: Scene, found: Effects, left: int, y: int, width: int) -> int:
-    """All at once beside the sum of singles, on one scale around zero."""
+    """All at once beside the sum of their single effects, on one scale around zero."""
     y = draw_heading(scene, "Parts and whole", "", left, y, width)
-    sums = [("all at once", found.together, INK), ("sum of singles", found.sum_of_singles, mixed(INK, 0.4))]
+    sums = [("all at once", found.together, INK), ("single effects", found.sum_of_singles, mixed(INK, 0.4))]
     names, numbers = 140, 110
     values = [each for _, each, _ in sums if isfinite(each)]
     low, high = min([0.0, *values]), max([0.0, *values])

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 def effects_on_answer(
     session: Session, image: ImageInput, patterns: Sequence[str], layout: str | None = None
-) -> dict[str, tuple[np.ndarray, str]]:
-    """Of each layer that the patterns pick the effect of its channels, with zero in their place, and on what, in words.
+) -> dict[str, tuple[np.ndarray, str, str]]:
+    """Of each layer that the patterns pick the effect of its channels, with zero in their place, on what that is, in
+    words, and what it counts (`logit`).
 
     Raises LayerError for a layer without channels, and ModelError for a network that scores no classes.
     """
@@ -34,10 +35,10 @@ def effects_on_answer(
 
     picked, answer = look_at_layers(session, image, patterns, keep, layout=layout)
     target = target_of(session.model, answer, image=image.name)
-    found = {}
+    found: dict[str, tuple[np.ndarray, str, str]] = {}
     for each in picked:
         axes, count = each.found
         with rest_of(session, image, each.layer, axes) as rest:
             ablation = Ablation(rest, target, torch.zeros_like(rest.output))
-            found[each.layer.name] = ablation.singles(np.arange(count))[0], target.in_words
+            found[each.layer.name] = ablation.singles(np.arange(count))[0], target.in_words, target.quantity
     return found

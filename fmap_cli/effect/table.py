@@ -24,7 +24,7 @@ def print_effects(found: Effects, file: Path | None = None) -> None:
     print_line(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · {images}")))
     print_fed(out, origin.preprocessing)
     out.print()
-    title = (units.one_line(found.layer.name), "bold")
+    title = (units.layer_name(found.layer.name), "bold")
     print_wrapped(out, Text.assemble(title, f"  {units.shape(found.shape)}: what its channels do to {about(found)}"))
     if not found.several:
         one = found.images[0].target

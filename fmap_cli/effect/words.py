@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import units
-from .columns import class_name, points, signed
+from ..units import signed
+from .columns import class_name, points
 from .records import Effects
 
 
@@ -23,7 +24,7 @@ def headline(found: Effects) -> str:
     up, down = int((effects > 0).sum()), int((effects < 0).sum())
     name = found.images[0].target.name if len({each.target.name for each in found.images}) == 1 else "the answer"
     if not len(order) or not (effects != 0).any():
-        return f"No channel of {found.layer.name} does anything to {name}"
+        return f"No channel of {units.layer_name(found.layer.name)} does anything to {name}"
     strongest = int(order[0])
     how = ", estimated" if found.fast else ""
     return (
@@ -37,7 +38,7 @@ def _many(count: int) -> str:
 
 
 def together(found: Effects) -> str:
-    """All at once beside the sum of singles."""
+    """All at once beside the sum of their single effects."""
     what = "All at once" if len(found.channels) == found.total else "All of these at once"
     words = f"{what} {signed(found.together)}; their single effects add up to {signed(found.sum_of_singles)}"
     if found.sum_of_singles and abs(found.together - found.sum_of_singles) > 0.1 * abs(found.together):

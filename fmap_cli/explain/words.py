@@ -158,7 +158,7 @@ def shares(explanation: Explanation) -> str:
         return "no shares: not all terms are numbers"
     if not explanation.magnitude:
         return "no shares: all terms are 0"
-    words = f"share: the term without its sign, of the sum of all without theirs, {plain(explanation.magnitude)}"
+    words = f"share: how much a term counts, with signs left out, of all terms together, {plain(explanation.magnitude)}"
     cancelled = explanation.cancelled or 0.0
     if len(explanation.contributions) > 1:
         words += f"; {units.percent(cancelled)} of that sum cancels, + against -" if cancelled > 5e-4 else ""

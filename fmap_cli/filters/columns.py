@@ -38,10 +38,16 @@ def span(values: Sequence[float] | Any) -> tuple[float | None, float | None]:
 
 
 def _kernel(row: Kernels) -> str:
-    """What a filter is in short: `3×3 of 32 inputs`, `7×7 depthwise`, a matrix's inputs."""
+    """What a kernel is in short: `3×3`, `7×7 depthwise`, `matrix`."""
     size = "×".join(map(str, row.kernel)) or "matrix"
     words = f"{size} depthwise" if row.is_depthwise else f"{size}, {row.groups} groups" if row.groups > 1 else size
     return f"{words}, transposed" if row.transposed else words
+
+
+def _inputs(row: Kernels) -> str:
+    """How many input channels a filter reads: of a grouped convolution some of the layer's."""
+    each = units.count(row.weight.shape[1])
+    return f"{each} of {units.count(row.inputs)}" if row.groups > 1 else each
 
 
 def _norm_range(row: Kernels) -> str:
@@ -63,7 +69,8 @@ LAYERS: tuple[Column[Kernels], ...] = (
     Column("shape", "stored as", lambda row: list(row.stored), units.shape, right=True, priority=3),
     Column("dtype", None, lambda row: row.dtype),
     Column("filter_count", "filters", lambda row: row.count, units.count, right=True),
-    Column("inputs", "inputs", lambda row: row.inputs, units.count, right=True),
+    Column("inputs", None, lambda row: row.inputs),
+    Column(title="inputs\neach", cell=_inputs, right=True),
     Column("groups", None, lambda row: row.groups),
     Column("kernel", None, lambda row: list(row.kernel)),
     Column("transposed", None, lambda row: row.transposed),
@@ -75,7 +82,7 @@ LAYERS: tuple[Column[Kernels], ...] = (
     Column(title="L2 norms", cell=_norm_range, right=True),
     Column("zero_fraction", "zeros", lambda row: _share(row, "zero"), units.percent, right=True, priority=4),
     Column("near_zero_fraction", "≈ 0", lambda row: _share(row, "near_zero"), units.percent, right=True, priority=4),
-    Column("folded", "folded", lambda row: row.folded or None, optional=True),
+    Column("folded", "folded", lambda row: row.folded or None, priority=1, optional=True),
     Column("not_folded", None, lambda row: row.not_folded or None),
     Column("order", None, lambda row: row.order_in_words),
 )

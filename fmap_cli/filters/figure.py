@@ -131,8 +131,10 @@ def _reads(kernels: Kernels) -> str:
         return "the picture itself: red, green, blue"
     words = f"{units.count(kernels.inputs)} input channel{'s' if kernels.inputs != 1 else ''}"
     if kernels.is_depthwise:
-        return f"{words}, one each (depthwise)"
-    return f"{words} in {kernels.groups} groups" if kernels.groups > 1 else words
+        return f"{words}, one by each filter (depthwise)"
+    if kernels.groups > 1:
+        return f"{words} in {kernels.groups} groups, {units.count(kernels.weight.shape[1])} by each filter"
+    return words
 
 
 def _drawn_in_words(kernels: Kernels) -> str:
@@ -180,6 +182,7 @@ def _draw_scale(scene: Scene, kernels: Kernels, drawing: Drawing, ends: Ends, y:
         words += f" {ends.clipped:g} % of the weights at either end take the end's colour."
     if not kernels.is_matrix:
         words += " Under each filter: its output channel and its L2 norm"
+        words += ", below that its bias" if _has_biases(kernels) else ""
         words += ", over each tile its input channel." if tile_count(kernels, drawing) > 1 else "."
         shown, each = tile_count(kernels, drawing), kernels.weight.shape[1]
         if not kernels.reads_picture and shown < each:
@@ -213,7 +216,7 @@ def _draw_tiles(scene: Scene, kernels: Kernels, drawing: Drawing, ends: Ends, to
     pixels, columns = _layout(kernels, drawing, count, across, label)
     found = strips(kernels, drawing, ends, pixels)
     height, width = found.pixels.shape[1:3]
-    step = (height + label + _CAPTION + _BETWEEN[0], max(width, _least_width(kernels)) + _BETWEEN[1])
+    step = (height + label + _caption_height(kernels) + _BETWEEN[0], max(width, _least_width(kernels)) + _BETWEEN[1])
     rows = ceil(count / columns)
     if rows * step[0] * columns * step[1] > _LARGEST_PAGE_PX:
         raise OutputError(
@@ -241,7 +244,16 @@ def _label_size(kernels: Kernels, room: int) -> int:
 
 def _least_width(kernels: Kernels) -> int:
     """What a caption needs: the channel's number and a norm."""
-    return ceil(text_width(str(kernels.count - 1), SMALL_SIZE, bold=True)) + 44
+    return ceil(text_width(str(kernels.count - 1), SMALL_SIZE, bold=True)) + (64 if _has_biases(kernels) else 44)
+
+
+def _has_biases(kernels: Kernels) -> bool:
+    """Whether a filter's bias stands under it: where a BatchNorm is folded in, the bias is half of what acts."""
+    return bool(kernels.folded) and kernels.bias is not None
+
+
+def _caption_height(kernels: Kernels) -> int:
+    return _CAPTION * (2 if _has_biases(kernels) else 1)
 
 
 def _is_legible(tile: tuple[int, int], across: int) -> bool:
@@ -259,7 +271,7 @@ def _layout(kernels: Kernels, drawing: Drawing, count: int, across: int, label: 
         height, width = cell_size(kernels, pixels)
         if (height > _LARGEST_TILE and len(kernels.kernel) > 1) or width * across > _AREA[1]:
             return False
-        return ceil(count / columns) * (height + label + _CAPTION + _BETWEEN[0]) <= _AREA[0]
+        return ceil(count / columns) * (height + label + _caption_height(kernels) + _BETWEEN[0]) <= _AREA[0]
 
     along = [size for size in kernels.kernel[-2:] if len(kernels.kernel) > 1]
     least = next(each for each in range(1, 99) if _is_legible(cell_size(kernels, each), across))
@@ -289,11 +301,12 @@ def _draw_caption(scene: Scene, kernels: Kernels, channel: int, x: int, y: int, 
     elif any(channel in each.channels for each in kernels.findings if each.check == "tiny-filters"):
         colour = _AMBER
     room = width - text_width(name, SMALL_SIZE, bold=True) - 8
-    if kernels.folded and kernels.bias is not None:
-        longer = f"{words}, bias {units.number(float(kernels.bias[channel]), 2)}"
-        words = longer if text_width(longer, SMALL_SIZE) <= room else words
     size = SMALL_SIZE if text_width(words, SMALL_SIZE) <= room else TINY_SIZE - 1
     scene.add(Text(x + width, y, shorten(words, max(room, 12), size), size, colour, align="right"))
+    if _has_biases(kernels) and kernels.bias is not None:
+        words = f"bias {units.number(float(kernels.bias[channel]), 2)}"
+        size = next((size for size in (SMALL_SIZE, TINY_SIZE) if text_width(words, size) <= width), TINY_SIZE - 1)
+        scene.add(Text(x + width, y + _CAPTION - 3, words, size, GRAY, align="right"))
 
 
 # -- matrices ----------------------------------------------------------------------------------------------------

@@ -80,16 +80,16 @@ def ordered(numbers: KernelNumbers, choice: Choice, layer: str, *, is_matrix: bo
     by_index = choice.all or is_matrix or count <= SHOWN
     if choice.channels is not None and choice.sort is None:
         order = listed[::-1] if choice.reverse else listed
-        return order, f"{units.count(len(order))} of {units.count(count)} filters, as chosen"
+        return order, f"{units.count(len(order))} of {units.count(count)} filters, in the order asked for"
     sort: Sort = choice.sort or ("norm" if choice.top is not None or not by_index else "index")
     keys = listed.astype(np.float64) if sort == "index" else -getattr(numbers, _SORTED_BY[sort][0])[listed]
     if choice.reverse:
         keys = -keys
     order = listed[np.argsort(np.where(np.isnan(keys), np.inf, keys), kind="stable")][: choice.top]
     if sort == "index":
-        how = "in order" if not choice.reverse else "the last first"
+        how = "sorted by channel, the last first" if choice.reverse else "in the order of the channels"
     else:
-        how = f"{'smallest' if choice.reverse else 'largest'} {_SORTED_BY[sort][1]} first"
+        how = f"sorted by {_SORTED_BY[sort][1]}, the {'smallest' if choice.reverse else 'largest'} first"
     whole = f"all {units.count(count)}" if len(order) == count else f"{units.count(len(order))} of {units.count(count)}"
     return order, f"{whole} filters, {how}" if count != 1 else "the only filter"
 

@@ -437,7 +437,7 @@ def _clip_of(volume: Tensor, name: str | None, model: LoadedModel, say: Say) -> 
     frames = list(volume.unbind(1))
     middle = len(frames) // 2
     called = input_words(model.input_kind, model.takes)
-    described = f"what the network was given, {list(volume.shape)}: {called.layer} {middle} of 0 to {len(frames) - 1}"
+    described = f"what the network was given, {list(volume.shape)}: {called.layer} {middle + 1} of {len(frames)}"
     image = replace(image, described=described)
     return replace(image, pixels=_for_the_eye(frames[middle]), tensor=frames[0], more=tuple(frames[1:]))
 
@@ -454,7 +454,8 @@ def _for_the_eye(values: Tensor) -> np.ndarray:
     values, is_map = values.float(), values.ndim > 2
     while values.ndim > 3:
         values = values[:, values.shape[1] // 2]
-    if values.ndim == 3:
+    is_map = values.ndim == 3
+    if is_map:
         values = values.mean(0)
     if values.ndim < 2:
         values = values.reshape(1, -1)

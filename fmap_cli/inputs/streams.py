@@ -53,6 +53,8 @@ def opened(source: str, label: str, stdin: BinaryIO | None) -> Iterator[BinaryIO
 def _missing_hint(source: str) -> str:
     if re.match(r"https?://", source):
         return f"fmap reads files, not addresses: curl -sL {source} | fmap show -"
+    if source and not re.search(r"[/\\]|\.\w*[a-z]\w*$", source):
+        return f"Is {source} a layer? Then write --layer {source}. Else check the path and the name's spelling."
     return "Check the path and the name's spelling."
 
 

@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 
 
 def save_looks(path: Path, looks: Sequence[Look]) -> None:
-    """Write the looks' whole layer outputs by layer name; with several images, as `IMAGE/LAYER`."""
+    """Write the looks' whole layer outputs by layer name; with several images, as `IMAGE/LAYER`.
+
+    The second of two images of one name is `IMAGE (2)`.
+    """
     arrays: dict[str, torch.Tensor] = {}
+    taken: set[str] = set()
     for look in looks:
-        for name, tensor in look.arrays.items():
-            key = name if len(looks) == 1 else f"{look.image.name}/{name}"
-            arrays[key] = tensor
+        name, number = look.image.name, 1
+        while name in taken:
+            number += 1
+            name = f"{look.image.name} ({number})"
+        taken.add(name)
+        for layer, tensor in look.arrays.items():
+            arrays[layer if len(looks) == 1 else f"{name}/{layer}"] = tensor
     images = ", ".join(look.image.name for look in looks)
     origin = looks[0].origin
     save_arrays(path, arrays, {"model": origin.model, "weights": str(origin.weights), "image": images})
@@ -74,7 +82,10 @@ def _drawn(found: FeatureMap) -> dict[str, Any]:
     """The channels whose maps the figure draws, in its order, with their numbers; none of a layer without a map."""
     own = numbers(found.channels)
     drawn = found.drawn.tolist() if found.is_map else []
+    if found.effects is not None:
+        own = {**own, "effect": found.effects.tolist()}
     return {
         "drawn": [{"channel": at, **{key: finite(values[at]) for key, values in own.items()}} for at in drawn],
         "drawn_order": found.order,
+        "effect_unit": found.effect_unit or None,
     }

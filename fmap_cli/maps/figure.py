@@ -240,6 +240,8 @@ def _scale_in_words(scale: Scale, drawing: Drawing) -> str:
     else:
         words = "Each tile has its own scale, from its channel's lowest value to its highest (the numbers under it): "
         words += "colours show where a channel responds, not which channel responds more."
+    if scale.shared or scale.cmap == TWO_HUES:
+        words += " Under each tile: its channel, and from which to which value it goes."
     if scale.clipped:
         words += f" {scale.clipped:g} % of the values at either end take the end's colour."
     if drawing.overlay:
@@ -306,7 +308,12 @@ def _draw_tiles(
 
 
 def _names(look: Look, feature_map: FeatureMap) -> list[str]:
-    """What each tile is called: its channel, and of a segmentation's answer the class."""
+    """What each tile is called: its channel, of a segmentation's answer with the class, and with its effect where
+    channels are ranked by it.
+    """
+    if feature_map.effects is not None:
+        unit = feature_map.effect_unit
+        return [f"{each}: {units.signed(float(feature_map.effects[each]), 2)} {unit}" for each in feature_map.drawn]
     labels = look.labels if feature_map.label_map is not None else None
     numbers = [int(channel) for channel in feature_map.drawn]
     return [f"{each} {units.one_line(labels[each].strip('_'))}" if labels else str(each) for each in numbers]
@@ -319,10 +326,10 @@ def _draw_caption(
     (x, y), words, size = place, captions.ranges[index], captions.size
     name = (
         shorten(captions.names[index], max(width, 1), SMALL_SIZE, bold=True)
-        if captions.below
+        if captions.below and feature_map.effects is None
         else captions.names[index]
     )
-    if text_width(str(feature_map.drawn[index]), SMALL_SIZE, bold=True) > width:
+    if feature_map.effects is None and text_width(str(feature_map.drawn[index]), SMALL_SIZE, bold=True) > width:
         name = str(feature_map.drawn[index])  # under narrow tiles there is room for the channel's number
     colour = _TINY_INK if is_tiny(feature_map, int(feature_map.drawn[index])) else GRAY
     scene.add(Text(x, y, name, SMALL_SIZE, INK, bold=True))

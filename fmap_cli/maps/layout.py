@@ -51,7 +51,9 @@ def lay_out(
     name. Where there is none for all, they stand below the names; where tiles are narrower still, they stand apart.
     """
     count, frames = feature_map.maps.shape[:2]
-    name_width = max((text_width(str(channel), SMALL_SIZE, bold=True) for channel in feature_map.drawn), default=0)
+    whole = feature_map.effects is not None  # an effect that is cut says nothing
+    kept = names if whole else [str(channel) for channel in feature_map.drawn]
+    name_width = max((text_width(name, SMALL_SIZE, bold=True) for name in kept), default=0)
     placement = _place(count, frames, shape, asked, ceil(name_width), _BESIDE)
     for digits, size in _RANGES:
         ranges = _ranges(feature_map, digits)

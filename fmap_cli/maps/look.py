@@ -57,7 +57,7 @@ def look(
     labels = session.model.labels
     by_class: dict[str, Tensor] = {}
     patterns = patterns or default_patterns(session.model)
-    effects: dict[str, tuple[np.ndarray, str]] = {}
+    effects: dict[str, tuple[np.ndarray, str, str]] = {}
     if choice.by == "effect" and choice.channels is None and not choice.all:
         from ..effect.ranking import effects_on_answer
 
@@ -132,7 +132,7 @@ _ORDINALS = {0: "the first axis", 1: "the second axis", 2: "the third axis"}
 
 
 def _feature_map(
-    layer: LayerRef, output: Tensor, axes: Axes, choice: Choice, effects: tuple[np.ndarray, str] | None = None
+    layer: LayerRef, output: Tensor, axes: Axes, choice: Choice, effects: tuple[np.ndarray, str, str] | None = None
 ) -> FeatureMap:
     """The numbers of a layer's output, and copies of the maps to draw."""
     values = plain(output)
@@ -160,6 +160,8 @@ def _feature_map(
         drawn=drawn,
         maps=maps[torch.from_numpy(drawn).to(maps.device)].detach().to("cpu", torch.float32, copy=True).numpy(),
         order=order,
+        effects=None if effects is None else effects[0],
+        effect_unit="" if effects is None else effects[2],
         notes=tuple(notes),
         strides=() if output.layout != torch.strided else tuple(output.stride()),
     )
@@ -183,12 +185,12 @@ def choose_channels(
     channels: ChannelStats,
     choice: Choice,
     most: int = SHOWN_CHANNELS,
-    effects: tuple[np.ndarray, str] | None = None,
+    effects: tuple[np.ndarray, str, str] | None = None,
 ) -> tuple[np.ndarray, str]:
     """The indices of the channels to draw, and in words which they are and in what order.
 
     Without a choice, a layer of up to `most` channels is drawn whole, and of a larger one the `most` of the largest
-    `choice.by`; `effects` are the channels', and on what.
+    `choice.by`; `effects` are the channels', on what, and what they count.
     Raises LayerError where a channel is asked for that the layer does not have.
     """
     count = len(channels.mean)

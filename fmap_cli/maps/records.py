@@ -34,6 +34,7 @@ class FeatureMap:
     answer with one map a class, the class of the largest value in each cell: `[H, W]` integers. `strides`
     are the output's in memory, in elements. `role` says in words what a tensor of the network's answer is of it.
     `pictures` are the numbers of the inputs that it is made of, where the network is given several pictures.
+    `effects` `[C]` are what each channel adds to the answer, counted in `effect_unit`, where channels are ranked by it.
     """
 
     layer: LayerRef
@@ -51,6 +52,8 @@ class FeatureMap:
     strides: tuple[int, ...] = ()
     role: str = ""
     pictures: tuple[int, ...] = ()
+    effects: np.ndarray | None = field(default=None, repr=False)
+    effect_unit: str = ""
 
     @property
     def channel_count(self) -> int:

@@ -20,6 +20,9 @@ from .steps import regular_step
 _PLACES = {"T": 2, "H": 3, "W": 4}
 """Where an axis stands in `[4, C, T, H, W]`."""
 
+_PRODUCTS = ("addmm", "mm", "bmm", "baddbmm", "addmv", "mv", "dot", "matmul", "linear")
+"""What torch calls a matrix product, as a linear layer makes one."""
+
 _MOST_GROUPS = 64
 _MOST_CHANNELS = 1 << 16
 
@@ -293,4 +296,5 @@ def _stride(unclipped: np.ndarray, place: int, step: fields.Step | None) -> tupl
 def _because(axis: FieldAxis, cause: fields.Cause | None, words: str) -> FieldAxis:
     if cause is None:
         return axis
-    return replace(axis, by=cause.layer, why=cause.why or words.format(cause.what))
+    what = f"a matrix product ({cause.what})" if cause.what in _PRODUCTS else cause.what
+    return replace(axis, by=cause.layer, why=cause.why or words.format(what))

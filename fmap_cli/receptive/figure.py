@@ -215,7 +215,11 @@ def _where_whole(layers: Sequence[_Layer], first: _Layer) -> str:
     """From which layer on units see the whole image, and why; "first at" where later ones do not."""
     why = next(each.why for each in first.plane if each.kind == "whole image")
     after = layers[layers.index(first) :]
-    on = f"from {first.name} on" if not any(each.sizes for each in after) else f"first at {first.name}"
+    on = (
+        f"from {units.layer_name(first.name)} on"
+        if not any(each.sizes for each in after)
+        else f"first at {units.layer_name(first.name)}"
+    )
     return f"{on} ({units.one_line(why)})" if why else on
 
 
@@ -444,6 +448,7 @@ def _draw_reasons(scene: Scene, layers: Sequence[_Layer], y: int) -> int:
         for why in dict.fromkeys(axis.why for axis in each.plane if axis.kind == "unknown"):
             reasons.setdefault(why, []).append(each.name)
     for why, names in list(reasons.items())[:_MOST_REASONS]:
-        words = f"unknown from {names[0]} on ({len(names)} layer{'s' * (len(names) > 1)}): {units.one_line(why)}"
+        many = f"{len(names)} layer{'s' * (len(names) > 1)}"
+        words = f"unknown from {units.layer_name(names[0])} on ({many}): {units.one_line(why)}"
         y = draw_legend(scene, [Key(words, RED)], MARGIN, y, scene.width - MARGIN)
     return y

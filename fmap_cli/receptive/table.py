@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
     head = f"{origin.model} · {origin.weights.in_words} · input {origin.inputs_in_words(listing.input_shape)}"
     print_line(out, Text(units.one_line(head)))
     out.print()
-    print_rows(
+    table = print_rows(
         out,
         [_in_words_of(origin, each) for each in COLUMNS],
         listing.layers,
@@ -44,6 +44,8 @@ def print_fields(listing: FieldListing, *, groups: bool = False, file: Path | No
         under=lambda row: list(_groups(row.field, groups)),
     )
     out.print()
+    for line in _columns_in_words(listing.origin.called, names, table.cells):
+        print_line(out, Text(line, "dim"))
     for line in _legend(listing, names, size):
         print_line(out, Text(line))
     print_files(out, file)
@@ -80,6 +82,21 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
     return ", ".join([*words, *(["…"] if len(ranges) > 4 else [])])
 
 
+def _columns_in_words(called: InputWords, names: str, shown: Collection[str]) -> list[str]:
+    """What the columns that are in the table say: all of them count places of the input, but for share and cells."""
+    places, noun = called.places, called.noun
+    words = {
+        "size": f"how many {places} one unit sees, those beyond the border counted, too",
+        "stride": "how far that moves from one unit to the next",
+        "padding": "how far the first unit's field reaches beyond the border",
+        "start": f"where the first unit's field begins (0 is the {noun}'s edge, below 0 is outside)",
+        "share": f"how much of the {noun} the largest field really covers",
+        "cells": f"how many units the layer's map has ({' × '.join(names)})",
+    }
+    said = [f"{title}: {meaning}" for title, meaning in words.items() if title in shown]
+    return [f"{'; '.join(said)}."] if said else []
+
+
 def _legend(listing: FieldListing, names: str, size: str) -> list[str]:
     shown, count, called = len(listing.layers), listing.count, listing.origin.called
     many = f"{count} layer{'s' * (count != 1)} in execution order"
@@ -87,7 +104,6 @@ def _legend(listing: FieldListing, names: str, size: str) -> list[str]:
     lines = [
         many,
         f"In {called.places} of the input, {names} = {size}.",
-        f"Sizes count {called.places} beyond its border, too; share is what a field really covers.",
     ]
     lines += [called.said(each) for each in _reasons(listing.layers)]
     lines += [f"note: {note}" for note in listing.notes[:3]]
@@ -110,9 +126,9 @@ def _reasons(rows: Sequence[FieldRow]) -> list[str]:
                 layers.append(row.layer.name)
     lines = []
     for (kind, by, why), layers in list(reasons.items())[:8]:
-        where = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
+        where = units.layer_name(layers[0]) + (f" and {len(layers) - 1} more" if len(layers) > 1 else "")
         what = {"upper bound": "≤, an upper bound"}.get(kind, kind)
-        reason = f"{why} (in {by})" if by and by != layers[0] else why
+        reason = f"{why} (in {units.layer_name(by)})" if by and by != layers[0] else why
         lines.append(units.one_line(f"{what}: {where}: {reason}" if reason else f"{what}: {where}"))
     if len(reasons) > 8:
         lines.append(f"… and {len(reasons) - 8} more reasons: see --json")
@@ -188,7 +204,12 @@ def print_effective(found: EffectiveField, file: Path | None) -> None:
         ("theoretical", sizes if "whole" in sizes else f"{sizes} {called.unit}"),
     ]
     for share, high, wide in found.holds:
-        facts.append((f"{share:.0%} in", f"{called.size((high, wide))}, of all that moves the unit"))
+        words = called.size((high, wide))
+        if share == found.holds[0][0]:
+            words += (
+                f": of how much each {called.place} moves the unit, the effective field, that share lies in this box"
+            )
+        facts.append((f"{share:.0%} in", words))
     if not found.holds:
         facts.append(
             ("effective", f"nothing: no {called.place} moves this unit (a ReLU is shut, or values are cut off)")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import units
+from ..models.input_words import InputWords
 from ..tables.columns import Column
 from .colours import HUES, basis_name
 from .records import COLOURS, Alike, Basis, ReducedMap
@@ -15,11 +16,12 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
-    """A reduced map, the name of its image, and how the table is to be: of one image, of one basis."""
+    """A reduced map, the name of its image, how it was reduced, and what an input is called."""
 
     image: str
     found: ReducedMap
     method: str
+    called: InputWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,9 @@ def alike_in_words(found: Alike) -> str:
     return f"{place_in_words(found.at)}: {found.cosine:.3f}"
 
 
-def map_size(found: ReducedMap) -> str:
+def map_size(found: ReducedMap, called: InputWords) -> str:
     frames, height, width = found.units
-    return f"{height} × {width}" if frames == 1 else f"{frames} frames of {height} × {width}"
+    return f"{height} × {width}" if frames == 1 else f"{frames} {called.layer}s of {height} × {width}"
 
 
 def _span(row: MapRow) -> tuple[float | None, float | None]:
@@ -143,7 +145,7 @@ MAPS: tuple[Column[MapRow], ...] = (
     Column("shape", "shape", lambda row: list(row.found.shape), units.shape, right=True, priority=2),
     Column("dtype", None, lambda row: row.found.dtype),
     Column("map", None, lambda row: list(row.found.units)),
-    Column(title="map", cell=lambda row: map_size(row.found), right=True, priority=3),
+    Column(title="map", cell=lambda row: map_size(row.found, row.called), right=True, priority=3),
     Column("basis", "basis", lambda row: row.found.basis, basis_name, priority=4),
     Column("min", None, lambda row: _span(row)[0]),
     Column("max", None, lambda row: _span(row)[1]),

@@ -83,7 +83,7 @@ def _facts(reduced: Reduced) -> list[tuple[str, str]]:
     origin = reduced.origin
     facts = [("model", origin.model), ("weights", str(origin.weights))]
     if len(reduced.images) == 1:
-        facts.append(("image", units.one_line(reduced.images[0].short_name)))
+        facts.append((origin.called.noun, units.one_line(reduced.images[0].short_name)))
         facts.append(("", reduced.images[0].caption))
     if origin.fed_in_words:
         facts.append(("fed", origin.fed_in_words))

@@ -62,7 +62,7 @@ def reduce_layers(session: Session, sources: Sequence[str], asked: Asked, say: C
     maps, bases, notes = reduce_all([[(each.found, each.maps) for each in row] for row in rows], asked)
     for note in notes:
         say(note)
-    return Reduced(session.origin, asked, tuple(images), maps, bases, tuple(notes), tuple(failures))
+    return Reduced(session.origin_of(*images), asked, tuple(images), maps, bases, tuple(notes), tuple(failures))
 
 
 def whole(layer: LayerRef, output: Tensor, axes: Axes) -> Layer:

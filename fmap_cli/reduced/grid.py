@@ -149,8 +149,8 @@ def _draw_head(scene: Scene, reduced: Reduced, found: ReducedMap, x: int, y: int
     room = width * text_width(name, size) / text_width(name, size, bold=True)  # bold letters are wider
     scene.add(Text(x, y, end_of(name, room, size), size, INK, bold=True))
     channels = found.shape[found.axes.names.index("C")] if "C" in found.axes.names else 0
-    several = (f"{map_size(found)}, {units.count(channels)} channels",) if channels else ()
-    words = _first_fit((*several, map_size(found)), width)
+    of = map_size(found, reduced.origin.called)
+    words = _first_fit((f"{of}, {units.count(channels)} channels", of) if channels else (of,), width)
     scene.add(Text(x, y + 21, words, SMALL_SIZE, GRAY))
     if reduced.method in ("pca", "kmeans") and len(reduced.bases) > 1:
         scene.add(Text(x, y + 38, f"basis {basis_name(found.basis)}", SMALL_SIZE, GRAY))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def print_reduced(reduced: Reduced, files: Sequence[str], arrays: str | None) -> None:
     """A row for each image and layer, then what the colours mean, and the files."""
     out, origin = console(), reduced.origin
-    images = f"image: {reduced.images[0].name}" if len(reduced.images) == 1 else f"{len(reduced.images)} images"
+    noun = origin.called.noun
+    images = f"{noun}: {reduced.images[0].name}" if len(reduced.images) == 1 else f"{len(reduced.images)} {noun}s"
     print_line(out, Text(units.one_line(f"{origin.model} · weights: {origin.weights} · {images}")))
     print_fed(out, origin.preprocessing)
     out.print()
@@ -45,7 +46,7 @@ def print_reduced(reduced: Reduced, files: Sequence[str], arrays: str | None) ->
 def map_rows(reduced: Reduced) -> list[MapRow]:
     """A row for each image and layer, image by image."""
     return [
-        MapRow(image.name, found, reduced.method)
+        MapRow(image.name, found, reduced.method, reduced.origin.called)
         for image, row in zip(reduced.images, reduced.maps, strict=True)
         for found in row
     ]

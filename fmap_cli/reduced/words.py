@@ -39,7 +39,7 @@ def headline(reduced: Reduced) -> str:
 
 
 def _layers(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} layers"
+    return units.layer_name(names[0]) if len(names) == 1 else f"{len(names)} layers"
 
 
 def about(reduced: Reduced) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ..statistics.channels import ChannelStats
 
+_FIRST_ITEM = "only the first item is shown of axes that are neither channels nor places"
 _LOOK_BACK = 4
 """Of so many layers before it a layer may be a straight line, or the part above zero."""
 
@@ -126,9 +127,12 @@ class Pages:
             reduced = component_picture(found.maps) if map_shape(row) is not None else None
             assert row.axes is not None and row.field is not None
             holds_all = pictures > 1 and (*found.shape, 1)[_batch_axis(row.axes)] == pictures
-            own_notes = (
-                f"it holds {pictures} pictures one after the other: these are the first one's maps",
-            ) * holds_all
+            notes = found.notes
+            if holds_all:
+                notes = (
+                    *(each for each in notes if each != _FIRST_ITEM),
+                    f"it holds {pictures} pictures one after the other: these are the first one's maps",
+                )
             yield PageLayer(
                 layer=row.layer,
                 shape=found.shape,
@@ -148,7 +152,7 @@ class Pages:
                 components=None if reduced is None else Components(*reduced),
                 arithmetic=arithmetic_of(session.model.module, row.layer, found.output, values),
                 of_first=holds_all,
-                notes=(*found.notes, *own_notes),
+                notes=notes,
             )
             if found.output.ndim == 4 and row.axes.names == ("B", "C", "H", "W"):
                 values[row.layer.name] = found.output
@@ -233,7 +237,7 @@ def _kept(output: Tensor, row: Any, counted: ChannelStats, same_as: int | None) 
     notes = []
     undrawn = undrawn_axes(row.axes, values.shape)
     if undrawn:
-        notes.append("only the first item is shown of axes that are neither channels nor places")
+        notes.append(_FIRST_ITEM)
     if row.axes.grid is not None and row.axes.prefix:
         left = "the class token is" if row.axes.prefix == 1 else f"{row.axes.prefix} tokens before the grid are"
         notes.append(f"{left} not shown")

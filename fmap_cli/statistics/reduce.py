@@ -29,7 +29,7 @@ _WORTH_A_THREAD = 1 << 15
 _EXACT_IN_FLOAT32 = (torch.float16, torch.bfloat16)
 _BINS_OF_CODES = BIN_OF_CODE.tobytes()
 _PIECE = 1 << 22
-"""How many values of another dtype are turned into float32 at once."""
+"""How many values of another dtype are turned into float32 at once, and how many are copied where there are gaps."""
 
 
 def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: int = 1) -> ChannelStats:
@@ -38,8 +38,8 @@ def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: i
     A histogram by `channel` counts every value; that of the whole `layer` a share of them where maps are large.
 
     Nothing of the output's size is allocated, however its axes lie in memory, but for views with gaps (a slice), which
-    are copied an item at a time, and other dtypes, which are converted a piece at a time. Channels are the axes called
-    `C`; without any the first of unknown meaning (attention's heads); else the whole output is one channel.
+    are copied a few items at a time, and other dtypes, which are converted a piece at a time. Channels are the axes
+    called `C`; without any the first of unknown meaning (attention's heads); else the whole output is one channel.
 
     >>> output = torch.tensor([[[1.0, 2.0], [0.0, 0.0]], [[3.0, 6.0], [0.0, 0.0]]])  # [2, 2, 2]
     >>> stats = reduce(output, Axes(("B", "C", "W"), "said"))
@@ -69,19 +69,24 @@ def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: i
 
 
 def _views(output: Tensor, channels: Sequence[int]) -> Iterator[Tensor]:
-    """The output as `[outer, C, inner]`, in the order in which the values lie in memory; several where it has gaps."""
+    """The output as `[outer, C, inner]`, in the order in which the values lie in memory; where it has gaps, copies of
+    some items at a time.
+    """
     view = _ordered(output, channels)
     if view is not None:
         yield view
         return
     inside = [at for at in range(output.ndim) if at not in channels]
-    if inside and output.shape[inside[0]] > 1:
-        first = inside[0]
-        rest = [at - (at > first) for at in channels]
-        for item in range(output.shape[first]):
-            yield from _views(output.select(first, item), rest)
-    else:
+    if not inside:
         yield _in_order(output, channels)
+        return
+    first = inside[0]
+    count = output.shape[first]
+    some = max(1, _PIECE * count // output.numel())
+    for at in range(0, count, some):
+        part = output.narrow(first, at, min(some, count - at))
+        found = _ordered(part, channels)
+        yield _in_order(part, channels) if found is None else found
 
 
 def _in_order(output: Tensor, channels: Sequence[int]) -> Tensor:

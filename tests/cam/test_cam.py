@@ -220,7 +220,7 @@ def test_curves_tell_the_places_that_count_from_random_ones() -> None:
     assert trust.insertion[3] == pytest.approx(trust.insertion[-1], rel=0.05)
     assert trust.deletion[3] == pytest.approx(trust.deletion[-1], rel=0.05)
     assert trust.insertion[0] == trust.deletion[-1]
-    assert f"{trust.insertion_area:.3f}" in found.table()
+    assert f"{trust.insertion_area:#.3g}" in found.table()
 
 
 def test_the_areas_are_those_of_trapeziums_and_verdicts_compare_them_with_random_orders() -> None:
@@ -234,8 +234,55 @@ def test_the_areas_are_those_of_trapeziums_and_verdicts_compare_them_with_random
     assert Trust(places, flat, flat[::-1], np.stack([flat]), (2, 2), "probability").verdict == "none"
     small = Trust(places, (1 - up) / 200, up / 200, np.stack([flat]) / 200, (2, 2), "probability")
     assert small.verdict == "none"
-    assert "hardly lowers the probability" in verdict(small)
+    assert "hardly lowers the probability, from 0.5 % to 0 %" in verdict(small)
     assert replace(small, quantity="value").verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("insertion", "deletion", "words"),
+    [  # the number falls from 1 to 0, a random order's area is 0.5, and each curve's the mean of its middle and 0.5
+        (0.9, 0.1, "clearly better than 2 random ones in both"),
+        (0.55, 0.45, "barely better than 2 random ones in both"),
+        (0.9, 0.45, "clearly better than 2 random ones in insertion, barely in deletion"),
+        (0.55, 0.1, "clearly better than 2 random ones in deletion, barely in insertion"),
+        (0.55, 0.6, "barely better than 2 random ones in insertion, and not in deletion"),
+        (0.3, 0.1, "clearly better than 2 random ones in deletion, and not in insertion"),
+        (0.5, 0.6, "no better than 2 random ones"),
+    ],
+)
+@pytest.mark.parametrize("size", [1.0, 0.02, 50.0])
+def test_by_how_much_an_order_is_better_is_a_share_of_the_fall(
+    insertion: float, deletion: float, words: str, size: float
+) -> None:
+    random = np.array([[0, 0.5, 1.0]] * 2)
+    inserted, deleted = np.array([0, insertion, 1]), np.array([1, deletion, 0])
+    trust = Trust(np.linspace(0, 1, 3), deleted * size, inserted * size, random * size, (2, 2), "value")
+    assert words in verdict(trust)
+    assert trust.margins == pytest.approx(((insertion - 0.5) / 2, (0.5 - deletion) / 2))
+
+
+def test_a_number_that_rises_under_the_blur_is_said_to_rise() -> None:
+    up = np.array([0.2, 0.3, 0.4])
+    trust = Trust(np.linspace(0, 1, 3), up, up[::-1], up[None], (2, 2), "probability")
+    assert (trust.verdict, trust.fall) == ("none", pytest.approx(-0.2))
+    assert "raises the probability, from 20.0 % to 40.0 %" in verdict(trust)
+    still = np.full(3, 0.25)
+    same = Trust(np.linspace(0, 1, 3), still, still, still[None], (2, 2), "value")
+    assert "leaves the value at 0.25" in verdict(same)
+
+
+def test_a_map_without_evidence_has_no_curves_and_says_so() -> None:
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).mean((2, 3)) * torch.tensor([0.0, 1e-9]) + torch.tensor([1.0, 2.0])
+
+    for class_, why in ((0, "zero everywhere"), (1, "only rounding")):
+        found = fmap.cam(session(Constant().eval()), PICTURE, "conv", class_=class_, say=lambda _: None)
+        assert found.trust is None and f"a map that is {why} puts places in no order" in " ".join(found.table().split())
 
 
 def test_of_another_class_it_says_what_the_network_answers() -> None:
@@ -244,6 +291,7 @@ def test_of_another_class_it_says_what_the_network_answers() -> None:
     order = sorted(range(3), key=lambda each: -scores[each])
     names = ["cat", "dog", "owl"]
     assert f"the network answers {names[order[0]]}," in cam(opened, class_=names[order[1]]).table()
+    assert f"(the network answers {names[order[0]]}," in headline(cam(opened, class_=names[order[2]]))
     assert "the network answers" not in cam(opened).table()
 
 

@@ -25,6 +25,10 @@ MISSING = "nowhere.png"
 CASES: dict[str, tuple[str, list[str]]] = {
     "show": ("fmap show", ["show", COFFEE, "--layer", "*", "--out-dir", "OUT", *NET]),
     "show of several": ("fmap show", ["show", COFFEE, MISSING, "--layer", "conv2", "--out-dir", "OUT", *NET]),
+    "show --by effect": (
+        "fmap show",
+        ["show", COFFEE, "--layer", "conv2", "--top", "2", "--by", "effect", *NET, "--out-dir", "OUT"],
+    ),
     "show --reduce pca": (
         "fmap show --reduce",
         ["show", COFFEE, CAT, "--layer", "conv2", "--reduce", "pca", "--foreground", "--out-dir", "OUT", *NET],

@@ -138,7 +138,7 @@ def test_the_figure_lays_a_channel_that_one_image_lacks_over_that_one_alone() ->
     scene = found.figure().scene
     assert isinstance(scene, Scene)
     words = " ".join(texts(scene))
-    assert "strong in both: 0" in words and "strong only in A: 1" in words and "strong only in B: 1" in words
+    assert "strong in both: none" in words and "strong only in A: 1" in words and "strong only in B: 1" in words
     assert "mean 0.25" in words and "Pooled cosine through depth" in words
     tiles = [each for each in scene.items if isinstance(each, Picture) and each.size == tiles_size(scene)]
     assert len(tiles) == 4  # channel 0 over A and B, channel 2 over A and B

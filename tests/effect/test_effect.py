@@ -234,7 +234,7 @@ def test_table_figure_document_and_csv_say_the_same() -> None:
     assert "what its channels do to the logit of cat" in table and "All at once" in table
     assert len(found.csv().splitlines()) == 1 + 2 * 6
     words = " ".join(each.text for each in found.figure().scene.items if hasattr(each, "text"))
-    assert "all at once" in words and "sum of singles" in words
+    assert "all at once" in words and "single effects" in words
     assert found.figure().image().size[0] > 1000
 
 
@@ -256,6 +256,18 @@ def test_show_ranks_by_the_effect_on_the_answer() -> None:
     look = fmap.feature_maps(session, COFFEE, "relu", top=3, by="effect", say=quiet)
     assert look.maps[0].drawn.tolist() == found.channels[found.order[:3]].tolist()
     assert "largest effect on the logit of" in look.maps[0].order
+    drawn = look.maps[0].drawn.tolist()
+    effects = {int(channel): float(effect) for channel, effect in zip(found.channels, found.effects, strict=True)}
+    document = look.document()["layers"][0]
+    assert document["effect_unit"] == "logit"
+    assert [each["effect"] for each in document["drawn"]] == [effects[channel] for channel in drawn]
+    words = [each.text for each in look.figure().scene.items if hasattr(each, "text")]
+    for channel in drawn:
+        (caption,) = (each for each in words if each.startswith(f"{channel}: ") and each.endswith(" logit"))
+        assert float(caption.removeprefix(f"{channel}: ").removesuffix(" logit")) == pytest.approx(
+            effects[channel], rel=0.05
+        )
+        assert caption.split()[1][0] in "+-"
 
 
 def test_it_says_why_score_and_probability_point_apart_only_where_they_do() -> None:

@@ -362,7 +362,7 @@ def test_an_encoder_layer_is_explained_in_steps_and_torchs_fast_path_is_as_it_wa
     handle = layer.linear1.register_forward_hook(lambda *seen: kept.append(seen[2]))  # torch runs in steps then, too
     net(x)
     handle.remove()
-    check(found, float(kept[0][0, 4, 2]))
+    check(found, float(kept[0][0, 4, 2].detach()))
 
 
 def test_a_class_without_a_name_is_a_score_and_one_value_is_no_largest() -> None:

@@ -132,6 +132,14 @@ def test_a_missing_file() -> None:
     assert error.hint == "Check the path and the name's spelling."
 
 
+@pytest.mark.parametrize("name", ["conv1", "features.5", "layer1.0.conv1"])
+def test_a_layer_in_the_place_of_an_image_is_told_the_option(name: str) -> None:
+    error = refusal(name)
+    assert error.message == f"no such file: {name}"
+    told = f"--layer {name}" in (error.hint or "")
+    assert told == (name != "layer1.0.conv1"), "what ends like a file's name may be one"
+
+
 def test_an_address_is_answered_with_the_way_to_read_it() -> None:
     error = refusal("https://example.org/cat.jpg")
     assert error.hint.endswith("curl -sL https://example.org/cat.jpg | fmap show -")

@@ -513,6 +513,15 @@ def test_saved_arrays_of_several_images_are_told_apart(fmap: Run, samples: Path,
         assert np.array_equal(arrays[f"{photo}/classifier.1"], outputs(embedded, photo)[""].numpy())
 
 
+def test_saved_arrays_of_images_of_one_name_are_all_kept(fmap: Run, samples: Path, tmp_path: Path) -> None:
+    photo, file = samples / "coffee.png", tmp_path / "twice.npz"
+    fmap("show", photo, samples / "chelsea.png", photo, "--layer", "conv1", "--out-dir", tmp_path, "--save", file)
+    with np.load(file) as saved:
+        first, second, third = (saved[name] for name in saved.files if not name.startswith("__"))
+    np.testing.assert_array_equal(first, third)
+    assert not np.array_equal(first, second)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_other_number_formats_are_computed_and_saved_as_such(fmap: Run, samples: Path, nets: str, dtype: str) -> None:
     photo = samples / "coffee.png"

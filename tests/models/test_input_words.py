@@ -85,8 +85,19 @@ def test_a_volumes_fields_are_in_its_own_words_and_its_slice_keeps_its_size(tmp_
     assert unit.image.pixels.shape[:2] == (16, 12)  # 16 rows of a map are not made 32, as those of a strip are
     field = fmap.effective_field(model, [str(tmp_path / "in.npy")], "0")
     assert "slice 4, row 5, column 7" in unit.table() and "rows 4 to 6" in " ".join(unit.table().split())
-    assert "3 × 3 voxels, of all that moves the unit" in field.table()
+    assert "90% in 3 × 3 voxels" in " ".join(field.table().split())
     for result in (unit, field):
         words = " ".join(item.text for item in result.figure().scene.items if isinstance(item, Text))
         assert "3 × 3 voxels" in words.replace("\N{NO-BREAK SPACE}", " ")
         assert not re.search(r"\b(px|pixels?|images?|frames?)\b", words + result.table())
+
+
+def test_a_whole_layer_of_a_volume_has_slices_and_its_array_was_not_resized(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), *_head(4, nn.AdaptiveAvgPool3d(1)))
+    model = fmap.load_model(net, input_shape=(1, 8, 16, 16))
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).random((1, 8, 16, 16), np.float32))
+    reduced = fmap.feature_maps(model, str(tmp_path / "in.npy"), "0", reduce="pca")
+    drawn = " ".join(item.text for item in reduced.figure().scene.items if isinstance(item, Text))
+    for words in (drawn, reduced.table(160)):
+        assert "8 slices of 16 × 16" in words and "resize" not in words
+    assert "volume: " in reduced.table(160)

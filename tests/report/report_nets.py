@@ -29,5 +29,35 @@ class Small(nn.Sequential):
         )
 
 
+class Pair(nn.Module):
+    """Two pictures go through one convolution as a batch, and then together through another one."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.each = nn.Conv2d(3, 4, 3, padding=1)
+        self.both = nn.Conv2d(8, 2, 5, padding=2)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        one, other = self.each(torch.cat([first, second])).chunk(2)
+        both: torch.Tensor = self.both(torch.cat([one, other], 1))
+        return both
+
+
+class Clip(nn.Module):
+    """A convolution that makes one frame out of two, and three classes."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, (2, 3, 3), stride=(2, 1, 1), padding=(0, 1, 1))
+        self.pool = nn.AdaptiveAvgPool3d(1)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.last(self.pool(self.conv(clip)).flatten(1))
+        return answer
+
+
 def small() -> nn.Module:
     return Small()

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from report_nets import small
+from PIL import Image
+from report_nets import Clip, Pair, small
 from torch import nn
 
 import fmap_cli as fmap
@@ -27,6 +28,13 @@ COFFEE = ROOT / "sample_images" / "coffee.png"
 
 Open = Callable[..., Any]
 SAID = re.compile(r"(\S+)(?: ± (\S+))? at row (\d+), column (\d+); sees rows (\d+)–(\d+) and columns (\d+)–(\d+)")
+
+
+COLOUR = """() => {
+  const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  pen.drawImage(document.querySelector(".pane canvas"), 9, 9, 1, 1, 0, 0, 1, 1);
+  return [...pen.getImageData(0, 0, 1, 1).data];
+}"""
 
 
 def quietly(_sentence: str) -> None:
@@ -289,6 +297,97 @@ def test_several_images_have_a_switcher(open_page: Open, tmp_path: Path) -> None
     page.select_option("#pass", "1")
     page.wait_for_function("text => document.getElementById('numbers').innerText !== text", arg=before)
     assert page.locator(".answer:visible").count() == 1 and "coffee" in page.locator(".answer:visible").inner_text()
+
+
+def test_both_pictures_of_a_pair_are_shown(open_page: Open, tmp_path: Path) -> None:
+    pair = fmap.load_model(Pair(), input_shape=[(3, 48, 48), (3, 48, 48)], say=quietly)
+    made = fmap.report(pair, [CAT, COFFEE], say=quietly)
+    page = open_page(made.save(tmp_path / "pair.html"), "#layer=both&unit=10,20")
+    assert page.locator(".photo img").count() == 2
+    assert page.locator(".pane figcaption b").all_inner_texts() == ["1: chelsea.png", "2: coffee.png", "both"]
+    seen = [each.pixels[20, 31] for each in made.passes[0].pictures]
+    for at in (0, 1):
+        point(page, at, 20.5 / 48, 31.5 / 48)
+        red, green, blue = seen[at]
+        assert f"Pixel 20, 31, red {red}, green {green}, blue {blue}: seen by 49 units" in page.inner_text("#readout")
+    # What holds both one after the other shows the first one's maps, which the second picture has no part in.
+    page = open_page(tmp_path / "pair.html", "#layer=each&unit=10,20")
+    assert "it holds 2 pictures one after the other" in page.inner_text("#layer-findings")
+    point(page, 1, 0.5, 0.5)
+    assert "no unit of this channel sees it" in page.inner_text("#readout")
+
+
+def test_a_clip_has_all_its_frames(open_page: Open, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
+    for at, colour in enumerate(colours):
+        Image.new("RGB", (16, 16), colour).save(folder / f"{at}.png")
+    clip = fmap.load_model(Clip(), input_shape=(3, 4, 16, 16), say=quietly)
+    made = fmap.report(clip, [folder], say=quietly)
+    assert [tuple(each.pixels[0, 0]) for each in made.passes[0].pictures] == colours
+    page = open_page(made.save(tmp_path / "clip.html"), "#layer=conv&channel=1&unit=7,7")
+    values = fmap.feature_maps(clip, folder, "conv", say=quietly).arrays["conv"][0, 1, :, 7, 7]
+    assert page.locator("#frame").get_attribute("max") == "1"
+    for at, frame in enumerate((1, 3)):  # of two frames each, the later one
+        page.locator(".film img").nth(2 * at).click()
+        assert number(page.inner_text("#readout").split()[0]) == pytest.approx(float(values[at]), rel=1e-3)
+        assert f"frame {at};" in page.inner_text("#readout")
+        colour = page.evaluate(COLOUR)
+        assert tuple(colour[:3]) == colours[frame]
+        assert page.locator(".film img.now").get_attribute("data-frame") == str(frame)
+
+
+def test_of_two_networks_each_has_its_own_layers(open_page: Open, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    other = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.AvgPool2d(4), nn.Sequential(nn.Conv2d(8, 5, 3), nn.Tanh()))
+    made = fmap.report(net(), CAT, vs=fmap.load_model(other, size=48, mean=0.5, std=0.25, say=quietly), say=quietly)
+    page = open_page(made.save(tmp_path / "unlike.html"), "#layer=2.0&channel=3&unit=4,5")
+    marks = page.locator(".strip").evaluate_all(
+        "all => all.map((e) => [...e.querySelectorAll('.chip')].map((c) => c.innerText))"
+    )
+    assert marks[0] == ["0", "1", "2", "A 3", "A 4", "A 5", "A 8"] and marks[1] == ["0", "1", "B 2.0", "2"]
+    values = fmap.feature_maps(
+        fmap.load_model(other, size=48, mean=0.5, std=0.25, say=quietly), CAT, "2.0", say=quietly
+    )
+    assert "B alone has it" in page.inner_text("#layer-words")
+    assert page.locator(".pane figcaption b").all_inner_texts() == ["photo", "2.0"]
+    wanted = float(values.arrays["2.0"][0, 3, 4, 5])
+    assert number(page.inner_text("#readout").split()[0]) == pytest.approx(wanted, rel=1e-3)
+    page.click(".chip[data-layer='0'] >> nth=0")
+    page.wait_for_function("document.querySelectorAll('.pane').length === 4")
+    page.click(".chip[data-layer='8']")
+    page.wait_for_selector("#bars li")
+    assert "dog" in page.inner_text("#bars")
+
+
+def test_two_fingers_zoom_around_what_is_between_them(open_page: Open) -> None:
+    page = open_page(hash_="#layer=3&channel=1", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    stack = page.locator(".pane .stack").nth(1)
+    stack.scroll_into_view_if_needed()
+    box = stack.bounding_box()
+    x, y = (box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, apart: float) -> None:
+        fingers = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}] if apart else []
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+        page.wait_for_timeout(30)
+
+    touch("touchStart", 10)
+    for apart in (14, 18, 25, 30):
+        touch("touchMove", apart)
+    touch("touchEnd", 0)
+    assert page.evaluate("visualViewport.scale") == 1 and page.locator("#pins li").count() == 0
+    page.touchscreen.tap(x, y)
+    page.wait_for_timeout(50)
+    place = re.search(r"at row (\d+), column (\d+)", page.inner_text("#readout"))
+    assert place is not None and [int(each) for each in place.groups()] == [12, 6]  # what was between them stays
+    page.touchscreen.tap(box["x"] + 1, y)
+    page.wait_for_timeout(50)
+    # Three times as large: a quarter of the width is a twelfth of the map.
+    place = re.search(r"at row (\d+), column (\d+)", page.inner_text("#readout"))
+    assert place is not None and [int(each) for each in place.groups()] == [12, 4]
 
 
 def test_on_paper_the_first_tiles_stand_whole(open_page: Open) -> None:

@@ -124,4 +124,4 @@ def test_the_picture_of_a_volume_says_which_slice_it_is(workdir: Path) -> None:
     session = fmap.load_model(net, input_shape=(1, 16, 9, 9), say=lambda _: None)
     np.save(workdir / "volume.npy", np.arange(16, dtype=np.float32)[None, :, None, None] * np.ones((1, 16, 9, 9)))
     image = fmap.feature_maps(session, "volume.npy", ["0"], say=lambda _: None).image
-    assert image.caption == "what the network was given, [1, 16, 9, 9]: slice 8 of 0 to 15"
+    assert image.caption == "what the network was given, [1, 16, 9, 9]: slice 9 of 16"

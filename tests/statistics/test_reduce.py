@@ -292,3 +292,16 @@ def test_the_output_is_left_as_it_was() -> None:
     reduce(output, NCHW)
     assert torch.equal(output, before)
     assert output._version == version
+
+
+def test_a_picture_inside_a_larger_one_is_copied_in_a_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What detectors make of pictures: one laid into a batch of larger ones, so that every row ends with a gap.
+    inside = torch.randn(2, 3, 40, 60)[1, :, :30, :50]
+    calls = []
+    kernel = reduce_room._kernel
+    monkeypatch.setattr(reduce_room, "_kernel", lambda *given: calls.append(given) or kernel(*given))
+    agree(reduce(inside, Axes(("C", "H", "W"), "said")), inside.flatten(1))
+    assert len(calls) == 1
+    monkeypatch.setattr(reduce_room, "_PIECE", 3 * 50 * 7)  # seven rows at a time
+    agree(reduce(inside, Axes(("C", "H", "W"), "said")), inside.flatten(1))
+    assert len(calls) == 1 + 5
