@@ -89,6 +89,7 @@ def make(
         memory=_memory(session) if asked.memory else "",
         redact=asked.redact,
         max_bytes=asked.max_bytes,
+        score=asked.score,
         made=asked.made,
         failures=tuple(failures),
     )

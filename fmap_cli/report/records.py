@@ -160,10 +160,10 @@ class Report(Result):
     """A page on which one explores a network's maps: one file, which needs nothing else.
 
     `passes` has one entry an image, or A and B where two are compared; `compared` says in words in what they differ,
-    empty where they are not compared. `codes` are the values of all layers, encoded. `courses` is
-    the network, or A and B where two are compared. `memory` is a
-    figure of a step's memory as SVG, where it was asked for. `redact` leaves out the photo, and all names and paths.
-    `failures` are images that could not be read, with why.
+    empty where they are not compared. `codes` are the values of all layers, encoded. `courses` is the network, or A and
+    B where two are compared. `memory` is a figure of a step's memory as SVG, where it was asked for. `redact` leaves
+    out the photo, and all names and paths. `score` is the least score of a detector's boxes. `failures` are images that
+    could not be read, with why.
     """
 
     origin: Origin
@@ -175,6 +175,7 @@ class Report(Result):
     memory: str = ""
     redact: bool = False
     max_bytes: int = MAX_BYTES
+    score: float = 0.5
     made: str = ""
     failures: tuple[tuple[str, FmapError], ...] = ()
     _html: list[bytes] = field(default_factory=list, compare=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -115,8 +116,9 @@ class _Page:
             lstrip_blocks=True,
         )
         report = self.report
-        for at, codes in enumerate(report.codes):
-            self.payloads[f"codes-{at}"] = _b64(pack(codes))
+        with ThreadPoolExecutor() as pool:  # zlib lets other threads run
+            for at, content in enumerate(pool.map(pack, report.codes)):
+                self.payloads[f"codes-{at}"] = _b64(content)
         data = self._data()
         return environment.get_template("page.html").render(
             policy=policy(),

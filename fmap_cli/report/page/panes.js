@@ -133,9 +133,11 @@ class Pane {
 
   size() {
     const [height, width] = passNow().size;
-    const wide = this.figure.clientWidth;
-    const high = Math.max(Math.round(Math.min(wide * Math.min(height / width, 2), 720)), 1);
+    // As wide as there is room for, and no higher than most of a screen; the picture keeps its proportions.
+    const high = Math.max(Math.round(Math.min((this.figure.clientWidth * height) / width, 720, Math.max(0.8 * window.innerHeight, 300))), 1);
+    const wide = Math.max(Math.min(Math.round((high * width) / height), this.figure.clientWidth), 1);
     this.stack.style.height = `${high}px`;
+    this.stack.style.width = `${wide}px`;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     for (const canvas of [this.base, this.marks]) {
       if (canvas.width !== Math.round(wide * ratio) || canvas.height !== Math.round(high * ratio)) {
@@ -174,7 +176,7 @@ class Pane {
   // Outlines a part of the picture given by its edges, 0..1.
   outline(pen, [top, bottom, left, right], colour, name) {
     const own = this.frame();
-    const ratio = this.base.width / Math.max(this.figure.clientWidth, 1);
+    const ratio = this.base.width / Math.max(this.stack.clientWidth, 1);
     const [x, y] = [own.left + left * own.wide, own.top + top * own.high];
     const [w, h] = [Math.max((right - left) * own.wide, 2), Math.max((bottom - top) * own.high, 2)];
     for (const [wide, ink] of [[4 * ratio, "rgb(255 255 255 / 85%)"], [2 * ratio, colour]]) {
