@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .explain.api import explain as explain
     from .filters.api import filters as filters
     from .report.api import report as report
+    from .top.api import load_dossiers as load_dossiers
+    from .top.api import top as top
 
     __version__: str
 
@@ -57,6 +59,7 @@ _FROM = {
     "findings": "api",
     "layers": "api",
     "list_models": "api",
+    "load_dossiers": "top.api",
     "load_image": "api",
     "load_model": "api",
     "load_run": "api",
@@ -65,6 +68,7 @@ _FROM = {
     "receptive_fields": "api",
     "report": "report.api",
     "stats": "api",
+    "top": "top.api",
     "unit": "api",
 }
 """The public names, and the file of this package that each is taken from: a new verb has a line here, and one above for

@@ -61,6 +61,7 @@ BUILD_ON = {  # ... but for these.
     "explain": {"receptive"},
     "health": {"statistics"},
     "layers": {"receptive"},
+    "top": {"receptive"},
     "maps": {"answers", "effect", "receptive", "statistics"},
     "report": {
         *("answers", "attention", "cam", "comparison", "effect", "health", "layers", "memory", "receptive", "reduced"),

@@ -13,6 +13,7 @@ from ..legible import encoding_of, legible
 COMMANDS = {
     "show": "Draw what chosen layers see in an image.",
     "filters": "Draw a layer's kernels, and say which are dead or alike.",
+    "top": "Show what excites each channel, over your own images.",
     "stats": "Say what every layer's numbers are, and what is wrong.",
     "layers": "List a model's layers: names, kinds, shapes, parameters.",
     "rf": "Say which pixels a layer's values are made of: receptive fields.",

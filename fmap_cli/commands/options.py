@@ -436,15 +436,18 @@ def vs_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--layer and --kind, given to the command as `patterns` and `kinds`: the layers to keep of all there are."""
+def picking_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--layer and --kind, given to the command as `patterns` and `kinds`: the layers to keep of all there are.
+
+    `default` says which these are where none is named.
+    """
     layer = click.option(
         "--layer",
         "-l",
         "patterns",
         multiple=True,
         metavar="PATTERN",
-        help="Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: every layer]",
+        help=f"Only these: a name, a glob ('*.relu*'), conv3, first or last. Repeatable.  [default: {default}]",
     )
     kind = click.option(
         "--kind",
@@ -454,7 +457,10 @@ def layer_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(get_args(LayerKind)),
         help="Only layers of this kind. Repeatable.",
     )
-    return layer(kind(function))
+    return lambda function: layer(kind(function))
+
+
+layer_options = picking_options("every layer")
 
 
 def figure_options(

@@ -1,0 +1,251 @@
+"""`fmap top`: what excites each channel, over a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from ..errors import FmapError
+from ..models.records import ModelRequest
+from ..running.records import Resumable
+from ..top.records import DRAWN, SORTS, STRONGEST, Looking, Sort
+from .options import (
+    FIGURE_SUFFIXES,
+    ChannelsType,
+    FigureOptions,
+    FileType,
+    FiniteRange,
+    csv_option,
+    json_option,
+    layout_option,
+    model_options,
+    picking_options,
+    with_options,
+)
+from .output import put_out, remark, reserve
+
+if TYPE_CHECKING:
+    from ..top.api import Finished
+    from ..top.records import Dossiers
+
+_OF_A_PASS = {
+    *ModelRequest.__dataclass_fields__,
+    *("batch", "by_class", "checkpoint_every", "layout", "limit", "per_image", "resume", "shuffle", "strongest"),
+    "workers",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopOptions(FigureOptions):
+    images: tuple[str, ...]
+    patterns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    channels: tuple[int, ...] | None
+    top: int | None
+    sort: Sort | None
+    reverse: bool
+    strongest: int
+    per_image: int
+    by_class: bool
+    limit: int | None
+    shuffle: bool
+    batch: int
+    workers: int | None
+    load: bool
+    resume: bool
+    checkpoint_every: float
+    request: ModelRequest
+    layout: str | None
+
+    @property
+    def looking(self) -> Looking:
+        return Looking(
+            self.patterns,
+            self.kinds,
+            None if self.channels is None else tuple(sorted({*self.channels})),
+            self.strongest,
+            self.per_image,
+            self.by_class,
+            self.limit,
+            self.request.seed if self.shuffle else None,
+            self.batch,
+            self.workers,
+            self.layout,
+        )
+
+    @property
+    def kept(self) -> Resumable:
+        return Resumable(self.save, self.resume, self.checkpoint_every)
+
+    @property
+    def order(self) -> Sort:
+        """By what channels are sorted: those named one by one stay in their order."""
+        return self.sort or ("selectivity" if self.channels is None else "index")
+
+    def refuse_contradictions(self) -> None:
+        super().refuse_contradictions()
+        if self.load:
+            _refuse_passes()
+            if not self.images:
+                raise click.UsageError("--load takes saved dossiers: fmap top --load photos.fmap.")
+        elif any(image.lower().endswith(".fmap") for image in self.images):
+            raise click.UsageError("a .fmap file holds saved dossiers: give --load to show them.")
+
+
+def _refuse_passes() -> None:
+    """Raises UsageError where an option is given that says something about a pass."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name))
+        if parameter.name in _OF_A_PASS and given is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--load only shows finished dossiers: {max(parameter.opts, key=len)} has no effect on them."
+            )
+
+
+@click.command("top")
+@click.argument("images", nargs=-1, metavar="[IMAGE|DIR|DOSSIERS.fmap...]")
+@picking_options("last, the map that the classifier pools")
+@click.option("--channel", "channels", type=ChannelsType(), metavar="LIST", help="Only these channels, e.g. 0-15,447.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Show the first N channels in the order of --sort.  [default: {DRAWN} in the figure, 20 in the table]",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    help="What channels are sorted by, the largest first.  [default: selectivity; index with --channel]",
+)
+@click.option("--reverse", is_flag=True, help="Sort the other way round: the smallest numbers first.")
+@click.option(
+    "--strongest",
+    type=click.IntRange(1, 1000),
+    default=STRONGEST,
+    show_default=True,
+    metavar="N",
+    help="Keep the N strongest units of each channel.",
+)
+@click.option(
+    "--per-image",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="At most N of them from one image.",
+)
+@click.option("--by-class", is_flag=True, help="Say which classes a channel answers to: the folders in DIR.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this many images.")
+@click.option("--shuffle", is_flag=True, help="Take the images in an order drawn with --seed.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images per pass.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Processes that read images.  [default: one a core, at most 8; 0 for few images]",
+)
+@click.option(
+    "--save", type=FileType((".fmap",)), metavar="DOSSIERS.fmap", help="Save the dossiers, to show or merge later."
+)
+@click.option("--load", is_flag=True, help="The arguments are saved dossiers: show them, several as one.")
+@click.option("--resume", is_flag=True, help="Continue where the same command was stopped or killed.")
+@click.option(
+    "--checkpoint-every",
+    type=FiniteRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often a run saves its progress.",
+)
+@click.option(
+    "--out",
+    "-o",
+    type=FileType(FIGURE_SUFFIXES),
+    metavar="FILE",
+    help="Write the contact sheet here: .png, .jpg, .webp, .pdf or .svg.",
+)
+@click.option(
+    "--out-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write contact sheets here, under names made of model and layer.  [default: the current directory]",
+)
+@model_options
+@layout_option
+@json_option
+@csv_option
+@with_options(TopOptions)
+def command(options: TopOptions) -> int:
+    """Show what excites each channel of a layer, over your own images.
+
+    Of each channel the strongest units, each cut out of its picture exactly as far as the unit sees, beside images that
+    excite it less and not at all; how often it fires, how selective it is, and with --by-class which classes it answers
+    to. There is a contact sheet a layer; the terminal gets the channels' numbers.
+
+    \b
+      fmap top photos/ --layer features.5
+      fmap top photos/ --layer last --channel 447 --per-image 3 -o channel.png
+      fmap top photos/ --by-class --save photos.fmap
+      fmap top --load photos.fmap --channel 12,40
+    """
+    reserve(options.out, options.save)
+    with _found(options) as gone:
+        if gone.run is None:  # another process of the team speaks for all
+            return gone.exit_code
+        code = _put_out(options, gone.run, save=gone.complete and not options.load)
+        gone.forget()
+    return gone.exit_code or code
+
+
+@contextmanager
+def _found(options: TopOptions) -> Iterator[Finished]:
+    from ..top import api
+    from .progress import progress_bar
+
+    if options.load:
+        found = api.load_dossiers(*options.images, say=remark).only(options.patterns, options.channels)
+        yield api.Finished(found, 0, True, lambda: None)
+        return
+    with api.resumable_top(
+        options.request,
+        options.images,
+        options.looking,
+        options.kept,
+        patches=True,
+        progress=progress_bar,
+        say=remark,
+    ) as gone:
+        yield gone
+
+
+def _put_out(options: TopOptions, found: Dossiers, *, save: bool) -> int:
+    """The files, then the table; what took hours to find is shown also where they cannot be written."""
+    from ..top.files import write_sheets
+
+    options.refuse_one_file_for(len(found.layers), f"{len(found.layers)} layers match")
+    failure = None
+    files: list[str] = []
+    sort, reverse, top = options.order, options.reverse, options.top
+    try:
+        if save and options.save is not None:
+            found.save(options.save)
+        files = write_sheets(found, options.out, options.out_dir, sort=sort, reverse=reverse, top=top)
+    except FmapError as error:
+        failure = error
+    saved = str(options.save) if save and options.save is not None and failure is None else None
+    code = put_out(
+        options,
+        table=lambda: found.print(sort=sort, reverse=reverse, top=top, files=files, saved=saved),
+        document=lambda: found.document(sort=sort, reverse=reverse, top=top, files=files),
+        csv=lambda: found.csv(sort=sort, reverse=reverse, top=top),
+    )
+    if failure is not None:
+        raise failure
+    return code

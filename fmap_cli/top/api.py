@@ -1,0 +1,136 @@
+"""The verb `top`, and `load_dossiers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..arguments import Advanced, Say, names_of, nobody, note, opened, sources_of, verb
+from ..errors import FmapError
+from ..frameworks import load_torchvision
+from ..models import DEFAULT_MODEL
+from ..models.records import ModelRequest
+from .records import STRONGEST, Looking
+
+if TYPE_CHECKING:
+    from ..arguments import AnyModel, Images, Names
+    from ..running.records import Resumable
+    from .records import Dossiers
+
+
+def _from_one(name: str, given: Any) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise FmapError(f"{name} is {given!r}: expected a whole number from 1 on.")
+    return given
+
+
+@verb(strongest=_from_one, per_image=_from_one)
+def top(
+    model: AnyModel = DEFAULT_MODEL,
+    images: Images = None,
+    layer: Names = (),
+    *,
+    kind: Names = (),
+    channels: Sequence[int] | None = None,
+    strongest: int = STRONGEST,
+    per_image: int = 1,
+    by_class: bool = False,
+    limit: int | None = None,
+    shuffle: int | None = None,
+    batch: int = 8,
+    workers: int | None = None,
+    patches: bool = True,
+    layout: str | None = None,
+    say: Say = note,
+) -> Dossiers:
+    """What each channel of some layers answers to, over images: its strongest units, its weakest, and some in between.
+
+    `images` are paths, folders (all images in them and below), patterns, Pillow images, arrays or tensors; by default a
+    bundled photo. `layer` and `kind` pick layers by name or pattern and by kind; without them it is `last`, the map
+    that the classifier pools. `channels` are the only ones kept. Of each channel the `strongest` (9) units are kept,
+    `per_image` (1) of one image at most. `by_class` tells classes by folder; `limit`, `shuffle`, `batch` and `workers`
+    are those of `stats`. `patches` cuts each unit's field out of its picture, which figures need.
+
+    `dossier(layer, channel)` of the result is one channel's: `fires`, `max`, `quantiles`, `selectivity`, `classes` and
+    `units`, each with its value, image, place and patch. `figure(layer)` is the contact sheet. Raises LayerError and
+    ModelError, and ImageError where no image could be read.
+
+    >>> found = top(layer="features.2", say=lambda _: None)
+    >>> unit = found.dossier("features.2", 3).units[0]
+    >>> unit.kind, unit.place, unit.patch.pixels.shape
+    ('strongest', (0, 13, 26), (19, 19, 3))
+    """
+    session = opened(model, say)
+    from ..running.going import whole_run
+    from .running import TopRun
+
+    kept = None if channels is None else tuple(channels)
+    looking = Looking(
+        names_of(layer), names_of(kind), kept, strongest, per_image, by_class, limit, shuffle, batch, workers, layout
+    )
+    job = TopRun(looking)
+    found = whole_run(session, sources_of(images), job, say)
+    return job.finished(found, say) if patches else found
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run of `fmap top` that is over, as `running.going.Gone` has it, with its patches."""
+
+    run: Dossiers | None
+    exit_code: int
+    complete: bool
+    forget: Callable[[], None]
+
+
+@contextmanager
+def resumable_top(
+    request: ModelRequest,
+    images: Images,
+    looking: Looking,
+    kept: Resumable,
+    *,
+    patches: bool,
+    progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(nobody),
+    say: Say = note,
+) -> Iterator[Finished]:
+    """`top` for a run that takes hours: noted down as `kept` says, stopped by Ctrl-C after a batch, gone on with,
+    shared out over the processes that torchrun starts.
+    """
+    load_torchvision()
+    from ..running.going import resumable_run
+    from ..running.team import device_of
+    from .running import TopRun
+
+    job = TopRun(looking)
+    with resumable_run(
+        lambda team, say: opened(replace(request, device=device_of(team, request.device)), say),
+        sources_of(images),
+        job,
+        kept,
+        say,
+        progress,
+    ) as gone:
+        run = gone.run
+        if run is not None and patches:
+            run = job.finished(run, say)
+        yield Finished(run, gone.exit_code, gone.complete, gone.forget)
+
+
+def load_dossiers(*paths: str | Path, say: Say = note) -> Dossiers:
+    """Dossiers saved by `fmap top --save`; several of one network's as one, as if over all their images in that order.
+
+    Raises FmapError for what holds none, and for those that do not go together.
+    """
+    if not paths:
+        raise FmapError("no dossiers were named.", hint='Give the path of some: load_dossiers("photos.fmap").')
+    for path in paths:
+        if not isinstance(path, (str, Path)) or not str(path).lower().endswith(".fmap"):
+            raise FmapError(f"{path!r} holds no dossiers: its name ends in .fmap, as `dossiers.save` writes it.")
+    from .merging import merge_dossiers
+    from .saved import load_dossiers
+
+    return merge_dossiers([(str(path), load_dossiers(Path(path))) for path in paths])

@@ -1,0 +1,217 @@
+"""The contact sheet of `fmap top`: a channel a row, with the patches that excite it most, others for comparison, and
+the distribution of its maxima.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import units
+from ..drawing.charts import BLUE, ORANGE, points, rgb
+from ..drawing.page import (
+    LINE_SIZE,
+    MARGIN,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TINY_SIZE,
+    draw_paragraph,
+    draw_sentence_title,
+    fit,
+)
+from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten
+from .records import Dossier, Dossiers, LayerDossiers, Patch, Sort, Unit
+from .words import examples_in_words, firing, sort_in_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SIDE = 224
+_TILE = 92
+_GAP = 8
+_PART = 26  # between the strongest, the others and the distribution
+_CHART = (74, 190)
+_ROW = _TILE + 44
+_MARK: Colour = (255, 255, 255)
+_SMOOTH = 24  # patches of fewer pixels are drawn as squares
+
+
+def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort) -> Scene:
+    """The page of one layer: these channels, from top to bottom."""
+    dossiers = [found.dossier(layer.layer.name, each) for each in channels]
+    if found.images <= found.strongest:  # the strongest are all there are
+        dossiers = [replace(each, units=each.of("strongest")) for each in dossiers]
+    columns = _columns(dossiers)
+    scene = Scene(columns["chart"] + _CHART[1] + MARGIN)
+    y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort))
+    y = _legend(scene, found, layer, dossiers, y)
+    _headings(scene, found, columns, dossiers, y)
+    y += 26
+    reach = _reach(dossiers)
+    for dossier in dossiers:
+        scene.add(Box(MARGIN, y - 6, scene.width - 2 * MARGIN, 1, FAINT))
+        _draw_row(scene, layer, dossier, columns, y, reach)
+        y += _ROW
+    scene.height = y + MARGIN // 2
+    return scene
+
+
+def _columns(dossiers: list[Dossier]) -> dict[str, int]:
+    """Where each part begins, from left to right."""
+    left, places = MARGIN + _SIDE, {}
+    for kind in ("strongest", "quantile", "weakest"):
+        most = max((len(each.of(kind)) for each in dossiers), default=0)
+        places[kind] = left
+        left += most * (_TILE + _GAP) + (_PART if most else 0)
+    return {**places, "chart": left + 30}
+
+
+# -- words -------------------------------------------------------------------------------------------------------
+
+
+def _title(found: Dossiers, layer: LayerDossiers, shown: int, sort: Sort) -> tuple[str, list[str]]:
+    count = len(layer.channels)
+    many = "image" if found.images == 1 else "images"
+    which = f"{shown} of {units.count(count)} channels" if shown < count else f"{units.count(count)} channels"
+    title = f"What excites {which} of {layer.layer.name}"
+    over = f"{found.origin.model}, {found.origin.weights.in_words}; {units.count(found.images)} {many}"
+    return title, [f"{over}; {sort_in_words(sort, found.by_class)}"]
+
+
+def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[Dossier], y: int) -> int:
+    """What the parts of the page are, and what cannot be concluded."""
+    patches = [unit.patch for each in dossiers for unit in each.units if unit.patch is not None]
+    width = min(scene.width - 2 * MARGIN, 1400)
+    words = []
+    if any(each.whole for each in patches):
+        words.append(
+            "Where a unit's field is as large as the picture, the whole picture is shown: a frame marks the unit,"
+        )
+        words.append("and what it does not see is pale.")
+    if any(not each.whole for each in patches):
+        words.append("A patch is what the unit sees, no more and no less; gray is beyond the picture's border.")
+    words.append(examples_in_words(found.per_image, others=any(each.of("weakest") for each in dossiers)))
+    for sentence in (" ".join(words), *found.notes):
+        y = draw_paragraph(scene, sentence, MARGIN, y, width, TEXT_SIZE - 2)
+    return y + 14
+
+
+def _headings(scene: Scene, found: Dossiers, columns: dict[str, int], dossiers: list[Dossier], y: int) -> None:
+    names = {
+        "strongest": "strongest, with value and image",
+        "quantile": "for comparison: at quantiles of its maxima",
+        "weakest": "weakest",
+        "chart": "maxima of the images",
+    }
+    for kind, left in columns.items():
+        if kind == "chart" or any(each.of(kind) for each in dossiers):
+            scene.add(Text(left, y, names[kind], SMALL_SIZE, GRAY, bold=True))
+
+
+# -- a row -------------------------------------------------------------------------------------------------------
+
+
+def _draw_row(
+    scene: Scene,
+    layer: LayerDossiers,
+    dossier: Dossier,
+    columns: dict[str, int],
+    y: int,
+    reach: tuple[float, float] | None,
+) -> None:
+    scene.add(Text(MARGIN, y, f"channel {dossier.channel}", LINE_SIZE, bold=True))
+    below = y + 26
+    if not dossier.never_fires:
+        below = draw_paragraph(scene, firing(dossier), MARGIN, below, _SIDE - 20, SMALL_SIZE, INK)
+        if dossier.selectivity is not None:
+            words = f"selectivity {dossier.selectivity:.2f}"
+            below = draw_paragraph(scene, words, MARGIN, below, _SIDE - 20)
+        for each in dossier.classes[:2]:
+            line = shorten(f"{each.name} {each.mean:.3g}", _SIDE - 20, SMALL_SIZE)
+            below = draw_paragraph(scene, line, MARGIN, below, _SIDE - 10)
+    else:
+        sentence = f"It {firing(dossier)}. No patch is shown, since none excites it."
+        draw_paragraph(scene, sentence, columns["strongest"], y + 30, 620, TEXT_SIZE, INK)
+    for kind in ("strongest", "quantile", "weakest"):
+        for at, unit in enumerate(() if dossier.never_fires else dossier.of(kind)):
+            left = columns[kind] + at * (_TILE + _GAP)
+            _draw_unit(scene, layer, unit, left, y)
+    if len(dossier.spread) > 1:
+        draw = partial(_draw_spread, dossier=dossier, reach=reach)
+        scene.add(Plot(f"maxima-{dossier.channel}", columns["chart"], y, _CHART, draw))
+
+
+def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int) -> None:
+    if unit.patch is None:
+        scene.add(Box(left, y, _TILE, _TILE, WHITE, FAINT))
+        scene.add(Text(left + _TILE / 2, y + _TILE / 2 - 8, "no picture", TINY_SIZE, GRAY, align="middle"))
+    else:
+        height, width = fit(unit.patch.pixels.shape[:2], (_TILE, _TILE), whole=False)
+        top, inner = y + (_TILE - height) // 2, left + (_TILE - width) // 2
+        smooth = max(unit.patch.pixels.shape[:2]) >= _SMOOTH
+        scene.add(Picture(inner, top, _seen(unit.patch), (height, width), smooth=smooth))
+        if unit.patch.whole:
+            _mark(scene, layer, unit, unit.patch, inner, top, (height, width))
+    words = units.number(unit.value, 3)
+    if unit.kind == "quantile":
+        words = f"{unit.rank:.0%}: {words}"
+    scene.add(Text(left, y + _TILE + 3, shorten(words, _TILE, SMALL_SIZE), SMALL_SIZE, INK))
+    name = units.one_line(Path(unit.image).name)
+    scene.add(Text(left, y + _TILE + 19, shorten(name, _TILE, TINY_SIZE), TINY_SIZE, GRAY))
+
+
+def _seen(patch: Patch) -> np.ndarray:
+    """The patch's pixels; of a whole picture what the unit does not see is pale."""
+    if not patch.whole:
+        return np.ascontiguousarray(patch.pixels)
+    pale = np.ones(patch.pixels.shape[:2], bool)
+    spans: list[slice] = []
+    sides = (patch.rows, patch.size[0], pale.shape[0]), (patch.columns, patch.size[1], pale.shape[1])
+    for (first, last), length, shown in sides:
+        spans.append(slice(max(first, 0) * shown // length, -(-(min(last, length - 1) + 1) * shown // length)))
+    pale[tuple(spans)] = False
+    pixels = np.where(pale[..., None], patch.pixels // 3 + 170, patch.pixels).astype(np.uint8)
+    return np.ascontiguousarray(pixels)
+
+
+def _mark(
+    scene: Scene, layer: LayerDossiers, unit: Unit, patch: Patch, left: int, top: int, size: tuple[int, int]
+) -> None:
+    """A frame where the unit's cell lies, were the map spread over the whole picture."""
+    if layer.cells == (1, 1):
+        return
+    box = []
+    for place, cells, length in zip(unit.place[1:], layer.cells, size, strict=True):
+        cells = max(cells, place + 1)
+        side = max(length / cells, 6)
+        start = min(max((place + 0.5) * length / cells - side / 2, 0), length - side)
+        box.append((start, side))
+    (dy, high), (dx, wide) = box
+    scene.add(Box(left + dx - 1, top + dy - 1, wide + 2, high + 2, None, INK))
+    scene.add(Box(left + dx, top + dy, wide, high, None, _MARK))
+
+
+def _reach(dossiers: list[Dossier]) -> tuple[float, float] | None:
+    """The least and the largest maximum on the page, so that all distributions have one axis; None without any."""
+    finite = [each.spread[np.isfinite(each.spread)] for each in dossiers]
+    values = np.concatenate([each for each in finite if each.size] or [np.zeros(0)])
+    if not values.size or values.min() == values.max():
+        return None
+    return float(values.min()), float(values.max())
+
+
+def _draw_spread(axes: Axes, dossier: Dossier, reach: tuple[float, float] | None) -> None:
+    values = dossier.spread[np.isfinite(dossier.spread)]
+    low, high = reach or (float(values.min()) - 1, float(values.max()) + 1)
+    axes.hist(values, bins=24, range=(low, high), color=rgb(BLUE))
+    for value in dossier.quantiles:
+        axes.axvline(value, color=rgb(ORANGE), linewidth=points(1.5))
+    axes.set_xlim(low, high)
+    axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=4)
+    for side in ("left", "right", "top"):
+        axes.spines[side].set_visible(False)

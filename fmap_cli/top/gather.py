@@ -1,0 +1,237 @@
+"""Many images through one session, into records of what each channel answers to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import LayerError, ModelError
+from ..inputs.records import ImageInput
+from ..models.records import Preprocessing
+from ..network.capture import Sink, watching
+from ..network.records import Axes, LayerRef
+from ..network.selection import Selection
+from ..running.plan import Plan
+from ..running.records import Progress, RunOrigin
+from ..session.axes import axes_for
+from ..session.opening import Session
+from ..session.passes import run
+from .excitations import priority_of
+from .records import Dossiers, LayerDossiers, Looking
+from .watching import excitations_of, maps_of
+
+_POOL = 64 << 20
+"""So many bytes of pictures are held for the patches at the end; more are read again."""
+
+
+def pixels_of(tensor: Tensor, preprocessing: Preprocessing) -> np.ndarray:
+    """What the network saw as a picture, uint8 `[H, W, 3]`: the tensor before it was normalised."""
+    shape = (-1, 1, 1)
+    mean = torch.tensor(preprocessing.mean).reshape(shape)
+    std = torch.tensor(preprocessing.std).reshape(shape)
+    values = tensor.float() * std + mean
+    if len(values) != 3:
+        values = values.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    pixels: np.ndarray = (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return pixels
+
+
+class Gatherer:
+    """Keeps what the layers asked for answer to, batch after batch; `earlier` is a run to go on from.
+
+    Nothing is kept of a batch whose pass fails. Its hooks stay in the network until it is left as a context.
+    """
+
+    def __init__(self, session: Session, plan: Plan, looking: Looking, layout: str | None, earlier: Dossiers | None):
+        self.session = session
+        self.plan = plan
+        self.looking = looking
+        self.layout = layout
+        self.selection = Selection(looking.patterns or ("last",), session.model.module)
+        self.layers: dict[str, LayerDossiers] = {}
+        self.images = 0
+        self.pool: dict[int, np.ndarray] = {}
+        self.pooled = 0
+        self.chosen: set[str] | None = None
+        self.axes: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Axes] = {}
+        self.hooks = ExitStack()
+        self.through: Any = None
+        if earlier is not None:
+            self.layers = {each.layer.name: each for each in earlier.layers}
+            self.images = earlier.images
+
+    def __enter__(self) -> Gatherer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hooks.close()
+
+    def number(self, at: int) -> int:
+        """An image's number in the whole list, of which this process may have a part."""
+        return at * self.plan.ranks + self.plan.rank
+
+    def add(self, images: Sequence[tuple[int, ImageInput]], group: str | None = None) -> None:
+        """Take in these images, which are of one class, in one pass for each size that they have.
+
+        Raises ModelError where the network fails, and in the first pass LayerError where nothing is picked.
+        """
+        batches = [list(alike) for _, alike in groupby(images, key=lambda each: each[1].tensor.shape)]
+        found = self.layers
+        for batch in batches:  # none is kept unless all are through
+            found = self._pass(batch, group or "", found)
+        self.layers = found
+        self.images += len(images)
+        for at, image in images:
+            pixels = image.tensor.shape[-1] * image.tensor.shape[-2] * 3
+            if self.pooled + pixels <= _POOL:
+                self.pooled += pixels
+                self.pool[self.number(at)] = pixels_of(image.tensor, self.session.model.preprocessing)
+
+    def _pass(
+        self, batch: list[tuple[int, ImageInput]], group: str, known: dict[str, LayerDossiers]
+    ) -> dict[str, LayerDossiers]:
+        images = [image for _, image in batch]
+        numbers = [self.number(at) for at, _ in batch]
+        priorities = [priority_of(image.name) for image in images]
+        found: dict[str, LayerDossiers] = {}
+        if self.chosen is None and self.selection.needs_operations:
+            axes_for(self.session, images[0], self.layout).prepare()
+
+        def watch(layer: LayerRef) -> Sink | None:
+            if self.chosen is not None and layer.name not in self.chosen:
+                return None
+
+            def sink(output: Tensor) -> None:
+                if self.chosen is None:
+                    picked = self.selection.offer(layer, output.shape)
+                    if not picked or (self.looking.kinds and layer.kind not in self.looking.kinds):
+                        return
+                    for name in found.keys() - self.selection.wanted():  # what was `last` until now
+                        del found[name]
+                found[layer.name] = self._dossiers(layer, output, images, numbers, priorities, group, known)
+
+            return sink
+
+        if self.chosen is not None and self.through is None:
+            self.through = self.hooks.enter_context(self._watching(known))
+        run(
+            self.session,
+            images,
+            watch,
+            operations=self.selection.needs_operations,
+            paths=self.selection.paths,
+            through=self.through,
+        )
+        if self.chosen is None:
+            self._choose(found)
+        assert self.chosen is not None
+        return {**known, **{name: each for name, each in found.items() if name in self.chosen}}
+
+    def _watching(self, known: dict[str, LayerDossiers]) -> Any:
+        """Hooks where the layers are: once it is known which there are, where all are modules only on these."""
+        module = self.session.model.module
+        layers = [each.layer for each in known.values()]
+        simple = all(each.is_module and each.call == 0 and each.name == each.path for each in layers)
+        if simple and self.session.model.input_kind != "images":
+            return watching(module, operations=False, paths=frozenset(each.path for each in layers))
+        return watching(module, operations=True, paths=None)
+
+    def _choose(self, found: dict[str, LayerDossiers]) -> None:
+        picked = [layer for layer, _ in self.selection.chosen()]
+        self.chosen = {layer.name for layer in picked if layer.name in found}
+        if not self.chosen:
+            kinds = dict.fromkeys(layer.kind for layer in picked)
+            raise LayerError(
+                f"no layer of kind {' or '.join(self.looking.kinds)} among these.",
+                hint=f"Their kinds are {', '.join(kinds)}.",
+            )
+
+    def _dossiers(
+        self,
+        layer: LayerRef,
+        output: Tensor,
+        images: Sequence[ImageInput],
+        numbers: Sequence[int],
+        priorities: Sequence[int],
+        group: str,
+        known: dict[str, LayerDossiers],
+    ) -> LayerDossiers:
+        size = tuple(images[0].tensor.shape)
+        key = (layer.name, size, tuple(output.shape[1:]))
+        if key not in self.axes:
+            self.axes[key] = axes_for(self.session, images[0], self.layout).of(layer, output.shape)
+        axes = self.axes[key]
+        maps = maps_of(output, axes, len(images))
+        if not maps.is_floating_point():
+            maps = maps.float()
+        before = known.get(layer.name)
+        channels = np.arange(maps.shape[1]) if before is None else before.channels
+        if before is None and self.looking.channels is not None:
+            channels = _asked(layer, self.looking.channels, maps.shape[1])
+        if len(channels) and (channels[-1] >= maps.shape[1] or (before and maps.shape[1] != self._count(before))):
+            raise ModelError(f"layer {layer.name!r} has another number of channels for this image: {maps.shape[1]}.")
+        if len(channels) < maps.shape[1]:
+            maps = maps[:, torch.from_numpy(channels).to(maps.device)]
+        if 0 in maps.shape:
+            raise ModelError(f"layer {layer.name!r} has no values for this image.")
+        before_found = None if before is None else before.found
+        record = excitations_of(
+            maps,
+            numbers,
+            priorities,
+            group,
+            before_found,
+            strongest=self.looking.strongest,
+            per_image=self.looking.per_image,
+        )
+        if before is not None:
+            return LayerDossiers(layer, before.shape, before.axes, channels, record, before.cells)
+        shape = (1, *output.shape[1:]) if axes.names[:1] == ("B",) else tuple(output.shape)
+        return LayerDossiers(layer, shape, axes, channels, record, (maps.shape[3], maps.shape[4]))
+
+    @staticmethod
+    def _count(known: LayerDossiers) -> int:
+        """How many channels the layer has, where that is written in its shape."""
+        names = known.axes.names
+        return known.shape[names.index("C")] if "C" in names else len(known.channels)
+
+    def run(self, origin: RunOrigin, plan: Plan, failures: Sequence[tuple[str, str]], done: int) -> Dossiers:
+        """All that is known after `done` entries of the list."""
+        total = len(plan.entries)
+        layers = tuple(self.layers.values())
+        named = sorted(set().union(*(each.found.named() for each in layers)))
+        return Dossiers(
+            origin,
+            plan.sources,
+            self.images,
+            total,
+            layers,
+            self.looking.strongest,
+            self.looking.per_image,
+            self.looking.by_class,
+            tuple(failures),
+            {each: _name_of(plan.entries[each // plan.ranks]) for each in named},
+            progress=Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None,
+        )
+
+
+def _name_of(entry: Any) -> str:
+    from ..inputs.feeds import source_name
+
+    return source_name(entry)
+
+
+def _asked(layer: LayerRef, channels: Sequence[int], count: int) -> np.ndarray:
+    most = max(channels)
+    if most >= count:
+        raise LayerError(
+            f"layer {layer.name!r} has {count} channels; there is no channel {most}.",
+            hint=f"--channel takes 0 to {count - 1} here.",
+        )
+    return np.unique(np.array(channels, np.int64))

@@ -1,0 +1,101 @@
+"""What `fmap top` keeps of which images, as a kind of run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ModelError
+from ..network.shapes import split_layout
+from ..running.alike import check_origins
+from ..running.checkpoint import Kept, digest_of
+from ..running.going import Pace, go_through
+from ..running.plan import Plan, plan_run
+from ..running.records import RunOrigin
+from ..running.team import Team
+from ..session.batches import Say
+from ..session.opening import Session
+from .gather import Gatherer
+from .merging import joined
+from .patches import with_patches
+from .records import Dossiers, Looking
+from .saved import load_dossiers, save_dossiers
+
+
+class TopRun:
+    """The run that keeps what `looking` says. After it `finished` cuts the patches."""
+
+    def __init__(self, looking: Looking) -> None:
+        self.looking = looking
+        self.session: Session | None = None
+        self.gatherer: Gatherer | None = None
+
+    @property
+    def batch(self) -> int:
+        return self.looking.batch
+
+    @property
+    def kept(self) -> Kept[Dossiers]:
+        return Kept(save_dossiers, load_dossiers, _check)
+
+    def plan(self, session: Session, sources: Sequence[str], team: Team) -> Plan:
+        if session.model.input_kind != "image":
+            takes = session.model.takes
+            raise ModelError(
+                f"patches are cut out of single pictures, and {session.model.name} takes "
+                f"{takes.words if takes else session.model.input_kind.replace('_', ' ')}.",
+                hint="`fmap stats` counts what its layers put out.",
+            )
+        looking = self.looking
+        plan = plan_run(
+            session,
+            sources,
+            limit=looking.limit,
+            shuffle_seed=looking.shuffle,
+            by_class=looking.by_class,
+            verb="top",
+            rank=team.rank,
+            ranks=team.ranks,
+        )
+        return replace(plan, digest=digest_of((plan.digest, replace(looking, workers=None))))
+
+    def through(
+        self,
+        session: Session,
+        plan: Plan,
+        origin: RunOrigin,
+        say: Say,
+        earlier: Dossiers | None = None,
+        pace: Pace[Dossiers] = Pace(),  # noqa: B008
+    ) -> Dossiers:
+        of_arrays, of_outputs = split_layout(self.looking.layout)
+        self.session, self.gatherer = session, Gatherer(session, plan, self.looking, of_outputs, earlier)
+        with self.gatherer as gatherer:
+            return go_through(
+                session,
+                plan,
+                gatherer,
+                origin,
+                batch=self.looking.batch,
+                say=say,
+                workers=self.looking.workers,
+                layout=of_arrays,
+                earlier=earlier,
+                pace=pace,
+            )
+
+    def merge(self, parts: Sequence[tuple[str, Dossiers]]) -> Dossiers:
+        whole = parts[0]
+        for each in parts[1:]:
+            whole = whole[0], joined(whole, each, offset=0)
+        return whole[1]
+
+    def finished(self, found: Dossiers, say: Say) -> Dossiers:
+        """The run with the patches of what it shows."""
+        assert self.session is not None and self.gatherer is not None
+        of_arrays, _ = split_layout(self.looking.layout)
+        return with_patches(self.session, found, self.gatherer.pool, of_arrays, say)
+
+
+def _check(name: str, run: Dossiers, origin: RunOrigin) -> None:
+    check_origins(name, run.origin, "this run", origin)

@@ -1,0 +1,53 @@
+"""The result of `fmap top` in the terminal: a row a channel, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from .. import units
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
+from .columns import CHANNELS, channel_rows
+from .records import Dossiers, Sort
+from .words import sort_in_words
+
+_ROWS = 20  # channels of a layer, unless told otherwise
+_NAMED = 5
+
+
+def print_dossiers(
+    found: Dossiers,
+    sort: Sort,
+    reverse: bool,
+    top: int | None,
+    files: Sequence[str | None] = (),
+    saved: str | None = None,
+) -> None:
+    """What the dossiers are of, then each layer's channels in the order asked for, the first of many."""
+    out = console()
+    what = f"{found.images} image{'s' * (found.images != 1)}"
+    print_line(out, Text(units.one_line(f"{found.origin.model} · {found.origin.weights.in_words} · {what}")))
+    for layer in found.layers:
+        order = found.order(layer.layer.name, sort=sort, reverse=reverse, top=top or _ROWS)
+        out.print()
+        out.print(Text(units.one_line(layer.layer.name), "bold"), soft_wrap=True)
+        print_rows(out, CHANNELS, channel_rows(found, layer, order))
+        said = sort_in_words(sort, found.by_class)
+        if reverse:
+            said = f"the other way round: {said}"
+        count = len(layer.channels)
+        if len(order) < count:
+            said = f"{len(order)} of {count} channels, {said}; --top N lists more, --csv and --json have them all"
+        never = int((layer.found.fired == 0).sum())
+        print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}.", "dim"))
+        if never:
+            print_wrapped(out, Text(f"{never} of {count} never fire: they have no value above zero.", "yellow"))
+    for note in found.notes:
+        print_wrapped(out, Text(f"Note: {note}"))
+    if found.failures:
+        names = ", ".join(units.one_line(name) for name, _ in found.failures[:_NAMED])
+        more = f" and {len(found.failures) - _NAMED} more" if len(found.failures) > _NAMED else ""
+        print_wrapped(out, Text(f"{len(found.failures)} images could not be read: {names}{more}.", "yellow"))
+    print_files(out, *files)
+    print_files(out, saved, what="dossiers")

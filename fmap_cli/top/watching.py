@@ -1,0 +1,130 @@
+"""A layer's live output → its record of excitations: one reduction over every map, and places only where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..network.axes import channel_maps
+from ..network.records import Axes
+from .exact import limbs_of
+from .excitations import PICTURED, SPREAD, Classes, Excitations, Picks, Sample
+
+
+def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
+    """The output as `[B, C, T, H, W]`, float, of so many images.
+
+    Raises ModelError where the images of a batch cannot be told apart in it.
+    """
+    if output.is_quantized:
+        output = output.dequantize()
+    if output.is_complex():
+        output = output.abs()
+    if axes.names == ("B", "C", "H", "W"):
+        return output[:, :, None]
+    if axes.names == ("B", "C"):
+        return output[:, :, None, None, None]
+    if images == 1:
+        return channel_maps(output, axes)[None]
+    of_batch = [at for at, name in enumerate(axes.names) if name.startswith("B")]
+    if len(of_batch) != 1 or output.shape[of_batch[0]] % images:
+        raise ModelError("the images of a batch cannot be told apart in a layer.", hint="Give --batch 1.")
+    parts = output.unflatten(of_batch[0], (images, -1)).unbind(of_batch[0])
+    return torch.stack([channel_maps(each, axes) for each in parts])
+
+
+def excitations_of(
+    maps: Tensor,
+    images: Sequence[int],
+    priorities: Sequence[int],
+    group: str,
+    known: Excitations | None,
+    *,
+    strongest: int,
+    per_image: int,
+) -> Excitations:
+    """The record of these images, whose maps are `[B, C, T, H, W]`, joined to what was `known` before.
+
+    Images come in the order of their numbers, so of equal values those known go before.
+    """
+    count, channels, _, high, wide = maps.shape
+    flat = maps.reshape(count, channels, -1)
+    found = Excitations.none(channels, strongest) if known is None else known
+    maxima, valid = _maxima(flat)
+    drawn = [at for at, each in enumerate(priorities) if found.pictured.wants(each, PICTURED)]
+    spread = [at for at, each in enumerate(priorities) if found.spread.wants(each, SPREAD)]
+    strong = valid & ((maxima > found.strongest.value[:, -1]) | (found.strongest.image[:, -1] < 0))
+    weak = valid & ((maxima < found.weakest.value[:, -1]) | (found.weakest.image[:, -1] < 0))
+    needed = strong | weak
+    needed[drawn] |= valid[drawn]
+    rounds = min(per_image, flat.shape[2])
+    value, at = _units(flat, needed, strong, rounds)  # [B, C, R]
+    frame, cell = np.divmod(np.maximum(at, 0), high * wide)
+    place = np.stack([frame, *np.divmod(cell, wide)], axis=-1).astype(np.int32)  # [B, C, R, 3]
+    numbers = np.asarray(images, np.int64)
+
+    def picks(chosen: np.ndarray, rounds: int) -> Picks:
+        """The units of the images chosen, `[C, B * R]`."""
+        image = np.where(chosen[..., None] & (at[..., :rounds] >= 0), numbers[:, None, None], -1)
+        parts = value[..., :rounds], image, place[..., :rounds, :]
+        return Picks(*(each.swapaxes(0, 1).reshape(channels, count * rounds, *each.shape[3:]) for each in parts))
+
+    kept = np.where(valid, maxima, np.nan)
+    finite = valid & np.isfinite(maxima)
+    order = np.asarray(priorities, np.int64)
+    return found.joined(
+        Excitations(
+            count,
+            (valid & (maxima > 0)).sum(axis=0),
+            (~valid).sum(axis=0),
+            picks(strong, rounds),
+            picks(weak, 1),
+            Sample(order[spread], numbers[spread], kept[spread], np.zeros((len(spread), 0, 3), np.int32)),
+            Sample(order[drawn], numbers[drawn], kept[drawn], place[drawn, :, 0]),
+            Classes((group,), finite.sum(axis=0)[None], limbs_of(np.where(finite, maxima, 0))[None]),
+        )
+    )
+
+
+def _maxima(flat: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The largest number of each map, float32 `[B, C]`, and whether there is one: NaN is none."""
+    maxima = flat.amax(dim=2).to("cpu", torch.float32).numpy()
+    lost = np.isnan(maxima)
+    if not lost.any():
+        return maxima, np.ones_like(lost)
+    numbers = torch.where(flat.isnan(), -torch.inf, flat)
+    valid = ~flat.isnan().all(dim=2).cpu().numpy()
+    return numbers.amax(dim=2).to("cpu", torch.float32).numpy(), valid
+
+
+def _units(flat: Tensor, needed: np.ndarray, several: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the maps needed the largest values, one or, of `several`, so many; and where they stand in the map.
+
+    `[B, C, R]`, where none is asked for with a place of -1. Of equal values the first place is taken.
+    """
+    value = np.zeros((*needed.shape, rounds), np.float32)
+    at = np.full((*needed.shape, rounds), -1, np.int64)
+    asked = needed
+    left: Tensor | None = None
+    for turn in range(rounds):
+        if not asked.any():
+            break
+        where = np.nonzero(asked)
+        if left is None:
+            index = tuple(torch.from_numpy(each).to(flat.device) for each in where)
+            left = flat[index] if not asked.all() else flat.reshape(-1, flat.shape[2])
+            left = torch.where(left.isnan(), -torch.inf, left)
+        place = left.argmax(dim=1, keepdim=True)
+        value[..., turn][where] = left.gather(1, place)[:, 0].to("cpu", torch.float32).numpy()
+        at[..., turn][where] = place[:, 0].cpu().numpy()
+        if turn:  # a map of fewer numbers has no further one
+            at[np.isneginf(value[..., turn]), turn] = -1
+        if turn + 1 < rounds:
+            left = left.scatter(1, place, -torch.inf)
+            kept = several[where]
+            left, asked = left[torch.from_numpy(kept).to(left.device)], asked & several
+    return value, at

@@ -1,0 +1,72 @@
+"""What there is to say about dossiers in sentences."""
+
+from __future__ import annotations
+
+from .excitations import SPREAD
+from .records import Dossier, Dossiers, Sort
+
+FEW = 20
+"""From fewer images on, what a channel answers to can hardly be told."""
+
+
+def notes_on(found: Dossiers) -> tuple[str, ...]:
+    """What cannot be concluded from so many images, and what is left out."""
+    notes = []
+    if found.images == 1:
+        notes.append(
+            "One image says where each channel is strongest in it, not what the channel answers to: there is no other "
+            "image to tell it from."
+        )
+    elif found.images < FEW:
+        notes.append(
+            f"Over {found.images} images the strongest are hardly a choice: what they have in common may be chance."
+        )
+    if found.by_class and all(len(each.found.classes.names) < 2 for each in found.layers):
+        notes.append("There is one class, so no channel can be said to answer to it more than to others.")
+    if found.images > SPREAD:
+        notes.append(f"Distributions and quantiles are of {SPREAD} of the {found.images} images, drawn by their names.")
+    how_far = found.progress
+    if how_far is not None and how_far.done < how_far.total:
+        notes.append(f"The run is unfinished: {how_far.done} of {how_far.total} images.")
+    return tuple(notes)
+
+
+def sort_in_words(sort: Sort, by_class: bool) -> str:
+    """By what channels are sorted.
+
+    >>> sort_in_words("selectivity", False)
+    'the most selective first (sparseness over images)'
+    """
+    if sort == "selectivity":
+        return f"the most selective first ({'by class' if by_class else 'sparseness over images'})"
+    return {"fires": "those that fire most often first", "index": "in their order", "max": "the strongest first"}[sort]
+
+
+def firing(dossier: Dossier) -> str:
+    """How often a channel fires.
+
+    >>> from numpy import zeros
+    >>> firing(Dossier(3, 40, 0.0, 0.0, -1.5, -0.2, (), None, (), (), zeros(0)))
+    'never fires: its largest value over 40 images is 0'
+    """
+    if dossier.fires is None:
+        return "has no value that is a number"
+    images = f"{dossier.images} image{'s' * (dossier.images != 1)}"
+    if dossier.never_fires:
+        return f"never fires: its largest value over {images} is {dossier.max:.3g}"
+    return f"fires in {dossier.fires:.0%} of {images}" if dossier.images > 1 else "fires in the one image"
+
+
+def examples_in_words(per_image: int, *, others: bool) -> str:
+    """What the units of a dossier are examples of; `others` than the strongest may be shown as well.
+
+    >>> examples_in_words(3, others=False)
+    'Up to 3 of the strongest are of one image. Orange lines mark the quantiles of the maxima.'
+    """
+    several = f"Up to {per_image} of the strongest are of one image." if per_image > 1 else ""
+    first = several or "Each of the strongest is of another image."
+    compared = (
+        " For comparison stand images whose maxima are at quantiles of the channel's maxima (50% is an image in the "
+        "middle), and those with the smallest maxima."
+    )
+    return f"{first}{compared * others} Orange lines mark the quantiles of the maxima."
