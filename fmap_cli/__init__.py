@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from .explain.api import explain as explain
     from .filters.api import filters as filters
     from .report.api import report as report
-    from .top.api import load_dossiers as load_dossiers
     from .top.api import top as top
 
     __version__: str
@@ -59,7 +58,6 @@ _FROM = {
     "findings": "api",
     "layers": "api",
     "list_models": "api",
-    "load_dossiers": "top.api",
     "load_image": "api",
     "load_model": "api",
     "load_run": "api",

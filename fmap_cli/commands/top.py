@@ -210,7 +210,7 @@ def _found(options: TopOptions) -> Iterator[Finished]:
     from .progress import progress_bar
 
     if options.load:
-        found = api.load_dossiers(*options.images, say=remark).only(options.patterns, options.channels)
+        found = api.top(load=options.images, layer=options.patterns, channels=options.channels, say=remark)
         yield api.Finished(found, 0, True, lambda: None)
         return
     with api.resumable_top(

@@ -1,4 +1,4 @@
-"""The verb `top`, and `load_dossiers`."""
+"""The verb `top`, and saved dossiers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,18 @@ def _from_one(name: str, given: Any) -> int:
     return given
 
 
-@verb(strongest=_from_one, per_image=_from_one)
+def _saved(name: str, given: Any) -> list[Path]:
+    """The files of saved dossiers that are named, by one path or several."""
+    paths = [given] if isinstance(given, (str, Path)) else list(given)
+    if not paths:
+        raise FmapError("no dossiers were named.", hint='Give the path of some: top(load="photos.fmap").')
+    for path in paths:
+        if not isinstance(path, (str, Path)) or not str(path).lower().endswith(".fmap"):
+            raise FmapError(f"{str(path)!r} holds no dossiers: its name ends in .fmap, as `fmap top --save` writes it.")
+    return [Path(path) for path in paths]
+
+
+@verb(strongest=_from_one, per_image=_from_one, load=_saved)
 def top(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -44,6 +55,7 @@ def top(
     workers: int | None = None,
     patches: bool = True,
     layout: str | None = None,
+    load: str | Path | Sequence[str | Path] | None = None,
     say: Say = note,
 ) -> Dossiers:
     """What each channel of some layers answers to, over images: its strongest units, its weakest, and some in between.
@@ -52,7 +64,8 @@ def top(
     bundled photo. `layer` and `kind` pick layers by name or pattern and by kind; without them it is `last`, the map
     that the classifier pools. `channels` are the only ones kept. Of each channel the `strongest` (9) units are kept,
     `per_image` (1) of one image at most. `by_class` tells classes by folder; `limit`, `shuffle`, `batch` and `workers`
-    are those of `stats`. `patches` cuts each unit's field out of its picture, which figures need.
+    are those of `stats`. `patches` cuts each unit's field out of its picture, which figures need. `load` names saved
+    dossiers that are shown in place of a run, several as one; `layer` and `channels` then choose among what they hold.
 
     `dossier(layer, channel)` of the result is one channel's: `fires`, `max`, `quantiles`, `selectivity`, `classes` and
     `units`, each with its value, image, place and patch. `figure(layer)` is the contact sheet. Raises LayerError and
@@ -63,11 +76,15 @@ def top(
     >>> unit.kind, unit.place, unit.patch.pixels.shape
     ('strongest', (0, 13, 26), (19, 19, 3))
     """
+    if load is not None:
+        if images is not None:
+            raise FmapError("saved dossiers have their images: give images or load, not both.")
+        return load_dossiers(_saved("load", load)).only(names_of(layer), channels)
     session = opened(model, say)
     from ..running.going import whole_run
     from .running import TopRun
 
-    kept = None if channels is None else tuple(channels)
+    kept = None if channels is None else tuple(sorted({*channels}))
     looking = Looking(
         names_of(layer), names_of(kind), kept, strongest, per_image, by_class, limit, shuffle, batch, workers, layout
     )
@@ -120,17 +137,12 @@ def resumable_top(
         yield Finished(run, gone.exit_code, gone.complete, gone.forget)
 
 
-def load_dossiers(*paths: str | Path, say: Say = note) -> Dossiers:
+def load_dossiers(paths: Sequence[Path]) -> Dossiers:
     """Dossiers saved by `fmap top --save`; several of one network's as one, as if over all their images in that order.
 
     Raises FmapError for what holds none, and for those that do not go together.
     """
-    if not paths:
-        raise FmapError("no dossiers were named.", hint='Give the path of some: load_dossiers("photos.fmap").')
-    for path in paths:
-        if not isinstance(path, (str, Path)) or not str(path).lower().endswith(".fmap"):
-            raise FmapError(f"{path!r} holds no dossiers: its name ends in .fmap, as `dossiers.save` writes it.")
     from .merging import merge_dossiers
     from .saved import load_dossiers
 
-    return merge_dossiers([(str(path), load_dossiers(Path(path))) for path in paths])
+    return merge_dossiers([(str(path), load_dossiers(path)) for path in paths])

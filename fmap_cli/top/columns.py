@@ -42,7 +42,7 @@ def _classes(row: ChannelRow) -> str:
 CHANNELS: list[Column[ChannelRow]] = [
     Column("layer", None, lambda row: row.layer),
     Column("channel", "channel", lambda row: row.dossier.channel, right=True),
-    Column("images", None, lambda row: row.dossier.images),
+    Column("image_count", None, lambda row: row.dossier.images),
     Column("fires", "fires", lambda row: row.dossier.fires, _share, right=True, priority=9),
     Column("selectivity", "selectivity", lambda row: row.dossier.selectivity, _number, right=True, priority=8),
     Column("max", "max", lambda row: row.dossier.max, _number, right=True, priority=9),

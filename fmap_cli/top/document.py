@@ -33,8 +33,9 @@ def dossiers_document(
     return {
         **document_head(found.origin),
         "sources": list(found.sources),
-        "images": found.images,
-        "failures": [{"image": name, "error": reason} for name, reason in found.failures],
+        "image_count": found.images,
+        "complete": found.progress is None,
+        "failed": [{"image": name, "error": reason} for name, reason in found.failures],
         "by_class": found.by_class,
         "per_image": found.per_image,
         "sort": sort,
@@ -51,7 +52,7 @@ def _channel(row: ChannelRow) -> dict[str, Any]:
     return {
         **{name: value for name, value in numbers.items() if name not in _IN_UNITS},
         "never_fires": dossier.never_fires,
-        "classes": [{"name": each.name, "mean": each.mean, "images": each.images} for each in dossier.classes],
+        "classes": [{"name": each.name, "mean": each.mean, "image_count": each.images} for each in dossier.classes],
         **{kind: [unit_row(each) for each in dossier.of(kind)] for kind in ("strongest", "quantile", "weakest")},
     }
 

@@ -168,9 +168,10 @@ def _seen(patch: Patch) -> np.ndarray:
     """The patch's pixels; of a whole picture what the unit does not see is pale."""
     if not patch.whole:
         return np.ascontiguousarray(patch.pixels)
-    pale = np.ones(patch.pixels.shape[:2], bool)
+    height, width = patch.pixels.shape[:2]
+    pale = np.ones((height, width), bool)
     spans: list[slice] = []
-    sides = (patch.rows, patch.size[0], pale.shape[0]), (patch.columns, patch.size[1], pale.shape[1])
+    sides = (patch.rows, patch.size[0], height), (patch.columns, patch.size[1], width)
     for (first, last), length, shown in sides:
         spans.append(slice(max(first, 0) * shown // length, -(-(min(last, length - 1) + 1) * shown // length)))
     pale[tuple(spans)] = False

@@ -39,7 +39,11 @@ def sort_in_words(sort: Sort, by_class: bool) -> str:
     """
     if sort == "selectivity":
         return f"the most selective first ({'by class' if by_class else 'sparseness over images'})"
-    return {"fires": "those that fire most often first", "index": "in their order", "max": "the strongest first"}[sort]
+    return {
+        "fires": "those that fire most often first",
+        "index": "in the order of the channels",
+        "max": "the strongest first",
+    }[sort]
 
 
 def firing(dossier: Dossier) -> str:
