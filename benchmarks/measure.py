@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -19,6 +20,8 @@ from pathlib import Path
 from statistics import median
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = "FMAP_BENCHMARK_RESULTS"
+"""The environment's variable with the file to which rows are added, a line of JSON each."""
 
 
 def process(command: Sequence[str | Path]) -> Callable[[], None]:
@@ -32,14 +35,23 @@ def process(command: Sequence[str | Path]) -> Callable[[], None]:
     return run
 
 
+def clock() -> float:
+    """Seconds by the wall, or with FMAP_BENCHMARK_CLOCK=cpu those of computing, here and in processes waited for.
+
+    On a machine with other work computing is the steadier measure of what one thread does. Published figures are of the
+    wall.
+    """
+    return sum(os.times()[:4]) if os.environ.get("FMAP_BENCHMARK_CLOCK") == "cpu" else time.perf_counter()
+
+
 def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each call, `rounds` for each name, one of each in turn; the first turn warms up and is dropped."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, call in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            elapsed = time.perf_counter() - start
+            elapsed = clock() - start
             if turn:
                 seconds[name].append(elapsed)
     return seconds
@@ -61,13 +73,47 @@ def _text(seconds: float) -> str:
     return f"{seconds:7.3f} s" if seconds >= 0.2 else f"{seconds * 1000:6.1f} ms"
 
 
-def show_verdict(what: str, values: Sequence[float], target: float) -> bool:
-    """One line on the median of the pairs' ratios against a target; whether it is met."""
+def show_verdict(
+    what: str,
+    values: Sequence[float],
+    target: float,
+    *,
+    against: str = "",
+    unit: str = "×",
+    at_least: bool = False,
+    floor: str = "",
+    peer: str = "",
+) -> bool:
+    """One line on the median of the pairs' ratios (or seconds) against a target; whether it is met.
+
+    Where `run.py` asks for results, the row is added to them as well. `floor` says what cannot be saved, in words.
+    """
     middle = median(values)
-    word = "met" if middle <= target else "MISSED"
+    met = middle >= target if at_least else middle <= target
+    sign = "≥" if at_least else "≤"
     spread = f"{min(values):.3f} to {max(values):.3f} over {len(values)} pairs"
-    print(f"{what}: {middle:.3f} ({spread}); target ≤ {target:g}: {word}")
-    return middle <= target
+    print(f"{what}: {middle:.3f} {unit} ({spread}); target {sign} {target:g}: {'met' if met else 'MISSED'}", flush=True)
+    if floor:
+        print(f"    floor: {floor}")
+    record(
+        work=what.strip(),
+        against=against,
+        unit=unit,
+        values=list(values),
+        target=f"{sign} {target:g}",
+        met=met,
+        floor=floor,
+        peer=peer,
+    )
+    return met
+
+
+def record(**row: object) -> None:
+    """Add a row to the results that `run.py` collects; nothing where a script runs by itself."""
+    results = os.environ.get(RESULTS)
+    if results:
+        with Path(results).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def show_machine(*distributions: str) -> None:
@@ -107,3 +153,35 @@ def imported_by_fmap(*arguments: str | Path) -> set[str]:
     imported = set(re.findall(r"^import time:[^|]*\|[^|]*\|\s*(\S+)$", done.stderr, re.MULTILINE))
     assert "click" in imported, "the report of imports was not understood"
     return imported
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Crops of the sample images as JPEG of 500 × 375, as in ImageNet: the same ones each time."""
+    import random
+
+    from PIL import Image
+
+    chance = random.Random(1)
+    samples = [Image.open(path).convert("RGB") for path in sorted((REPOSITORY / "sample_images").glob("*.*g"))]
+    for at in range(count):
+        photo = chance.choice(samples)
+        share = chance.uniform(0.6, 1)
+        width, height = int(photo.width * share), int(photo.height * share)
+        left, top = chance.randint(0, photo.width - width), chance.randint(0, photo.height - height)
+        crop = photo.crop((left, top, left + width, top + height)).resize((500, 375))
+        crop.save(folder / f"{at:04}.jpg", quality=90)
+
+
+def quietly(arguments: Sequence[str | Path]) -> str:
+    """What `fmap ARGUMENTS` prints, run in this process; SystemExit where it fails."""
+    import contextlib
+    import io
+
+    from fmap_cli.cli import run
+
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        code = run([*map(str, arguments)])
+    if code != 0:
+        sys.exit(f"fmap {' '.join(map(str, arguments))} ended with {code}: {said.getvalue()}")
+    return out.getvalue()

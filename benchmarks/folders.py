@@ -1,0 +1,140 @@
+"""Folders of photos through the embedded model: `stats`, `predict` and `embed` over 500, `show --out-dir` over 100.
+
+    python benchmarks/folders.py [--photos 500] [--rounds 3] [--only WORD]
+
+The bare loop is what one writes without fmap: a DataLoader with one worker a core and the command's batch, the same
+preprocessing, the same network, its answers thrown away. Both sides start from a network that is loaded; starting the
+workers counts for both. `show` is held against a loop that decodes, runs the network and writes the crop as PNG, and
+both sides load the network. Targets: 0.88 of the bare loop's rate for statistics of all layers, 0.95 for `predict` and
+`embed`, 1.5 times the loop's time for `show`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import measure
+
+from fmap_cli.frameworks import load_torchvision
+
+load_torchvision()
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from torch.utils.data import DataLoader, Dataset  # noqa: E402
+
+from fmap_cli.answers.classify import classify  # noqa: E402
+from fmap_cli.embedding.embed import embed  # noqa: E402
+from fmap_cli.inputs.images import load_image  # noqa: E402
+from fmap_cli.models.records import ModelRequest, Preprocessing  # noqa: E402
+from fmap_cli.running.going import whole_run  # noqa: E402
+from fmap_cli.session.opening import Session, open_session  # noqa: E402
+from fmap_cli.statistics.records import Counting  # noqa: E402
+from fmap_cli.statistics.running import Count  # noqa: E402
+
+WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+PHOTOS_SHOWN = 100
+
+
+class Photos(Dataset[torch.Tensor]):
+    def __init__(self, folder: Path, preprocessing: Preprocessing) -> None:
+        self.files = sorted(map(str, folder.iterdir()))
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, at: int) -> torch.Tensor:
+        return load_image(self.files[at], self.preprocessing).tensor
+
+
+def bare_loop(session: Session, folder: Path, batch: int) -> Callable[[], object]:
+    def run() -> None:
+        loader = DataLoader(Photos(folder, session.model.preprocessing), batch_size=batch, num_workers=WORKERS)
+        with torch.inference_mode():
+            for each in loader:
+                session.model.module(each)
+
+    return run
+
+
+def bare_figures(folder: Path, out: Path) -> None:
+    """Decode, run, write the crop; `show` chooses channels, draws figures and writes those."""
+    session = open_session(ModelRequest("efficientnet_lite0"), lambda _: None)
+    for path in sorted(folder.iterdir()):
+        image = load_image(str(path), session.model.preprocessing)
+        with torch.inference_mode():
+            session.model.module(image.tensor[None])
+        Image.fromarray(image.pixels).save(out / f"{path.stem}.png")
+
+
+def stats(session: Session, folder: Path) -> None:
+    run = whole_run(session, [str(folder)], Count(Counting(workers=WORKERS)), lambda _: None)
+    assert len(run.layers) > 200 and not run.failures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="WORD", help="stats, predict, embed or show")
+    options = parser.parse_args()
+    measure.show_machine("torch", "torchvision", "pillow", "numba", "fmap-cli")
+    session = open_session(ModelRequest("efficientnet_lite0"), lambda _: None)
+
+    def quiet(_: str) -> None:
+        pass
+
+    met = True
+    with tempfile.TemporaryDirectory() as name:
+        folder, few, out = Path(name, "photos"), Path(name, "few"), Path(name, "out")
+        for each in (folder, few, out):
+            each.mkdir()
+        measure.write_photos(folder, options.photos)
+        measure.write_photos(few, min(PHOTOS_SHOWN, options.photos))
+        works: dict[str, tuple[Callable[[], object], int, float]] = {
+            "stats": (lambda: stats(session, folder), 8, 0.88),
+            "predict": (lambda: classify(session, [str(folder)], 5, 16, quiet), 16, 0.95),
+            "embed": (lambda: embed(session, [str(folder)], None, None, 16, quiet), 16, 0.95),
+        }
+        for work, (ours, batch, target) in works.items():
+            if options.only not in work:
+                continue
+            seconds = measure.interleaved(
+                {f"fmap {work}": ours, "bare loop": bare_loop(session, folder, batch)}, options.rounds
+            )
+            measure.show_times(seconds)
+            met &= measure.show_verdict(
+                f"`{work}` over {options.photos} photos, embedded model: rate",
+                measure.ratios(seconds["bare loop"], seconds[f"fmap {work}"]),
+                target,
+                at_least=True,
+                against=f"bare DataLoader and forward, {WORKERS} workers, batch {batch}",
+                floor="1: the loop's own decoding and forward",
+            )
+        if options.only in "show":
+            figures = ["show", few, "--layer", "features.2", "--out-dir", out / "fmap"]
+            bare = out / "bare"
+            bare.mkdir()
+            seconds = measure.interleaved(
+                {"fmap show": lambda: measure.quietly(figures), "bare loop": lambda: bare_figures(few, bare)},
+                options.rounds,
+            )
+            assert len(list((out / "fmap").glob("*.png"))) == len(list(bare.iterdir()))
+            measure.show_times(seconds)
+            met &= measure.show_verdict(
+                f"`show --out-dir` over {len(list(few.iterdir()))} photos, one layer, figures as PNG",
+                measure.ratios(*seconds.values()),
+                1.5,
+                against="bare loop that decodes, runs and writes the crop as PNG",
+                floor="1 and the figures' own pixels, which are more than the crop's",
+            )
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

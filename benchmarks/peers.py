@@ -1,0 +1,172 @@
+"""Other packages on the same work, in one process, on the same network with the same weights.
+
+    pip install torchinfo fvcore captum torchlens MapExtrackt featlens
+    python benchmarks/peers.py [--rounds 5]
+
+A package that is not installed is skipped, and that is said. What each does is named in the row; where fmap does more
+than the other (it counts where the other keeps), that is named too. Figures are fmap's time over the other's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import measure
+
+from fmap_cli.frameworks import load_torchvision
+
+load_torchvision()
+import torch  # noqa: E402
+import torchvision  # noqa: E402
+from PIL import Image  # noqa: E402
+
+import fmap_cli as fmap  # noqa: E402
+
+PHOTO = measure.REPOSITORY / "sample_images" / "coffee.png"
+
+
+def silently(call: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            call()
+
+    return run
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+# -- what each package does, and what fmap does for it -----------------------------------------------------------
+
+
+def torchinfo(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    from torchinfo import summary
+
+    theirs = lambda: str(summary(net, input_size=(1, 3, 224, 224), verbose=0))  # noqa: E731
+    return (
+        "table of ResNet-50's layers with shapes, parameters, multiply-adds (fmap: receptive fields and axes too)",
+        listed(net),
+        theirs,
+    )
+
+
+def fvcore(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    from fvcore.nn import FlopCountAnalysis, flop_count_table
+
+    batch = torch.zeros(1, 3, 224, 224)
+    theirs = lambda: flop_count_table(FlopCountAnalysis(net, batch), max_depth=9)  # noqa: E731
+    return (
+        "table of ResNet-50's layers with parameters, multiply-adds (fmap: shapes, receptive fields and axes too)",
+        listed(net),
+        theirs,
+    )
+
+
+def listed(net: Any) -> Callable[[], object]:
+    return lambda: fmap.layers(net, say=quiet).print()
+
+
+def torchlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    import torchlens as peer
+
+    batch = torch.rand(1, 3, 224, 224)
+    work = "every layer's output of one image (fmap: its statistics; torchlens: kept)"
+    return work, lambda: fmap.stats(net, batch[0], say=quiet), lambda: peer.trace(net, batch)
+
+
+def captum(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    from captum.attr import LayerActivation
+
+    batch = torch.rand(1, 3, 224, 224)
+    layers = [each for each in net.modules() if isinstance(each, torch.nn.Conv2d)]
+    theirs = LayerActivation(net, layers)
+    work = "53 convolutions' outputs of one image (fmap: their statistics; captum: kept)"
+    return work, lambda: fmap.stats(net, batch[0], kind="conv", say=quiet), lambda: theirs.attribute(batch)
+
+
+def mapextrackt(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    from MapExtrackt import FeatureExtractor
+
+    def theirs() -> None:
+        peer = FeatureExtractor(net)
+        peer.set_image(Image.open(PHOTO).convert("RGB"), allowed_modules=["conv"])
+        peer.display_from_map(0, out_type="pil", write_text="none").save(folder / "theirs.png")
+
+    def ours() -> None:
+        fmap.feature_maps(net, PHOTO, "conv1", say=quiet).figure().save(folder / "ours.png")
+
+    return "conv1's 64 maps of one photo as a PNG", ours, theirs
+
+
+def featlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    from featlens.pca import get_pca_map
+
+    ready = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+
+    def theirs() -> None:
+        found = []
+        handle = net.layer4.register_forward_hook(lambda _module, _inputs, output: found.append(output[0]))
+        with torch.no_grad():
+            net(ready(Image.open(PHOTO).convert("RGB"))[None])
+        handle.remove()
+        colours = get_pca_map(found[0].permute(1, 2, 0))
+        Image.fromarray((colours * 255).astype("uint8")).resize((224, 224)).save(folder / "theirs.png")
+
+    def ours() -> None:
+        fmap.feature_maps(net, PHOTO, "layer4", reduce="pca", say=quiet).figure().save(folder / "ours.png")
+
+    return "layer4's maps of one photo as principal components, in colours, as a PNG", ours, theirs
+
+
+PEERS = {
+    "torchinfo": torchinfo,
+    "fvcore": fvcore,
+    "torchlens": torchlens,
+    "captum": captum,
+    "MapExtrackt": mapextrackt,
+    "featlens": featlens,
+}
+
+
+def main() -> int:
+    rounds = measure.rounds_wanted(__doc__, 5)
+    measure.show_machine("torch", "torchvision", "fmap-cli")
+    torch.manual_seed(0)
+    failed = False
+    with tempfile.TemporaryDirectory() as name:
+        for package, work_of in PEERS.items():
+            try:
+                version = importlib.metadata.version(package)
+                importlib.import_module(package)
+            except ImportError as error:
+                print(f"{package}: skipped, it cannot be imported here ({error})")
+                measure.record(skipped=f"{package} is not installed", values=[], met=True)
+                continue
+            try:
+                net = torchvision.models.resnet50(weights=None).eval()
+                work, ours, theirs = work_of(net, Path(name))
+                seconds = measure.interleaved({"fmap": silently(ours), package: silently(theirs)}, rounds)
+            except Exception as error:
+                print(f"{package}: FAILED: {type(error).__name__}: {error}")
+                measure.record(
+                    skipped=f"{package} {version} failed: {type(error).__name__}: {error}", values=[], met=True
+                )
+                failed = True
+                continue
+            measure.show_times(seconds)
+            shares = measure.ratios(*seconds.values())
+            measure.show_verdict(work, shares, 1.0, peer=f"{package} {version}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
