@@ -321,7 +321,7 @@ class _Pass:
 
     def mark(self, value: Any) -> None:
         """Remember that these tensors descend from the input."""
-        for each in leaves(value):
+        for each in (value,) if isinstance(value, Tensor) else leaves(value):
             if isinstance(each, Tensor):
                 self.seen[id(each)] = weakref.ref(each)
 

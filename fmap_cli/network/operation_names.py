@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import re
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -32,7 +33,12 @@ def operation_name(func: Any) -> str:
     """
     if isinstance(func, torch._ops.OpOverload):  # of an exported program: `aten.add.Tensor` is `add`
         func = func.overloadpacket
-    name = getattr(func, "__name__", None) or type(func).__name__
+    return _spelled(getattr(func, "__name__", None) or type(func).__name__)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(name: str) -> str:
+    """torch.fx's spelling of a function's own name."""
     if name.startswith("__") and name.endswith("__"):
         name = _REFLECTED.sub("__", name)[2:-2]
         name = _OPERATOR_SYNONYMS.get(name, name)

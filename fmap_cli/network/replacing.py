@@ -49,13 +49,19 @@ class Argument:
     __slots__ = ("_value", "_version")
 
     def __init__(self, value: Any) -> None:
-        counts = isinstance(value, Tensor) and not value.is_inference()
-        self._value: Tensor | None = value if counts else None
-        self._version = value._version if counts else 0
+        self._value: Tensor | None = None
+        self._version = 0
+        if isinstance(value, Tensor):
+            with torch._C.DisableTorchFunction():  # asked by nobody that a mode should hear
+                if not value.is_inference():
+                    self._value, self._version = value, value._version
 
     def is_written(self, output: Any) -> bool:
         """Whether what the call puts out is this very argument with other values. Inference mode counts no writing."""
-        return self._value is not None and output is self._value and output._version != self._version
+        if self._value is None or output is not self._value:
+            return False
+        with torch._C.DisableTorchFunction():
+            return bool(self._value._version != self._version)
 
 
 def put_in_place(output: Tensor, new: Tensor, written: bool) -> Tensor:
