@@ -68,7 +68,7 @@ class Tiles {
     const below = screen - this.box.getBoundingClientRect().top - window.scrollY - 28;
     const narrow = window.innerWidth <= 1100;
     const room = narrow ? Math.min(0.46 * screen, 420) : below > 0.3 * screen ? below : 0.74 * screen;
-    return Math.max(2, Math.floor((Math.min(room, 900) + GAP) / this.row));
+    return Math.max(narrow ? 2 : 3, Math.floor((Math.min(room, 900) + GAP) / this.row));
   }
 
   soon() {
