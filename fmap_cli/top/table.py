@@ -10,7 +10,7 @@ from .. import units
 from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import CHANNELS, channel_rows
 from .records import Dossiers, Sort
-from .words import sort_in_words
+from .words import firing, sort_in_words
 
 _ROWS = 20  # channels of a layer, unless told otherwise
 _NAMED = 5
@@ -32,7 +32,8 @@ def print_dossiers(
         order = found.order(layer.layer.name, sort=sort, reverse=reverse, top=top or _ROWS)
         out.print()
         out.print(Text(units.one_line(layer.layer.name), "bold"), soft_wrap=True)
-        print_rows(out, CHANNELS, channel_rows(found, layer, order))
+        rows = channel_rows(found, layer, order)
+        print_rows(out, CHANNELS, rows)
         said = sort_in_words(sort, found.by_class)
         if reverse:
             said = f"the other way round: {said}"
@@ -41,7 +42,11 @@ def print_dossiers(
             said = f"{len(order)} of {count} channels, {said}; --top N lists more, --csv and --json have them all"
         never = int((layer.found.fired == 0).sum())
         print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}.", "dim"))
-        if never:
+        silent = [each.dossier for each in rows if each.dossier.never_fires]
+        if len(silent) == never <= _NAMED:
+            for each in silent:
+                print_wrapped(out, Text(f"Channel {each.channel} {firing(each)}.", "yellow"))
+        elif never:
             print_wrapped(out, Text(f"{never} of {count} never fire: they have no value above zero.", "yellow"))
     for note in found.notes:
         print_wrapped(out, Text(f"Note: {note}"))
