@@ -140,18 +140,25 @@ def quantiles_of(found: Excitations) -> np.ndarray:
 
 
 def examples_of(found: Excitations) -> Picks:
-    """For each of `QUANTILES` the pictured image whose maximum is nearest to it, of equally near ones the first."""
+    """For each of `QUANTILES` a pictured image of its own: the nearest maximum, of equally near ones the first."""
     wanted, sample = quantiles_of(found), found.pictured
     if not len(sample.image):
         return Picks.none(found.channels, 0)
     with np.errstate(invalid="ignore"):
         away = np.abs(sample.value[None].astype(np.float64) - wanted[:, None])  # [Q, S, C]
     away = np.where(np.isnan(away), np.inf, away)
-    rows = away.argmin(axis=1).T  # [C, Q]
-    at = np.arange(found.channels)[:, None]
-    value = sample.value[rows, at]
+    at = np.arange(found.channels)
+    rows = np.zeros((len(QUANTILES), found.channels), np.int64)
+    missing = np.zeros(rows.shape, bool)
+    for turn in range(len(QUANTILES)):
+        rows[turn] = away[turn].argmin(axis=0)
+        missing[turn] = np.isinf(away[turn, rows[turn], at])
+        away[turn + 1 :, rows[turn], at] = np.inf  # each image once
+    rows, at = rows.T, at[:, None]
+    value = np.where(missing.T, np.nan, sample.value[rows, at])
     image = np.where(np.isnan(value), -1, sample.image[rows])
-    return Picks(np.where(np.isnan(value), 0, value), image, sample.place[rows, at])
+    none = np.zeros((*value.shape, 0, 0), np.uint8)
+    return Picks(np.where(np.isnan(value), 0, value), image, sample.place[rows, at], none)
 
 
 def shown_units(found: Excitations) -> list[tuple[Literal["strongest", "weakest", "quantile"], Picks]]:
@@ -173,7 +180,8 @@ def dossier_of(dossiers: Dossiers, layer: LayerDossiers, channel: int) -> Dossie
             patch = dossiers.patches.get(patch_key(layer.layer.name, channel, number, place))
             rank = QUANTILES[at] if kind == "quantile" else at + 1
             name = dossiers.names[number]
-            units.append(Unit(kind, rank, float(picks.value[0, at]), name, number, place, patch))
+            coarse = picks.map[0, at] if picks.map.size else None
+            units.append(Unit(kind, rank, float(picks.value[0, at]), name, number, place, patch, coarse))
     spread = found.spread.value[:, 0]
     spread = np.sort(spread[~np.isnan(spread)])
     return Dossier(

@@ -21,6 +21,8 @@ SPREAD = 256
 PICTURED = 48
 """Of so many of these the place is kept as well, and the picture: examples of each quantile are taken from them."""
 WEAKEST = 3
+GRID = 8
+"""So many cells a side has the map that is kept beside each of the strongest units."""
 
 
 def priority_of(name: str) -> int:
@@ -32,44 +34,48 @@ def priority_of(name: str) -> int:
 class Picks:
     """Some units of each channel, in order: value float32 `[C, N]`, image int64 `[C, N]` (-1 where there is none) and
     place int32 `[C, N, 3]`: frame, row, column.
+
+    `map` uint8 `[C, N, GRID, GRID]` is the channel's whole map in that image, as coarse as that, from 0 to 255: the
+    share of the unit's value. Where maps are not kept it is `[C, N, 0, 0]`.
     """
 
     value: np.ndarray
     image: np.ndarray
     place: np.ndarray
+    map: np.ndarray
 
     @classmethod
-    def none(cls, channels: int, count: int) -> Picks:
+    def none(cls, channels: int, count: int, grid: int = 0) -> Picks:
         return cls(
             np.zeros((channels, count), np.float32),
             np.full((channels, count), -1, np.int64),
             np.zeros((channels, count, 3), np.int32),
+            np.zeros((channels, count, grid, grid), np.uint8),
         )
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self.value, self.image, self.place, self.map
+
     def of(self, channels: np.ndarray) -> Picks:
-        return Picks(self.value[channels], self.image[channels], self.place[channels])
+        return Picks(*(each[channels] for each in self.arrays))
 
     def joined(self, other: Picks, *, largest: bool) -> Picks:
         """As many of both as there were in this: by value, of equal values by image, then by place."""
         changed = np.asarray((other.image >= 0).any(axis=1))
         if not changed.all():
-            whole = Picks(self.value.copy(), self.image.copy(), self.place.copy())
+            whole = Picks(*(each.copy() for each in self.arrays))
             if changed.any():
                 part = self.of(changed).joined(other.of(changed), largest=largest)
-                whole.value[changed], whole.image[changed], whole.place[changed] = part.value, part.image, part.place
+                for ours, theirs in zip(whole.arrays, part.arrays, strict=True):
+                    ours[changed] = theirs
             return whole
-        count = self.value.shape[1]
-        value, image, place = (
-            np.concatenate([getattr(self, name), getattr(other, name)], axis=1) for name in ("value", "image", "place")
-        )
-        by_value = -value if largest else value
-        order = np.lexsort((place[..., 2], place[..., 1], place[..., 0], image, by_value, image < 0), axis=1)
-        order = order[:, :count]
-        return Picks(
-            np.take_along_axis(value, order, 1),
-            np.take_along_axis(image, order, 1),
-            np.take_along_axis(place, order[..., None], 1),
-        )
+        pairs = zip(self.arrays, other.arrays, strict=True)
+        both = Picks(*(np.concatenate(each, axis=1) for each in pairs))
+        place, by_value = both.place, -both.value if largest else both.value
+        order = np.lexsort((place[..., 2], place[..., 1], place[..., 0], both.image, by_value, both.image < 0), axis=1)
+        rows, order = np.arange(len(order))[:, None], order[:, : self.value.shape[1]]
+        return Picks(*(each[rows, order] for each in both.arrays))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +171,7 @@ class Excitations:
             0,
             np.zeros(channels, np.int64),
             np.zeros(channels, np.int64),
-            Picks.none(channels, strongest),
+            Picks.none(channels, strongest, GRID),
             Picks.none(channels, WEAKEST),
             Sample.none(channels, places=False),
             Sample.none(channels, places=True),
@@ -181,7 +187,7 @@ class Excitations:
         """How much memory the arrays take."""
         arrays = [self.fired, self.without, self.classes.counts, self.classes.limbs]
         for each in (self.strongest, self.weakest, self.spread, self.pictured):
-            arrays += [each.value, each.image, each.place]
+            arrays += each.arrays if isinstance(each, Picks) else [each.value, each.image, each.place]
         return sum(each.nbytes for each in arrays)
 
     def joined(self, other: Excitations) -> Excitations:

@@ -37,6 +37,7 @@ _PART = 26  # between the strongest, the others and the distribution
 _CHART = (74, 190)
 _ROW = _TILE + 44
 _MARK: Colour = (255, 255, 255)
+_DIM = 0.4  # how bright a picture is where the channel is silent
 _SMOOTH = 24  # patches of fewer pixels are drawn as squares
 
 
@@ -91,7 +92,7 @@ def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[
         words.append(
             "Where a unit's field is as large as the picture, the whole picture is shown: a frame marks the unit,"
         )
-        words.append("and what it does not see is pale.")
+        words.append("what it does not see is pale, and what does not excite the channel is dark.")
     if any(not each.whole for each in patches):
         words.append("A patch is what the unit sees, no more and no less; gray is beyond the picture's border.")
     words.append(examples_in_words(found.per_image, others=any(each.of("weakest") for each in dossiers)))
@@ -153,8 +154,8 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
         height, width = fit(unit.patch.pixels.shape[:2], (_TILE, _TILE), whole=False)
         top, inner = y + (_TILE - height) // 2, left + (_TILE - width) // 2
         smooth = max(unit.patch.pixels.shape[:2]) >= _SMOOTH
-        scene.add(Picture(inner, top, _seen(unit.patch), (height, width), smooth=smooth))
-        if unit.patch.whole:
+        scene.add(Picture(inner, top, _seen(unit), (height, width), smooth=smooth))
+        if unit.patch.whole and unit.value:  # where all is 0, none of the places is the strongest
             _mark(scene, layer, unit, unit.patch, inner, top, (height, width))
     words = units.number(unit.value, 3)
     if unit.kind == "quantile":
@@ -164,10 +165,15 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
     scene.add(Text(left, y + _TILE + 19, shorten(name, _TILE, TINY_SIZE), TINY_SIZE, GRAY))
 
 
-def _seen(patch: Patch) -> np.ndarray:
-    """The patch's pixels; of a whole picture what the unit does not see is pale."""
-    if not patch.whole:
+def _seen(unit: Unit) -> np.ndarray:
+    """The patch's pixels; of a whole picture what the unit does not see is pale, and the rest is the darker, the less
+    the channel answers there.
+    """
+    patch, coarse = unit.patch, unit.map
+    assert patch is not None
+    if not patch.whole or not unit.value:
         return np.ascontiguousarray(patch.pixels)
+    lit = patch.pixels if coarse is None else (patch.pixels * _light(coarse, patch.pixels.shape[:2])[..., None])
     height, width = patch.pixels.shape[:2]
     pale = np.ones((height, width), bool)
     spans: list[slice] = []
@@ -175,8 +181,17 @@ def _seen(patch: Patch) -> np.ndarray:
     for (first, last), length, shown in sides:
         spans.append(slice(max(first, 0) * shown // length, -(-(min(last, length - 1) + 1) * shown // length)))
     pale[tuple(spans)] = False
-    pixels = np.where(pale[..., None], patch.pixels // 3 + 170, patch.pixels).astype(np.uint8)
+    pixels = np.where(pale[..., None], patch.pixels // 3 + 170, lit).astype(np.uint8)
     return np.ascontiguousarray(pixels)
+
+
+def _light(coarse: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """How bright a picture of this size is, float32, where the channel's map is this: `_DIM` to 1."""
+    from PIL import Image
+
+    spread = Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    light: np.ndarray = _DIM + (1 - _DIM) * np.asarray(spread, np.float32) / 255
+    return light
 
 
 def _mark(

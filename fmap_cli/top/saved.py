@@ -31,7 +31,7 @@ from ..running.text import (
     string_in,
 )
 from .exact import LIMBS
-from .excitations import WEAKEST, Classes, Excitations, Picks, Sample
+from .excitations import GRID, WEAKEST, Classes, Excitations, Picks, Sample
 from .records import Dossiers, LayerDossiers, Patch, PatchKey, patch_key
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _arrays(found: Excitations) -> dict[str, np.ndarray]:
     for name in ("strongest", "weakest"):
         picks: Picks = getattr(found, name)
         arrays |= {f"{name}.value": picks.value, f"{name}.image": picks.image, f"{name}.place": picks.place}
+    arrays["strongest.map"] = found.strongest.map
     for name in ("spread", "pictured"):
         sample: Sample = getattr(found, name)
         arrays |= {f"{name}.priority": sample.priority, f"{name}.image": sample.image, f"{name}.value": sample.value}
@@ -172,11 +173,13 @@ def _layer(file: Any, prefix: str, row: Fields, strongest: int) -> LayerDossiers
     def array(name: str, kind: str, *shape: int | None) -> np.ndarray:
         return array_in(file, prefix + name, (kind,), shape)
 
-    def picks(name: str, size: int) -> Picks:
+    def picks(name: str, size: int, grid: int) -> Picks:
+        kept = array(f"{name}.map", "U8", count, size, grid, grid) if grid else np.zeros((count, size, 0, 0), np.uint8)
         return Picks(
             _numbers(array(f"{name}.value", "F32", count, size), f"{name}.value"),
             array(f"{name}.image", "I64", count, size),
             array(f"{name}.place", "I32", count, size, 3),
+            kept,
         )
 
     def sample(name: str, *, places: bool) -> Sample:
@@ -195,8 +198,8 @@ def _layer(file: Any, prefix: str, row: Fields, strongest: int) -> LayerDossiers
         images=row.count("images"),
         fired=array("fired", "I64", count),
         without=array("without", "I64", count),
-        strongest=picks("strongest", strongest),
-        weakest=picks("weakest", WEAKEST),
+        strongest=picks("strongest", strongest, GRID),
+        weakest=picks("weakest", WEAKEST, 0),
         spread=sample("spread", places=False),
         pictured=sample("pictured", places=True),
         classes=Classes(

@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..network.axes import channel_maps
 from ..network.records import Axes
 from .exact import limbs_of
-from .excitations import PICTURED, SPREAD, Classes, Excitations, Picks, Sample
+from .excitations import GRID, PICTURED, SPREAD, Classes, Excitations, Picks, Sample
 
 
 def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
@@ -66,11 +66,12 @@ def excitations_of(
     frame, cell = np.divmod(np.maximum(at, 0), high * wide)
     place = np.stack([frame, *np.divmod(cell, wide)], axis=-1).astype(np.int32)  # [B, C, R, 3]
     numbers = np.asarray(images, np.int64)
+    none = np.zeros((count, channels, rounds, 0, 0), np.uint8)
 
-    def picks(chosen: np.ndarray, rounds: int) -> Picks:
-        """The units of the images chosen, `[C, B * R]`."""
+    def picks(chosen: np.ndarray, rounds: int, coarse: np.ndarray) -> Picks:
+        """The units of the images chosen, `[C, B * R]`, with a coarse map each."""
         image = np.where(chosen[..., None] & (at[..., :rounds] >= 0), numbers[:, None, None], -1)
-        parts = value[..., :rounds], image, place[..., :rounds, :]
+        parts = value[..., :rounds], image, place[..., :rounds, :], coarse[..., :rounds, :, :]
         return Picks(*(each.swapaxes(0, 1).reshape(channels, count * rounds, *each.shape[3:]) for each in parts))
 
     kept = np.where(valid, maxima, np.nan)
@@ -81,13 +82,30 @@ def excitations_of(
             count,
             (valid & (maxima > 0)).sum(axis=0),
             (~valid).sum(axis=0),
-            picks(strong, rounds),
-            picks(weak, 1),
+            picks(strong, rounds, _coarse(maps, strong, value, frame)),
+            picks(weak, 1, none),
             Sample(order[spread], numbers[spread], kept[spread], np.zeros((len(spread), 0, 3), np.int32)),
             Sample(order[drawn], numbers[drawn], kept[drawn], place[drawn, :, 0]),
             Classes((group,), finite.sum(axis=0)[None], limbs_of(np.where(finite, maxima, 0))[None]),
         )
     )
+
+
+def _coarse(maps: Tensor, chosen: np.ndarray, value: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Of the maps chosen the largest values in `GRID` × `GRID` parts, as shares of the unit's value; uint8
+    `[B, C, R, GRID, GRID]`.
+    """
+    found = np.zeros((*value.shape, GRID, GRID), np.uint8)
+    image, channel = np.nonzero(chosen)
+    for turn in range(value.shape[2] if len(image) else 0):
+        index = image, channel, frame[image, channel, turn]
+        picked = maps[tuple(torch.from_numpy(each).to(maps.device) for each in index)]
+        parts = torch.nn.functional.adaptive_max_pool2d(picked.float()[:, None], GRID)[:, 0].cpu().numpy()
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            share = parts / value[image, channel, turn][:, None, None]
+        share = np.where(value[image, channel, turn][:, None, None] > 0, np.nan_to_num(share), 0)
+        found[image, channel, turn] = (share.clip(0, 1) * 255).round()
+    return found
 
 
 def _maxima(flat: Tensor) -> tuple[np.ndarray, np.ndarray]:
