@@ -8,7 +8,8 @@ from ..errors import FmapError, ImageError, ModelError
 from ..inputs.feeds import source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
-from .opening import Session, once, read_image
+from .ahead import read_ahead
+from .opening import Session, once
 
 Say = Callable[[str], None]
 
@@ -37,11 +38,9 @@ def batches(
     done = 0
     advanced(done, len(sources))
     batch: list[ImageInput] = []
-    for source in sources:
-        try:
-            image = read_image(session, source, say, layout)
-        except ImageError as error:
-            failures.append((source_name(source), error.bare()))
+    for source, image in read_ahead(session, sources, say, layout, ahead=2 * size):
+        if isinstance(image, ImageError):
+            failures.append((source_name(source), image.bare()))
             continue
         framings.add(image.name, image.framing)
         if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
