@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..models.input_words import IMAGE, InputWords
 from ..tables.columns import Column
 from .records import LayerAttention, Seen
 from .words import bits, distance, most_entropy, percent, place_of_key
@@ -13,18 +14,19 @@ from .words import bits, distance, most_entropy, percent, place_of_key
 
 @dataclass(frozen=True, slots=True)
 class HeadRow:
-    """One head of a layer; of a rollout, what stands after one of its layers."""
+    """One head of a layer, of a rollout what stands after one of its layers; `called` is what its input is called."""
 
     found: LayerAttention
     head: int
+    called: InputWords
 
     def number(self, name: str) -> float | None:
         value = float(getattr(self.found.numbers, name)[self.head])
         return None if value != value else value
 
 
-def head_rows(found: LayerAttention) -> list[HeadRow]:
-    return [HeadRow(found, head) for head in range(found.heads)]
+def head_rows(found: LayerAttention, called: InputWords = IMAGE) -> list[HeadRow]:
+    return [HeadRow(found, head, called) for head in range(found.heads)]
 
 
 def _bits(value: float | None) -> str:
@@ -43,7 +45,7 @@ def _of_most(row: HeadRow) -> float | None:
 def _distance(name: str) -> Any:
     def write(row: HeadRow) -> str:
         value = row.number(name)
-        return "–" if value is None else distance(value, row.found)
+        return "–" if value is None else distance(value, row.found, row.called)
 
     return write
 

@@ -38,6 +38,7 @@ from .words import (
 )
 
 if TYPE_CHECKING:
+    from ..models.input_words import InputWords
     from .records import Attention, LayerAttention
 
 _CMAP = "inferno"
@@ -55,7 +56,7 @@ def attention_figure(found: Attention, layer: LayerAttention) -> Scene:
     """The page of one layer. Of what is no picture the weights are drawn as matrices, queries down, keys across."""
     scene = Scene()
     top = TOP + 40
-    picture = layer.maps is not None and layer.in_pixels and found.size is not None
+    picture = layer.maps is not None and layer.on_plane and found.size is not None
     if picture:
         edge, y = _draw_left(scene, found, layer, top)
     else:
@@ -67,10 +68,10 @@ def attention_figure(found: Attention, layer: LayerAttention) -> Scene:
     where = (
         f"What {subject} look{'' if subject.startswith('all') else 's'} at on {units.one_line(found.image.short_name)}"
     )
-    lines = [f"{where}. {looks(layer)}".strip()]
+    lines = [f"{where}. {looks(layer, found.origin.called)}".strip()]
     if warning := about_weights(found):
         lines.append(warning)
-    title = "Attention rollout" if layer.of_rollout else layer.name
+    title = "Attention rollout" if layer.of_rollout else units.layer_name(layer.name)
     draw_title(scene, title, lines, "" if layer.of_rollout else layer.type_name)
     return scene
 
@@ -159,7 +160,7 @@ def _facts(scene: Scene, found: Attention, layer: LayerAttention, left: int, y: 
         ("weights", call_in_words(layer)),
         ("model", f"{units.one_line(origin.model)}, {origin.weights.in_words}"),
         *((("fed", fed),) if (fed := origin.fed_in_words) else ()),
-        *(("note", each) for each in notes_on(layer)),
+        *(("note", each) for each in notes_on(layer, found.origin.called)),
     ]
     return draw_facts(scene, facts, left, y, width, names=76)
 
@@ -186,12 +187,12 @@ def _draw_heads(scene: Scene, found: Attention, layer: LayerAttention, left: int
         x, over = left + column * pitch, y + row * (size[0] + gap[0])
         scene.add(Picture(x, over, painted(found, layer, layer.maps[head], size), size))
         _mark(scene, found, layer, x, over, size)
-        _caption(scene, layer, head, x, over + size[0] + 3, pitch - 6)
+        _caption(scene, layer, found.origin.called, head, x, over + size[0] + 3, pitch - 6)
     bottom = y + rows * (size[0] + gap[0]) + 2
-    return _explained(scene, layer, left, bottom, max(width, 420)), left + max(width, 420)
+    return _explained(scene, layer, found.origin.called, left, bottom, max(width, 420)), left + max(width, 420)
 
 
-def _caption(scene: Scene, layer: LayerAttention, head: int, x: int, y: int, room: float) -> None:
+def _caption(scene: Scene, layer: LayerAttention, called: InputWords, head: int, x: int, y: int, room: float) -> None:
     if layer.of_rollout:
         name = layer.of_rollout[head]
         while text_width(name, SMALL_SIZE) > room and "." in name:
@@ -202,13 +203,13 @@ def _caption(scene: Scene, layer: LayerAttention, head: int, x: int, y: int, roo
         scene.add(Text(x, y, str(head), SMALL_SIZE, bold=True))
         if text_width(most, TINY_SIZE) + text_width(str(head), SMALL_SIZE, bold=True) + 10 < room:
             scene.add(Text(x + text_width(str(head), SMALL_SIZE, bold=True) + 8, y + 1, most, TINY_SIZE, GRAY))
-    away = distance(float(layer.numbers.distance[head]), layer)
+    away = distance(float(layer.numbers.distance[head]), layer, called)
     words = f"{bits(float(layer.numbers.entropy[head]))} bits" + ("" if away == "–" else f" · {away}")
     scene.add(Text(x, y + 18, shorten(words, room, TINY_SIZE), TINY_SIZE, GRAY))
 
 
-def _explained(scene: Scene, layer: LayerAttention, left: int, y: int, width: int) -> int:
-    unit = "how far away it looks, in pixels of the input" if layer.in_pixels else "how many steps away it looks"
+def _explained(scene: Scene, layer: LayerAttention, called: InputWords, left: int, y: int, width: int) -> int:
+    unit = f"how far away it looks, in {called.places} of the input"
     words = (
         f"Bits: the entropy of a query's weights, 0 where it looks at one key, {bits(most_entropy(layer))} where it"
         f" looks at all {units.count(layer.keys)} alike. Beside it, {unit}. Both are means over all queries."
@@ -246,6 +247,6 @@ def _draw_matrices(scene: Scene, found: Attention, layer: LayerAttention, left: 
             one, np.zeros(1), top_values[head : head + 1], palette(SEQUENTIAL), Placement(1, 1, tile, (0, 0))
         )
         scene.add(Picture(x, over, pixels, tile))
-        _caption(scene, layer, head, x, over + tile[0] + 3, pitch - 6)
+        _caption(scene, layer, found.origin.called, head, x, over + tile[0] + 3, pitch - 6)
     bottom = y + -(-count // columns) * (tile[0] + _UNDER + 10) + 2
-    return _explained(scene, layer, left, bottom, max(width, 480)), left + max(width, 480)
+    return _explained(scene, layer, found.origin.called, left, bottom, max(width, 480)), left + max(width, 480)

@@ -109,8 +109,8 @@ class LayerAttention:
     of_rollout: tuple[str, ...] = ()
 
     @property
-    def in_pixels(self) -> bool:
-        """Whether distances are in pixels of a picture."""
+    def on_plane(self) -> bool:
+        """Whether keys lie in rows and columns, as those of a picture or a volume do, and not along a line."""
         return self.key_grid is not None and len(self.key_grid.rows) > 1
 
 

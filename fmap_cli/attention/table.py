@@ -30,17 +30,18 @@ def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | N
         print_wrapped(out, Text.assemble((units.layer_name(each.name), "bold"), f"  {heads_in_words(each)}"))
         print_wrapped(out, Text(f"{call_in_words(each)}", "dim"))
         subject = each.query.words
-        print_wrapped(out, Text(f"{subject[0].upper()}{subject[1:]}. {looks(each)}".strip()))
-        for note in notes_on(each):
+        print_wrapped(out, Text(f"{subject[0].upper()}{subject[1:]}. {looks(each, origin.called)}".strip()))
+        for note in notes_on(each, origin.called):
             print_wrapped(out, Text(note, "dim"))
         out.print()
-        print_rows(out, HEADS, head_rows(each))
-        unit = "pixels of the input" if each.in_pixels else "steps"
+        print_rows(out, HEADS, head_rows(each, origin.called))
         most = bits(most_entropy(each))
-        words = f"Entropy and distance (in {unit}) are means over all queries; all alike is {most} bits."
+        words = f"Entropy and distance (in {origin.called.places} of the input) are means over all queries; all alike is {most} bits."
         print_wrapped(out, Text(words, "dim"))
     out.print()
-    more = [each.name for each in found.calls if each.name not in {layer.name for layer in found.layers}]
+    more = [
+        units.layer_name(each.name) for each in found.calls if each.name not in {layer.name for layer in found.layers}
+    ]
     if more and not any(each.of_rollout for each in found.layers):
         some = ", ".join(more[:2]) + (f", … {more[-1]}" if len(more) > 2 else "")
         print_wrapped(

@@ -10,6 +10,7 @@ import numpy as np
 from .. import units
 
 if TYPE_CHECKING:
+    from ..models.input_words import InputWords
     from .records import Attention, LayerAttention
 
 EVEN = 0.98
@@ -25,10 +26,11 @@ def bits(value: float) -> str:
     return "–" if value != value else f"{value:.2f}"
 
 
-def distance(value: float, found: LayerAttention) -> str:
+def distance(value: float, found: LayerAttention, called: InputWords) -> str:
+    """How far away, in places of the input: `40 px`, `17 voxels`; along a line the heading says of what."""
     if value != value:
         return "–"
-    return f"{value:.0f} px" if found.in_pixels else f"{value:.1f}"
+    return f"{value:.0f} {called.unit}" if found.on_plane else f"{value:.1f}"
 
 
 def percent(value: float) -> str:
@@ -76,7 +78,7 @@ def call_in_words(found: LayerAttention) -> str:
     return f"softmax(Q Kᵀ · scale + mask) of the call that ran: {found.how}"
 
 
-def looks(found: LayerAttention) -> str:
+def looks(found: LayerAttention, called: InputWords) -> str:
     """Where the query, or all of them, look on the average over heads, after all layers of a rollout."""
     if found.maps is None or found.key_grid is None:
         return ""
@@ -91,17 +93,17 @@ def looks(found: LayerAttention) -> str:
     if cells > 1 and entropy > EVEN * log2(cells):
         return f"{subject} at all {cells} places nearly alike."
     most, even = percent(float(mean.max())), percent(1 / cells)
-    return f"{subject} most at {_most(found, mean)}: {most}, where even would be {even}."
+    return f"{subject} most at {_most(found, mean, called)}: {most}, where even would be {even}."
 
 
-def _most(found: LayerAttention, mean: np.ndarray) -> str:
+def _most(found: LayerAttention, mean: np.ndarray, called: InputWords) -> str:
     frame, row, column = (int(each) for each in np.unravel_index(int(mean.argmax()), mean.shape))
     grid = found.key_grid
     assert grid is not None
     if len(grid.rows) == 1 and len(grid.frames) == 1:
         return f"step {column}"
     words = f"row {row}, column {column}"
-    return f"frame {frame}, {words}" if len(grid.frames) > 1 else words
+    return f"{called.layer} {frame}, {words}" if len(grid.frames) > 1 else words
 
 
 def about_weights(found: Attention) -> str:
@@ -109,13 +111,13 @@ def about_weights(found: Attention) -> str:
     return found.origin.weights.unlearned("what the heads look at")
 
 
-def notes_on(found: LayerAttention) -> list[str]:
+def notes_on(found: LayerAttention, called: InputWords) -> list[str]:
     """What there is to add to the numbers."""
     notes = [f"{each[0].upper()}{each[1:]}." for each in found.notes]
     if found.unplaced:
         notes.append(f"No map: {found.unplaced}.")
     if found.key_grid is not None and len(found.key_grid.frames) > 1:
-        notes.append(f"Pictures show the sum over {len(found.key_grid.frames)} places in time.")
+        notes.append(f"Pictures show the sum over {len(found.key_grid.frames)} places in {called.depth}.")
     outside = found.numbers.nowhere[-1:] if found.of_rollout else found.numbers.nowhere
     if found.maps is not None and outside.size and float(np.nan_to_num(outside).max()) > 0.005:
         notes.append(

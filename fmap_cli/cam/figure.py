@@ -91,7 +91,8 @@ def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) ->
     middle = "" if ends[0] == "0" else "0"
     y = draw_colour_bar(scene, colours, ends, MARGIN, y, width, middle=middle)
     words = (
-        "Orange speaks for it, blue against it; gray counts for little. Smoothly enlarged from the layer's own cells."
+        "The numbers are the evidence at a place: warm colours, red to yellow, speak for the answer, cold ones, blue to"
+        " light cyan, against it; gray counts for little. Smoothly enlarged from the layer's own cells."
     )
     if found.map.shape[0] > 1:
         words += f" Frame {found.frame} of {found.map.shape[0]}, which has the most evidence."

@@ -83,7 +83,7 @@ class CamOptions(Options):
 @csv_option
 @with_options(CamOptions)
 def command(options: CamOptions) -> int:
-    """Show where the evidence for an answer is: what speaks for it in orange, what against it in blue.
+    """Show where the evidence for an answer is: what speaks for it in warm colours, what against it in cold.
 
     The predicted class, or --class; of a detector one box, of a segmentation the pixels of one class. Curves say how
     far to trust the map: what happens to the answer when the places of most evidence are blurred, or shown, first.

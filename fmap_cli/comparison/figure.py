@@ -104,7 +104,7 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
     elif first is not None and first.layer.kind == "input":
         title = "A and B already get different input"
     elif first is not None:
-        title = f"A and B diverge at {units.layer_name(first.layer.name)}"
+        title = f"A and B part at {units.layer_name(first.layer.name)}"
     elif not comparison.layers:
         title = "No layer has the same shape in A and B"
     elif comparison.unlike_shapes:
@@ -113,7 +113,8 @@ def _draw_title(scene: Scene, comparison: Comparison) -> int:
         title = "A and B are identical" + (" where both can be compared" if has_more(comparison) else "")
     else:
         title = f"A and B agree: at every layer they are less than {number(comparison.threshold)} of A apart"
-    sentences = (*answer_in_words(comparison)[:1], verdict(comparison, number), *remarks(comparison))
+    apart = verdict(comparison, number).removeprefix(f"{title}: ")  # the title says where already
+    sentences = (*answer_in_words(comparison)[:1], apart, *remarks(comparison))
     return draw_sentence_title(scene, title, [each[0].upper() + each[1:] for each in sentences]) + 16
 
 

@@ -78,7 +78,9 @@ def effects_figure(found: Effects) -> Scene:
 
 
 def _subtitle(found: Effects) -> str:
-    images = found.images[0].image.short_name if not found.several else f"{len(found.images)} images"
+    images = (
+        found.images[0].image.short_name if not found.several else f"{len(found.images)} {found.origin.called.noun}s"
+    )
     one = found.images[0].target
     value = "" if found.several else f", {units.number(one.value, 4)} with all channels"
     if not found.several and one.probability is not None and one.quantity not in ("probability", "score"):
@@ -134,7 +136,7 @@ def _facts(found: Effects) -> list[tuple[str, str]]:
     facts = [
         ("model", found.origin.model),
         ("weights", str(found.origin.weights)),
-        ("layer", f"{found.layer.name}, {kind}"),
+        ("layer", f"{units.layer_name(found.layer.name)}, {kind}"),
         ("shape", f"{units.shape(found.shape)}, {' '.join(found.axes.names)}"),
         ("asked", about(found)),
     ]
@@ -150,14 +152,14 @@ def _facts(found: Effects) -> list[tuple[str, str]]:
 def _meaning(found: Effects) -> str:
     words = "A bar is the number with the channel minus without it."
     if found.several:
-        words += f" It is the mean over {len(found.images)} images; the thin line is one standard deviation either way."
+        words += f" It is the mean over {len(found.images)} {found.origin.called.noun}s; the thin line is one standard deviation either way."
     if found.maps is not None:
         called = found.origin.called
         photo = "the photo" if called.is_picture else f"the {called.noun}"
         words += f" Colours over {photo} are the channel's own map, each on its own scale: where it responds"
         words += ", from its lowest value (clear) to its highest (yellow); they say nothing of for and against."
         if found.several:
-            words += " They are of the first image."
+            words += " They are of the first one."
     return words
 
 

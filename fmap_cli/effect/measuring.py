@@ -111,7 +111,7 @@ def measure_effects(
     maps = channel_maps(seen[0].output, axes)
     drawn = maps[:, maps.shape[1] // 2].float().cpu().numpy() if axes.spatial and maps.numel() else None
     return Effects(
-        origin=session.origin,
+        origin=session.origin_of(*(each.image for each in seen)),
         layer=layer,
         asked=asked,
         shape=tuple(seen[0].output.shape),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def print_effects(found: Effects, file: Path | None = None) -> None:
     """The channels by the size of their effect, and what there is to say of all of them."""
     out, origin = console(), found.origin
-    images = found.images[0].image.name if not found.several else f"{len(found.images)} images"
+    noun = origin.called.noun
+    images = f"{noun}: {found.images[0].image.name}" if not found.several else f"{len(found.images)} {noun}s"
     print_line(out, Text(units.one_line(f"{origin.model} · {origin.weights.in_words} · {images}")))
     print_fed(out, origin.preprocessing)
     out.print()

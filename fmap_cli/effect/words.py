@@ -15,7 +15,7 @@ def about(found: Effects) -> str:
     names = {each.target.in_words for each in found.images}
     if len(names) == 1:
         return names.pop()
-    return f"the {found.images[0].target.quantity} of each image's own class"
+    return f"the {found.images[0].target.quantity} of each {found.origin.called.noun}'s own class"
 
 
 def headline(found: Effects) -> str:
@@ -76,7 +76,7 @@ def flipped(found: Effects) -> str:
     count = int((flips > 0).sum())
     if not count:
         return "No channel changes the answer by itself."
-    where = f" for at least one of {len(found.images)} images" if found.several else ""
+    where = f" for at least one of {len(found.images)} {found.origin.called.noun}s" if found.several else ""
     alone = "channel changes the answer by itself" if count == 1 else "channels change the answer by themselves"
     return f"{units.count(count)} {alone}{where}."
 

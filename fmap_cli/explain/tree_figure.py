@@ -20,18 +20,19 @@ _AFTER_LEAVES = 12
 
 def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
     """The tree from left, the value, to right, what it is made of. Returns where it ends below and on the right."""
-    words = "each value is the sum of those to its right; each map has its own scale"
+    words = "each value is the sum of those to its right and of the lines under it; each map has its own scale"
     y = draw_heading(scene, "What it is made of", words, MARGIN, top, 900)
     bottom, right = _draw_node(scene, recipe, MARGIN, y + 4, root=True)
     return bottom, right
 
 
 def _draw_node(scene: Scene, part: Part, left: int, top: int, *, root: bool = False) -> tuple[int, int]:
-    """A channel and, right of it, its parts one under another, each at a branch of its own: first the channels, then
-    what is none. Returns where they end below and on the right.
+    """A channel with what has no channel under its own map, and right of it its channels one under another, each at a
+    branch of its own. Returns where they end below and on the right.
     """
     _draw_channel(scene, part, left, top, root=root)
     x, y, right = left + _NODE[1] + _LANE, top, left + _NODE[1]
+    under = top + _NODE[0] - _BRANCH
     ends = []
     channels = [each for each in part.parts if each.kind in ("channel", "input") and each.channel is not None]
     for each in channels:
@@ -40,15 +41,14 @@ def _draw_node(scene: Scene, part: Part, left: int, top: int, *, root: bool = Fa
         right = max(right, reached)
     others = [each for each in part.parts if each not in channels and each.words != ROUNDING]
     for each in others:
-        ends.append(y + _BRANCH)
-        y, right = y + _LEAF, max(right, _draw_leaf(scene, each, x, y))
+        under, right = under + _LEAF, max(right, _draw_leaf(scene, each, left, under))
     if ends:
         middle = x - _LANE // 2
         scene.add(Box(left + _NODE[1] - 6, top + _BRANCH, middle - left - _NODE[1] + 6, 1, GRAY))
         scene.add(Box(middle, top + _BRANCH, 1, ends[-1] - top - _BRANCH + 1, GRAY))
         for end in ends:
             scene.add(Box(middle, end, x - middle - 6, 1, GRAY))
-    return max(top + _NODE[0], y + _AFTER_LEAVES * bool(others)), right
+    return max(top + _NODE[0], under + _AFTER_LEAVES * bool(others), y), right
 
 
 def _draw_leaf(scene: Scene, part: Part, left: int, top: int) -> int:

@@ -76,7 +76,7 @@ def _draw_title(scene: Scene, look: Look, feature_map: FeatureMap) -> None:
     """Two lines over the page's whole width; what is too long for it stands in full in the left column."""
     extent = _extent(feature_map, look.origin.called)
     line = f"{extent} from {_file_name(look.image)}, as {look.origin.model} computes them"
-    draw_title(scene, feature_map.layer.name, [line], _what(feature_map))
+    draw_title(scene, units.layer_name(feature_map.layer.name), [line], _what(feature_map))
 
 
 def _what(feature_map: FeatureMap) -> str:

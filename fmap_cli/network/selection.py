@@ -139,7 +139,8 @@ class Selection:
             )
         if pattern in ("first", "last"):
             return LayerError(
-                f"no {pattern} spatial layer: no module of this model has a map as its output.", hint=hint
+                f"no {pattern} spatial layer: no module of this model has a map with height and width as its output.",
+                hint=f"Give a layer by its name, --layer NAME; {hint}",
             )
         near = near_names(pattern, [layer.name for layer in self.seen])
         if near:

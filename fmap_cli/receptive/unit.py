@@ -83,7 +83,8 @@ def _check_picture(session: Session, option: str) -> None:
     if feed_of(session.model).axes[-2:] != ("H", "W"):
         takes = session.model.takes
         raise ModelError(
-            f"{option} marks pixels, and {session.model.name} takes {takes.words if takes else 'none'}.",
+            f"{option} marks a box of rows and columns, and the input of {session.model.name} has none: it takes"
+            f" {takes.words if takes else 'none'}.",
             hint="`fmap rf` without it lists what each layer sees.",
         )
 

@@ -115,7 +115,7 @@ def _draw_basis(scene: Scene, reduced: Reduced, number: int, drawing: Drawing, y
             y = draw_legend(scene, [Key(words, colour)], MARGIN, y, MARGIN + _SIDE)
     else:
         if len(reduced.bases) > 1:
-            y = draw_paragraph(scene, basis.layers[0], MARGIN, y, _SIDE, colour=INK) + 2
+            y = draw_paragraph(scene, units.layer_name(basis.layers[0]), MARGIN, y, _SIDE, colour=INK) + 2
         y = _draw_single(scene, ends.low[0], ends.high[0], ends.cmap, drawing, y)
     words = foreground_in_words(basis)
     y = draw_paragraph(scene, words, MARGIN, y + 4, _SIDE) if words else y

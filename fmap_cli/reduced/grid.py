@@ -143,7 +143,7 @@ def _first_fit(several: tuple[str, ...], width: int) -> str:
 
 def _draw_head(scene: Scene, reduced: Reduced, found: ReducedMap, x: int, y: int, width: int) -> None:
     """A layer's name over its column, its map's size, and which basis its colours are of."""
-    name, size = units.one_line(found.layer.name), TEXT_SIZE
+    name, size = units.layer_name(found.layer.name), TEXT_SIZE
     while text_width(name, size, bold=True) > width and size > SMALL_SIZE:
         size -= 1
     room = width * text_width(name, size) / text_width(name, size, bold=True)  # bold letters are wider

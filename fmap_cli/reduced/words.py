@@ -55,17 +55,20 @@ def span_of(names: tuple[str, ...]) -> str:
 
     >>> span_of(("encoder.layer_0", "encoder.layer_1", "encoder.layer_2")), span_of(("a.1", "a.2", "a.3"))
     ('encoder.layer_0 to layer_2', 'a.1 to a.3')
-    >>> span_of(("a", "b")), span_of(("a",))
-    ('a and b', 'a')
+    >>> span_of(("a", "b")), span_of(("a",)), span_of(("4",)), span_of(("0", "2", "3")), span_of(("0", "fc"))
+    ('a and b', 'a', 'layer 4', 'layers 0 to 3', 'layer 0 and fc')
     """
+    named = [units.layer_name(each) for each in names]
+    if len(names) > 1 and all(each != name for each, name in zip(named, names, strict=True)):
+        return f"layers {names[0]} {'to' if len(names) > 2 else 'and'} {names[-1]}"
     if len(names) < 3:
-        return " and ".join(names)
+        return " and ".join(named)
     first, last = names[0].split("."), names[-1].split(".")
     same = 0
     while same < min(len(first), len(last)) - 1 and first[same] == last[same]:
         same += 1
     same -= last[same].isdigit() and same > 0  # a number alone names nothing
-    return f"{names[0]} to {'.'.join(last[same:])}"
+    return f"{named[0]} to {'.'.join(last[same:])}"
 
 
 def basis_in_words(reduced: Reduced, number: int) -> str:
@@ -89,8 +92,9 @@ def foreground_in_words(basis: Basis) -> str:
     side = "above" if own.above else "below"
     return (
         f"Foreground: the {units.percent(own.share)} of units {side} {units.number(own.threshold)} on the first"
-        " component of all units (Otsu's threshold). It is the side that fills less of the maps' border:"
-        f" {units.percent(own.border_share)}. Everything else is the photo in gray."
+        " principal component of all units, where Otsu's threshold parts them in two groups. Which group is the"
+        f" foreground is a guess: the one that fills less of the maps' border, {units.percent(own.border_share)} of it."
+        " The components are of the foreground alone; all other units are left gray."
     )
 
 

@@ -292,7 +292,7 @@ def test_a_whole_encoder_layer_in_one_piece_by_its_parts(norm_first: bool) -> No
     layer = only(found)
     assert layer.weights is not None and layer.name.startswith("2") and "fast path" in layer.how
     np.testing.assert_allclose(layer.weights[0], want[0].numpy(), atol=1e-6)
-    assert not layer.in_pixels and layer.query.words == "the unit at step 7"
+    assert not layer.on_plane and layer.query.words == "the unit at step 7"
     steps = np.abs(np.arange(12)[:, None] - np.arange(12))
     np.testing.assert_allclose(layer.numbers.distance, (want[0].numpy() * steps).sum(-1).mean(-1), rtol=1e-4)
 
@@ -507,3 +507,25 @@ def test_layers_are_named_by_who_calls() -> None:
     assert [each.name for each in looked(net, "first").layers] == names[:1]
     assert [each.name for each in looked(net, "*.self_attention").layers] == names
     assert [each.name for each in looked(net, "encoder.layers.encoder_layer_0").layers] == names[:1]
+
+
+def test_distances_of_a_volume_are_in_voxels_and_layers_named_by_a_number_are_called_so() -> None:
+    from fmap_cli.attention.figure import attention_figure
+    from fmap_cli.attention.words import distance
+    from fmap_cli.drawing.scene import Text
+
+    class Patches(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(2).transpose(1, 2)
+
+    torch.manual_seed(0)
+    attend = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    net = nn.Sequential(nn.Conv3d(1, 16, 4, 4), Patches(), attend).eval()
+    model = fmap.load_model(net, input_shape=(1, 8, 16, 16), say=lambda _: None)
+    found = fmap.attention(model, say=lambda _: None)
+    layer = only(found)
+    told = [each.text for each in attention_figure(found, layer).items if isinstance(each, Text)]
+    away = distance(float(layer.numbers.distance[0]), layer, found.origin.called)
+    assert away == f"{layer.numbers.distance[0]:.0f} voxels"
+    assert any(each.endswith(away) for each in told)
+    assert not any("px" in each or "pixels" in each for each in told if "saw" not in each)

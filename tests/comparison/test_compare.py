@@ -1021,7 +1021,7 @@ def test_the_verdict_is_a_sentence(layers: tuple[ComparedLayer, ...], words: str
         (
             (layer_at("a", 0, False), layer_at("b", 0.5, True)),
             "A and B part at b: relative L2 0.5, the first over 0.1; 1 of 2 layers is over",
-            "A and B diverge at b",
+            "A and B part at b",
         ),
     ],
 )

@@ -300,8 +300,8 @@ def test_the_one_convolution_of_a_model_is_counted_in_the_singular() -> None:
 
 def test_a_model_without_maps_has_no_first_layer() -> None:
     message, hint = refusal(nn.Sequential(nn.Linear(4, 2)), torch.zeros(1, 4), "first")
-    assert message == "no first spatial layer: no module of this model has a map as its output."
-    assert hint == HINT
+    assert message == "no first spatial layer: no module of this model has a map with height and width as its output."
+    assert hint == f"Give a layer by its name, --layer NAME; {HINT}"
 
 
 def test_the_nearest_names_of_a_deep_model_are_few(resnet, picture) -> None:
