@@ -36,7 +36,8 @@ def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | N
         out.print()
         print_rows(out, HEADS, head_rows(each, origin.called))
         most = bits(most_entropy(each))
-        words = f"Entropy and distance (in {origin.called.places} of the input) are means over all queries; all alike is {most} bits."
+        words = f"Entropy and distance (in {origin.called.places} of the input) are means over all queries;"
+        words += f" all alike is {most} bits."
         print_wrapped(out, Text(words, "dim"))
     out.print()
     more = [

@@ -152,7 +152,8 @@ def _facts(found: Effects) -> list[tuple[str, str]]:
 def _meaning(found: Effects) -> str:
     words = "A bar is the number with the channel minus without it."
     if found.several:
-        words += f" It is the mean over {len(found.images)} {found.origin.called.noun}s; the thin line is one standard deviation either way."
+        many = f"{len(found.images)} {found.origin.called.noun}s"
+        words += f" It is the mean over {many}; the thin line is one standard deviation either way."
     if found.maps is not None:
         called = found.origin.called
         photo = "the photo" if called.is_picture else f"the {called.noun}"

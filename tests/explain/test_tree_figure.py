@@ -44,7 +44,7 @@ def test_channels_hang_on_branches_of_their_own_node_and_what_is_none_stands_rig
         if below.kind != "channel":
             between = [each for each in texts if node.y < each.y < part.y and abs(each.x - part.x) < 200]
             assert part.x < node.x and 60 < part.y - node.y < 140, f"{below.contribution} stands under {above}"
-            assert all(60 < each.y - node.y for each in between), "no other channel is between"
+            assert all(each.y - node.y > 60 for each in between), "no other channel is between"
             under += 1
             continue
         level = [each for each in lines if each.height == 1 and 0 < each.y - part.y < 20 and each.x < part.x]
