@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+import torch
 
 from ..errors import ImageError
 from ..inputs.records import ImageInput
@@ -13,7 +18,6 @@ from .opening import Session, read_image
 
 Say = Callable[[str], None]
 Source = str | Sequence[str] | None
-_MOST_THREADS = 8
 
 
 def read_ahead(
@@ -21,7 +25,7 @@ def read_ahead(
 ) -> Iterator[tuple[Source, ImageInput | ImageError]]:
     """Each source with what was read of it, or why nothing was, in their order; up to `ahead` are read in advance.
 
-    Threads read them: decoding and resizing let other threads run. What there is to say of an image is said when its
+    A thread reads them: decoding and resizing let others run. What there is to say of an image is said when its
     turn comes. One image, and standard input, is read in the caller's thread.
     """
     if len(sources) < 2 or "-" in sources:
@@ -35,7 +39,7 @@ def read_ahead(
 
     waiting: deque[tuple[Source, Future[tuple[list[str], ImageInput | ImageError]]]] = deque()
     left = iter(sources)
-    with ThreadPoolExecutor(_threads(), thread_name_prefix="fmap-read") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="fmap-read", initializer=_without_team) as pool:
         try:
             for source in left:
                 waiting.append((source, pool.submit(read, source)))
@@ -64,6 +68,11 @@ def _read(session: Session, source: Source, say: Say, layout: str | None) -> Ima
         return error
 
 
-def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_THREADS, cores)
+def _without_team() -> None:
+    """Keep torch's operations in this thread to this thread: a second team of OpenMP threads would spin beside the
+    network's. (`torch.set_num_threads` would hold for the whole process.)
+    """
+    torch.get_num_threads()  # torch sets a thread's number when it is first asked
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD).omp_set_num_threads(1)
