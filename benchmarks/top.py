@@ -1,0 +1,96 @@
+"""`fmap top` over a folder of photos through the embedded model, against a bare loader-and-forward loop.
+
+    python benchmarks/top.py [--photos 500] [--rounds 3]
+
+The bare loop is that of benchmarks/folders.py. Both sides start from a network that is loaded. With patches means
+that the units' fields are cut out at the end, for which pictures beyond the 64 MB in hand are read again. Targets: 0.8
+of the bare loop's rate for one layer, 0.6 for all of them, both without the patches; and in memory at most 200 MB more
+over all photos than over one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import folders
+import measure
+
+from fmap_cli.models.records import ModelRequest
+from fmap_cli.session.opening import open_session
+from fmap_cli.top.api import top
+from fmap_cli.top.records import Dossiers
+
+MB = 2**20
+LAYER = "features.5"
+PEAK = """
+import resource, sys
+from fmap_cli.top.api import top
+found = top(images=sys.argv[1], layer=sys.argv[2], say=lambda _: None)
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def quiet(_: str) -> None: ...
+
+
+def peak(images: Path, layer: str) -> int:
+    """The most bytes that `top` holds at a time in a process of its own, without those that read images."""
+    command = [sys.executable, "-c", PEAK, str(images), layer]
+    done = subprocess.run(command, cwd=measure.REPOSITORY, capture_output=True, text=True, check=True)
+    return int(re.findall(r"^peak (\d+)$", done.stdout, re.MULTILINE)[0])
+
+
+def bytes_a_channel(found: Dossiers) -> float:
+    return sum(each.found.nbytes for each in found.layers) / sum(len(each.channels) for each in found.layers)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    measure.show_machine("torch", "torchvision", "pillow", "numpy", "fmap-cli")
+    session = open_session(ModelRequest("efficientnet_lite0"), quiet)
+    met = True
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "photos")
+        folder.mkdir()
+        measure.write_photos(folder, options.photos)
+        bare = folders.bare_loop(session, folder, 8)
+        for words, layer, patches, target in (
+            ("one layer", LAYER, False, 0.8),
+            ("one layer, with patches", LAYER, True, None),
+            ("all layers", "*", False, 0.6),
+        ):
+            ran: list[Dossiers] = []
+
+            def ours(layer: str = layer, patches: bool = patches, ran: list[Dossiers] = ran) -> None:
+                ran[:] = [top(session, folder, layer, workers=folders.WORKERS, patches=patches, say=quiet)]
+
+            seconds = measure.interleaved({f"fmap top, {words}": ours, "bare loop": bare}, options.rounds)
+            measure.show_times(seconds)
+            print(f"{words}: {bytes_a_channel(ran[0]):.0f} bytes a channel")
+            if target is not None:
+                met &= measure.show_verdict(
+                    f"`top` over {options.photos} photos, embedded model, {words}: rate",
+                    measure.ratios(seconds["bare loop"], seconds[f"fmap top, {words}"]),
+                    target,
+                    at_least=True,
+                    against=f"bare DataLoader and forward, {folders.WORKERS} workers, batch 8",
+                    floor="1: the loop's own decoding and forward",
+                )
+        one = sorted(folder.iterdir())[0]
+        for words, layer in (("one layer", LAYER), ("all layers", "*")):
+            more = (peak(folder, layer) - peak(one, layer)) / MB
+            print(f"memory, {words}, with patches: {more:.0f} MB more over {options.photos} photos than over one")
+            met &= more <= 200
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
