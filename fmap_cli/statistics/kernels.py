@@ -112,8 +112,8 @@ def _carefully(values: Any, bits: Any, channel: Any, counts: Any) -> Any:
 
 
 @njit(inline="always")
-def _tally(codes: Any, first: Any, share: Any, cells: Any) -> Any:
-    """Count the codes of a block into four copies of the cells: all, or the share that periods from `first` on make.
+def _tally(codes: Any, first: Any, share: Any, bins: Any, cells: Any) -> Any:
+    """Count the values of a block, by their codes, into four copies of the cells: all, or the share that periods from `first` on make.
 
     A period may begin before the block, and what of it stood there is counted already. Returns where, seen from the
     next block, the first period to count there begins.
@@ -122,24 +122,24 @@ def _tally(codes: Any, first: Any, share: Any, cells: Any) -> Any:
     if not share:
         even = length // _LANES * _LANES
         for k in range(0, even, _LANES):
-            cells[((codes[k] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
-            cells[((codes[k + 1] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 1] += 1
-            cells[((codes[k + 2] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 2] += 1
-            cells[((codes[k + 3] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 3] += 1
+            cells[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
+            cells[bins[(codes[k + 1] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 1] += 1
+            cells[bins[(codes[k + 2] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 2] += 1
+            cells[bins[(codes[k + 3] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 3] += 1
         for k in range(even, length):
-            cells[((codes[k] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
+            cells[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
         return 0
     k = first
     while k < length:
         if k >= 0 and k + _THIRD < length:
-            cells[((codes[k] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
-            cells[((codes[k + _FIRST] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 1] += 1
-            cells[((codes[k + _SECOND] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 2] += 1
-            cells[((codes[k + _THIRD] >> _CODE_SHIFT) & _CODE_MASK) * _LANES + 3] += 1
+            cells[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
+            cells[bins[(codes[k + _FIRST] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 1] += 1
+            cells[bins[(codes[k + _SECOND] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 2] += 1
+            cells[bins[(codes[k + _THIRD] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 3] += 1
         else:
             for at in (k, k + _FIRST, k + _SECOND, k + _THIRD):
                 if 0 <= at < length:
-                    cells[((codes[at] >> _CODE_SHIFT) & _CODE_MASK) * _LANES] += 1
+                    cells[bins[(codes[at] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
         k += SHARE_PERIOD
     last = k - SHARE_PERIOD
     return last - length if last + _THIRD >= length else k - length
@@ -159,12 +159,10 @@ def _beginning(plane: Any, channel: Any) -> Any:
 
 
 @njit(inline="always")
-def _fold(cells: Any, bins: Any, histogram: Any) -> None:
-    for code in range(_CODES):
-        at = code * _LANES
-        found = cells[at] + cells[at + 1] + cells[at + 2] + cells[at + 3]
-        if found:
-            histogram[0, bins[code]] += found
+def _fold(cells: Any, histogram: Any) -> None:
+    for cell in range(histogram.shape[1]):
+        at = cell * _LANES
+        histogram[0, cell] += cells[at] + cells[at + 1] + cells[at + 2] + cells[at + 3]
 
 
 @njit(**_OPTIONS)
@@ -173,7 +171,7 @@ def _planes(
 ) -> None:
     outer, _, inner = bits.shape
     each = histogram.shape[0] > 1
-    cells = np.zeros(_CODES * _LANES, np.int32)
+    cells = np.zeros(histogram.shape[1] * _LANES, np.int32)
     # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
     together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
     known = np.zeros(stop - start, np.int64)
@@ -218,7 +216,7 @@ def _planes(
                 if each:
                     _tally_one(codes, bins, histogram[channel])
                 else:
-                    begin = _tally(codes, begin, share, cells)
+                    begin = _tally(codes, begin, share, bins, cells)
             counts[ZEROS, channel] += zeros
             off = total / count
             center = shift + off
@@ -241,7 +239,7 @@ def _planes(
             moments[MIN, channel] = np.nan
             moments[MAX, channel] = np.nan
     if not each:
-        _fold(cells, bins, histogram)
+        _fold(cells, histogram)
 
 
 @njit(**_OPTIONS)
@@ -250,7 +248,7 @@ def _columns(
 ) -> None:
     rows = len(values)
     each = histogram.shape[0] > 1
-    cells = np.zeros(_CODES * _LANES, np.int32)
+    cells = np.zeros(histogram.shape[1] * _LANES, np.int32)
     width = stop - start
     low = values[0, start:stop].copy()
     high = low.copy()
@@ -273,7 +271,7 @@ def _columns(
             for k in range(width):
                 histogram[start + k, bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK]] += 1
         else:
-            _tally(codes, _beginning(row, start), share, cells)
+            _tally(codes, _beginning(row, start), share, bins, cells)
     for k in range(width):
         channel = start + k
         known = rows
@@ -292,7 +290,7 @@ def _columns(
         moments[MIN, channel] = lowest if known else np.nan
         moments[MAX, channel] = highest if known else np.nan
     if not each:
-        _fold(cells, bins, histogram)
+        _fold(cells, histogram)
 
 
 # -- a task for several threads ----------------------------------------------------------------------------------
