@@ -115,8 +115,8 @@ def _carefully(values: Any, bits: Any, channel: Any, counts: Any) -> Any:
 def _tally(codes: Any, first: Any, share: Any, bins: Any, cells: Any) -> Any:
     """Count the values of a block, by their codes, into four copies of the cells.
 
-    These are all, or the share that periods from `first` on make. A period may begin before the block, and what of it stood there is counted already. Returns where, seen from the
-    next block, the first period to count there begins.
+    These are all, or the share that periods from `first` on make. A period may begin before the block, and what of it
+    stood there is counted already. Returns where, seen from the next block, the first period to count there begins.
     """
     length = len(codes)
     if not share:
