@@ -15,12 +15,19 @@ from ..answers.target import target_of
 from ..errors import LayerError, ModelError
 from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
+from ..network.axes import channel_maps
 from ..session.opening import Session
 from ..session.seen import picture_seen
-from .choosing import chosen, named, survey
+from .choosing import Map, chosen, named, survey
+from .gradients import gradients_of
 from .records import Cam, Level, Method
 from .trust import curves
 from .weighing import weigh
+
+_TRIALS = 3
+"""How often a map is made again with another rounding, where the first time moves it."""
+_STEADY = 1e-2
+"""A map that another rounding moves by less than this share of its largest value is steady."""
 
 
 def evidence(
@@ -75,9 +82,43 @@ def evidence(
         notes=tuple(filter(None, [target.note])),
         scale=scale,
     )
+    found = replace(found, rounding=_rounding(session, image, maps, found))
     if not steps or found.sign == "zero":  # such a map puts places in no order
         return found
     return replace(found, trust=curves(session, image, target, _over_input(found, image, scale), steps, advanced))
+
+
+def _rounding(session: Session, image: ImageInput, maps: Sequence[Map], found: Cam) -> float:
+    """How far rounding alone moves the map's values.
+
+    By gradients that is measured: the map is made again of values that differ in their last digit; `_TRIALS` times where
+    the first moves it. What moves without that, too, is a network that draws random numbers, and no rounding. An effect
+    is the difference of two numbers, each with a rounding of its own. A map that adds up to less than the number's last
+    digit is rounding whatever its gradients are: the number does not show it.
+    """
+    if not found.most > 0:
+        return 0.0
+    step = max(torch.finfo(each.found.output.dtype).eps for each in maps)
+    if found.part is not None and found.part < step:
+        return found.most
+    if found.method == "effect":
+        sizes = [channel_maps(each.found.output, each.axes).double().abs().cpu() for each in maps]  # [C, T, H, W]
+        parts = [size / size.sum((1, 2, 3), keepdim=True).clamp(min=1e-300) for size in sizes]
+        return step * abs(found.target.value) * max(float(part.square().sum(0).max().sqrt()) for part in parts)
+
+    def moved(jitter: int) -> float:
+        again = gradients_of(session, image, [each.layer for each in maps], found.target, jitter=jitter)
+        if len(again) < len(maps):
+            return 0.0
+        others = [replace(each, found=again[each.layer.name]) for each in maps]
+        levels = [weigh(session, image, each, found.target, found.method, lambda *_: None) for each in others]
+        other = _together([_positive(each).map if found.positive else each.map for each in levels])
+        return float(np.abs(other - found.map).max())
+
+    most = moved(1)
+    if most < _STEADY * found.most:
+        return most
+    return 0.0 if moved(0) >= _STEADY * found.most else max(most, *(moved(trial) for trial in range(2, _TRIALS + 1)))
 
 
 def _check_picture(session: Session) -> None:

@@ -34,20 +34,23 @@ class Differentiated:
 
 
 def gradients_of(
-    session: Session, image: ImageInput, layers: Sequence[LayerRef], target: Target
+    session: Session, image: ImageInput, layers: Sequence[LayerRef], target: Target, *, jitter: int = 0
 ) -> dict[str, Differentiated]:
     """By name, the output of each of these layers and the gradient of the target's number with respect to it. None of
     them may be made of another.
 
     A leaf of its own is put in the place of each output, and the network reads a copy of it: so frozen parameters do
     not matter, an in-place operation after the layer changes neither, and parameters and their `.grad` stay as they
-    are. Raises ModelError where the network cannot be differentiated.
+    are. With `jitter` each value goes on with another last digit, by chance that this number seeds, and a multiple of
+    the number is differentiated, so that all rounding, forward and back, is another. Raises ModelError where the network cannot be differentiated.
     """
     names = {each.name for each in layers}
     kept: dict[str, Tensor] = {}
 
     def watch(layer: LayerRef) -> Replacement | None:
-        return Replacement(lambda output: _leaf(layer.name, output, kept)) if layer.name in names else None
+        if layer.name not in names:
+            return None
+        return Replacement(lambda output: _leaf(layer.name, _jittered(output, jitter) if jitter else output, kept))
 
     answer = _run(session, image, layers, watch)
     if not kept:
@@ -55,9 +58,12 @@ def gradients_of(
             f"{session.model.name} ran without layer {layers[0].name!r} this time.",
             hint="Its forward depends on chance or on earlier calls: fix its seed, or reset its state.",
         )
-    found = _differentiated(session, target, answer, list(kept.values()))
+    times = 1 + 0.37 * jitter  # no power of two: numbers times it round another way
+    found = _differentiated(session, target, answer, list(kept.values()), times)
     return {
-        name: Differentiated(output.detach(), torch.zeros_like(output) if gradient is None else gradient.detach())
+        name: Differentiated(
+            output.detach(), torch.zeros_like(output) if gradient is None else gradient.detach() / times
+        )
         for (name, output), gradient in zip(kept.items(), found, strict=True)
     }
 
@@ -83,6 +89,17 @@ def measured_gradients(
     return {name: gradient for name, gradient in zip(there, found, strict=True) if gradient is not None}
 
 
+def _jittered(output: Tensor, seed: int) -> Tensor:
+    """Each value with its last digit up or down, by chance."""
+    if not output.is_floating_point():
+        return output
+    chance = torch.Generator().manual_seed(seed)
+    up = torch.randint(2, output.shape, generator=chance).to(output.device).bool()
+    values = output.detach()
+    step = torch.finfo(output.dtype).eps
+    return torch.where(up, values * (1 + step), values * (1 - step))
+
+
 def _leaf(name: str, output: Tensor, kept: dict[str, Tensor]) -> Tensor:
     if not output.is_floating_point():
         return output.clone()
@@ -97,10 +114,10 @@ def _run(session: Session, image: ImageInput, layers: Sequence[LayerRef], watch:
 
 
 def _differentiated(
-    session: Session, target: Target, answer: Any, outputs: Sequence[Tensor]
+    session: Session, target: Target, answer: Any, outputs: Sequence[Tensor], times: float = 1.0
 ) -> Sequence[Tensor | None]:
     with torch.inference_mode(False), torch.enable_grad():
-        number = value_of(target, answer)[0]
+        number = value_of(target, answer)[0] * times
         if not number.requires_grad or not outputs:
             return [None] * len(outputs)
         try:

@@ -24,8 +24,11 @@ STEPS = 12
 HALF = 0.5
 """The share of the evidence for an answer whose region is named and outlined."""
 
-DUST = 1e-6
-"""A map whose largest value is below this share of the number is what rounding leaves: float32 has seven digits."""
+DUST = 0.25
+"""A map is only rounding where another last digit of the layer's values changes it by at least this share of its largest
+value: rounding changes by as much as it is, evidence by some millionths."""
+WEAK = 1e-3
+"""Evidence whose magnitudes add up to less than this share of the number is called weak."""
 LEAST_FALL = 0.01
 """By how much a probability or score has to fall under the blur, or its curves tell nothing."""
 
@@ -121,7 +124,8 @@ class Cam(Drawn):
 
     `map` `[T, h, w]` float64 is positive where a place speaks for the number, and negative where against it; with
     `positive` what is against is 0. T is 1 but for clips. It is that of the one layer in `levels`, or the sum over a
-    detector's levels, in the cells of the finest. `why` says how the layer was chosen.
+    detector's levels, in the cells of the finest. `why` says how the layer was chosen. `rounding` is how far rounding
+    alone moves the map's values.
     """
 
     FILES: ClassVar[tuple[str, ...]] = (*Drawn.FILES, *ARRAY_SUFFIXES)
@@ -138,6 +142,7 @@ class Cam(Drawn):
     trust: Trust | None = None
     notes: tuple[str, ...] = ()
     scale: tuple[float, float] = (1.0, 1.0)
+    rounding: float = 0.0
 
     @property
     def layer(self) -> LayerRef:
@@ -166,8 +171,18 @@ class Cam(Drawn):
 
     @property
     def is_dust(self) -> bool:
-        """Whether the map is not zero, but so small beside the number (`DUST`) that it is only rounding."""
-        return 0 < self.most < DUST * abs(self.target.value)
+        """Whether the map is not zero, but no larger than what rounding leaves (`DUST`)."""
+        return self.most > 0 and self.rounding >= DUST * self.most
+
+    @property
+    def part(self) -> float | None:
+        """The sum of the evidence's magnitudes as a share of the number; None of a number that is 0."""
+        return float(abs(self.map).sum()) / abs(self.target.value) if self.target.value else None
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether there is evidence, and little of it beside the number (`WEAK`)."""
+        return self.sign != "zero" and self.part is not None and self.part < WEAK
 
     @property
     def drawn_most(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from .. import units
-from .records import CLEAR, DUST, Cam, Level, Trust
+from .records import CLEAR, Cam, Level, Trust
 
 _LITTLE = 0.05
 """Where less than this share of the evidence is for the number, where that little is says nothing."""
@@ -39,7 +39,8 @@ def headline(found: Cam) -> str:
         return f"{sure(found)}: at this layer all evidence is against it"
     if found.evidence_for < _LITTLE * (found.evidence_for - found.evidence_against):
         return f"{sure(found)}: at this layer nearly all evidence is against it"
-    words = f"{sure(found)}: half of the evidence for it is in {units.percent(found.half[1])} of the picture"
+    evidence = "weak evidence" if found.is_weak else "evidence"
+    words = f"{sure(found)}: half of the {evidence} for it is in {units.percent(found.half[1])} of the picture"
     return words + (_DOUBTS.get(found.trust.verdict, "") if found.trust is not None else "")
 
 
@@ -62,13 +63,16 @@ def remarks(found: Cam) -> list[str]:
     """What a reader has to know beside the map."""
     why = "only rounding" if found.is_dust else "zero everywhere"
     no_curves = f"no curves of blurring: a map that is {why} puts places in no order" if found.sign == "zero" else ""
-    return [*found.notes, *filter(None, [no_curves, found.origin.weights.unlearned("what the evidence is")])]
+    weak = ""
+    if found.is_weak and found.part is not None:
+        weak = f"weak: all evidence together is {units.number(found.part)} of the number"
+    return [*found.notes, *filter(None, [weak, no_curves, found.origin.weights.unlearned("what the evidence is")])]
 
 
 def balance(found: Cam) -> str:
     """How much speaks for the number and how much against it."""
     if found.is_dust:
-        return f"no value is above {DUST:g} of the number: this is only rounding"
+        return "this is only rounding: another last digit of the numbers makes another map, or it is less than that digit"
     above, below = found.evidence_for, -found.evidence_against
     if found.positive:
         return "only what speaks for it is kept (positive)"

@@ -166,7 +166,7 @@ def test_evidence_of_one_sign_or_none_is_said_in_words() -> None:
 
 def test_what_rounding_leaves_is_not_evidence_and_the_headline_has_the_curves_doubt() -> None:
     found = cam(session(small()), class_=2)
-    dust = replace(found, map=found.map * (1e-8 * abs(found.target.value) / np.abs(found.map).max()))
+    dust = replace(found, rounding=found.most)
     assert (found.is_dust, dust.is_dust, dust.sign, dust.half) == (False, True, "zero", (0.0, 0.0))
     assert "zero but for rounding" in dust.table() and "half of" not in dust.table()
     assert dust.figure().image().width > 0
@@ -175,6 +175,44 @@ def test_what_rounding_leaves_is_not_evidence_and_the_headline_has_the_curves_do
         curve = np.array(falling)
         trust = Trust(fractions, curve, 1 - curve, random, (2, 2), "probability")
         assert headline(replace(found, trust=trust)).endswith(words)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_gradient_that_adds_up_to_zero_is_rounding_whatever_its_size(dtype: torch.dtype, relu: bool) -> None:
+    """What an instance normalisation reads has a gradient of mean 0, so Grad-CAM's map is 0 but for rounding."""
+    torch.manual_seed(0)
+    after: list[nn.Module] = [nn.ReLU()] if relu else []
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8), *after, *head).eval()
+    values = by_hand(net, 0, 1)
+    terms = (values[1].double().abs().mean((1, 2))[:, None, None] * values[0].double().abs()).sum(0)
+    for scale in (1.0, 1e9, 1e-9):
+        with torch.no_grad():
+            net[-1].weight.mul_(scale)
+        found = cam(session(net.to(dtype)), "0", class_=1)
+        assert found.is_dust and found.sign == "zero", (found.most, found.rounding)
+        with torch.no_grad():
+            net[-1].weight.div_(scale)
+    assert not relu or found.most < 1e-4 * float(terms.max())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-9])
+def test_evidence_that_is_small_and_real_is_weak_and_keeps_its_curves(dtype: torch.dtype, scale: float) -> None:
+    net = small()
+    with torch.no_grad():
+        net[7].weight.mul_(scale)
+        net[7].bias.copy_(torch.tensor([5.0, 0, 0]))
+    maps, gradient = by_hand(net, 4, 0)
+    expected = (gradient.double().mean((1, 2))[:, None, None] * maps.double()).sum(0).numpy()
+    found = cam(session(net.to(dtype)), "4", class_=0, steps=2)
+    assert np.allclose(found.map[0], expected, rtol=1e-4, atol=1e-12 * scale)
+    is_shown = np.abs(expected).sum() >= torch.finfo(dtype).eps * found.target.value  # the number has digits for it
+    assert is_shown == (scale > 1e-9 or dtype == torch.float64)
+    assert (found.is_dust, found.is_weak) == (not is_shown, scale < 1 and is_shown)
+    assert (found.trust is not None) == is_shown
+    assert ("weak" in found.table()) == found.is_weak
 
 
 def test_half_of_the_evidence_is_in_the_smallest_part_that_holds_it() -> None:
