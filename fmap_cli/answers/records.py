@@ -43,13 +43,14 @@ class Target:
     `probability` is the class's, None where there is none. `predicted` says that it is the network's own answer. Of
     `pixels`, `mask` `[H, W]` bool are these; of an `object`, `box` is (top, left, bottom, right) in pixels of the
     network's input and `number` its rank by score, from 0. `note` says what was asked for and could not be.
-    `assumed`: nothing says that the maps of the answer are scores of classes; they are only taken as that.
+    `assumed`: nothing says that the maps of the answer are scores of classes, so they are called output channels, and
+    there is no probability.
     """
 
     kind: Literal["class", "pixels", "object", "number"]
     index: int | None
     label: str | None
-    quantity: Literal["logit", "probability", "mean logit", "score", "value", "mean"]
+    quantity: Literal["logit", "probability", "mean logit", "score", "mean score", "value", "mean"]
     value: float
     probability: float | None = None
     predicted: bool = True
@@ -65,6 +66,8 @@ class Target:
         """The class's name, or its number where it has none."""
         if self.index is None:
             return "the network's number"
+        if self.assumed:
+            return f"output channel {self.index}"
         return units.one_line(self.label) if self.label else f"class {self.index}"
 
     @property
@@ -83,7 +86,7 @@ class Target:
         count = int(self.mask.sum())
         where = "all pixels" if self.note else f"its {count:,} pixels" if self.labels else f"{count:,} pixels"
         words = f"the {self.quantity} of {'the map' if self.index is None else self.name} over {where}"
-        return f"{words} (taken as class scores, which it may not be)" if self.assumed else words
+        return f"{words} (where it is the largest; nothing says that these are classes)" if self.assumed else words
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import FmapError, ModelError
 from ..models.records import LoadedModel
@@ -46,7 +46,9 @@ def target_of(
     if held is not None and held.shape[1] > 1:
         named = isinstance(output, Mapping) and ("out" in output or "logits" in output)  # as segmentation networks do
         target = _pixels(model, held, wanted, image)
-        return replace(target, assumed=not named and target.label is None)
+        if named or target.label is not None:
+            return target
+        return replace(target, assumed=True, quantity="mean", probability=None)
     number = _number(output) if held is None else held
     if number is None:
         raise no_classifier(model, output)
@@ -78,11 +80,12 @@ def value_of(target: Target, output: Any) -> Tensor:
 def probability_of(target: Target, output: Any) -> Tensor | None:
     """The probability of the target's class for each item of an answer, `[B]`; None for a number without classes.
 
-    Of pixels it is the mean over them; of an object its score.
+    Of pixels it is the mean over them; of an object its score. None also where softmax would make none of the scores:
+    of maps that nothing calls classes, and of scores that a sigmoid put out.
     """
     if target.kind == "object":
         return value_of(target, output)
-    if target.index is None:
+    if target.index is None or target.probability is None:
         return None
     if target.kind == "pixels":
         return _over_pixels(target, _map_of(output).softmax(1)[:, target.index])
@@ -150,16 +153,30 @@ def _class(model: LoadedModel, scores: Tensor, wanted: str | int | None, image: 
     predicted = int(row.argmax())
     index = predicted if wanted is None else class_index(model, wanted, len(row))
     already = bool((row >= 0).all()) and abs(float(row.sum()) - 1) < 1e-3
+    apart = not already and _by_sigmoid(model, row)
     return Target(
         "class",
         index,
         _label(model, index, len(row)),
-        "probability" if already else "logit",
+        "probability" if already else "score" if apart else "logit",
         float(row[index]),
-        float((row if already else row.softmax(0))[index]),
+        None if apart else float((row if already else row.softmax(0))[index]),
         index == predicted,
         labels=model.labels,
     )
+
+
+_SIGMOIDS = (nn.Sigmoid, nn.Hardsigmoid)
+_MANY = 16
+"""So many scores that all lie from 0 to 1 come of a sigmoid, whatever the network's last module is."""
+
+
+def _by_sigmoid(model: LoadedModel, scores: Tensor) -> bool:
+    """Whether scores, of which some do not add up to 1, come of a sigmoid each: by the last module or their range."""
+    if not bool(((scores >= 0) & (scores <= 1)).all()) or bool(scores.min() == scores.max()):
+        return False  # a head that starts at zero gives one value
+    last = next((each for each in reversed(list(model.module.modules())) if not any(each.children())), None)
+    return isinstance(last, _SIGMOIDS) or scores.numel() >= _MANY
 
 
 def _check_finite(model: LoadedModel, scores: Tensor, image: str) -> None:
@@ -206,13 +223,14 @@ def _pixels(model: LoadedModel, scores: Tensor, wanted: str | int | None, image:
     if not mask.any():
         note = f"no pixel is given to {label or f'class {index}'}: it is asked about over all pixels."
         mask = torch.ones_like(mask)
+    apart = _by_sigmoid(model, scores)
     return Target(
         "pixels",
         index,
         label,
-        "mean logit",
+        "mean score" if apart else "mean logit",
         float(scores[index][mask].mean()),
-        float(scores.softmax(0)[index][mask].mean()),
+        None if apart else float(scores.softmax(0)[index][mask].mean()),
         index == predicted,
         mask=mask.numpy(),
         note=note,

@@ -42,7 +42,8 @@ def gradients_of(
     A leaf of its own is put in the place of each output, and the network reads a copy of it: so frozen parameters do
     not matter, an in-place operation after the layer changes neither, and parameters and their `.grad` stay as they
     are. With `jitter` each value goes on with another last digit, by chance that this number seeds, and a multiple of
-    the number is differentiated, so that all rounding, forward and back, is another. Raises ModelError where the network cannot be differentiated.
+    the target is differentiated, so that all rounding, forward and back, is another. Raises ModelError where the
+    network cannot be differentiated.
     """
     names = {each.name for each in layers}
     kept: dict[str, Tensor] = {}

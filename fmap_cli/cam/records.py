@@ -25,8 +25,8 @@ HALF = 0.5
 """The share of the evidence for an answer whose region is named and outlined."""
 
 DUST = 0.25
-"""A map is only rounding where another last digit of the layer's values changes it by at least this share of its largest
-value: rounding changes by as much as it is, evidence by some millionths."""
+"""A map is only rounding where another last digit of the layer's values changes it by at least this share of its
+largest value: rounding changes by as much as it is, evidence by some millionths."""
 WEAK = 1e-3
 """Evidence whose magnitudes add up to less than this share of the number is called weak."""
 LEAST_FALL = 0.01

@@ -25,7 +25,10 @@ def sure(found: Cam) -> str:
         return f"{target.in_words}, {units.number(target.value)}"
     if target.kind == "object":
         return f"{target.name}, score {target.value:.2f}"
-    words = f"{target.name}, {units.percent(target.probability or 0.0)}"
+    if target.probability is None:
+        least = " (largest output, not known to be a class)" if target.assumed else ""
+        return f"{target.name}{least}, {target.quantity} {units.number(target.value)}"
+    words = f"{target.name}, {units.percent(target.probability)}"
     return f"{words} ({answer_instead(found)})" if answer_instead(found) else words
 
 
@@ -72,7 +75,7 @@ def remarks(found: Cam) -> list[str]:
 def balance(found: Cam) -> str:
     """How much speaks for the number and how much against it."""
     if found.is_dust:
-        return "this is only rounding: another last digit of the numbers makes another map, or it is less than that digit"
+        return "only rounding: another last digit of the numbers makes another map, or it is less than that digit"
     above, below = found.evidence_for, -found.evidence_against
     if found.positive:
         return "only what speaks for it is kept (positive)"

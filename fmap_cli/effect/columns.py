@@ -83,7 +83,8 @@ def class_name(one: ImageEffects, index: int | None) -> str:
     if one.target.index is None:
         return "below 0" if index == 0 else "above 0"
     labels = one.target.labels
-    return units.one_line(labels[index]) if labels and index < len(labels) else f"class {index}"
+    kind = "output channel" if one.target.assumed else "class"
+    return units.one_line(labels[index]) if labels and index < len(labels) else f"{kind} {index}"
 
 
 def _answer(row: ChannelRow) -> str:

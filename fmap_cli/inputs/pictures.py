@@ -32,7 +32,7 @@ def read_picture(stream: BinaryIO, label: str, start: bytes, preprocessing: Prep
     if channels not in (1, 3):
         raise ImageError(
             f"{label}: a picture has 3 channels or 1, the network takes {channels}.",
-            hint=f"Give a .npy array with {channels} channels; if it takes pictures, say so with --input-shape 3,H,W.",
+            hint=f"Give a .npy array with {channels} channels.",
         )
     image, bits, notes = _decode(stream, label, start)
     planes = _deep_planes(stream, image, bits, start)

@@ -37,6 +37,32 @@ def test_a_classifiers_predicted_class_its_logit_and_its_probability() -> None:
     assert found.probability == pytest.approx(float(scores.detach().softmax(1)[0, 1]))
 
 
+def test_what_is_not_known_to_be_class_scores_has_no_probability() -> None:
+    maps = torch.rand(1, 3, 4, 5) * 4 - 2
+    found = target_of(model(), maps)
+    mask = maps[0].argmax(0) == found.index
+    assert found.value == pytest.approx(float(maps[0, found.index][mask].double().mean()))
+    assert (found.quantity, found.probability, found.name) == ("mean", None, f"output channel {found.index}")
+    assert "logit" not in found.in_words and probability_of(found, maps) is None
+    assert target_of(model(), {"out": maps}).probability is not None
+    assert target_of(model(("a", "b", "c")), maps).probability is not None
+
+
+def test_scores_of_a_sigmoid_are_no_logits_and_softmax_makes_no_probability_of_them() -> None:
+    torch.manual_seed(0)
+    ends = LoadedModel(nn.Sequential(nn.Linear(2, 4), nn.Sigmoid()), "net", Weights("given"), Preprocessing(None, None))
+    few, many = torch.rand(1, 4).sigmoid(), torch.randn(1, 20).sigmoid()
+    for net, scores in ((ends, few), (model(), many)):
+        found = target_of(net, scores)
+        assert (found.quantity, found.probability) == ("score", None)
+        assert found.value == pytest.approx(float(scores.max())) and found.index == int(scores.argmax())
+        assert probability_of(found, scores) is None
+    maps = torch.randn(1, 3, 4, 5).sigmoid()
+    assert target_of(model(("a", "b", "c")), maps).quantity == "mean score"
+    assert target_of(model(), torch.zeros(1, 20)).quantity == "logit"  # a head that starts at zero
+    assert target_of(model(), torch.full((1, 20), 0.05)).quantity == "probability"
+
+
 @pytest.mark.parametrize(("wanted", "index"), [("Tiger_Cat", 1), ("cat", 0), (3, 3), ("2", 2)])
 def test_a_class_is_asked_for_by_name_or_number(wanted: Any, index: int) -> None:
     found = target_of(model(PETS), torch.tensor([[0.0, 2.0, 1.0, -1.0]]), wanted)

@@ -306,7 +306,7 @@ def test_a_layer_that_is_the_answer_is_called_so() -> None:
 
 def test_maps_that_nothing_calls_class_scores_are_only_taken_as_such() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1))
-    words = "(taken as class scores, which it may not be)"
+    words = "(where it is the largest; nothing says that these are classes)"
     plain = fmap.effect(fmap.load_model(net, size=16, say=quiet), COFFEE, "0", say=quiet)
     assert words in " ".join(plain.table(100).split()) and words in plain.images[0].target.in_words
     named = fmap.load_model(net, size=16, labels=["sky", "road", "tree"], say=quiet)
