@@ -93,8 +93,8 @@ def _rounding(session: Session, image: ImageInput, maps: Sequence[Map], found: C
 
     By gradients that is measured: the map is made again of values that differ in their last digit; `_TRIALS` times
     where the first moves it. What moves without that, too, is a network that draws random numbers, and no rounding.
-    An effect is the difference of two numbers, each with a rounding of its own. A map that adds up to less than the number's last
-    digit is rounding whatever its gradients are: the number does not show it.
+    An effect is the difference of two numbers, each with a rounding of its own. A map that adds up to less than the
+    number's last digit is rounding whatever its gradients are: the number does not show it.
     """
     if not found.most > 0:
         return 0.0
