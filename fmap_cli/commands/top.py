@@ -21,6 +21,7 @@ from .options import (
     FigureOptions,
     FileType,
     FiniteRange,
+    PlaceType,
     csv_option,
     json_option,
     layout_option,
@@ -62,6 +63,8 @@ class TopOptions(FigureOptions):
     checkpoint_every: float
     request: ModelRequest
     layout: str | None
+    like: str | None
+    at: tuple[int, ...] | None
 
     @property
     def looking(self) -> Looking:
@@ -86,24 +89,29 @@ class TopOptions(FigureOptions):
     @property
     def order(self) -> Sort:
         """By what channels are sorted: those named one by one stay in their order."""
-        return self.sort or ("selectivity" if self.channels is None else "index")
+        asked: Sort = "selectivity" if self.like is None else "like"
+        return self.sort or (asked if self.channels is None else "index")
 
     def refuse_contradictions(self) -> None:
         super().refuse_contradictions()
+        if (self.like is None) != (self.at is None):
+            raise click.UsageError("--like IMAGE and --at ROW,COLUMN go together: a place of an image is asked about.")
+        if self.sort == "like" and self.like is None:
+            raise click.UsageError("--sort like is about a place of an image: give --like and --at.")
         if self.load:
-            _refuse_passes()
+            _refuse_passes(set() if self.like is None else {*ModelRequest.__dataclass_fields__, "layout"})
             if not self.images:
                 raise click.UsageError("--load takes saved dossiers: fmap top --load photos.fmap.")
         elif any(image.lower().endswith(".fmap") for image in self.images):
             raise click.UsageError("a .fmap file holds saved dossiers: give --load to show them.")
 
 
-def _refuse_passes() -> None:
-    """Raises UsageError where an option is given that says something about a pass."""
+def _refuse_passes(needed: set[str]) -> None:
+    """Raises UsageError where an option is given that says something about a pass, but for those that are `needed`."""
     context = click.get_current_context()
     for parameter in context.command.params:
         given = context.get_parameter_source(str(parameter.name))
-        if parameter.name in _OF_A_PASS and given is ParameterSource.COMMANDLINE:
+        if parameter.name in _OF_A_PASS - needed and given is ParameterSource.COMMANDLINE:
             raise click.UsageError(
                 f"--load only shows finished dossiers: {max(parameter.opts, key=len)} has no effect on them."
             )
@@ -125,6 +133,13 @@ def _refuse_passes() -> None:
     help="What channels are sorted by, the largest first.  [default: selectivity; index with --channel]",
 )
 @click.option("--reverse", is_flag=True, help="Sort the other way round: the smallest numbers first.")
+@click.option("--like", metavar="IMAGE", help="Ask about a place of this image: which channels answer most to it?")
+@click.option(
+    "--at",
+    type=PlaceType(words=()),
+    metavar="Y,X",
+    help="With --like the place: its row and column in the layer's map.",
+)
 @click.option(
     "--strongest",
     type=click.IntRange(1, 1000),
@@ -194,6 +209,7 @@ def command(options: TopOptions) -> int:
       fmap top photos/ --layer last --channel 447 --per-image 3 -o channel.png
       fmap top photos/ --by-class --save photos.fmap
       fmap top --load photos.fmap --channel 12,40
+      fmap top photos/ --layer features.5 --like cat.jpg --at 5,4
     """
     reserve(options.out, options.save)
     with _found(options) as gone:
@@ -210,7 +226,16 @@ def _found(options: TopOptions) -> Iterator[Finished]:
     from .progress import progress_bar
 
     if options.load:
-        found = api.top(load=options.images, layer=options.patterns, channels=options.channels, say=remark)
+        found = api.top(
+            options.request,
+            load=options.images,
+            layer=options.patterns,
+            channels=options.channels,
+            like=options.like,
+            at=options.at,
+            layout=options.layout,
+            say=remark,
+        )
         yield api.Finished(found, 0, True, lambda: None)
         return
     with api.resumable_top(
@@ -219,6 +244,8 @@ def _found(options: TopOptions) -> Iterator[Finished]:
         options.looking,
         options.kept,
         patches=True,
+        like=options.like,
+        at=options.at,
         progress=progress_bar,
         say=remark,
     ) as gone:

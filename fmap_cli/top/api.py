@@ -16,8 +16,9 @@ from ..models.records import ModelRequest
 from .records import STRONGEST, Looking
 
 if TYPE_CHECKING:
-    from ..arguments import AnyModel, Images, Names
+    from ..arguments import AnyImage, AnyModel, Images, Names
     from ..running.records import Resumable
+    from ..session.opening import Session
     from .records import Dossiers
 
 
@@ -38,7 +39,13 @@ def _saved(name: str, given: Any) -> list[Path]:
     return [Path(path) for path in paths]
 
 
-@verb(strongest=_from_one, per_image=_from_one, load=_saved)
+def _one_image(name: str, given: Any) -> Any:
+    if isinstance(given, (list, tuple)):
+        raise FmapError(f"{name} is {len(given)} images: a place of one is asked about.")
+    return given
+
+
+@verb(strongest=_from_one, per_image=_from_one, load=_saved, like=_one_image)
 def top(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -56,6 +63,8 @@ def top(
     patches: bool = True,
     layout: str | None = None,
     load: str | Path | Sequence[str | Path] | None = None,
+    like: AnyImage | None = None,
+    at: Sequence[int] | None = None,
     say: Say = note,
 ) -> Dossiers:
     """What each channel of some layers answers to, over images: its strongest units, its weakest, and some in between.
@@ -66,6 +75,8 @@ def top(
     `per_image` (1) of one image at most. `by_class` tells classes by folder; `limit`, `shuffle`, `batch` and `workers`
     are those of `stats`. `patches` cuts each unit's field out of its picture, which figures need. `load` names saved
     dossiers that are shown in place of a run, several as one; `layer` and `channels` then choose among what they hold.
+    `like` is an image and `at` a row and a column of its map in the layers: `order` then puts those channels first that
+    are stronger there than in most of the images.
 
     `dossier(layer, channel)` of the result is one channel's: `fires`, `max`, `quantiles`, `selectivity`, `classes` and
     `units`, each with its value, image, place and patch. `figure(layer)` is the contact sheet. Raises LayerError and
@@ -79,7 +90,8 @@ def top(
     if load is not None:
         if images is not None:
             raise FmapError("saved dossiers have their images: give images or load, not both.")
-        return load_dossiers(_saved("load", load)).only(names_of(layer), channels)
+        loaded = load_dossiers(_saved("load", load)).only(names_of(layer), channels)
+        return loaded if like is None else asked_about(opened(model, say), loaded, like, at, layout)
     session = opened(model, say)
     from ..running.going import whole_run
     from .running import TopRun
@@ -90,7 +102,23 @@ def top(
     )
     job = TopRun(looking)
     found = whole_run(session, sources_of(images), job, say)
-    return job.finished(found, say) if patches else found
+    found = job.finished(found, say) if patches else found
+    return found if like is None else asked_about(session, found, like, at, layout)
+
+
+def asked_about(
+    session: Session, found: Dossiers, like: AnyImage, at: Sequence[int] | None, layout: str | None
+) -> Dossiers:
+    """The dossiers, with each channel's value at one place of one image. Raises FmapError where none is named."""
+    if at is None or len(at) != 2:
+        raise FmapError("a place of the image is needed: its row and column in the layer's map, as in at=(3, 4).")
+    from ..network.shapes import split_layout
+    from ..session.opening import read_image
+    from .liking import liked
+
+    of_arrays, of_outputs = split_layout(layout)
+    image = read_image(session, sources_of([like])[0], lambda _: None, of_arrays)
+    return liked(session, found, image, at, of_outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +139,8 @@ def resumable_top(
     kept: Resumable,
     *,
     patches: bool,
+    like: AnyImage | None = None,
+    at: Sequence[int] | None = None,
     progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(nobody),
     say: Say = note,
 ) -> Iterator[Finished]:
@@ -134,6 +164,9 @@ def resumable_top(
         run = gone.run
         if run is not None and patches:
             run = job.finished(run, say)
+        if run is not None and like is not None:
+            assert job.session is not None
+            run = asked_about(job.session, run, like, at, looking.layout)
         yield Finished(run, gone.exit_code, gone.complete, gone.forget)
 
 

@@ -39,6 +39,7 @@ def dossiers_document(
         "by_class": found.by_class,
         "per_image": found.per_image,
         "sort": sort,
+        "like": None if found.like is None else {"image": found.like.image, "at": list(found.like.place)},
         "quantiles": list(QUANTILES),
         "notes": list(found.notes),
         **written(*files),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import LayerError
+from ..errors import FmapError, LayerError
 from .exact import total
 from .excitations import Excitations, Picks
 from .records import QUANTILES, Answer, Dossier, Dossiers, LayerDossiers, Sort, Unit, patch_key
@@ -72,6 +72,19 @@ def selectivity(dossiers: Dossiers, layer: LayerDossiers) -> np.ndarray:
     return sparseness(layer.found.spread.value)
 
 
+def above(layer: LayerDossiers) -> np.ndarray:
+    """The share of the images whose maximum is smaller than the value at the place asked about, float64 `[C]`; NaN
+    where that is not known.
+    """
+    spread = layer.found.spread.value
+    known = ~np.isnan(spread)
+    if layer.here is None:
+        return np.full(layer.found.channels, np.nan)
+    with np.errstate(invalid="ignore"):
+        share: np.ndarray = (known & (spread < layer.here)).sum(axis=0) / known.sum(axis=0)
+    return np.where(np.isnan(layer.here), np.nan, share)
+
+
 def fires(found: Excitations) -> np.ndarray:
     """The share of the images in which each channel has a value above zero, float64 `[C]`."""
     seen = found.images - found.without
@@ -82,7 +95,14 @@ def fires(found: Excitations) -> np.ndarray:
 def ordered(dossiers: Dossiers, layer: LayerDossiers, sort: Sort, reverse: bool, top: int | None) -> list[int]:
     """The channels' numbers as they are shown; those of which the number is not known come last."""
     found = layer.found
-    if sort == "index":
+    if sort == "like":
+        if layer.here is None:
+            raise FmapError("channels are sorted by a place that is asked about: give an image and a place of it.")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = layer.here / found.strongest.value[:, 0]
+        keys = [np.nan_to_num(each, nan=-np.inf) for each in (above(layer), share)]
+        chosen = np.lexsort((layer.channels, *(each if reverse else -each for each in reversed(keys))))
+    elif sort == "index":
         chosen = np.argsort(layer.channels, kind="stable")
         chosen = chosen[::-1] if reverse else chosen
     else:
@@ -126,7 +146,8 @@ def _with(layer: LayerDossiers, channels: Sequence[int]) -> LayerDossiers:
         pictured=found.pictured.of(rows),
         classes=replace(found.classes, counts=found.classes.counts[:, rows], limbs=found.classes.limbs[:, rows]),
     )
-    return replace(layer, channels=layer.channels[rows], found=kept)
+    here = None if layer.here is None else layer.here[rows]
+    return replace(layer, channels=layer.channels[rows], found=kept, here=here)
 
 
 def quantiles_of(found: Excitations) -> np.ndarray:
@@ -196,6 +217,8 @@ def dossier_of(dossiers: Dossiers, layer: LayerDossiers, channel: int) -> Dossie
         classes=_answers(found) if dossiers.by_class else (),
         units=tuple(units),
         spread=spread,
+        here=None if one.here is None else _number(one.here[0]),
+        above=_number(above(one)[0]),
     )
 
 

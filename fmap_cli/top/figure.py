@@ -24,8 +24,8 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten
-from .records import Dossier, Dossiers, LayerDossiers, Patch, Sort, Unit
-from .words import examples_in_words, firing, sort_in_words
+from .records import Dossier, Dossiers, LayerDossiers, Sort, Unit
+from .words import examples_in_words, firing, here_in_words, sort_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
     columns = _columns(dossiers)
     scene = Scene(columns["chart"] + _CHART[1] + MARGIN)
     y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort))
-    y = _legend(scene, found, layer, dossiers, y)
+    y = max(_legend(scene, found, layer, dossiers, y), _asked(scene, found, layer, y))
     _headings(scene, found, columns, dossiers, y)
     y += 26
     reach = _reach(dossiers)
@@ -79,6 +79,9 @@ def _title(found: Dossiers, layer: LayerDossiers, shown: int, sort: Sort) -> tup
     many = "image" if found.images == 1 else "images"
     which = f"{shown} of {units.count(count)} channels" if shown < count else f"{units.count(count)} channels"
     title = f"What excites {which} of {layer.layer.name}"
+    if found.like is not None:
+        row, column = found.like.place
+        title = f"Which channels of {layer.layer.name} answer to {Path(found.like.image).name} at {row},{column}"
     over = f"{found.origin.model}, {found.origin.weights.in_words}; {units.count(found.images)} {many}"
     return title, [f"{over}; {sort_in_words(sort, found.by_class)}"]
 
@@ -96,9 +99,21 @@ def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[
     if any(not each.whole for each in patches):
         words.append("A patch is what the unit sees, no more and no less; gray is beyond the picture's border.")
     words.append(examples_in_words(found.per_image, others=any(each.of("weakest") for each in dossiers)))
+    left = MARGIN if found.like is None else MARGIN + _SIDE
     for sentence in (" ".join(words), *found.notes):
-        y = draw_paragraph(scene, sentence, MARGIN, y, width, TEXT_SIZE - 2)
+        y = draw_paragraph(scene, sentence, left, y, width, TEXT_SIZE - 2)
     return y + 14
+
+
+def _asked(scene: Scene, found: Dossiers, layer: LayerDossiers, y: int) -> int:
+    """The picture that is asked about, with a frame at the place."""
+    if found.like is None:
+        return y
+    pixels = found.like.pixels
+    height, width = fit((pixels.shape[0], pixels.shape[1]), (150, _SIDE - 24), whole=False)
+    scene.add(Picture(MARGIN, y, np.ascontiguousarray(pixels), (height, width), smooth=True))
+    _frame(scene, layer, found.like.place, MARGIN, y, (height, width))
+    return y + height + 20
 
 
 def _headings(scene: Scene, found: Dossiers, columns: dict[str, int], dossiers: list[Dossier], y: int) -> None:
@@ -127,7 +142,8 @@ def _draw_row(
     scene.add(Text(MARGIN, y, f"channel {dossier.channel}", LINE_SIZE, bold=True))
     below = y + 26
     if not dossier.never_fires:
-        below = draw_paragraph(scene, firing(dossier), MARGIN, below, _SIDE - 20, SMALL_SIZE, INK)
+        for words in filter(None, (here_in_words(dossier), firing(dossier))):
+            below = draw_paragraph(scene, words, MARGIN, below, _SIDE - 20, SMALL_SIZE, INK)
         if dossier.selectivity is not None:
             words = f"selectivity {dossier.selectivity:.2f}"
             below = draw_paragraph(scene, words, MARGIN, below, _SIDE - 20)
@@ -156,7 +172,7 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
         smooth = max(unit.patch.pixels.shape[:2]) >= _SMOOTH
         scene.add(Picture(inner, top, _seen(unit), (height, width), smooth=smooth))
         if unit.patch.whole and unit.value:  # where all is 0, none of the places is the strongest
-            _mark(scene, layer, unit, unit.patch, inner, top, (height, width))
+            _frame(scene, layer, unit.place[1:], inner, top, (height, width))
     words = units.number(unit.value, 3)
     if unit.kind == "quantile":
         words = f"{unit.rank:.0%}: {words}"
@@ -194,17 +210,17 @@ def _light(coarse: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return light
 
 
-def _mark(
-    scene: Scene, layer: LayerDossiers, unit: Unit, patch: Patch, left: int, top: int, size: tuple[int, int]
+def _frame(
+    scene: Scene, layer: LayerDossiers, place: tuple[int, int], left: int, top: int, size: tuple[int, int]
 ) -> None:
-    """A frame where the unit's cell lies, were the map spread over the whole picture."""
+    """A frame where a cell of the map lies, were the map spread over the whole picture."""
     if layer.cells == (1, 1):
         return
     box = []
-    for place, cells, length in zip(unit.place[1:], layer.cells, size, strict=True):
-        cells = max(cells, place + 1)
+    for at, cells, length in zip(place, layer.cells, size, strict=True):
+        cells = max(cells, at + 1)
         side = max(length / cells, 6)
-        start = min(max((place + 0.5) * length / cells - side / 2, 0), length - side)
+        start = min(max((at + 0.5) * length / cells - side / 2, 0), length - side)
         box.append((start, side))
     (dy, high), (dx, wide) = box
     scene.add(Box(left + dx - 1, top + dy - 1, wide + 2, high + 2, None, INK))

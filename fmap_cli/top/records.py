@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from .excitations import Excitations
 
-Sort = Literal["selectivity", "fires", "index", "max"]
-SORTS: tuple[Sort, ...] = ("selectivity", "fires", "index", "max")
+Sort = Literal["selectivity", "fires", "index", "max", "like"]
+SORTS: tuple[Sort, ...] = ("selectivity", "fires", "index", "max", "like")
 STRONGEST = 9
 PatchKey = tuple[str, int, int, int, int, int]
 QUANTILES = (0.9, 0.7, 0.5, 0.3, 0.1)
@@ -97,7 +97,8 @@ class Dossier:
     `fires` is the share of the images in which it has a value above zero; `max`, `min` and `mean` are of its maxima,
     one an image, `quantiles` (`QUANTILES`) of those in `spread`, which is all of them or a sample. `selectivity` (None
     where it does not exist) is by class where classes are told apart, else the sparseness over images. `classes` are
-    those that it answers to most, first.
+    those that it answers to most, first. `here` is its value at the place of `Like`, and `above` the share of the
+    images whose maximum is smaller.
     """
 
     channel: int
@@ -111,6 +112,8 @@ class Dossier:
     classes: tuple[Answer, ...]
     units: tuple[Unit, ...]
     spread: np.ndarray = field(repr=False)
+    here: float | None = None
+    above: float | None = None
 
     @property
     def never_fires(self) -> bool:
@@ -121,10 +124,22 @@ class Dossier:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Like:
+    """A place of an image, row and column of a layer's map, which channels are asked about; `pixels` uint8
+    `[H, W, 3]` are the picture that the network saw.
+    """
+
+    image: str
+    place: tuple[int, int]
+    pixels: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LayerDossiers:
     """A layer's channels: their numbers int64 `[C]`, and the record of them, whose rows they are.
 
-    `shape` is the output's for one image and `cells` how large a map is (height, width), of the first image.
+    `here` float32 `[C]` are the channels' values at the place of `Like`, None where none is asked about. `shape` is the
+    output's for one image and `cells` how large a map is (height, width), of the first image.
     """
 
     layer: LayerRef
@@ -133,6 +148,7 @@ class LayerDossiers:
     channels: np.ndarray
     found: Excitations
     cells: tuple[int, int] = (1, 1)
+    here: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -156,6 +172,7 @@ class Dossiers(Drawn):
     names: Mapping[int, str] = field(default_factory=dict)
     patches: Mapping[PatchKey, Patch] = field(default_factory=dict)
     progress: Progress | None = None
+    like: Like | None = None
 
     FILES: ClassVar[tuple[str, ...]] = (".fmap", *Drawn.FILES)
 

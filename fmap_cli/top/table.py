@@ -28,6 +28,11 @@ def print_dossiers(
     out = console()
     what = f"{found.images} image{'s' * (found.images != 1)}"
     print_line(out, Text(units.one_line(f"{found.origin.model} · {found.origin.weights.in_words} · {what}")))
+    if found.like is not None:
+        row, column = found.like.place
+        asked = f"asked about {found.like.image}, row {row} and column {column} of the map: 'here' is a channel's value"
+        asked += " there, 'above' the share of the images whose largest value is smaller"
+        print_wrapped(out, Text(units.one_line(asked)))
     for layer in found.layers:
         order = found.order(layer.layer.name, sort=sort, reverse=reverse, top=top or _ROWS)
         out.print()

@@ -37,6 +37,8 @@ def sort_in_words(sort: Sort, by_class: bool) -> str:
     >>> sort_in_words("selectivity", False)
     'the most selective first (sparseness over images)'
     """
+    if sort == "like":
+        return "those first that are stronger here than in most images"
     if sort == "selectivity":
         return f"the most selective first ({'by class' if by_class else 'sparseness over images'})"
     return {
@@ -74,3 +76,15 @@ def examples_in_words(per_image: int, *, others: bool) -> str:
         "middle), and those with the smallest maxima."
     )
     return f"{first}{compared * others} Orange lines mark the quantiles of the maxima."
+
+
+def here_in_words(dossier: Dossier) -> str:
+    """How a channel's value at the place asked about compares with its maxima; nothing where none is.
+
+    >>> from numpy import zeros
+    >>> here_in_words(Dossier(3, 40, 1.0, 9.0, 0.0, 2.0, (), None, (), (), zeros(0), here=5.25, above=0.975))
+    'here 5.25, above the maxima of 98% of the images'
+    """
+    if dossier.here is None or dossier.above is None:
+        return ""
+    return f"here {dossier.here:.3g}, above the maxima of {dossier.above:.0%} of the images"

@@ -1,0 +1,56 @@
+"""`fmap top --like`: what each channel's value is at one place of one image, beside its maxima over many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import LayerError
+from ..inputs.records import ImageInput
+from ..network.capture import Sink
+from ..network.records import LayerRef
+from ..running.alike import check_origins
+from ..running.going import origin_of
+from ..session.axes import axes_for
+from ..session.opening import Session
+from ..session.passes import run
+from .gather import pixels_of
+from .records import Dossiers, Like
+from .watching import maps_of
+
+
+def liked(session: Session, found: Dossiers, image: ImageInput, place: Sequence[int], layout: str | None) -> Dossiers:
+    """The dossiers with every channel's value at this row and column of its layer's map for this image.
+
+    Raises LayerError where a map has no such place, and FmapError where the dossiers are of another network.
+    """
+    check_origins("the dossiers", found.origin, "this network", origin_of(session, digest=bool(found.origin.digest)))
+    row, column = place
+    wanted = {each.layer.name: each for each in found.layers}
+    values: dict[str, np.ndarray] = {}
+
+    def watch(layer: LayerRef) -> Sink | None:
+        known = wanted.get(layer.name)
+        if known is None:
+            return None
+
+        def sink(output: Tensor) -> None:
+            axes = axes_for(session, image, layout).of(layer, output.shape)
+            maps = maps_of(output, axes, 1)[0, :, 0]
+            rows, columns = maps.shape[1:]
+            if row >= rows or column >= columns:
+                raise LayerError(
+                    f"there is no place {row},{column} in {layer.name}: its map has {rows} × {columns} places.",
+                    hint=f"--at takes a row from 0 to {rows - 1} and a column from 0 to {columns - 1} here.",
+                )
+            values[layer.name] = maps[:, row, column].float().cpu().numpy()[known.channels]
+
+        return sink
+
+    run(session, image, watch)
+    layers = tuple(replace(each, here=values[each.layer.name]) for each in found.layers)
+    pixels = pixels_of(image.tensor, session.model.preprocessing)
+    return replace(found, layers=layers, like=Like(image.name, (row, column), pixels))
