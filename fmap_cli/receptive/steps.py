@@ -99,13 +99,18 @@ def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None
     return None
 
 
+def _once(values: np.ndarray) -> np.ndarray:
+    """The values with length 1 along axes where all is alike."""
+    for axis in range(1, values.ndim):
+        if values.shape[axis] > 1 and repeats(values, axis):
+            values = values.take([0], axis=axis)
+    return values
+
+
 def settled(one: Field, told: Sequence[int], candidates: Iterable[Step | None] = ()) -> Field:
     """The field with length 1 along axes where all is alike, and with steps read off its values for some axes."""
-    values = one.values
+    values = _once(one.values)
     steps = list(one.steps)
-    for at in range(len(one.shape)):
-        if values.shape[at + 1] > 1 and repeats(values, at + 1):
-            values = values.take([0], axis=at + 1)
     for at in told:
         if values.shape[at + 1] == 1:
             steps[at] = STILL
@@ -120,9 +125,12 @@ def told_from_memory(one: Field, candidates: Iterable[Step | None]) -> Field:
     Places that see nothing around those that do (a picture on a larger page of zeros) are padding: unclipped, the map
     goes on there.
     """
-    one = replace(one, values=one.values.copy(), _varies={})
+    # First of all, channels are alike as a rule: the steps below then read one of hundreds.
+    one = replace(one, values=_once(one.values).copy(), _varies={})
     for at in range(len(one.shape)):
         values = one.values[UNCLIPPED]
+        if values.shape[at + 1] == 1:
+            continue  # all along this axis see something, or none does
         others = tuple(axis for axis in range(values.ndim) if axis != at + 1)
         sees = np.flatnonzero((values != EMPTY).any(axis=others))
         if not sees.size or sees.size == one.shape[at] or sees[-1] - sees[0] + 1 != sees.size:
