@@ -23,7 +23,7 @@ NPY_MAGIC = b"\x93NUMPY"
 
 
 def load_array(source: str, shape: Sequence[int], value_range: tuple[float, float] | None = None) -> np.ndarray | None:
-    """The numbers in an `.npy` file, if they are of this shape, with or without a batch of one before it; else None.
+    """The numbers in an `.npy` file, if they are of this shape, but for axes of one at any place; else None.
 
     They are as they are in the file, unless `value_range` says which of them become 0 and 1.
     Raises ImageError for a file that cannot be read, and for what is no array of real, finite numbers.
@@ -33,7 +33,7 @@ def load_array(source: str, shape: Sequence[int], value_range: tuple[float, floa
         if not first_bytes(stream, source).startswith(NPY_MAGIC):
             return None
         found, dtype = _npy_header(stream, source)
-        if found not in (tuple(shape), (1, *shape)) or dtype.hasobject or dtype.kind not in "buif":
+        if _but_ones(found) != _but_ones(shape) or dtype.hasobject or dtype.kind not in "buif":
             return None
         array = _npy_values(stream, source)
     if dtype.kind == "f":
@@ -41,6 +41,10 @@ def load_array(source: str, shape: Sequence[int], value_range: tuple[float, floa
     if value_range is not None:
         array, _ = to_unit(array, source, value_range)
     return array.reshape(tuple(shape))
+
+
+def _but_ones(shape: Sequence[int]) -> list[int]:
+    return [length for length in shape if length != 1]
 
 
 def shape_held(source: str) -> tuple[int, ...] | None:

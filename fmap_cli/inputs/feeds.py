@@ -18,7 +18,9 @@ from torch import Tensor
 
 from ..errors import ImageError
 from ..models.input_words import input_words
+from ..models.preprocessing import FOUND
 from ..models.records import LoadedModel, NetworkInput, Preprocessing
+from ..models.trying import takes_too
 from .arrays import load_array, shape_held
 from .images import load_image, sample_path
 from .records import ImageInput
@@ -109,10 +111,19 @@ class Feed:
             image = self.picture(source, layout)
         for note in image.notes:
             say(f"{image.name}: {note}")
+        if image.own_size:
+            say(f"{image.name}: kept as large as it is: {_of_own_shape(self.model)}.")
         return image
 
     def picture(self, path: str, layout: str | None) -> ImageInput:
-        return load_image(path, self.model.preprocessing, layout=layout)
+        return load_image(path, self.model.preprocessing, layout=layout, keeps=self.keeps)
+
+    def keeps(self, size: tuple[int, int]) -> bool:
+        """Whether an array of this height and width stays so: where it is no picture, and the size is only assumed."""
+        own = self.model.preprocessing
+        if own.channels in (1, 3) or own.has_given_size or own.crop == size or len(self.axes) > 2:
+            return False
+        return takes_too(self.model, (own.channels, *size))
 
     def noise(self, say: Say) -> ImageInput:
         """Gaussian noise for a network that takes no picture."""
@@ -312,20 +323,27 @@ class Arrays(Feed):
         ]
 
     def _read_one(self, at: int, path: str, say: Say, layout: str | None) -> ImageInput | Tensor:
-        shape = self.takes.shapes[at]
+        shape = self._shape_for(at, path)
         value_range = None if self.takes.integers[at] else self.model.preprocessing.value_range
-        array = None if path == "-" else load_array(path, shape, value_range)
+        held = () if path == "-" else shape_held(path) or ()
+        exact = held in (shape, (1, *shape))
+        array = load_array(path, shape, value_range) if exact or (held and at not in self._pictures()) else None
         if array is not None:
             how = "given as it is" if value_range is None else "{:g}..{:g} mapped to 0..1".format(*value_range)
-            say(f"{path}: array of shape {list(array.shape)}, {how}.")
+            read = "" if exact else f", read as {list(shape)}"
+            own = "" if shape == self.takes.shapes[at] else f": {_of_own_shape(self.model)}"
+            say(f"{path}: array of shape {list(held if read else shape)}{read}, {how}{own}.")
             if self.takes.integers[at]:
                 return torch.from_numpy(array.astype(np.int64))
             return _given(array)
         if at not in self._pictures():
+            is_what = f"{path}, an array of shape {list(held)}," if held else path
+            found = self.takes.how == FOUND and len(shape) == len(held) and len(self.takes.shapes) == 1
+            takes = f"was found to run on {list(shape)}, and does not run on this" if found else f"takes {list(shape)}"
             raise ImageError(
-                f"{path} does not fit: {self.model.name} takes {list(shape)}"
+                f"{is_what} does not fit: {self.model.name} {takes}"
                 f"{'' if len(self.takes.shapes) == 1 else f' as input {at + 1}'}.",
-                hint=f"Give an .npy array of shape {list(shape)}, or {self._option_for(at, path)};"
+                hint=f"Give an .npy array of shape {list(shape)}, or {self._option_for(at, None if found else path)};"
                 " without a file it is fed noise.",
             )
         image = load_image(path, _preprocessing_for(self.model.preprocessing, shape), layout=layout)
@@ -333,9 +351,24 @@ class Arrays(Feed):
             say(f"{image.name}: {note}")
         return image
 
-    def _option_for(self, at: int, path: str) -> str:
+    def _shape_for(self, at: int, path: str) -> tuple[int, ...]:
+        """The shape as which a file is given: its own where the network takes that, too; else what was found first.
+
+        A batch of one may stand before it, and of one channel its axis may be missing.
+        """
+        own, axes = self.takes.shapes[at], self.takes.axes[at]
+        held = None if path == "-" or at in self._pictures() else shape_held(path)
+        if held is None or held in (own, (1, *own)):
+            return own
+        channel = axes.find("C")
+        candidates = [held, held[1:]] if held[:1] == (1,) else [held]
+        if channel >= 0 and len(axes) > 1 and own[channel] == 1:
+            candidates += [(*each[:channel], 1, *each[channel:]) for each in candidates]
+        return next((each for each in candidates if each == own or takes_too(self.model, each)), own)
+
+    def _option_for(self, at: int, path: str | None) -> str:
         """The `--input-shape` with which a file's array fits, where it has as many axes; with a batch of one or not."""
-        shape, own = None if path == "-" else shape_held(path), self.takes.shapes[at]
+        shape, own = None if path in (None, "-") else shape_held(path), self.takes.shapes[at]
         if shape is not None and len(shape) == len(own) + 1 and shape[0] == 1:
             shape = shape[1:]
         if shape is None or len(shape) != len(own) or 0 in shape:
@@ -370,11 +403,18 @@ class Arrays(Feed):
         return first == other
 
     def size_of(self, image: ImageInput) -> tuple[int, int]:
-        sizes = dict(zip(self.takes.axes[self.lead], self.takes.shapes[self.lead], strict=True))
+        given = (image.tensor, *image.more)[self.lead]
+        sizes = dict(zip(self.takes.axes[self.lead], given.shape, strict=True))
         return sizes.get("H", 1), sizes.get("W", 1)
 
 
 # -- arrays and clips --------------------------------------------------------------------------------------------
+
+
+def _of_own_shape(model: LoadedModel) -> str:
+    """That a network runs on an array as it is, though another shape was tried first."""
+    assert model.takes is not None
+    return f"the network runs on this shape as well, and {model.takes.words} was only assumed"
 
 
 def _given(array: np.ndarray) -> Tensor:

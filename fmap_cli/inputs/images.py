@@ -8,6 +8,7 @@ tensor is equal, bit for bit, to what the `transforms()` of a torchvision weight
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,13 +23,19 @@ from .streams import first_bytes, opened
 
 
 def load_image(
-    source: str, preprocessing: Preprocessing, *, layout: str | None = None, stdin: BinaryIO | None = None
+    source: str,
+    preprocessing: Preprocessing,
+    *,
+    layout: str | None = None,
+    stdin: BinaryIO | None = None,
+    keeps: Callable[[tuple[int, int]], bool] | None = None,
 ) -> ImageInput:
     """The picture at `source` as the network takes it, and as the eye sees what the network takes.
 
     `source` is a path, or `-` for standard input (`stdin`, where given); the bytes are an image or a `.npy`
     array, told apart by what they hold, not by a name. `layout` says how an array's axes are meant, one of
-    `LAYOUTS`; None finds it out where it is unambiguous. Pictures have no need of it and ignore it.
+    `LAYOUTS`; None finds it out where it is unambiguous. Pictures have no need of it and ignore it. An array stays as
+    large as it is where `keeps` says so of its height and width.
 
     `tensor` is `[C, H, W]` float32, normalised; `pixels` is `[H, W, 3]` uint8, the same crop before that.
     Raises `ImageError` for whatever cannot be read or does not fit the network.
@@ -44,9 +51,14 @@ def load_image(
             picture, notes = read_array(stream, label, layout, preprocessing)
         else:
             picture, notes = read_picture(stream, label, start, preprocessing)
+    own_size = keeps is not None and start.startswith(NPY_MAGIC) and keeps(height_width(picture))
+    if own_size:
+        preprocessing = preprocessing.at_own_size
     check_sizes(height_width(picture), preprocessing, label)
     pixels, tensor, framing, more_notes = preprocess(picture, preprocessing, label)
-    return ImageInput(source, _safe_stem(source), pixels, tensor, (*notes, *more_notes), framing=framing)
+    return ImageInput(
+        source, _safe_stem(source), pixels, tensor, (*notes, *more_notes), framing=framing, own_size=own_size
+    )
 
 
 def sample_path(name: str = "coffee.png") -> Path:

@@ -29,7 +29,8 @@ class ImageInput:
     is how the picture was resized and cropped, None for what is not a picture. `sources` are the names of all inputs
     where several were given together; `shown` says which of them the picture is. `inputs` are those of a network
     that takes several, each by itself. `is_picture` says that there are places in it, by height and width. `described`
-    is what stands under it where it is not a photo.
+    is what stands under it where it is not a photo. `own_size` says that an array kept its size where others are
+    brought to one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ImageInput:
     shown: int = 0
     is_picture: bool = True
     described: str = ""
+    own_size: bool = False
 
     @property
     def prepared(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from .. import units
@@ -54,6 +54,16 @@ class Preprocessing:
     value_range: tuple[float, float] | None = None
     source: str = field(default="", compare=False)
     known: int = field(default=2, compare=False)
+
+    @property
+    def has_given_size(self) -> bool:
+        """Whether the user says the size."""
+        return self.source.startswith("--size")
+
+    @property
+    def at_own_size(self) -> Preprocessing:
+        """This for a picture that keeps its size."""
+        return replace(self, resize=None, crop=None)
 
     @property
     def steps(self) -> str:
@@ -252,7 +262,8 @@ class LoadedModel:
     the length of the clip a video model takes. `notes` are sentences the user should read on stderr. `rebuild`
     makes the network, with weights of no meaning, for another square input, where it is built for one size;
     `as_trained` makes it so with the heads that it is trained with, where it is built without them. `takes` is what
-    a network takes that does not say so itself, None for those that do.
+    a network takes that does not say so itself, None for those that do. `tried` holds the other shapes on which it was
+    run to see whether it takes them (`trying.takes_too`).
     """
 
     module: torch.nn.Module = field(repr=False)
@@ -266,6 +277,7 @@ class LoadedModel:
     rebuild: Callable[[int], torch.nn.Module] | None = None
     as_trained: Callable[[], torch.nn.Module] | None = None
     takes: NetworkInput | None = None
+    tried: dict[tuple[int, ...], bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def feeding(self) -> Preprocessing | None:

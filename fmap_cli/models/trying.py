@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from fmap_cli.foreign.guests import guest_code
 from fmap_cli.models import building
+from fmap_cli.models.preprocessing import FOUND
 from fmap_cli.network.nested import leaves
 
 if TYPE_CHECKING:
     import torch
+
+    from fmap_cli.models.records import LoadedModel
 
 
 PICTURES = ("CHW", "CTHW")
@@ -115,6 +118,21 @@ def _outcome_of(
         return Outcome(blank.steps)
     one_each = not tensors or any(each.shape[:1] == (batch,) for each in tensors)
     return Outcome(blank.steps, runs=True, fits=one_each)
+
+
+def takes_too(model: LoadedModel, shape: tuple[int, ...]) -> bool:
+    """Whether a network runs on one input of this shape, without the batch, where what it takes was found by running.
+
+    Of such a network the lengths are those that were tried first; others may do as well.
+    """
+    takes = model.takes
+    if takes is None or takes.how != FOUND or len(takes.shapes) != 1 or len(shape) != len(takes.shapes[0]):
+        return False
+    if shape not in model.tried:
+        dtype = next(each for each in formats_of(model.module) if str(each).endswith(takes.dtype))
+        outcome = tried(model.module, Candidate((shape,), takes.axes, takes.integers), 2, dtype)
+        model.tried[shape] = 0 not in shape and outcome.fits
+    return model.tried[shape]
 
 
 def copy_of(module: torch.nn.Module) -> torch.nn.Module:

@@ -16,6 +16,7 @@ from ..foreign import raised
 from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..models import brings_its_weights, load_model
+from ..models.preprocessing import FOUND
 from ..models.records import LoadedModel, ModelRequest, Note, Origin, Topic, Versions
 from ..models.trying import formats_of
 from ..network.axes import AxesResolver
@@ -43,7 +44,15 @@ class Session:
 
     def origin_of(self, *images: ImageInput) -> Origin:
         """Where the results of a pass over these inputs come from: arrays given as they are were not prepared."""
-        return self.origin if any(each.prepared for each in images) else replace(self.origin, preprocessing=None)
+        origin, takes = self.origin, self.model.takes
+        if origin.preprocessing is not None and images and all(each.own_size for each in images):
+            origin = replace(origin, preprocessing=origin.preprocessing.at_own_size)
+        shapes = {tuple(each.tensor.shape) for each in images}
+        if takes is not None and takes.how == FOUND and len(takes.shapes) == len(shapes) == 1:
+            (shape,) = shapes
+            if len(shape) == len(takes.shapes[0]):
+                origin = replace(origin, takes=replace(takes, shapes=(shape,)))
+        return origin if any(each.prepared for each in images) else replace(origin, preprocessing=None)
 
     def __repr__(self) -> str:
         of = self.model
