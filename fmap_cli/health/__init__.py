@@ -15,6 +15,7 @@ from fmap_cli.statistics.records import Finding, LayerRecord
 from .answer import with_consequence
 from .channels import channels
 from .depth import is_shut, nearly_zero, small_layers, trends
+from .loud import loud
 from .norms import norms
 from .seen import SEVERITIES, Seen, Severity
 from .thresholds import Thresholds
@@ -56,6 +57,7 @@ def findings(
         *(found for found, _ in depth),
         *(nearly_zero(run, usual) for run, usual in small if run[0].name not in fading and not is_shut(run[0])),
         *norms(real, thresholds),
+        *loud(real, thresholds),
         *saturated(real, thresholds),
         *channels(own, {each.name for run, _ in small for each in (run[1:] if is_shut(run[0]) else run)}, thresholds),
     ]

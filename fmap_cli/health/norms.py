@@ -28,7 +28,7 @@ def norms(layers: Sequence[Seen], thresholds: Thresholds) -> Iterator[Finding]:
     blown = [
         (each, gain, many)
         for each, gain, _ in lines
-        if (many := np.flatnonzero((gain >= thresholds.norm_gain) & (each.channels.std >= thresholds.norm_gain))).size
+        if (many := np.flatnonzero(_is_blown(each, gain, thresholds))).size
     ]
     if blown:
         yield _gain_finding(*blown[0], [each for each, *_ in blown[1:]], thresholds)
@@ -39,6 +39,18 @@ def norms(layers: Sequence[Seen], thresholds: Thresholds) -> Iterator[Finding]:
     ]
     if moved:
         yield _offset_finding(*moved[0], [each for each, *_ in moved[1:]], thresholds)
+
+
+def blown_up(before: Seen, each: Seen, thresholds: Thresholds) -> np.ndarray:
+    """Channels that this layer multiplies by far too much, where it is a batch normalisation; bool `[C]`."""
+    if each.kind != "norm" or "batchnorm" not in each.type or before.width != each.width:
+        return np.zeros(each.width, bool)
+    return _is_blown(each, _line(before, each)[0], thresholds)
+
+
+def _is_blown(each: Seen, gain: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.asarray((gain >= thresholds.norm_gain) & (each.channels.std >= thresholds.norm_gain))
 
 
 def shifted(before: Seen | None, each: Seen, thresholds: Thresholds) -> np.ndarray:

@@ -78,6 +78,9 @@ class Thresholds:
     norm_offset: float = _positive(20.0)
     """Magnitude of the mean of a channel that lies three standard deviations or more off 0 after batch normalisation,
     from which its offset has shifted it far off. In trained networks such channels reach 12 (fmap's measurement)."""
+    loud_ratio: float = _factor(50.0)
+    """How many times the median channel's standard deviation a channel's is, from which on it is loud. In trained
+    networks the loudest reaches 16 times (fmap's measurement)."""
     float16_max: float = _positive(65504.0)
     """Magnitude above which a value counts as lost in float16: its largest number, (2 - 2⁻¹⁰) · 2¹⁵."""
     float16_small_share: float = _share(0.5)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fmap_cli import units
 from fmap_cli.errors import FmapError
 from fmap_cli.health import Thresholds, findings, reaches
 from fmap_cli.health.silence import _proof
@@ -621,6 +622,40 @@ def residual(growth: float, blocks: int = 12, norm: bool = False) -> list[LayerR
             layers.append(layer("BatchNorm2d", noise(4, 64, at + 90), f"norm{at}"))
         layers.append(layer("add", values, f"add{at}"))
     return [*layers, layer("Linear", noise(4, 1), "fc")]
+
+
+def test_a_few_channels_beside_which_the_others_hardly_count_are_told_with_their_ratio() -> None:
+    values = noise(32, 400)
+    values[4] *= 1e4
+    std = values.std(1, unbiased=False)
+    ratio, share = float(std[4] / std.quantile(0.5)), float(std[4] ** 2 / (std**2).sum())
+    [finding] = found(layer("Conv2d", values), layer("ReLU", values.relu()))
+    assert (finding.layer, finding.check, finding.channels) == ("Conv2d", "loud-channels", (4,))
+    assert finding.severity == "warning" and share > 0.99
+    assert f"{units.number(ratio)} times the median's" in finding.what
+    for factor, told in ((0.9, False), (1.1, True)):  # beside the threshold, of the median of all 32
+        near = noise(32, 400)
+        near[4] *= 50 * factor * float(near.std(1, unbiased=False).quantile(0.5) / near[4].std(unbiased=False))
+        assert [each.check for each in found(layer("Linear", near))] == ["loud-channels"] * told
+    half = noise(32, 400)
+    half[:20] *= 1e4  # the usual channel is a large one
+    assert found(layer("Conv2d", half)) == []
+    few = noise(64, 400)
+    few[3] *= 60
+    std = few.std(1, unbiased=False)
+    assert float(std[3] ** 2 / (std**2).sum()) < 0.99
+    assert [each.severity for each in found(layer("Conv2d", few))] == ["note"]
+
+
+def test_a_loud_channel_is_told_where_it_begins_and_not_where_a_normalisation_evens_it_out() -> None:
+    plain = noise(16, 400)
+    large = plain.clone()
+    large[2] *= 1000
+    assert checks(layer("Conv2d", large), layer("BatchNorm2d", plain)) == []
+    kept = checks(layer("Conv2d", large), layer("BatchNorm2d", 0.5 * large), layer("ReLU", (0.5 * large).relu()))
+    assert kept == [("Conv2d", "loud-channels")]
+    assert checks(layer("Conv2d", plain), layer("BatchNorm2d", large)) == [("BatchNorm2d", "norm-gain")]
+    assert checks(layer("Linear", large[:, :8])) == []  # too few values
 
 
 def test_residual_sums_that_grow_with_no_normalisation_are_told() -> None:
