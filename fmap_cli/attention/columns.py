@@ -72,9 +72,11 @@ HEADS: tuple[Column[HeadRow], ...] = (
     Column("entropy_share", "of the\nmost", _of_most, _percent, right=True, priority=3),
     Column("distance", None, lambda row: row.number("distance")),
     Column(title="distance", cell=_distance("distance"), right=True),
-    Column("own_entropy", "this unit's\nentropy", lambda row: row.number("own_entropy"), _bits, right=True, priority=4),
+    Column(
+        "own_entropy", "this query's\nentropy", lambda row: row.number("own_entropy"), _bits, right=True, priority=4
+    ),
     Column("own_distance", None, lambda row: row.number("own_distance")),
-    Column(title="this unit's\ndistance", cell=_distance("own_distance"), right=True, priority=4, optional=True),
+    Column(title="this query's\ndistance", cell=_distance("own_distance"), right=True, priority=4, optional=True),
     Column("nowhere", "without\na place", lambda row: row.number("nowhere"), _percent, right=True, priority=2),
     Column("peak", "largest\nweight", lambda row: row.number("peak"), _percent, right=True, priority=5),
     Column("peak_key", None, lambda row: int(row.found.numbers.peak_key[row.head])),

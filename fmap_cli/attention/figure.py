@@ -28,9 +28,11 @@ from .words import (
     about_weights,
     bits,
     call_in_words,
+    cells_seen,
     distance,
     head_name,
     heads_in_words,
+    is_one_query,
     looks,
     most_entropy,
     notes_on,
@@ -143,7 +145,10 @@ def _draw_left(scene: Scene, found: Attention, layer: LayerAttention, top: int) 
     _mark(scene, found, layer, MARGIN, y, size)
     y += size[0] + 10
     scale = max(size[1], 260)
-    y = draw_colour_bar(scene, _CMAP, ("0", percent(float(mean.sum(0).max()))), MARGIN, y, scale) + 8
+    most, even = float(mean.sum(0).max()), mean.shape[0] / max(cells_seen(layer), 1)
+    at = even / most if most > even else None
+    middle = f"tick: all alike, {percent(even)}" if at is not None else ""
+    y = draw_colour_bar(scene, _CMAP, ("0", percent(most)), MARGIN, y, scale, middle=middle, at=at) + 8
     small = fit((photo.shape[0], photo.shape[1]), _PHOTO, whole=False)
     scene.add(Picture(MARGIN, y + 4, photo, small, smooth=True))
     _mark(scene, found, layer, MARGIN, y + 4, small)
@@ -180,7 +185,8 @@ def _draw_heads(scene: Scene, found: Attention, layer: LayerAttention, left: int
     size = height, max(round(height * aspect), 1)
     pitch = max(size[1], 96) + gap[1]
     width = columns * pitch - gap[1]
-    what = "after each layer" if layer.of_rollout else "each on its own scale, from 0"
+    even = percent(1 / max(cells_seen(layer), 1))
+    what = "after each layer" if layer.of_rollout else f"each on its own scale, from 0; all alike would be {even}"
     y = draw_heading(scene, "Layers" if layer.of_rollout else "Heads", what, left, top, max(width, 420))
     for head in range(count):
         row, column = divmod(head, columns)
@@ -199,20 +205,30 @@ def _caption(scene: Scene, layer: LayerAttention, called: InputWords, head: int,
             name = name.partition(".")[2]
         scene.add(Text(x, y, shorten(name, room, SMALL_SIZE), SMALL_SIZE, bold=False))
     else:
-        most = f"max {percent(float(layer.numbers.peak[head]))}"
+        peak = float(layer.numbers.peak[head])
+        most, times = f"max {percent(peak)}", peak * cells_seen(layer)
+        wide = f"{most}, {times:.2g} × alike" if times < 100 else most
+        if text_width(wide, TINY_SIZE) + text_width(str(head), SMALL_SIZE, bold=True) + 10 < room:
+            most = wide
         scene.add(Text(x, y, str(head), SMALL_SIZE, bold=True))
         if text_width(most, TINY_SIZE) + text_width(str(head), SMALL_SIZE, bold=True) + 10 < room:
             scene.add(Text(x + text_width(str(head), SMALL_SIZE, bold=True) + 8, y + 1, most, TINY_SIZE, GRAY))
-    away = distance(float(layer.numbers.distance[head]), layer, called)
-    words = f"{bits(float(layer.numbers.entropy[head]))} bits" + ("" if away == "–" else f" · {away}")
+    own = is_one_query(layer)
+    away = distance(float((layer.numbers.own_distance if own else layer.numbers.distance)[head]), layer, called)
+    entropy = float((layer.numbers.own_entropy if own else layer.numbers.entropy)[head])
+    words = f"{bits(entropy)} bits" + ("" if away == "–" else f" · {away}")
     scene.add(Text(x, y + 18, shorten(words, room, TINY_SIZE), TINY_SIZE, GRAY))
 
 
 def _explained(scene: Scene, layer: LayerAttention, called: InputWords, left: int, y: int, width: int) -> int:
-    unit = f"how far away it looks, in {called.places} of the input"
+    own = is_one_query(layer)
+    away = np.isfinite(layer.numbers.own_distance if own else layer.numbers.distance).any()
+    of = f"of the query that is drawn, {layer.query.words}" if own else f"mean{'s' * bool(away)} over all queries"
+    beside = f"Beside it, how far away it looks, in {called.places} of the input. Both are" if away else "It is"
+    beside += " the" if not away and not own else ""
     words = (
         f"Bits: the entropy of a query's weights, 0 where it looks at one key, {bits(most_entropy(layer))} where it"
-        f" looks at all {units.count(layer.keys)} alike. Beside it, {unit}. Both are means over all queries."
+        f" looks at all {units.count(layer.keys)} alike. {beside} {of}."
     )
     left_out = layer.heads - _SHOWN
     if left_out > 0:

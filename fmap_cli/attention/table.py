@@ -11,7 +11,7 @@ from .. import units
 from ..models.table import print_fed
 from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import HEADS, head_rows
-from .words import about_weights, bits, call_in_words, heads_in_words, looks, most_entropy, notes_on
+from .words import about_numbers, about_weights, call_in_words, heads_in_words, looks, notes_on
 
 if TYPE_CHECKING:
     from .records import Attention
@@ -35,10 +35,7 @@ def print_attention(found: Attention, files: Sequence[str] = (), arrays: str | N
             print_wrapped(out, Text(note, "dim"))
         out.print()
         print_rows(out, HEADS, head_rows(each, origin.called))
-        most = bits(most_entropy(each))
-        words = f"Entropy and distance (in {origin.called.places} of the input) are means over all queries;"
-        words += f" all alike is {most} bits."
-        print_wrapped(out, Text(words, "dim"))
+        print_wrapped(out, Text(about_numbers(each, origin.called), "dim"))
     out.print()
     more = [
         units.layer_name(each.name) for each in found.calls if each.name not in {layer.name for layer in found.layers}

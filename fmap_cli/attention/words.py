@@ -84,16 +84,43 @@ def looks(found: LayerAttention, called: InputWords) -> str:
         return ""
     subject = "They look" if found.query.words.startswith("all") else "It looks"
     mean = found.maps[-1] if found.of_rollout else found.maps.mean(0)
-    cells = int(found.reach.sum()) if found.reach is not None else mean.size
+    cells = cells_seen(found)
     if not np.isfinite(mean).all():
         return "Its weights are not numbers (NaN or infinite)."
     total = float(mean.sum())
     share = mean[mean > 0] / total if total > 0 else mean[:0]
     entropy = float(-(share * np.log2(share)).sum())
-    if cells > 1 and entropy > EVEN * log2(cells):
-        return f"{subject} at all {cells} places nearly alike."
     most, even = percent(float(mean.max())), percent(1 / cells)
+    if cells > 1 and entropy > EVEN * log2(cells):
+        return f"{subject} at all {cells} places nearly alike: at most {most} at one, where even would be {even}."
     return f"{subject} most at {_most(found, mean, called)}: {most}, where even would be {even}."
+
+
+def cells_seen(found: LayerAttention) -> int:
+    """How many places, or keys where there is no map, the query can look at."""
+    if found.maps is None:
+        return found.keys
+    return int(found.reach.sum()) if found.reach is not None else found.maps[0].size
+
+
+def is_one_query(found: LayerAttention) -> bool:
+    """Whether what is drawn is one query's look, and not the mean over all of them, or what a rollout multiplies."""
+    return not found.of_rollout and found.query.index is not None
+
+
+def about_numbers(found: LayerAttention, called: InputWords) -> str:
+    """Of which queries entropy and distance are, below the table."""
+    words = f"Entropy and distance (in {called.places} of the input) are means over all queries;"
+    words += f" all alike is {bits(most_entropy(found))} bits."
+    if is_one_query(found):
+        words += f" This query's, and the largest weight, are of the query that is drawn: {found.query.words}."
+    if found.key_grid is not None:
+        size = " × ".join(map(str, found.key_grid.size))
+        axes = ("frame, row and column", "row and column")[len(found.key_grid.size) == 2]
+        if len(found.key_grid.rows) > 1 or len(found.key_grid.size) > 2:
+            words += f" Most at: {axes}, counted from 0, of {size}."
+    even = percent(1 / max(cells_seen(found), 1))
+    return f"{words} A weight at all places alike is {even}."
 
 
 def _most(found: LayerAttention, mean: np.ndarray, called: InputWords) -> str:

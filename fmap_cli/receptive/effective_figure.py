@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from math import floor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,15 +101,6 @@ def _theory(found: EffectiveField) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _around(found: EffectiveField, height: int, width: int) -> tuple[Span, Span]:
-    """Rows and columns of a box of this size around the field's middle."""
-    spans = []
-    for middle, length in zip(found.centre, (height, width), strict=True):
-        first = floor(middle - (length - 1) / 2 + 0.5)
-        spans.append((first, first + length - 1))
-    return spans[0], spans[1]
-
-
 def _effective_facts(found: EffectiveField) -> list[tuple[str, str]]:
     height, width = found.energy.shape
     inputs = f"{units.count(found.count)} input{'s' * (found.count != 1)}: {found.source}"
@@ -148,7 +138,7 @@ def _draw_heat(scene: Scene, found: EffectiveField, top: int, left: int) -> tupl
     if seen is not None:
         _draw_line(scene, view.place(*seen), _MARK)
     for (_, height, width), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
-        _draw_line(scene, view.place(*_clipped(_around(found, height, width), (rows, columns))), colour)
+        _draw_line(scene, view.place(*_clipped(found.around(height, width), (rows, columns))), colour)
     y = top + size[0] + 10
     edge = left + max(size[1], 420)
     if peak > 0:
@@ -218,6 +208,9 @@ def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int
         of = units.percent(_part_seen(found, height, width))
         scene.add(Text(left + _TABLE[2], y, f"{of} of what it can see", TEXT_SIZE, GRAY))
         y += 25
+        if inside := inside_in_words(found, height, width):
+            scene.add(Text(left + _TABLE[1], y - 4, inside, TEXT_SIZE, GRAY))
+            y += 21
     scene.add(Box(left, y + 1, 16, 16, INK), Box(left + 1, y + 2, 14, 14, _MARK))
     seen = plane(found.box.seen)
     words = "it can see the theoretical box" if _is_finite(found) else f"it can see the {called.whole}"
@@ -225,6 +218,13 @@ def _draw_holds(scene: Scene, found: EffectiveField, top: int, left: int) -> int
     if seen is not None and (length_of(seen[0]), length_of(seen[1])) != theory:
         words += f", of which {size_in_words(seen, called)} are in the {called.noun}"
     return draw_paragraph(scene, words, left + _TABLE[0], y, _CURVE_SIZE[1] - _TABLE[0], TEXT_SIZE, INK) + 3
+
+
+def inside_in_words(found: EffectiveField, height: int, width: int) -> str:
+    """How much of a box around the middle is in the picture, where its border cuts it; else empty."""
+    inside = found.inside(height, width)
+    called = found.origin.called
+    return "" if inside == (height, width) else f"of which {called.size(inside)} are in the {called.noun}"
 
 
 def _is_finite(found: EffectiveField) -> bool:
@@ -237,7 +237,7 @@ def _part_seen(found: EffectiveField, height: int, width: int) -> float:
     if seen is None:
         return 0.0
     share = 1.0
-    for span, within in zip(_around(found, height, width), seen, strict=True):
+    for span, within in zip(found.around(height, width), seen, strict=True):
         share *= max(min(span[1], within[1]) - max(span[0], within[0]) + 1, 0) / length_of(within)
     return share
 
@@ -343,6 +343,6 @@ def _draw_where(scene: Scene, found: EffectiveField, image: ImageInput, top: int
     if seen is not None:
         _draw_line(scene, view.place(*seen), _MARK)
     for (_, high, wide), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
-        _draw_line(scene, view.place(*_clipped(_around(found, high, wide), whole)), colour)
+        _draw_line(scene, view.place(*_clipped(found.around(high, wide), whole)), colour)
     y = top + size[0] + 6
     return draw_paragraph(scene, f"the same boxes on {image.caption}", left, y, _PHOTO[1])

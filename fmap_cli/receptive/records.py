@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -226,6 +227,19 @@ class EffectiveField(Drawn):
     def file_name(self) -> str:
         """What its figure is called where nobody says."""
         return _file_name(self.stem, self.origin.model, f"{self.row.layer.name}-effective")
+
+    def around(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns, first and last, of a box of this size around the field's middle."""
+        firsts = [
+            floor(middle - (length - 1) / 2 + 0.5) for middle, length in zip(self.centre, (height, width), strict=True)
+        ]
+        return (firsts[0], firsts[0] + height - 1), (firsts[1], firsts[1] + width - 1)
+
+    def inside(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what of such a box is in the picture."""
+        spans = zip(self.around(height, width), self.energy.shape, strict=True)
+        down, across = (max(min(last, length - 1) - max(first, 0) + 1, 0) for (first, last), length in spans)
+        return down, across
 
     def document(self, file: Path | None = None) -> dict[str, Any]:
         from .document import effective_document

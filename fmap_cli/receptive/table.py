@@ -204,12 +204,11 @@ def print_effective(found: EffectiveField, file: Path | None) -> None:
         ("theoretical", sizes if "whole" in sizes else f"{sizes} {called.unit}"),
     ]
     for share, high, wide in found.holds:
-        words = called.size((high, wide))
-        if share == found.holds[0][0]:
-            words += (
-                f": of how much each {called.place} moves the unit, the effective field, that share lies in this box"
-            )
-        facts.append((f"{share:.0%} in", words))
+        words = f"{share * 100:.0f} % of what moves the unit is in {called.size((high, wide))}"
+        inside = found.inside(high, wide)
+        if inside != (high, wide):
+            words += f", {inside[0]} × {inside[1]} of it in the {called.noun}"
+        facts.append(("effective" if share == found.holds[0][0] else "", words))
     if not found.holds:
         facts.append(
             ("effective", f"nothing: no {called.place} moves this unit (a ReLU is shut, or values are cut off)")

@@ -525,7 +525,7 @@ def test_distances_of_a_volume_are_in_voxels_and_layers_named_by_a_number_are_ca
     found = fmap.attention(model, say=lambda _: None)
     layer = only(found)
     told = [each.text for each in attention_figure(found, layer).items if isinstance(each, Text)]
-    away = distance(float(layer.numbers.distance[0]), layer, found.origin.called)
-    assert away == f"{layer.numbers.distance[0]:.0f} voxels"
+    away = distance(float(layer.numbers.own_distance[0]), layer, found.origin.called)
+    assert away == f"{layer.numbers.own_distance[0]:.0f} voxels"
     assert any(each.endswith(away) for each in told)
     assert not any("px" in each or "pixels" in each for each in told if "saw" not in each)

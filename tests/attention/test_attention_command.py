@@ -71,4 +71,4 @@ def test_a_page_has_all_words_within_it(asked: dict[str, Any]) -> None:
     assert faults(scene) == []
     words = " ".join(texts(scene))
     for head in range(found.layers[0].heads):
-        assert f"{found.layers[0].numbers.entropy[head]:.2f} bits" in words
+        assert f"{found.layers[0].numbers.own_entropy[head]:.2f} bits" in words

@@ -218,7 +218,7 @@ def test_noise_is_seeded_and_said(fmap: Run) -> None:
 def test_effective_prints_the_sizes(fmap: Run, workdir: Path) -> None:
     ran = fmap("rf", CAT, COFFEE, "-l", "features.3", "--effective")
     assert ran.code == 0
-    assert "90% in" in ran.out and "2 × images" in ran.out
+    assert "90 % of what moves the unit is in" in ran.out and "2 × images" in ran.out
     assert (workdir / "chelsea-efficientnet_lite0-features.3-effective.png").exists()
 
 
