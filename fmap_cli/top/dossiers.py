@@ -201,7 +201,7 @@ def dossier_of(dossiers: Dossiers, layer: LayerDossiers, channel: int) -> Dossie
             patch = dossiers.patches.get(patch_key(layer.layer.name, channel, number, place))
             rank = QUANTILES[at] if kind == "quantile" else at + 1
             name = dossiers.names[number]
-            coarse = picks.map[0, at] if picks.map.size else None
+            coarse = picks.map[0, at] if picks.map[0, at].any() else None
             units.append(Unit(kind, rank, float(picks.value[0, at]), name, number, place, patch, coarse))
     spread = found.spread.value[:, 0]
     spread = np.sort(spread[~np.isnan(spread)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from ..errors import LayerError, ModelError
 from ..inputs.records import ImageInput
 from ..models.records import Preprocessing
-from ..network.capture import Sink, watching
+from ..network.capture import SameTensors, Sink, watching
 from ..network.records import Axes, LayerRef
 from ..network.selection import Selection
 from ..running.plan import Plan
@@ -100,6 +101,7 @@ class Gatherer:
         numbers = [self.number(at) for at, _ in batch]
         priorities = [priority_of(image.name) for image in images]
         found: dict[str, LayerDossiers] = {}
+        tensors = SameTensors()
         if self.chosen is None and self.selection.needs_operations:
             axes_for(self.session, images[0], self.layout).prepare()
 
@@ -114,7 +116,11 @@ class Gatherer:
                         return
                     for name in found.keys() - self.selection.wanted():  # what was `last` until now
                         del found[name]
-                found[layer.name] = self._dossiers(layer, output, images, numbers, priorities, group, known)
+                earlier = found.get(tensors.earlier(output, layer.name) or "")
+                if earlier is not None and _alike(known.get(layer.name), known.get(earlier.layer.name)):
+                    found[layer.name] = replace(earlier, layer=layer)  # a container puts out its last layer's output
+                else:
+                    found[layer.name] = self._dossiers(layer, output, images, numbers, priorities, group, known)
 
             return sink
 
@@ -219,6 +225,11 @@ class Gatherer:
             {each: _name_of(plan.entries[each // plan.ranks]) for each in named},
             progress=Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None,
         )
+
+
+def _alike(one: LayerDossiers | None, other: LayerDossiers | None) -> bool:
+    """Whether two layers have one record so far."""
+    return (None if one is None else one.found) is (None if other is None else other.found)
 
 
 def _name_of(entry: Any) -> str:

@@ -53,7 +53,7 @@ class Unit:
     `rank` is its place among the strongest or the weakest, from 1, and of an example of a quantile the quantile.
     `number` is the image's in the list. `patch` is its field in the picture, None where none was kept.
     `map` uint8 `[8, 8]` is the channel's map in that image, coarse, from 0 to the unit's value at 255; of the strongest
-    units alone.
+    units alone, and of maps of at most 32 × 32 places.
     """
 
     kind: Literal["strongest", "weakest", "quantile"]

@@ -14,6 +14,9 @@ from ..network.records import Axes
 from .exact import limbs_of
 from .excitations import GRID, PICTURED, SPREAD, Classes, Excitations, Picks, Sample
 
+_LARGEST_MAP = 32 * 32
+"""Of maps of more places none is kept beside the strongest units."""
+
 
 def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
     """The output as `[B, C, T, H, W]`, float, of so many images.
@@ -54,7 +57,7 @@ def excitations_of(
     count, channels, _, high, wide = maps.shape
     flat = maps.reshape(count, channels, -1)
     found = Excitations.none(channels, strongest) if known is None else known
-    maxima, valid = _maxima(flat)
+    maxima, valid, flat = _maxima(flat)
     drawn = [at for at, each in enumerate(priorities) if found.pictured.wants(each, PICTURED)]
     spread = [at for at, each in enumerate(priorities) if found.spread.wants(each, SPREAD)]
     strong = valid & ((maxima > found.strongest.value[:, -1]) | (found.strongest.image[:, -1] < 0))
@@ -93,9 +96,11 @@ def excitations_of(
 
 def _coarse(maps: Tensor, chosen: np.ndarray, value: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Of the maps chosen the largest values in `GRID` × `GRID` parts, as shares of the unit's value; uint8
-    `[B, C, R, GRID, GRID]`.
+    `[B, C, R, GRID, GRID]`. All 0 of large maps, whose units hardly ever see the whole picture.
     """
     found = np.zeros((*value.shape, GRID, GRID), np.uint8)
+    if maps.shape[3] * maps.shape[4] > _LARGEST_MAP:
+        return found
     image, channel = np.nonzero(chosen)
     for turn in range(value.shape[2] if len(image) else 0):
         index = image, channel, frame[image, channel, turn]
@@ -108,15 +113,17 @@ def _coarse(maps: Tensor, chosen: np.ndarray, value: np.ndarray, frame: np.ndarr
     return found
 
 
-def _maxima(flat: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The largest number of each map, float32 `[B, C]`, and whether there is one: NaN is none."""
+def _maxima(flat: Tensor) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """The largest number of each map, float32 `[B, C]`, whether there is one, since NaN is none, and the maps with -inf
+    where they have NaN.
+    """
     maxima = flat.amax(dim=2).to("cpu", torch.float32).numpy()
     lost = np.isnan(maxima)
     if not lost.any():
-        return maxima, np.ones_like(lost)
+        return maxima, np.ones_like(lost), flat
     numbers = torch.where(flat.isnan(), -torch.inf, flat)
     valid = ~flat.isnan().all(dim=2).cpu().numpy()
-    return numbers.amax(dim=2).to("cpu", torch.float32).numpy(), valid
+    return numbers.amax(dim=2).to("cpu", torch.float32).numpy(), valid, numbers
 
 
 def _units(flat: Tensor, needed: np.ndarray, several: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +142,6 @@ def _units(flat: Tensor, needed: np.ndarray, several: np.ndarray, rounds: int) -
         if left is None:
             index = tuple(torch.from_numpy(each).to(flat.device) for each in where)
             left = flat[index] if not asked.all() else flat.reshape(-1, flat.shape[2])
-            left = torch.where(left.isnan(), -torch.inf, left)
         place = left.argmax(dim=1, keepdim=True)
         value[..., turn][where] = left.gather(1, place)[:, 0].to("cpu", torch.float32).numpy()
         at[..., turn][where] = place[:, 0].cpu().numpy()
