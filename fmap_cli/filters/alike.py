@@ -12,10 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import units
-from .records import Finding, KernelNumbers, Severity
+from ..health.thresholds import Thresholds
+from .numbers import large
+from .records import LARGE, Finding, KernelNumbers, Severity
 
 TINY = 1e-3
-"""A filter is tiny where its norm is under this share of the layer's largest."""
+"""A filter is tiny where its norm is under this share of the layer's largest; filters that are large left out."""
+
+_NEARLY_ALL = 0.99
+"""Share of a layer's sum of squares from which on large filters are nearly all of it."""
 
 _BLOCK_WEIGHTS = 12_000_000
 _BLOCK_FILTERS = 1024
@@ -215,12 +220,16 @@ def _flat(layer: str, weight: np.ndarray, bias: np.ndarray | None, numbers: Kern
         constant = bias is not None and bool(np.any(bias[dead] != 0))
         what = f"all weights of {channels(dead)} are zero: whatever comes in, the output is "
         what += "the bias" if constant else "0"
-        yield Finding(layer, "dead-filters", "warning", what, tuple(dead.tolist()))
-    largest = np.nanmax(numbers.norm, initial=0.0)
+        yield Finding(layer, "dead-filters", _of_a_share(len(dead), len(weight), "constant_share"), what, _all(dead))
+    over = finite & large(np.where(finite, numbers.norm, 0))
+    if over.any():
+        yield _large_finding(layer, numbers.norm, finite, np.flatnonzero(over))
+    largest = np.nanmax(numbers.norm[~over], initial=0.0)
     tiny = np.flatnonzero(finite & (numbers.norm > 0) & (numbers.norm < TINY * largest))
     if len(tiny):
         have = "has a norm" if len(tiny) == 1 else "have norms"
         what = f"{channels(tiny)} {have} under a thousandth of the layer's largest, {units.number(float(largest))}"
+        what += ", those that are large beside all others left out" if over.any() else ""
         yield Finding(layer, "tiny-filters", "note", what, tuple(tiny.tolist()))
     if weight[0].size > 1:
         span = numbers.max - numbers.min
@@ -228,6 +237,31 @@ def _flat(layer: str, weight: np.ndarray, bias: np.ndarray | None, numbers: Kern
         if len(even):
             what = f"all weights of {channels(even)} are equal: {'it takes' if len(even) == 1 else 'they take'} a mean"
             yield Finding(layer, "constant-filters", "note", what, tuple(even.tolist()))
+
+
+def _large_finding(layer: str, norms: np.ndarray, finite: np.ndarray, over: np.ndarray) -> Finding:
+    usual = float(np.median(norms[finite & (norms > 0)]))
+    most = int(over[np.argmax(norms[over])])
+    scaled = norms[finite] / norms[most]  # squares of 1e200 stay finite
+    share = float(((norms[over] / norms[most]) ** 2).sum() / (scaled**2).sum())
+    have = "has a norm" if len(over) == 1 else "have norms"
+    what = (
+        f"{channels(over)} {have} of {LARGE} times the layer's median or more, the most channel {most}: "
+        f"{units.number(float(norms[most]))}, {units.number(float(norms[most]) / usual)} times {units.number(usual)}"
+    )
+    return Finding(layer, "large-filters", "warning" if share >= _NEARLY_ALL else "note", what, _all(over))
+
+
+def _of_a_share(part: int, count: int, threshold: str) -> Severity:
+    """How bad it is that so many filters say nothing of their own, as `fmap stats` has it of their channels."""
+    if part == count > 1:
+        return "error"
+    share: float = getattr(Thresholds(), threshold)
+    return "warning" if part >= share * count else "note"
+
+
+def _all(which: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(each) for each in which)
 
 
 def _alike(
@@ -243,8 +277,11 @@ def _alike(
     each = len(weight) // groups
     same = [(part, split) for group in found.groups for part, split in _by_input(group, each)]
     for split in (False, True):
-        severity: Severity = "note" if split else "warning"
         those = [part for part, apart in same if apart == split]
+        spare = sum(len(part) - 1 for part in those)
+        everything = spare == len(weight) - 1 and len(weight) > 2
+        severity = _of_a_share(len(weight) if everything else spare, len(weight), "copied_share")
+        severity = "note" if split else severity
         if those:
             if split:
                 what = "; ".join(f"{channels(part)} have the same kernel" for part in those[:_NAMED])

@@ -79,6 +79,7 @@ def _extent(kernels: Kernels) -> str:
 
 _SHORT = {
     "dead-filters": "dead",
+    "large-filters": "large",
     "tiny-filters": "tiny",
     "constant-filters": "constant",
     "same-filters": "the same as another",

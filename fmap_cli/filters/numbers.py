@@ -6,8 +6,9 @@ import numpy as np
 
 from .. import units
 from ..errors import LayerError
-from .records import NEAR_ZERO, SHOWN, Choice, KernelNumbers, Sort
+from .records import LARGE, NEAR_ZERO, SHOWN, Choice, KernelNumbers, Sort
 
+_FEWEST = 8  # filters whose median is what is usual
 _BLOCK = 4_000_000  # weights at once: float64 copies stay under 32 MB
 
 
@@ -21,15 +22,27 @@ def kernel_numbers(weight: np.ndarray) -> KernelNumbers:
     rows = weight.reshape(len(weight), -1)
     step = max(_BLOCK // max(rows.shape[1], 1), 1)
     starts = range(0, len(rows), step)
-    largest = max((_largest(rows[at : at + step]) for at in starts), default=0.0)
+    peaks = np.concatenate([np.zeros(0), *(_peaks(rows[at : at + step]) for at in starts)])
+    largest = float(peaks[~large(peaks)].max(initial=0.0))
     parts = [_block_numbers(rows[at : at + step], largest * NEAR_ZERO) for at in starts]
     columns = [np.concatenate(each) for each in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 9
     return KernelNumbers(*columns)
 
 
-def _largest(rows: np.ndarray) -> float:
-    finite = np.abs(rows[np.isfinite(rows)])
-    return float(finite.max()) if finite.size else 0.0
+def _peaks(rows: np.ndarray) -> np.ndarray:
+    """The largest finite magnitude of each filter."""
+    return np.where(np.isfinite(rows), np.abs(rows), 0).max(1, initial=0.0)
+
+
+def large(sizes: np.ndarray) -> np.ndarray:
+    """Which filters are large beside the others: `LARGE` times the median of those that are not zero, of eight or more.
+
+    >>> np.flatnonzero(large(np.array([1.0, 2, 1, 3, 0, 2, 1, 90, 200]))).tolist()
+    [8]
+    """
+    with np.errstate(invalid="ignore"):
+        some = sizes > 0
+        return np.asarray(some & (sizes >= LARGE * np.median(sizes[some]))) if some.sum() >= _FEWEST else some & False
 
 
 def _block_numbers(rows: np.ndarray, near_zero: float) -> tuple[np.ndarray, ...]:

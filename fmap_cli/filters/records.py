@@ -28,7 +28,11 @@ SHOWN = 64
 """How many filters a figure of tiles shows unless told otherwise, as `fmap show` does of channels."""
 
 NEAR_ZERO = 1e-3
-"""A weight is near zero where it is at most this share of the layer's largest."""
+"""A weight is near zero where it is at most this share of the layer's largest; filters that are `LARGE` left out."""
+
+LARGE = 100
+"""A filter is large where its norm is this many times the median filter's or more. Before a BatchNorm, which evens them
+out, filters of trained networks reach 66 times (fmap's measurement: a depthwise filter of MobileNetV2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class KernelNumbers:
     """A number a filter, `[O]` float64: of its finite weights, those of one output channel.
 
     `l1` is the sum of magnitudes, `norm` the square root of the sum of squares. `zero` and `near_zero` are the shares
-    of weights that are 0, and that are at most a thousandth of the layer's largest. `nan` and `inf` are counts. What
+    of weights that are 0, and that are at most a thousandth of the layer's largest, but for that of filters which are
+    large beside the others. `nan` and `inf` are counts. What
     does not exist is NaN.
     """
 

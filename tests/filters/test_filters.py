@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import fmap_cli
+from fmap_cli import units
 from fmap_cli.drawing.scene import Picture, Text
 from fmap_cli.errors import FmapError, LayerError
 from fmap_cli.filters.alike import compare
@@ -340,6 +341,42 @@ def test_what_is_wrong_with_planted_filters_is_said() -> None:
     assert [pair[:2] for pair in said["near-filters"].pairs] == [(20, 21)]
     assert [pair[:2] for pair in said["flipped-filters"].pairs] == [(8, 9)]
     assert (said["nan"].channels, said["inf"].channels) == ((30,), (31,))
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e-4])
+def test_one_filter_far_from_all_others_is_the_one_that_is_told(factor: float) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 32, 3)
+    with torch.no_grad():
+        conv.weight[4] *= factor
+    norms = conv.weight.detach().double().flatten(1).norm(dim=1)
+    kernels = kernels_of(nn.Sequential(conv), "0")
+    [finding] = kernels.findings
+    assert finding.channels == (4,)
+    others = conv.weight.detach()[[at for at in range(32) if at != 4]].double().abs()
+    near = (others <= 1e-3 * others.max()).double().flatten(1).mean(1)
+    assert np.allclose(np.delete(kernels.numbers.near_zero, 4), near.numpy())
+    if factor < 1:
+        assert (finding.check, finding.severity) == ("tiny-filters", "note")
+        return
+    assert (finding.check, finding.severity) == ("large-filters", "warning")
+    assert f"{units.number(float(norms[4] / norms.quantile(0.5)))} times" in finding.what
+    assert kernels.numbers.near_zero[4] == float((conv.weight[4].abs() <= 1e-3 * others.max()).double().mean())
+
+
+@pytest.mark.parametrize(("dead", "severity"), [(1, "note"), (3, "note"), (4, "warning"), (10, "error")])
+def test_dead_filters_are_as_grave_as_the_constant_channels_they_put_out(dead: int, severity: str) -> None:
+    conv = nn.Conv2d(3, 10, 3)
+    with torch.no_grad():
+        conv.weight[:dead] = 0
+    said = {each.check: each.severity for each in kernels_of(nn.Sequential(conv), "0").findings}
+    assert said["dead-filters"] == severity
+    if dead > 1:
+        torch.nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            conv.weight[:dead] = conv.weight[0].clone()
+        said = {each.check: each.severity for each in kernels_of(nn.Sequential(conv), "0").findings}
+        assert said["same-filters"] == ("error" if dead == 10 else "warning")
 
 
 def test_equal_kernels_over_other_inputs_are_not_the_same_filter() -> None:
