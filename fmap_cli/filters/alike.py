@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import units
-from ..health.thresholds import Thresholds
 from .numbers import large
 from .records import LARGE, Finding, KernelNumbers, Severity
 
 TINY = 1e-3
 """A filter is tiny where its norm is under this share of the layer's largest; filters that are large left out."""
+
+DEAD_SHARE, SAME_SHARE = 0.4, 0.1
+"""Shares of a layer's filters from which on dead ones, and those that others equal, are a warning: `constant_share` and
+`copied_share` of `fmap stats`, which sees what they put out."""
 
 _NEARLY_ALL = 0.99
 """Share of a layer's sum of squares from which on large filters are nearly all of it."""
@@ -220,7 +223,7 @@ def _flat(layer: str, weight: np.ndarray, bias: np.ndarray | None, numbers: Kern
         constant = bias is not None and bool(np.any(bias[dead] != 0))
         what = f"all weights of {channels(dead)} are zero: whatever comes in, the output is "
         what += "the bias" if constant else "0"
-        yield Finding(layer, "dead-filters", _of_a_share(len(dead), len(weight), "constant_share"), what, _all(dead))
+        yield Finding(layer, "dead-filters", _of_a_share(len(dead), len(weight), DEAD_SHARE), what, _all(dead))
     over = finite & large(np.where(finite, numbers.norm, 0))
     if over.any():
         yield _large_finding(layer, numbers.norm, finite, np.flatnonzero(over))
@@ -252,11 +255,10 @@ def _large_finding(layer: str, norms: np.ndarray, finite: np.ndarray, over: np.n
     return Finding(layer, "large-filters", "warning" if share >= _NEARLY_ALL else "note", what, _all(over))
 
 
-def _of_a_share(part: int, count: int, threshold: str) -> Severity:
+def _of_a_share(part: int, count: int, share: float) -> Severity:
     """How bad it is that so many filters say nothing of their own, as `fmap stats` has it of their channels."""
     if part == count > 1:
         return "error"
-    share: float = getattr(Thresholds(), threshold)
     return "warning" if part >= share * count else "note"
 
 
@@ -280,7 +282,7 @@ def _alike(
         those = [part for part, apart in same if apart == split]
         spare = sum(len(part) - 1 for part in those)
         everything = spare == len(weight) - 1 and len(weight) > 2
-        severity = _of_a_share(len(weight) if everything else spare, len(weight), "copied_share")
+        severity = _of_a_share(len(weight) if everything else spare, len(weight), SAME_SHARE)
         severity = "note" if split else severity
         if those:
             if split:

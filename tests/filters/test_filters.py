@@ -26,11 +26,12 @@ import fmap_cli
 from fmap_cli import units
 from fmap_cli.drawing.scene import Picture, Text
 from fmap_cli.errors import FmapError, LayerError
-from fmap_cli.filters.alike import compare
+from fmap_cli.filters.alike import DEAD_SHARE, SAME_SHARE, compare
 from fmap_cli.filters.files import write_figures
 from fmap_cli.filters.numbers import kernel_numbers
 from fmap_cli.filters.records import Drawing, Filters, Finding, Kernels
 from fmap_cli.filters.weights import in_one_form, plain_weights
+from fmap_cli.health import Thresholds
 
 Run = Callable[..., Any]
 
@@ -366,6 +367,7 @@ def test_one_filter_far_from_all_others_is_the_one_that_is_told(factor: float) -
 
 @pytest.mark.parametrize(("dead", "severity"), [(1, "note"), (3, "note"), (4, "warning"), (10, "error")])
 def test_dead_filters_are_as_grave_as_the_constant_channels_they_put_out(dead: int, severity: str) -> None:
+    assert (Thresholds().constant_share, Thresholds().copied_share) == (DEAD_SHARE, SAME_SHARE)
     conv = nn.Conv2d(3, 10, 3)
     with torch.no_grad():
         conv.weight[:dead] = 0
