@@ -177,7 +177,8 @@ def _draw_trust(scene: Scene, trust: Trust, left: int, top: int) -> int:
     y = draw_legend(scene, keys, left, y, left + _SIDE)
     words = (
         f"Area under the curve: insertion {area(trust.insertion_area)}, deletion {area(trust.deletion_area)};"
-        f" random orders {random_in_words(trust)}. Up: the {trust.quantity}. Along: the part of the picture that is"
+        f" random orders {random_in_words(trust)}, the same in both, as their deletion is their insertion read"
+        f" backwards. Up: the {trust.quantity}. Along: the part of the picture that is"
         " brought back, or taken away."
     )
     return draw_paragraph(scene, words, left, y + 2, _SIDE) + 14

@@ -9,7 +9,10 @@ from .records import CLEAR, Cam, Level, Trust
 
 _LITTLE = 0.05
 """Where less than this share of the evidence is for the number, where that little is says nothing."""
-_DOUBTS = {"no better": ", but blurring does not bear it out", "none": ", which blurring cannot test"}
+_DOUBTS = {
+    "no better": ", but blurring does not bear it out",
+    "none": "; blurring cannot show whether these places count",
+}
 METHOD_NAMES = {"gradcam": "Grad-CAM", "layercam": "LayerCAM", "effect": "effect of each channel"}
 WEIGHTS = {
     "gradcam": "each channel's map times its mean gradient",

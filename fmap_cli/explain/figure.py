@@ -148,7 +148,8 @@ def _cell(
 
 
 def _draw_waterfall(scene: Scene, found: Explanation, left: int, y: int) -> int:
-    y = draw_heading(scene, "Sum", "from the bias to the value, one term after another", left, y, LEAST_WIDTH)
+    start = "from the bias" if found.bias else "from 0"
+    y = draw_heading(scene, "Sum", f"{start} to the value, one term after another", left, y, LEAST_WIDTH)
     height, width = _CHART
     scene.add(Plot("sum", left + 54, y + 8, (height, width - 54), partial(_waterfall, found=found)))
     return y + height + 62

@@ -155,7 +155,7 @@ class _Recipe:
         parts += [Part("input", each.sum(self.kept), words="the input itself") for each in found.given]
         size = sum(abs(each.contribution) for each in parts)
         parts += [
-            Part("constant", each, words=_constant_in_words(name))
+            Part("constant", each, words=name)
             for name, each in found.constants.items()
             if abs(each) > _ROUNDING * size  # what an addition leaves is rounding
         ]
@@ -208,8 +208,3 @@ def _value(weights: Weights, values: Tensor) -> float | None:
     """The value at the one place that counts; None where several do."""
     place = weights.only()
     return None if place is None else float(values[place])
-
-
-def _constant_in_words(name: str) -> str:
-    own = name in ("LayerNorm", "GroupNorm", "InstanceNorm")
-    return f"constant of {name}" + (" (contains this input's mean)" if own else "")

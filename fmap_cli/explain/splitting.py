@@ -74,7 +74,7 @@ def split(tape: Tape, value: Value, weights: Weights, until: int = 0) -> Split:
         if before is None:
             found.ends.append(here)
             continue
-        left, name = here.sum(tape), in_words(operation)
+        left = here.sum(tape)
         for each, weight in before.items():
             left -= weight.sum(tape.values[each])
             passed = between
@@ -84,8 +84,24 @@ def split(tape: Tape, value: Value, weights: Weights, until: int = 0) -> Split:
                 weight, passed = waiting[each][0].plus(weight), min(waiting[each][1], passed, key=len)
             waiting[each] = weight, passed
         if left:
+            name = _constant_in_words(tape, operation, made, weights)
             found.constants[name] = found.constants.get(name, 0.0) + left
     return found
+
+
+_LIMITS = ("hardtanh", "relu6", "clamp", "clamp_min", "clamp_max")
+
+
+def _constant_in_words(tape: Tape, operation: Operation, made: Value, weights: Weights) -> str:
+    """What adds a constant: a limit at which values are held, or what an operation adds to its straight line."""
+    name = in_words(operation)
+    if operation.name in _LIMITS and len(set(operation.reads)) == 1:
+        after, before = (weights.crop(tape.values[each]) for each in (made, operation.reads[0]))
+        held = after[(after != before) & (weights.values != 0)].unique()
+        if len(held):
+            return f"held at {' or '.join(f'{each:g}' for each in held[:2].tolist())} by {name}"
+    own = name in ("LayerNorm", "GroupNorm", "InstanceNorm")
+    return f"constant of {name}" + (" (contains this input's mean)" if own else "")
 
 
 def _named(operation: Operation, after: Weights, before: Weights) -> str:

@@ -28,6 +28,7 @@ from .words import (
     subject,
     symbols,
     unit_name,
+    weight_times_value,
     with_numbers,
 )
 
@@ -148,6 +149,8 @@ def _print_steps(out: Console, found: Explanation) -> None:
 
 def _print_recipe(out: Console, recipe: Part) -> None:
     print_wrapped(out, Text("what it is made of: each line is the sum of the lines under it", "bold"))
+    bracket = "in brackets: the weight it counts with, all that lies between multiplied in, × its value"
+    print_wrapped(out, Text(bracket, "dim"))
     for before, under, words in _tree(recipe, "", "  "):
         lines = Text(units.one_line(words)).wrap(out, max(out.width - len(under), 24), overflow="fold")
         for at, line in enumerate(lines):
@@ -165,8 +168,8 @@ def _tree(part: Part, before: str, under: str) -> Iterator[tuple[str, str, str]]
     small = 1e-5 * abs(part.contribution)
     parts = [each for each in part.parts if each.words != ROUNDING or abs(each.contribution) > small]
     words = f"{plain(part.contribution, 5) if root else signed(part.contribution, 4)}  {part_name(part)}"
-    if part.value and not root and part.kind in ("channel", "input"):
-        words += f"  ({plain(part.contribution / part.value)} × {plain(part.value)})"
+    if not root and (product := weight_times_value(part)):
+        words += f"  ({product})"
     if part.words and part.channel is not None:
         words += f"  through {part.words}"
     yield before or "  ", under + ("│  " if parts else "   "), words

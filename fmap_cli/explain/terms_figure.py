@@ -55,7 +55,7 @@ class Layout:
 
 
 _MAPS, _NAME = "input channel's map", "input channel"
-_PATCH, _FILTER, _PRODUCT, _SINGLE = "patch X", "filter W", "product W · X", "W × X"
+_PATCH, _FILTER, _PRODUCT, _SINGLE = "patch X", "filter W", "product W · X", "W · X"
 _ADDS, _SHARE = "contribution", "share"
 
 

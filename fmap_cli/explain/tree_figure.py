@@ -8,7 +8,7 @@ from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_headin
 from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, end_of, shorten, text_width
 from .records import ROUNDING, Part
 from .terms_figure import coloured, scale_of, size_of
-from .words import part_name, plain, signed
+from .words import part_name, plain, signed, weight_times_value
 
 _TILE = 72
 _NODE = (_TILE + 22, 232)  # height and width of a channel's place
@@ -80,10 +80,7 @@ def _draw_channel(scene: Scene, part: Part, left: int, top: int, *, root: bool) 
     scene.add(Text(x, top - 2, number, TEXT_SIZE, colour, bold=True))
     scene.add(Text(x, top + 18, f"channel {part.channel}", SMALL_SIZE))
     scene.add(Text(x, top + 36, end_of(units.layer_name(part.layer), room, TINY_SIZE), TINY_SIZE, GRAY))
-    if part.value and not root:
-        words = f"{plain(part.contribution / part.value)} × {plain(part.value)}"
-    else:
-        words = "" if root or part.kind == "input" else "over several places"
+    words = "" if root else weight_times_value(part)
     if part.words:
         words = part.words
     scene.add(Text(x, top + 54, shorten(words, room, TINY_SIZE), TINY_SIZE, GRAY))

@@ -161,7 +161,11 @@ def shares(explanation: Explanation) -> str:
     words = f"share: how much a term counts, with signs left out, of all terms together, {plain(explanation.magnitude)}"
     cancelled = explanation.cancelled or 0.0
     if len(explanation.contributions) > 1:
-        words += f"; {units.percent(cancelled)} of that sum cancels, + against -" if cancelled > 5e-4 else ""
+        words += (
+            f"; {units.percent(cancelled)} of that sum cancels: positive terms against negative ones"
+            if cancelled > 5e-4
+            else ""
+        )
     return words
 
 
@@ -227,6 +231,18 @@ def input_in_words(explanation: Explanation) -> str:
     if explanation.of_input:
         return "the input as the network gets it"
     return f"the output of {layer_name(explanation.input_layer)}" if explanation.input_layer else "the layer's input"
+
+
+def weight_times_value(part: Part) -> str:
+    """`0.5 × 2`: the weight with which a channel's value counts, all that lies between multiplied in; and the value.
+
+    Where several places of the channel count there is no one weight.
+    """
+    if part.kind not in ("channel", "input") or part.channel is None:
+        return ""
+    if part.value is None:
+        return "over several places"
+    return f"{plain(part.contribution / part.value)} × {plain(part.value)}" if part.value else "its value is 0"
 
 
 def part_name(part: Part) -> str:

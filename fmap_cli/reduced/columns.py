@@ -201,6 +201,19 @@ CLUSTERS: tuple[Column[ClusterRow], ...] = (
 )
 
 
+def brighter_in_words(row: ComponentRow) -> str:
+    """What the strongest channels do to the component's colour: `brighter with 12 and 7, darker with 55`."""
+    with_ = {
+        words: [str(at) for at, weight in row.channels if (weight < 0) == (words == "darker")]
+        for words in ("brighter", "darker")
+    }
+    return ", ".join(
+        f"{words} with {' and '.join(filter(None, [', '.join(found[:-1]), found[-1]]))}"
+        for words, found in with_.items()
+        if found
+    )
+
+
 def channels_in_words(row: ComponentRow) -> str:
     """The strongest channels with their signs: `+12 -55 +7`."""
     return " ".join(f"{'-' if weight < 0 else '+'}{at}" for at, weight in row.channels)

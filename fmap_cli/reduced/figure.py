@@ -23,7 +23,7 @@ from ..drawing.scene import GRAY, INK, Scene, Text, shorten
 from ..errors import OutputError
 from ..inputs.records import ImageInput
 from .colours import colour_of, component_bar, ends_of, over_gray, paint
-from .columns import channels_in_words, cluster_rows, component_rows
+from .columns import brighter_in_words, cluster_rows, component_rows
 from .grid import draw_grid, lay_out
 from .records import Basis, Drawing, Reduced
 from .words import about, basis_in_words, colours_in_words, foreground_in_words, headline
@@ -131,7 +131,7 @@ def _draw_bars(scene: Scene, basis: Basis, low: list[float], high: list[float], 
     for row in component_rows(basis):
         at = row.number - 1
         colours = component_bar(at, len(basis.low))
-        words = f"component {row.number}: {units.percent(row.share)}, channels {channels_in_words(row)}"
+        words = f"component {row.number}: {units.percent(row.share)}; {brighter_in_words(row)}"
         scene.add(Text(MARGIN, y, shorten(words, _SIDE, SMALL_SIZE), SMALL_SIZE, GRAY))
         ends = units.number(low[at]), units.number(high[at])
         y = draw_colour_bar(scene, over_gray(colours) if drawing.overlay else colours, ends, MARGIN, y + 18, _SIDE) + 2

@@ -171,7 +171,11 @@ def test_what_rounding_leaves_is_not_evidence_and_the_headline_has_the_curves_do
     assert "zero but for rounding" in dust.table() and "half of" not in dust.table()
     assert dust.figure().image().width > 0
     fractions, random = np.array([0, 0.5, 1]), np.array([[0, 0.5, 1]])
-    for falling, words in (([1, 0.1, 0], "of the picture"), ([1, 0.9, 0], "bear it out"), ([1, 1, 1], "cannot test")):
+    for falling, words in (
+        ([1, 0.1, 0], "of the picture"),
+        ([1, 0.9, 0], "bear it out"),
+        ([1, 1, 1], "these places count"),
+    ):
         curve = np.array(falling)
         trust = Trust(fractions, curve, 1 - curve, random, (2, 2), "probability")
         assert headline(replace(found, trust=trust)).endswith(words)

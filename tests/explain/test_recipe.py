@@ -385,3 +385,19 @@ def test_what_is_too_much_for_rounding_is_not_called_so(monkeypatch: pytest.Monk
     check_adds_up(recipe)
     assert rounding(recipe) < 1e-12
     assert "what could not be split" in [each.words for each in recipe.walk()]
+
+
+@pytest.mark.parametrize(("last", "limit"), [(nn.ReLU6(), 6.0), (nn.Hardtanh(), 1.0), (nn.Hardtanh(-3, 4), 4.0)])
+def test_a_value_at_its_activations_limit_is_said_to_be_held_there(last: nn.Module, limit: float) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), last, nn.Conv2d(1, 1, 1, bias=False)).eval()
+    with torch.no_grad():
+        net.get_parameter("0.weight").fill_(10)
+        net.get_parameter("2.weight").fill_(0.5)
+    image = torch.ones(1, 1, 8, 8)
+    model = fmap.load_model(net, input_shape=(1, 8, 8), say=lambda _: None)
+    found = fmap.explain(model, image, "2", at=(3, 3), channel=0, back=1, say=lambda _: None)
+    assert found.recipe is not None
+    parts = [each for term in found.recipe.parts for each in term.parts]
+    held = [each for each in parts if each.kind == "constant"]
+    assert [each.contribution for each in held] == [0.5 * limit]
+    assert held[0].words.startswith(f"held at {limit:g} by ")
