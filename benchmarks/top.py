@@ -3,7 +3,7 @@
     python benchmarks/top.py [--photos 500] [--rounds 3]
 
 The bare loop is that of benchmarks/folders.py. Both sides start from a network that is loaded. With patches means
-that the units' fields are cut out at the end, for which pictures beyond the 64 MB in hand are read again. Targets: 0.8
+that the units' fields are cut out at the end, for which pictures beyond the 32 MB in hand are read again. Targets: 0.8
 of the bare loop's rate for one layer, 0.6 for all of them, both without the patches; and in memory at most 200 MB more
 over all photos than over one.
 """

@@ -63,12 +63,13 @@ class Picks:
     def joined(self, other: Picks, *, largest: bool) -> Picks:
         """As many of both as there were in this: by value, of equal values by image, then by place."""
         changed = np.asarray((other.image >= 0).any(axis=1))
+        if not changed.any():
+            return self
         if not changed.all():
             whole = Picks(*(each.copy() for each in self.arrays))
-            if changed.any():
-                part = self.of(changed).joined(other.of(changed), largest=largest)
-                for ours, theirs in zip(whole.arrays, part.arrays, strict=True):
-                    ours[changed] = theirs
+            part = self.of(changed).joined(other.of(changed), largest=largest)
+            for ours, theirs in zip(whole.arrays, part.arrays, strict=True):
+                ours[changed] = theirs
             return whole
         pairs = zip(self.arrays, other.arrays, strict=True)
         both = Picks(*(np.concatenate(each, axis=1) for each in pairs))

@@ -27,7 +27,7 @@ from .excitations import priority_of
 from .records import Dossiers, LayerDossiers, Looking
 from .watching import excitations_of, maps_of
 
-_POOL = 64 << 20
+_POOL = 32 << 20
 """So many bytes of pictures are held for the patches at the end; more are read again."""
 
 
