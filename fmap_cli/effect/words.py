@@ -27,8 +27,10 @@ def headline(found: Effects) -> str:
         return f"No channel of {units.layer_name(found.layer.name)} does anything to {name}"
     strongest = int(order[0])
     how = ", estimated" if found.fast else ""
+    none = int((effects == 0).sum())
+    without = f", {units.count(none)} without effect" if none else ""
     return (
-        f"{_many(up)} for {name}, {units.count(down)} against; the strongest is channel"
+        f"{_many(up)} for {name}, {units.count(down)} against{without}; the strongest is channel"
         f" {int(found.channels[strongest])} ({signed(float(effects[strongest]))}{how})"
     )
 

@@ -144,7 +144,19 @@ def _print_steps(out: Console, found: Explanation) -> None:
             print_wrapped(out, Text(step.note, "dim"), indent=4)
     if found.stopped:
         print_wrapped(out, Text(units.one_line(found.stopped), "dim"), indent=2)
+    if ended(found):
+        print_wrapped(out, Text(units.one_line(ended(found))), indent=2)
     out.print()
+
+
+def ended(found: Explanation) -> str:
+    """Where a value that is not 0 becomes 0 on its way, so that what reads it sees nothing of it; else empty."""
+    lost = next((step for step in found.steps if step.before != 0 and step.after == 0), None)
+    if lost is None:
+        return ""
+    what = "This value" if found.picked == AS_ASKED else f"This value, {found.picked},"
+    where = f" ({units.layer_name(lost.layer)})" if lost.layer else ""
+    return f"{what} does not survive: {lost.operation}{where} makes 0 of it."
 
 
 def _print_recipe(out: Console, recipe: Part) -> None:

@@ -47,6 +47,18 @@ def _bad(count: int) -> Text:
     return Text(units.scaled(count), "bold red") if count else Text()
 
 
+def _zero_share(of: ChannelStats) -> np.ndarray:
+    """The share of exact zeros; NaN of values of which none is finite."""
+    import numpy as np
+
+    share = of.zeros / max(of.count, 1)
+    return np.where((of.finite > 0) | (of.count == 0), share, np.nan)
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else units.percent(share)
+
+
 NUMBERS: tuple[Column[ChannelStats], ...] = (
     Column("mean", "mean", lambda of: of.mean, units.number),
     Column("std", "std", lambda of: of.std, units.number),
@@ -54,7 +66,7 @@ NUMBERS: tuple[Column[ChannelStats], ...] = (
     Column("min", "min", lambda of: of.min, units.number, priority=9),
     Column("max", "max", lambda of: of.max, units.number, priority=9),
     Column("zero_count", None, lambda of: of.zeros),
-    Column("zero_fraction", "zeros", lambda of: of.zeros / max(of.count, 1), units.percent, priority=8),
+    Column("zero_fraction", "zeros", lambda of: _zero_share(of), lambda share: _share(share), priority=8),
     Column("nan_count", "NaN", lambda of: of.nan, _bad, priority=7, optional=True),
     Column("inf_count", "Inf", lambda of: of.inf, _bad, priority=7, optional=True),
 )
@@ -132,7 +144,8 @@ def _size(row: Row) -> str:
 
 
 def _dead(row: Row) -> str:
-    return "–" if row.dead is None else f"{int(row.dead.sum())}/{len(row.dead)}"
+    unknown = row.dead is None or row.numbers["zero_fraction"][row.at] is None
+    return "–" if unknown or row.dead is None else f"{int(row.dead.sum())}/{len(row.dead)}"
 
 
 def _spark(cells: int) -> Callable[[Row], Text]:

@@ -79,6 +79,13 @@ def as_numbers(channels: ChannelStats) -> LayerStats:
 _GATES = frozenset("softmax softmax2d logsoftmax gumbelsoftmax softmin sigmoid logsigmoid hardsigmoid".split())
 
 
+# Modules that hand on what they read, moved or some of it left out: nothing falls silent there.
+_MOVERS = frozenset(
+    "flatten unflatten identity dropout dropout1d dropout2d dropout3d alphadropout stochasticdepth channelshuffle "
+    "pixelshuffle pixelunshuffle upsample unfold".split()
+)
+
+
 def type_of(layer: LayerRef) -> str:
     """A module's class or an operation's name in one spelling, for look-ups: `leakyrelu` of either."""
     return layer.type_name.lower().replace("_", "")
@@ -88,9 +95,10 @@ def dead_channels(layers: Sequence[LayerRecord]) -> dict[str, np.ndarray]:
     """Which channels are dead, of each layer that can have such: bool `[C]` by the layer's name.
 
     A channel is dead when every value seen of it is exactly 0 (so none is NaN or infinite), in the output of an
-    activation: a module or operation of that kind; a block, or another module, whose values never are below zero; an
-    operation that does what a ReLU does (`torch.maximum(x, zero)`, `x * (x > 0)`), which `_rectifies` tells by its
-    numbers. `layers` are in execution order. Gates and probabilities are left out.
+    activation: a module or operation of that kind; a block, or another module (not one that only moves values, such as
+    Flatten), whose values never are below zero; an operation that does what a ReLU does (`torch.maximum(x, zero)`,
+    `x * (x > 0)`), which `_rectifies` tells by its numbers. `layers` are in execution order. Gates and probabilities
+    are left out.
     """
     found: dict[str, np.ndarray] = {}
     signed: list[ChannelStats] = []
@@ -99,7 +107,7 @@ def dead_channels(layers: Sequence[LayerRecord]) -> dict[str, np.ndarray]:
         if not channels.count or not record.dtype.startswith(("float", "bfloat", "complex")):
             continue
         least = np.fmin.reduce(channels.min)
-        rectified = kind in ("block", "other", "output") and least == 0
+        rectified = kind in ("block", "other", "output") and type_of(record.layer) not in _MOVERS and least == 0
         if kind == "op":
             rectified = least == 0 and any(_rectifies(channels, before) for before in signed)
         if rectified or (kind == "act" and type_of(record.layer) not in _GATES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,12 @@ def test_maps_that_nothing_calls_class_scores_are_only_taken_as_such() -> None:
     assert words in " ".join(plain.table(100).split()) and words in plain.images[0].target.in_words
     named = fmap.load_model(net, size=16, labels=["sky", "road", "tree"], say=quiet)
     assert words not in " ".join(fmap.effect(named, COFFEE, "0", say=quiet).table(100).split())
+
+
+def test_the_headline_accounts_for_every_channel() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 3))
+    found = fmap.effect(fmap.load_model(net, size=16, say=quiet), COFFEE, "1", say=quiet)
+    effects = np.array([1.0, 2, 3, 0, 0, -1, -2, 0, 4, 0, 5, 6])
+    found = replace(found, images=(replace(found.images[0], effects=effects),))
+    assert "6 channels speak for class" in found.table(100) and ", 2 against, 4 without effect;" in found.table(100)

@@ -305,3 +305,25 @@ def test_a_value_that_is_no_number_has_no_bar() -> None:
     assert np.isnan(found.total)
     axes = drawn(explanation_figure(found))["sum"]
     assert len(axes.patches) == 1 + len(found.terms), "the bias and the terms"
+
+
+def test_a_value_that_a_relu_takes_away_is_said_not_to_survive() -> None:
+    import torch
+    from torch import nn
+
+    import fmap_cli
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 2, 1)).eval()
+    with torch.no_grad():
+        net[1].bias.fill_(-100.0)
+    picture = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)).numpy()
+    loaded = fmap_cli.load_model(net, size=8, mean=0, std=1, say=lambda _: None)
+    with torch.no_grad():
+        assert not net[:3](torch.rand(1, 3, 8, 8)).any()
+    lost = fmap_cli.explain(loaded, picture, "0", through=True, say=lambda _: None)
+    assert "does not survive: ReLU (layer 2) makes 0 of it" in " ".join(lost.table(120).split())
+    with torch.no_grad():
+        net[1].bias.fill_(100.0)
+    kept = fmap_cli.explain(loaded, picture, "0", through=True, say=lambda _: None)
+    assert "survive" not in kept.table(120)

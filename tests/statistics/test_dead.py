@@ -48,3 +48,22 @@ def test_a_gelu_whose_channels_are_all_zero_is_dead_as_a_whole() -> None:
     assert row["dead_channels"] == 4
     assert any("GELU" in each and "4/4" in each for each in run.table(120).splitlines())
     assert all(each.check != "constant-channels" for each in fmap.findings(run))
+
+
+def test_a_layer_without_a_finite_value_has_neither_zeros_nor_dead_channels_and_flatten_has_none() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with torch.no_grad():
+        net[0].weight[1], net[0].bias[1] = 0, -1
+    picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
+
+    def layers() -> dict[str, dict]:
+        document = fmap.stats(fmap.load_model(net, size=12, say=lambda _: None), picture).document()
+        return {each["name"]: each for each in document["layers"]}
+
+    found = layers()
+    assert [found[at]["dead_channels"] for at in ("0", "1", "2", "3")] == [None, 1, None, None]
+    with torch.no_grad():
+        net[0].weight.fill_(float("nan"))
+    found = layers()
+    assert (found["1"]["zero_fraction"], found["1"]["mean"]) == (None, None)
+    assert found["input"]["zero_fraction"] is not None
