@@ -131,10 +131,14 @@ def _draw_bars(scene: Scene, basis: Basis, low: list[float], high: list[float], 
     for row in component_rows(basis):
         at = row.number - 1
         colours = component_bar(at, len(basis.low))
-        words = f"component {row.number}: {units.percent(row.share)}; {brighter_in_words(row)}"
-        scene.add(Text(MARGIN, y, shorten(words, _SIDE, SMALL_SIZE), SMALL_SIZE, GRAY))
+        for words in (
+            f"component {row.number}: {units.percent(row.share)}, and its strongest channels",
+            brighter_in_words(row),
+        ):
+            scene.add(Text(MARGIN, y, shorten(words, _SIDE, SMALL_SIZE), SMALL_SIZE, GRAY))
+            y += 18
         ends = units.number(low[at]), units.number(high[at])
-        y = draw_colour_bar(scene, over_gray(colours) if drawing.overlay else colours, ends, MARGIN, y + 18, _SIDE) + 2
+        y = draw_colour_bar(scene, over_gray(colours) if drawing.overlay else colours, ends, MARGIN, y, _SIDE) + 2
     return y
 
 
