@@ -65,7 +65,7 @@ BUILD_ON = {  # ... but for these.
     "maps": {"answers", "effect", "receptive", "statistics"},
     "report": {
         *("answers", "attention", "cam", "comparison", "effect", "health", "layers", "memory", "receptive", "reduced"),
-        "statistics",
+        *("statistics", "top"),
     },
 }
 

@@ -40,6 +40,7 @@ class ReportOptions(Options):
     attention: bool
     effect: bool
     memory: bool
+    dossiers: Path | None
     redact: bool
     dated: bool
     max_size: int
@@ -120,6 +121,12 @@ class BytesType(click.ParamType):
     "--effect", is_flag=True, help="Estimate what each channel does to the answer, and sort tiles by it where wanted."
 )
 @click.option("--memory", is_flag=True, help="Add the memory of a training step of one image.")
+@click.option(
+    "--dossiers",
+    type=FileType((".fmap",)),
+    metavar="FILE",
+    help="Show what excites each channel, as `fmap top --save` found it.",
+)
 @click.option("--redact", is_flag=True, help="Leave out the photo and all names of files.")
 @click.option("--dated", is_flag=True, help="Say when the page was made; without, the same input gives the same bytes.")
 @click.option(
@@ -175,6 +182,7 @@ def _found(options: ReportOptions) -> Report:
         attention=options.attention,
         effect=options.effect,
         memory=options.memory,
+        dossiers=options.dossiers,
         redact=options.redact,
         made=options.made,
         max_size=options.max_size,

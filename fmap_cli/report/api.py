@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..arguments import Say, names_of, note, opened, request_of, sources_of, verb
@@ -10,6 +12,7 @@ from ..errors import FmapError, ImageError
 from ..frameworks import load_torchvision
 from ..models import DEFAULT_MODEL
 from ..models.records import ModelRequest
+from ..top.api import saved_paths as _saved
 from .records import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ def report(
     attention: bool = False,
     effect: bool = False,
     memory: bool = False,
+    dossiers: str | Path | Sequence[str | Path] | None = None,
     redact: bool = False,
     made: str = "",
     max_size: int | str = MAX_BYTES,
@@ -61,7 +65,8 @@ def report(
     page says how far values may be off. `score` is the least score of a detector's boxes. `evidence` adds where the
     evidence for the answer is (`cam`), `attention` what the last attention layer looks at, `effect` an estimate of what
     each channel does to the answer, to sort by. `memory` adds the memory of
-    a training step. `redact` leaves out the photo and all paths. `made` is a date to print, by default none, so that
+    a training step. `dossiers` names what `fmap top --save` wrote: the page then shows what excites each channel.
+    `redact` leaves out the photo and all paths. `made` is a date to print, by default none, so that
     the same input gives the same bytes. `max_size` is the most bytes a page may have. `layout` names the axes of arrays
     (`HWC`) or of the layers of `layer` (`BHWC`).
 
@@ -80,10 +85,11 @@ def report(
         raise ImageError(f"one image is compared with one other: {len(sources)} and {len(more)} were given.")
     from .making import Asked, make
 
+    kept = () if dossiers is None else tuple(_saved("dossiers", dossiers))
     session, second, as_asked = _sides(model, vs, say)
     given = (("evidence", evidence), ("attention", attention), ("effect", effect))
     further: tuple[Wanted, ...] = tuple(name for name, is_wanted in given if is_wanted)  # type: ignore[misc]
-    asked = Asked(names_of(layer), bits, score, memory, redact, made, int(max_size), layout, as_asked, further)
+    asked = Asked(names_of(layer), bits, score, memory, redact, made, int(max_size), layout, as_asked, further, kept)
     found = make(session, [*sources, *more], asked, say, second=second, compared=other is not None)
     for _, error in found.failures if say_failures else ():
         say(error.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..comparison.sides import read_sides
 from ..errors import FmapError, ImageError, ImagesFailedError, ModelError
@@ -15,6 +16,7 @@ from ..layers.records import Listing
 from ..network.shapes import split_layout
 from ..session.opening import Session, groups, read_image
 from .choosing import stage_of
+from .exciting import dossiers_for, missing_layers
 from .extras import Further, Wanted
 from .gather import Pages
 from .planes import Bits
@@ -37,6 +39,7 @@ class Asked:
     layout: str | None = None
     fed_as_asked: bool = False
     further: tuple[Wanted, ...] = ()
+    dossiers: tuple[Path, ...] = ()
 
 
 def make(
@@ -55,6 +58,7 @@ def make(
     """
     of_arrays, of_outputs = split_layout(asked.layout)
     pages = Pages(asked.patterns, asked.bits, asked.score, of_outputs)
+    dossiers = dossiers_for(session, asked.dossiers) if asked.dossiers else None
     images: Sequence[ImageInput]
     failures: list[tuple[str, FmapError]] = []
     if second is None:
@@ -72,6 +76,8 @@ def make(
     if asked.further:
         further = Further(asked.further, say)
         passes = [further.added(*each) for each in zip(sessions, images, passes, strict=True)]
+    if dossiers is not None and (missing := missing_layers(dossiers, passes[0].layers)):
+        say(f"The page has no layer {', '.join(missing)}, of which there are dossiers: --layer adds it.")
     words, variant = "", ""
     if compared:
         words = f"{images[0].short_name} and {images[1].short_name}"
@@ -92,6 +98,7 @@ def make(
         score=asked.score,
         made=asked.made,
         failures=tuple(failures),
+        dossiers=dossiers,
     )
 
 

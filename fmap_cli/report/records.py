@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..inputs.records import ImageInput
     from ..statistics.channels import ChannelStats
+    from ..top.records import Dossiers
     from .planes import Codes, Reading
 
 MAX_BYTES = 64_000_000
@@ -163,7 +164,7 @@ class Report(Result):
     empty where they are not compared. `codes` are the values of all layers, encoded. `courses` is the network, or A and
     B where two are compared. `memory` is a figure of a step's memory as SVG, where it was asked for. `redact` leaves
     out the photo, and all names and paths. `score` is the least score of a detector's boxes. `failures` are images that
-    could not be read, with why.
+    could not be read, with why. `dossiers` are what `fmap top` saved of the network's channels.
     """
 
     origin: Origin
@@ -178,6 +179,7 @@ class Report(Result):
     score: float = 0.5
     made: str = ""
     failures: tuple[tuple[str, FmapError], ...] = ()
+    dossiers: Dossiers | None = None
     _html: list[bytes] = field(default_factory=list, compare=False)
 
     FILES: ClassVar[tuple[str, ...]] = (".html", ".json")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import FmapError, ImageError
 from ..models.records import Origin, Weights
+from .exciting import redacted_dossiers
 from .records import Pass, Picture, Report
 
 _OWN = {"file": "a checkpoint", "program": "as in the program's file", "made": "as made by a factory"}
@@ -33,6 +34,7 @@ def redacted(report: Report) -> Report:
         compared=compared,
         variant=variant,
         failures=failures,
+        dossiers=None if report.dossiers is None else redacted_dossiers(report.dossiers),
         _html=[],
     )
 

@@ -24,6 +24,7 @@ from ..errors import OutputError
 from ..receptive.columns import size_of, stride_of
 from ..reduced.colours import HUES
 from . import redaction
+from .exciting import dossiers_of_layer, listed_dossiers, sort_columns, written_dossiers
 from .planes import pack, packed
 from .stills import contact_sheet, is_kept_exactly, picture_of
 from .strip import strip_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ..statistics.records import Finding
     from .records import Arithmetic, Components, PageLayer, Pass, Report
 
-SCRIPTS = ("data", "state", "view", "tiles", "panes", "panels", "keys", "main")
+SCRIPTS = ("data", "state", "view", "tiles", "panes", "panels", "exciting", "keys", "main")
 """The page's scripts in the order in which they stand in it, as one."""
 
 _PALETTES = ("viridis", "magma", "gray", "RdBu_r")
@@ -133,6 +134,7 @@ class _Page:
             rows=self._rows(),
             sheets=[self._sheets(each) for each in report.passes],
             facts=self._facts(),
+            dossiers=listed_dossiers(report.dossiers, report.layers),
             memory=_b64(report.memory.encode()) if report.memory else "",
             shown=shown,
         )
@@ -200,6 +202,12 @@ class _Page:
         columns = [numbers.mean, numbers.std, numbers.min, numbers.max, share]
         if layer.effect is not None:
             columns.append(layer.effect)
+        dossiers, own = self.report.dossiers if number == 0 or len(self.report.courses) == 1 else None, None
+        if dossiers is not None and (own := dossiers_of_layer(dossiers, layer)) is not None:
+            columns += sort_columns(dossiers, own, layer.count)
+            name = f"dossiers-{dossiers.layers.index(own)}"
+            if name not in self.payloads:
+                self.payloads[name] = _b64(written_dossiers(dossiers, own))
         with np.errstate(over="ignore"):
             narrow = [each.astype(np.float32) for each in columns]
         self.payloads[f"numbers-{key}"] = _b64(packed([reading.low, reading.step, *narrow]))
@@ -231,6 +239,7 @@ class _Page:
                 "inf": layer.stats.inf,
             },
             "effect": layer.effect is not None,
+            "dossiers": None if dossiers is None or own is None else f"dossiers-{dossiers.layers.index(own)}",
             "components": None if layer.components is None else _in_words(layer.components),
             "facts": self._layer_facts(layer, course.multiply_adds),
             "ofFirst": layer.of_first,

@@ -28,7 +28,7 @@ def _from_one(name: str, given: Any) -> int:
     return given
 
 
-def _saved(name: str, given: Any) -> list[Path]:
+def saved_paths(name: str, given: Any) -> list[Path]:
     """The files of saved dossiers that are named, by one path or several."""
     paths = [given] if isinstance(given, (str, Path)) else list(given)
     if not paths:
@@ -45,7 +45,7 @@ def _one_image(name: str, given: Any) -> Any:
     return given
 
 
-@verb(strongest=_from_one, per_image=_from_one, load=_saved, like=_one_image)
+@verb(strongest=_from_one, per_image=_from_one, load=saved_paths, like=_one_image)
 def top(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -90,7 +90,7 @@ def top(
     if load is not None:
         if images is not None:
             raise FmapError("saved dossiers have their images: give images or load, not both.")
-        loaded = load_dossiers(_saved("load", load)).only(names_of(layer), channels)
+        loaded = load_dossiers(saved_paths("load", load)).only(names_of(layer), channels)
         return loaded if like is None else asked_about(opened(model, say), loaded, like, at, layout)
     session = opened(model, say)
     from ..running.going import whole_run

@@ -58,7 +58,7 @@ async function readCodes(at) {
 async function numbersOf(layer) {
   const { content } = await payload(`numbers-${layer.key}`);
   const count = layer.count;
-  const names = ["mean", "std", "min", "max", "zeros", ...(layer.effect ? ["effect"] : [])];
+  const names = ["mean", "std", "min", "max", "zeros", ...(layer.effect ? ["effect"] : []), ...(layer.dossiers ? ["selectivity", "fires"] : [])];
   const found = {
     low: new Float64Array(content.buffer, 0, count),
     step: new Float64Array(content.buffer, 8 * count, count),

@@ -3,9 +3,8 @@
 const tiles = new Tiles(el("tiles"));
 
 function fillSorts() {
-  const effect = layerNow().effect;
-  el("sort").replaceChildren(...SORTS.filter(([key]) => key !== "effect" || effect).map(([key, words]) => make("option", { value: key, text: words })));
-  el("sort").value = state.sort === "effect" && !effect ? "std" : state.sort;
+  el("sort").replaceChildren(...SORTS.filter(([key]) => sorts(layerNow(), key)).map(([key, words]) => make("option", { value: key, text: words })));
+  el("sort").value = sorts(layerNow(), state.sort) ? state.sort : "std";
 }
 
 // A layer, or another picture of it, is shown from the start.
@@ -80,6 +79,7 @@ function showChannel() {
   } else drawBars();
   sayNumbers();
   drawHistogram();
+  sayDossier();
   markFrame();
   showUnit();
 }

@@ -98,5 +98,8 @@ function startLayer() {
 
 const SORTS = [
   ["std", "standard deviation"], ["max", "maximum"], ["mean", "mean"], ["zeros", "share of zeros"],
-  ["index", "index"], ["effect", "effect on the answer"],
+  ["index", "index"], ["effect", "effect on the answer"], ["selectivity", "selectivity"],
+  ["fires", "how often it fires"],
 ];
+// Whether a layer has the numbers of a sort.
+const sorts = (layer, key) => (key === "effect" ? layer.effect : key === "selectivity" || key === "fires" ? Boolean(layer.dossiers) : true);

@@ -37,7 +37,7 @@ class Tiles {
   sort() {
     const view = this.view;
     // A channel without places is one value, and so its own maximum.
-    const key = !view.layer.isMap ? "max" : state.sort === "effect" && !view.layer.effect ? "std" : state.sort;
+    const key = !view.layer.isMap ? "max" : !sorts(view.layer, state.sort) || (state.sort !== "index" && !view.numbers[state.sort]) ? "std" : state.sort;
     this.order = Array.from({ length: view.count }, (_, at) => at);
     if (key === "index") return;
     const numbers = view.numbers[key];
@@ -126,7 +126,7 @@ class Tiles {
 
   // The number under a tile: what the tiles are sorted by.
   figure(channel) {
-    const key = state.sort === "index" || (state.sort === "effect" && !this.view.layer.effect) ? "max" : state.sort;
+    const key = state.sort === "index" || !this.view.numbers[state.sort] ? "max" : state.sort;
     return this.view.stat(key, channel);
   }
 

@@ -1,0 +1,67 @@
+// What excites a channel: the dossier that `fmap top` saved of it.
+
+const dossiersRead = new Map();
+
+// The dossiers of a layer by channel, and its pictures, decoded when the layer is first opened.
+function dossiersOf(layer) {
+  if (!dossiersRead.has(layer.dossiers)) dossiersRead.set(layer.dossiers, readDossiers(layer.dossiers));
+  return dossiersRead.get(layer.dossiers);
+}
+
+async function readDossiers(id) {
+  const { content } = await payload(id);
+  const length = new DataView(content.buffer).getUint32(0, true);
+  const { shapes, rows } = JSON.parse(new TextDecoder().decode(content.subarray(4, 4 + length)));
+  let start = 4 + length;
+  const pictures = shapes.map(([height, width]) => {
+    const picture = { height, width, start };
+    start += 3 * height * width;
+    return picture;
+  });
+  return { content, pictures, rows: new Map(rows.map((row) => [row.channel, row])) };
+}
+
+function patchCanvas({ content, pictures }, at, alt) {
+  const { height, width, start } = pictures[at];
+  const canvas = make("canvas", { width, height, role: "img", "aria-label": alt });
+  const image = new ImageData(width, height);
+  for (let n = 0; n < height * width; n++) {
+    for (let band = 0; band < 3; band++) image.data[4 * n + band] = content[start + 3 * n + band];
+    image.data[4 * n + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+async function sayDossier() {
+  const layer = layerNow();
+  const channel = state.channel;
+  el("exciting").hidden = !layer.dossiers;
+  if (!layer.dossiers) return;
+  const all = await dossiersOf(layer);
+  if (layer !== layerNow() || channel !== state.channel) return; // another one was asked for meanwhile
+  const row = all.rows.get(channel);
+  if (!row) {
+    el("exciting-words").textContent = "There is no dossier of this channel.";
+    el("exciting-units").replaceChildren();
+    return;
+  }
+  const parts = [row.fires === null ? "It has no value that is a number"
+    : row.fires === 0 ? `It never fires: its largest value over ${counted(row.images, "image")} is ${number(row.max)}`
+      : `It fires in ${percent(row.fires)} of ${counted(row.images, "image")}`];
+  if (row.selectivity !== null) parts.push(`selectivity ${number(row.selectivity, 3)}`);
+  if (row.classes.length) parts.push(`answers most to ${row.classes.map(([name, mean]) => `${name} (${number(mean, 3)})`).join(", ")}`);
+  el("exciting-words").textContent = `${parts.join("; ")}.`;
+  const groups = [["strongest", "Strongest"], ["quantile", "At quantiles of its maxima"], ["weakest", "Weakest"]].map(([kind, title]) => {
+    const found = row.units.filter((unit) => unit[0] === kind);
+    if (!found.length) return "";
+    const items = found.map(([, rank, value, image, [, y, x], at]) => {
+      const what = kind === "quantile" ? `${Math.round(100 * rank)} %: ` : "";
+      const alt = `${title}, ${what || `${rank}: `}${number(value)}${image && ` in ${image}`} at row ${y}, column ${x}`;
+      const under = make("figcaption", {}, make("b", { text: `${what}${number(value)}` }), make("span", { text: image }));
+      return make("li", { title: alt }, make("figure", {}, ...(at < 0 ? [] : [patchCanvas(all, at, alt)]), under));
+    });
+    return make("div", {}, make("h4", { text: title }), make("ul", {}, ...items));
+  });
+  el("exciting-units").replaceChildren(...groups);
+}
