@@ -13,9 +13,6 @@ import numpy as np
 
 from .. import units
 from ..documents import finite, in_utf8
-from ..running.alike import check_origins
-from ..running.going import origin_of
-from ..top.api import load_dossiers
 from ..top.dossiers import fires, selectivity
 from ..top.records import Dossiers, LayerDossiers
 
@@ -28,6 +25,10 @@ _LISTED = 16
 
 def dossiers_for(session: Session, paths: Sequence[Path]) -> Dossiers:
     """The dossiers of these files. Raises FmapError where they are of another network, or of other input."""
+    from ..running.alike import check_origins
+    from ..running.going import origin_of
+    from ..top.api import load_dossiers
+
     found = load_dossiers(paths)
     origin = origin_of(session, digest=bool(found.origin.digest))
     check_origins("the page", origin, str(paths[0]), found.origin)
