@@ -58,6 +58,7 @@ _COMMANDS: dict[str, list[str]] = {
     "embed": [_COFFEE, _CAT, "--similar=1"],
     "compare": [_COFFEE, _CAT, "LAYERS"],
     "report": [_COFFEE, "--out", "OUT"],
+    "top": [_COFFEE, _CAT, "--layer", "UNIT", "--top", "3", "--workers", "0", "--batch", "1", "--out-dir", "OUT"],
 }
 _FILES = {"rf-unit": "unit.png", "cam": "unit.png", "report": "page.html"}
 """Of what a command writes to `--out`, where that is a file."""
@@ -76,6 +77,7 @@ _FORMS = {
     "embed": ("80", "120", "json"),
     "predict": ("80", "120", "json", "csv"),
     "report": ("80", "120", "json"),
+    "top": ("80", "120", "json", "csv", "figure"),
 }
 _ALL_FORMS = ("80", "120", "json", "csv")
 
