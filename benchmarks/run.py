@@ -71,6 +71,7 @@ SCRIPTS = (
     Script("layers_sweep", (), ("resnet*",)),
     Script("tiles", ("--rounds", "3"), ("--rounds", "1")),
     Script("explain", ("--rounds", "3"), ("--rounds", "1")),
+    Script("top", ("--rounds", "2"), ("--rounds", "1", "--photos", "64"), 400),
     Script("peers", ("--rounds", "5"), ("--rounds", "1"), 300),
 )
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "pillow", "fmap-cli")

@@ -36,13 +36,19 @@ class Command:
     redirected: str | None = None
 
 
+KEPT = ("--batch", "2", "--workers", "2", "--checkpoint-every", "0")
 COMMANDS = {
     "figures": Command(("show", "a.png", "b.png", "-l", "*", "--out-dir", "figures", *MODEL), ("figures",)),
     "figure": Command(("show", "a.png", "-o", "figure.pdf", *MODEL), ("figure.pdf",)),
     "arrays": Command(("show", "a.png", "-o", "f.png", "--save", "arrays.pt", *MODEL), ("f.png", "arrays.pt")),
     "stats": Command(
-        ("stats", "photos", "--save", "run.fmap", "--batch", "2", "--workers", "2", "--checkpoint-every", "0", *MODEL),
+        ("stats", "photos", "--save", "run.fmap", *KEPT, *MODEL),
         ("run.fmap",),
+        resumed=True,
+    ),
+    "dossiers": Command(
+        ("top", "photos", *("-l", "last", "--save", "top.fmap", "-o", "top.png"), *KEPT, *MODEL),
+        ("top.fmap", "top.png"),
         resumed=True,
     ),
     "vectors": Command(("embed", "photos", "-o", "vectors.npy", *MODEL), ("vectors.npy", "vectors.npy.json")),

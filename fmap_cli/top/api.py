@@ -35,7 +35,7 @@ def saved_paths(name: str, given: Any) -> list[Path]:
         raise FmapError("no dossiers were named.", hint='Give the path of some: top(load="photos.fmap").')
     for path in paths:
         if not isinstance(path, (str, Path)) or not str(path).lower().endswith(".fmap"):
-            raise FmapError(f"{str(path)!r} holds no dossiers: its name ends in .fmap, as `fmap top --save` writes it.")
+            raise FmapError(f"{str(path)!r} holds no dossiers: the names of saved dossiers end in .fmap.")
     return [Path(path) for path in paths]
 
 

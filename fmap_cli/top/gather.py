@@ -243,6 +243,6 @@ def _asked(layer: LayerRef, channels: Sequence[int], count: int) -> np.ndarray:
     if most >= count:
         raise LayerError(
             f"layer {layer.name!r} has {count} channels; there is no channel {most}.",
-            hint=f"--channel takes 0 to {count - 1} here.",
+            hint=f"They are numbered from 0 to {count - 1}.",
         )
     return np.unique(np.array(channels, np.int64))
