@@ -36,8 +36,21 @@ def dossiers_for(session: Session, paths: Sequence[Path]) -> Dossiers:
 
 
 def redacted_dossiers(found: Dossiers) -> Dossiers:
-    """Without patches and names of images; classes are names of folders and go too."""
-    return replace(found, sources=(), failures=(), names=dict.fromkeys(found.names, ""), patches={}, by_class=False)
+    """Without patches and names of images; classes are names of folders and have numbers in their place."""
+    return replace(
+        found,
+        sources=(),
+        failures=(),
+        names=dict.fromkeys(found.names, ""),
+        patches={},
+        layers=tuple(_unnamed(each) for each in found.layers),
+    )
+
+
+def _unnamed(layer: LayerDossiers) -> LayerDossiers:
+    classes = layer.found.classes
+    names = tuple(f"class {number}" for number in range(1, len(classes.names) + 1))
+    return replace(layer, found=replace(layer.found, classes=replace(classes, names=names)))
 
 
 def dossiers_of_layer(found: Dossiers | None, layer: PageLayer) -> LayerDossiers | None:
