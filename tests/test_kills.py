@@ -205,7 +205,7 @@ def test_images_that_cannot_be_read_leave_no_pixels_behind(
         held.append(weakref.ref(pixels))
         raise ImageError(f"{source} cannot be read")
 
-    for room in ("session.batches", "running.reading"):
+    for room in ("session.ahead", "running.reading"):
         monkeypatch.setattr(f"fmap_cli.{room}.read_image", fails)
     assert run([command, *(f"{number}.png" for number in range(6)), *MODEL]) == 1
     assert len(alive) == 6 and max(alive) <= 1, alive

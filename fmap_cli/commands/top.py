@@ -205,11 +205,9 @@ def command(options: TopOptions) -> int:
     to. There is a contact sheet a layer; the terminal gets the channels' numbers.
 
     \b
-      fmap top photos/ --layer features.5
-      fmap top photos/ --layer last --channel 447 --per-image 3 -o channel.png
-      fmap top photos/ --by-class --save photos.fmap
-      fmap top --load photos.fmap --channel 12,40
-      fmap top photos/ --layer features.5 --like cat.jpg --at 5,4
+      fmap top sample_images --layer features.5 --save dossiers.fmap
+      fmap top sample_images --layer last --channel 447 --per-image 3 -o channel.png
+      fmap top sample_images --layer features.5 --like sample_images/chelsea.png --at 5,4
     """
     reserve(options.out, options.save)
     with _found(options) as gone:

@@ -34,7 +34,7 @@ def _words(name: str, given: Any) -> str:
     return given
 
 
-@verb(bits=_bits, max_size=bytes_of, made=_words)
+@verb(bits=_bits, max_size=bytes_of, made=_words, dossiers=_saved)
 def report(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import torch
 
-from ..errors import ImageError
+from ..errors import FmapError, ImageError
 from ..inputs.records import ImageInput
 from .opening import Session, read_image
 
@@ -22,7 +22,7 @@ Source = str | Sequence[str] | None
 
 def read_ahead(
     session: Session, sources: Sequence[Source], say: Say, layout: str | None, ahead: int
-) -> Iterator[tuple[Source, ImageInput | ImageError]]:
+) -> Iterator[tuple[Source, ImageInput | FmapError]]:
     """Each source with what was read of it, or why nothing was, in their order; up to `ahead` are read in advance.
 
     A thread reads them: decoding and resizing let others run. What there is to say of an image is said when its
@@ -33,11 +33,11 @@ def read_ahead(
             yield source, _read(session, source, say, layout)
         return
 
-    def read(source: Source) -> tuple[list[str], ImageInput | ImageError]:
+    def read(source: Source) -> tuple[list[str], ImageInput | FmapError]:
         said: list[str] = []
         return said, _read(session, source, said.append, layout)
 
-    waiting: deque[tuple[Source, Future[tuple[list[str], ImageInput | ImageError]]]] = deque()
+    waiting: deque[tuple[Source, Future[tuple[list[str], ImageInput | FmapError]]]] = deque()
     left = iter(sources)
     with ThreadPoolExecutor(1, thread_name_prefix="fmap-read", initializer=_without_team) as pool:
         try:
@@ -52,8 +52,8 @@ def read_ahead(
 
 
 def _next(
-    waiting: deque[tuple[Source, Future[tuple[list[str], ImageInput | ImageError]]]], say: Say
-) -> tuple[Source, ImageInput | ImageError]:
+    waiting: deque[tuple[Source, Future[tuple[list[str], ImageInput | FmapError]]]], say: Say
+) -> tuple[Source, ImageInput | FmapError]:
     source, future = waiting.popleft()
     said, found = future.result()
     for sentence in said:
@@ -61,11 +61,11 @@ def _next(
     return source, found
 
 
-def _read(session: Session, source: Source, say: Say, layout: str | None) -> ImageInput | ImageError:
+def _read(session: Session, source: Source, say: Say, layout: str | None) -> ImageInput | FmapError:
     try:
         return read_image(session, source, say, layout)
     except ImageError as error:
-        return error
+        return error.bare()  # what was raised would keep its pixels until its turn comes
 
 
 def _without_team() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..errors import FmapError, ImageError, ModelError
+from ..errors import FmapError, ModelError
 from ..inputs.feeds import source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
@@ -39,8 +39,8 @@ def batches(
     advanced(done, len(sources))
     batch: list[ImageInput] = []
     for source, image in read_ahead(session, sources, say, layout, ahead=2 * size):
-        if isinstance(image, ImageError):
-            failures.append((source_name(source), image.bare()))
+        if isinstance(image, FmapError):
+            failures.append((source_name(source), image))
             continue
         framings.add(image.name, image.framing)
         if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):

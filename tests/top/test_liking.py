@@ -34,9 +34,9 @@ def test_channels_are_sorted_by_the_share_of_maxima_below_the_value_at_the_place
     photos, cat = [maps(each) for each in others], maps(CAT)
     for layer in found.layers:
         name = layer.layer.name
-        here = np.array(cat[name])[:, 3, 5]
+        here = cat[name].numpy()[:, 3, 5]
         assert layer.here is not None and np.allclose(layer.here, here, rtol=1e-5, atol=1e-6)
-        maxima = np.stack([np.array(each[name]).max(axis=(1, 2)) for each in photos])
+        maxima = np.stack([each[name].numpy().max(axis=(1, 2)) for each in photos])
         above = (maxima < here).mean(axis=0)
         order = sorted(range(len(here)), key=lambda at: (-above[at], -here[at] / maxima[:, at].max(), at))
         assert found.order(name, sort="like") == order
