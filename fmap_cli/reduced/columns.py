@@ -183,7 +183,7 @@ COMPONENTS: tuple[Column[ComponentRow], ...] = (
     Column("low", None, lambda row: row.basis.low[row.number - 1]),
     Column("high", None, lambda row: row.basis.high[row.number - 1]),
     Column("channels", None, lambda row: [{"channel": at, "weight": weight} for at, weight in row.channels]),
-    Column(title="strongest channels", cell=lambda row: channels_in_words(row), priority=1),
+    Column(title="strongest channels", cell=lambda row: brighter_in_words(row), priority=1),
 )
 
 CLUSTERS: tuple[Column[ClusterRow], ...] = (
@@ -212,8 +212,3 @@ def brighter_in_words(row: ComponentRow) -> str:
         for words, found in with_.items()
         if found
     )
-
-
-def channels_in_words(row: ComponentRow) -> str:
-    """The strongest channels with their signs: `+12 -55 +7`."""
-    return " ".join(f"{'-' if weight < 0 else '+'}{at}" for at, weight in row.channels)
