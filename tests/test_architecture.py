@@ -287,7 +287,7 @@ def test_public_names_are_for_type_checkers_what_they_are_when_used() -> None:
 
 
 def test_every_command_has_a_file_and_every_file_of_one_is_listed() -> None:
-    own = {"__init__", "group", "options", "output", "progress"}
+    own = {"__init__", "group", "options", "output", "progress", "running_options"}
     there = {Path(inside).stem for inside in names if inside.startswith("commands/")} - own
     assert there == set(COMMANDS)
     for name in COMMANDS:

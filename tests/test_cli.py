@@ -199,7 +199,7 @@ def test_messages_stay_lines_whatever_a_name_holds(fmap: Run) -> None:
 def test_every_command_file_is_known_to_the_group() -> None:
     folder = Path(importlib.import_module("fmap_cli.commands").__file__ or "").parent
     files = {file.stem for file in folder.glob("*.py")}
-    assert files - {"__init__", "group", "options", "output", "progress"} == set(COMMANDS)
+    assert files - {"__init__", "group", "options", "output", "progress", "running_options"} == set(COMMANDS)
 
 
 def test_a_notebooks_drawing_backend_is_not_needed(installed: Run, nets: str, workdir: Path) -> None:

@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
-from click.core import ParameterSource
 
 from .. import api
 from ..errors import CHECK_FAILED, FmapError
-from ..models.records import ModelRequest
-from ..running.records import Resumable
 from ..statistics.columns import SORTS
 from ..statistics.records import Counting
 from .options import (
     FIGURE_SUFFIXES,
     FileType,
-    FiniteRange,
-    Options,
     csv_option,
     json_option,
     layer_options,
@@ -29,6 +24,7 @@ from .options import (
     with_options,
 )
 from .output import put_out, remark, reserve
+from .running_options import RunOptions, running_options
 
 if TYPE_CHECKING:
     from ..health import Thresholds
@@ -37,15 +33,10 @@ if TYPE_CHECKING:
 
 _TOP = 50
 _NAMED = 10
-_OF_A_PASS = {
-    *ModelRequest.__dataclass_fields__,
-    *("batch", "checkpoint_every", "layout", "limit", "resume", "shuffle", "workers"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatsOptions(Options):
-    images: tuple[str, ...]
+class StatsOptions(RunOptions):
     patterns: tuple[str, ...]
     kinds: tuple[str, ...]
     per_channel: bool
@@ -53,20 +44,10 @@ class StatsOptions(Options):
     reverse: bool
     top: int | None
     by_class: bool
-    limit: int | None
-    shuffle: bool
-    batch: int
-    workers: int | None
-    save: Path | None
-    load: bool
-    resume: bool
-    checkpoint_every: float
     check: bool
     fail_on: Literal["warning", "error"]
     thresholds: tuple[str, ...]
     out: Path | None
-    request: ModelRequest
-    layout: str | None
 
     @property
     def counting(self) -> Counting:
@@ -76,15 +57,11 @@ class StatsOptions(Options):
             self.per_channel,
             self.by_class,
             self.limit,
-            self.request.seed if self.shuffle else None,
+            self.order_seed,
             self.batch,
             self.workers,
             self.layout,
         )
-
-    @property
-    def kept(self) -> Resumable:
-        return Resumable(self.save, self.resume, self.checkpoint_every)
 
     def refuse_contradictions(self) -> None:
         super().refuse_contradictions()
@@ -94,23 +71,6 @@ class StatsOptions(Options):
         for name, given in of_channels.items():
             if given and not self.per_channel:
                 raise click.UsageError(f"--{name} is about channels: give --per-channel, too.")
-        if self.load:
-            _refuse_passes()
-            if not self.images:
-                raise click.UsageError("--load takes saved runs: fmap stats --load run.fmap.")
-        elif any(image.lower().endswith(".fmap") for image in self.images):
-            raise click.UsageError("a .fmap file is a saved run: give --load to show it.")
-
-
-def _refuse_passes() -> None:
-    """Raises UsageError where an option is given that says something about a pass."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        given = context.get_parameter_source(str(parameter.name))
-        if parameter.name in _OF_A_PASS and given is ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"--load only shows finished runs: {max(parameter.opts, key=len)} has no effect on them."
-            )
 
 
 @click.command("stats")
@@ -126,26 +86,7 @@ def _refuse_passes() -> None:
     help=f"Show at most this many channels.  [default: {_TOP}]",
 )
 @click.option("--by-class", is_flag=True, help="One row for each class: classes are the folders in DIR.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this many images.")
-@click.option("--shuffle", is_flag=True, help="Take the images in an order drawn with --seed.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images per pass.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Processes that read images.  [default: one a core, at most 8; 0 for few images]",
-)
-@click.option("--save", type=FileType((".fmap",)), metavar="RUN.fmap", help="Save the numbers, to show or merge later.")
-@click.option("--load", is_flag=True, help="The arguments are saved runs: show them, several as one.")
-@click.option("--resume", is_flag=True, help="Continue where the same command was stopped or killed.")
-@click.option(
-    "--checkpoint-every",
-    type=FiniteRange(0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often a run saves its progress.",
-)
+@running_options(file="RUN.fmap", saved="numbers", loaded="saved runs")
 @click.option(
     "--check", is_flag=True, help=f"Exit with {CHECK_FAILED} if a finding is at least as severe as --fail-on."
 )

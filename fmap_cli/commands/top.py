@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from ..errors import FmapError
 from ..models.records import ModelRequest
-from ..running.records import Resumable
 from ..top.records import DRAWN, SORTS, STRONGEST, Looking, Sort
 from .options import (
     FIGURE_SUFFIXES,
     ChannelsType,
     FigureOptions,
     FileType,
-    FiniteRange,
     PlaceType,
     csv_option,
     json_option,
@@ -30,21 +27,19 @@ from .options import (
     with_options,
 )
 from .output import put_out, remark, reserve
+from .running_options import RunOptions, running_options
 
 if TYPE_CHECKING:
     from ..top.api import Finished
     from ..top.records import Dossiers
 
-_OF_A_PASS = {
-    *ModelRequest.__dataclass_fields__,
-    *("batch", "by_class", "checkpoint_every", "layout", "limit", "per_image", "resume", "shuffle", "strongest"),
-    "workers",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
-class TopOptions(FigureOptions):
-    images: tuple[str, ...]
+class TopOptions(RunOptions, FigureOptions):
+    SAVED = ("finished dossiers", "holds saved dossiers")
+    EXAMPLE = "fmap top --load photos.fmap"
+    OF_A_PASS = RunOptions.OF_A_PASS | {"by_class", "per_image", "strongest"}
+    save: Path | None
     patterns: tuple[str, ...]
     kinds: tuple[str, ...]
     channels: tuple[int, ...] | None
@@ -54,15 +49,6 @@ class TopOptions(FigureOptions):
     strongest: int
     per_image: int
     by_class: bool
-    limit: int | None
-    shuffle: bool
-    batch: int
-    workers: int | None
-    load: bool
-    resume: bool
-    checkpoint_every: float
-    request: ModelRequest
-    layout: str | None
     like: str | None
     at: tuple[int, ...] | None
 
@@ -76,15 +62,16 @@ class TopOptions(FigureOptions):
             self.per_image,
             self.by_class,
             self.limit,
-            self.request.seed if self.shuffle else None,
+            self.order_seed,
             self.batch,
             self.workers,
             self.layout,
         )
 
     @property
-    def kept(self) -> Resumable:
-        return Resumable(self.save, self.resume, self.checkpoint_every)
+    def needed(self) -> frozenset[str]:
+        """The network, where a place of an image is asked about."""
+        return frozenset() if self.like is None else frozenset({*ModelRequest.__dataclass_fields__, "layout"})
 
     @property
     def order(self) -> Sort:
@@ -98,23 +85,6 @@ class TopOptions(FigureOptions):
             raise click.UsageError("--like IMAGE and --at ROW,COLUMN go together: a place of an image is asked about.")
         if self.sort == "like" and self.like is None:
             raise click.UsageError("--sort like is about a place of an image: give --like and --at.")
-        if self.load:
-            _refuse_passes(set() if self.like is None else {*ModelRequest.__dataclass_fields__, "layout"})
-            if not self.images:
-                raise click.UsageError("--load takes saved dossiers: fmap top --load photos.fmap.")
-        elif any(image.lower().endswith(".fmap") for image in self.images):
-            raise click.UsageError("a .fmap file holds saved dossiers: give --load to show them.")
-
-
-def _refuse_passes(needed: set[str]) -> None:
-    """Raises UsageError where an option is given that says something about a pass, but for those that are `needed`."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        given = context.get_parameter_source(str(parameter.name))
-        if parameter.name in _OF_A_PASS - needed and given is ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"--load only shows finished dossiers: {max(parameter.opts, key=len)} has no effect on them."
-            )
 
 
 @click.command("top")
@@ -157,28 +127,7 @@ def _refuse_passes(needed: set[str]) -> None:
     help="At most N of them from one image.",
 )
 @click.option("--by-class", is_flag=True, help="Say which classes a channel answers to: the folders in DIR.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this many images.")
-@click.option("--shuffle", is_flag=True, help="Take the images in an order drawn with --seed.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images per pass.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Processes that read images.  [default: one a core, at most 8; 0 for few images]",
-)
-@click.option(
-    "--save", type=FileType((".fmap",)), metavar="DOSSIERS.fmap", help="Save the dossiers, to show or merge later."
-)
-@click.option("--load", is_flag=True, help="The arguments are saved dossiers: show them, several as one.")
-@click.option("--resume", is_flag=True, help="Continue where the same command was stopped or killed.")
-@click.option(
-    "--checkpoint-every",
-    type=FiniteRange(0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often a run saves its progress.",
-)
+@running_options(file="DOSSIERS.fmap", saved="dossiers", loaded="saved dossiers")
 @click.option(
     "--out",
     "-o",

@@ -85,7 +85,7 @@ def report(
         raise ImageError(f"one image is compared with one other: {len(sources)} and {len(more)} were given.")
     from .making import Asked, make
 
-    kept = () if dossiers is None else tuple(_saved("dossiers", dossiers))
+    kept = tuple(_saved("dossiers", dossiers) or ())
     session, second, as_asked = _sides(model, vs, say)
     given = (("evidence", evidence), ("attention", attention), ("effect", effect))
     further: tuple[Wanted, ...] = tuple(name for name, is_wanted in given if is_wanted)  # type: ignore[misc]

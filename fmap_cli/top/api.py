@@ -28,8 +28,10 @@ def _from_one(name: str, given: Any) -> int:
     return given
 
 
-def saved_paths(name: str, given: Any) -> list[Path]:
-    """The files of saved dossiers that are named, by one path or several."""
+def saved_paths(name: str, given: Any) -> list[Path] | None:
+    """The files of saved dossiers that are named, by one path or several; None where none are asked for."""
+    if given is None:
+        return None
     paths = [given] if isinstance(given, (str, Path)) else list(given)
     if not paths:
         raise FmapError("no dossiers were named.", hint='Give the path of some: top(load="photos.fmap").')
@@ -90,7 +92,7 @@ def top(
     if load is not None:
         if images is not None:
             raise FmapError("saved dossiers have their images: give images or load, not both.")
-        loaded = load_dossiers(saved_paths("load", load)).only(names_of(layer), channels)
+        loaded = load_dossiers(saved_paths("load", load) or []).only(names_of(layer), channels)
         return loaded if like is None else asked_about(opened(model, say), loaded, like, at, layout)
     session = opened(model, say)
     from ..running.going import whole_run
