@@ -124,7 +124,8 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def _serve(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what is forked
+    # Ctrl-C is for what is forked, which gets it as soon as it is ready: ignored in between, it would be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     server = socket.socket(fileno=number)
     sys.path[0] = str(ROOT)
     from fmap_cli.frameworks import load_torchvision
