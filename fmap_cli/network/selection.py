@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -87,6 +87,20 @@ class Selection:
             for layer in layers:
                 asked.setdefault(layer.name, pattern)
         return [(layer, asked[layer.name]) for layer in self.seen if layer.name in asked]
+
+    def kept(self, found: Container[str], kinds: Sequence[str]) -> list[LayerRef]:
+        """The picked layers of which something was `found`, in execution order: those of these kinds.
+
+        Raises LayerError where that is none, and what `chosen` raises.
+        """
+        picked = [layer for layer, _ in self.chosen()]
+        kept = [layer for layer in picked if layer.name in found]
+        if not kept:
+            raise LayerError(
+                f"no layer of kind {' or '.join(kinds)} among these.",
+                hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
+            )
+        return kept
 
     def _matches(self, pattern: str, layer: LayerRef, shape: Sequence[int]) -> bool:
         if pattern == layer.name or (pattern == layer.path and layer.is_module and layer.call == 0):

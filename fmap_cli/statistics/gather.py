@@ -14,7 +14,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.capture import SameTensors, Sink, watching
 from ..network.kinds import module_kind
@@ -190,13 +189,7 @@ class Gathering:
 
     def _choose(self, found: dict[str, LayerRecord]) -> None:
         """After the first pass it is known which layers there are: where all are modules, only those need hooks."""
-        picked = [layer for layer, _ in self.selection.chosen()]
-        chosen = [layer for layer in picked if layer.name in found]
-        if not chosen:
-            raise LayerError(
-                f"no layer of kind {' or '.join(self.kinds)} among these.",
-                hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
-            )
+        chosen = self.selection.kept(found, self.kinds)
         self.chosen = {layer.name for layer in chosen}
         self.others = {layer.name for layer in self.selection.seen} - self.chosen
         simple = all(layer.is_module and layer.call == 0 and layer.name == layer.path for layer in chosen)
