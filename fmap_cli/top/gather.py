@@ -101,6 +101,7 @@ class Gatherer:
         numbers = [self.number(at) for at, _ in batch]
         priorities = [priority_of(image.name) for image in images]
         found: dict[str, LayerDossiers] = {}
+        refused: dict[str, LayerError] = {}  # of a layer that is `last` for a while nothing may be wrong
         tensors = SameTensors()
         if self.chosen is None and self.selection.needs_operations:
             axes_for(self.session, images[0], self.layout).prepare()
@@ -119,8 +120,11 @@ class Gatherer:
                 earlier = found.get(tensors.earlier(output, layer.name) or "")
                 if earlier is not None and _alike(known.get(layer.name), known.get(earlier.layer.name)):
                     found[layer.name] = replace(earlier, layer=layer)  # a container puts out its last layer's output
-                else:
+                    return
+                try:
                     found[layer.name] = self._dossiers(layer, output, images, numbers, priorities, group, known)
+                except LayerError as error:
+                    refused[layer.name] = error
 
             return sink
 
@@ -134,9 +138,11 @@ class Gatherer:
             paths=self.selection.paths,
             through=self.through,
         )
+        for layer, _ in self.selection.chosen() if refused else ():
+            if layer.name in refused:
+                raise refused[layer.name]
         if self.chosen is None:
-            self._choose(found)
-        assert self.chosen is not None
+            self.chosen = {layer.name for layer in self.selection.kept(found, self.looking.kinds)}
         return {**known, **{name: each for name, each in found.items() if name in self.chosen}}
 
     def _watching(self, known: dict[str, LayerDossiers]) -> Any:
@@ -147,16 +153,6 @@ class Gatherer:
         if simple and self.session.model.input_kind != "images":
             return watching(module, operations=False, paths=frozenset(each.path for each in layers))
         return watching(module, operations=True, paths=None)
-
-    def _choose(self, found: dict[str, LayerDossiers]) -> None:
-        picked = [layer for layer, _ in self.selection.chosen()]
-        self.chosen = {layer.name for layer in picked if layer.name in found}
-        if not self.chosen:
-            kinds = dict.fromkeys(layer.kind for layer in picked)
-            raise LayerError(
-                f"no layer of kind {' or '.join(self.looking.kinds)} among these.",
-                hint=f"Their kinds are {', '.join(kinds)}.",
-            )
 
     def _dossiers(
         self,

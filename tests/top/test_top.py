@@ -314,6 +314,14 @@ def test_the_command_and_the_verb_say_the_same(fmap: Callable[..., Ran], few: Pa
     fmap("top", "run.fmap", "--load").refused("is not saved dossiers")
 
 
+def test_channels_of_the_last_layer_are_those_that_it_has_not_those_of_an_earlier_one(few: Path) -> None:
+    session = fmap.load_model(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 9, 3)), size=12, say=quiet)
+    (layer,) = fmap.top(session, few, "last", channels=[8], say=quiet).layers
+    assert (layer.layer.name, layer.channels.tolist()) == ("1", [8])
+    with pytest.raises(LayerError, match="layer '1' has 9 channels; there is no channel 9"):
+        fmap.top(session, few, "last", channels=[9], say=quiet)
+
+
 def test_what_has_no_pictures_is_refused() -> None:
     net = nn.Sequential(nn.Conv1d(2, 3, 3))
     session = fmap.load_model(net, input_shape=(2, 20), say=quiet)
