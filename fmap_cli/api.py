@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from .models.records import LoadedModel, ModelEntry
     from .receptive.records import EffectiveField, FieldListing, UnitView
     from .reduced.records import Reduced, Reduction
-    from .running.going import Gone
     from .running.records import Resumable
+    from .running.team import Gone
     from .session.opening import Session
     from .statistics.records import Counting, Finding, Run
 

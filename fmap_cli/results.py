@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +58,23 @@ class Figure:
 
     def __repr__(self) -> str:
         return f"<Figure, {self.scene.width} × {self.scene.height} px>"
+
+
+def write_each(
+    figures: Iterable[tuple[tuple[str, str, str], Callable[[], Figure]]], file: Path | None, directory: Path | None
+) -> list[str]:
+    """Write figures, each drawn when its turn comes, into one `file`, or into a directory, the current one unless it is
+    named, under names made of the three parts that come with each. Raises OutputError.
+    """
+    from .drawing.files import FreeNames
+    from .files import make_directory
+
+    if directory is not None:
+        make_directory(directory)
+    names, written = FreeNames(directory or Path()), []
+    for parts, draw in figures:
+        written.append(str(draw().save(file or names.path(*parts))))
+    return written
 
 
 class Result:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from ..drawing.files import FreeNames
-from ..files import make_directory
+from ..results import write_each
 from .records import Attention
 
 
 def write_figures(found: Attention, file: Path | None, directory: Path | None) -> list[str]:
     """Draw each layer into one `file`, or into a directory, the current one unless it is named. Raises OutputError."""
-    if directory is not None:
-        make_directory(directory)
-    names, written = FreeNames(directory or Path()), []
-    for each in found.layers:
-        path = file or names.path(found.image.stem, found.origin.model, f"{each.name}-attention")
-        found.figure(each.name).save(path)
-        written.append(str(path))
-    return written
+    start = found.image.stem, found.origin.model
+    figures = (((*start, f"{each.name}-attention"), partial(found.figure, each.name)) for each in found.layers)
+    return write_each(figures, file, directory)

@@ -28,7 +28,7 @@ from .running_options import RunOptions, running_options
 
 if TYPE_CHECKING:
     from ..health import Thresholds
-    from ..running.going import Gone
+    from ..running.team import Gone
     from ..statistics.records import LayerRecord, Run
 
 _TOP = 50

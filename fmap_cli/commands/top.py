@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import FmapError
+from ..errors import DONE, FmapError
 from ..models.records import ModelRequest
 from ..top.records import DRAWN, SORTS, STRONGEST, Looking, Sort
 from .options import (
@@ -30,7 +30,7 @@ from .output import put_out, remark, reserve
 from .running_options import RunOptions, running_options
 
 if TYPE_CHECKING:
-    from ..top.api import Finished
+    from ..running.team import Gone
     from ..top.records import Dossiers
 
 
@@ -168,7 +168,8 @@ def command(options: TopOptions) -> int:
 
 
 @contextmanager
-def _found(options: TopOptions) -> Iterator[Finished]:
+def _found(options: TopOptions) -> Iterator[Gone[Dossiers]]:
+    from ..running.team import Gone
     from ..top import api
     from .progress import progress_bar
 
@@ -183,7 +184,7 @@ def _found(options: TopOptions) -> Iterator[Finished]:
             layout=options.layout,
             say=remark,
         )
-        yield api.Finished(found, 0, True, lambda: None)
+        yield Gone(found, DONE, True, lambda: None)
         return
     with api.resumable_top(
         options.request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..arguments import Say, names_of, note, opened, request_of, sources_of, verb
 from ..arguments.checks import among, bytes_of
@@ -12,7 +12,7 @@ from ..errors import FmapError, ImageError
 from ..frameworks import load_torchvision
 from ..models import DEFAULT_MODEL
 from ..models.records import ModelRequest
-from ..top.api import saved_paths as _saved
+from ..top.api import saved_paths
 from .records import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _words(name: str, given: Any) -> str:
     return given
 
 
-@verb(bits=_bits, max_size=bytes_of, made=_words, dossiers=_saved)
+@verb(bits=_bits, max_size=bytes_of, made=_words, dossiers=saved_paths)
 def report(
     model: AnyModel = DEFAULT_MODEL,
     images: Images = None,
@@ -85,7 +85,7 @@ def report(
         raise ImageError(f"one image is compared with one other: {len(sources)} and {len(more)} were given.")
     from .making import Asked, make
 
-    kept = tuple(_saved("dossiers", dossiers) or ())
+    kept = tuple(cast("list[Path]", dossiers or ()))
     session, second, as_asked = _sides(model, vs, say)
     given = (("evidence", evidence), ("attention", attention), ("effect", effect))
     further: tuple[Wanted, ...] = tuple(name for name, is_wanted in given if is_wanted)  # type: ignore[misc]

@@ -23,7 +23,7 @@ from .checkpoint import Kept, RunCheckpoint
 from .plan import Entry, Plan
 from .reading import read_batches
 from .records import Resumable, RunOrigin
-from .team import Found, Record, Team, any_of, find_team, meeting, merged
+from .team import Found, Gone, Record, Team, any_of, find_team, meeting, merged
 
 Advanced = Callable[..., None]
 _Gives = TypeVar("_Gives", covariant=True)
@@ -202,19 +202,6 @@ class Job(Protocol[Record]):
 
     @property
     def kept(self) -> Kept[Record]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Gone(Generic[Record]):
-    """A run that is over. `run` is None in a process whose part another one has; `complete` that nobody stopped it.
-
-    `exit_code` tells how it was stopped; `forget` is to be called once the run is saved and shown.
-    """
-
-    run: Record | None
-    exit_code: int
-    complete: bool
-    forget: Callable[[], None]
 
 
 def whole_run(session: Session, sources: Sequence[str], job: Job[Record], say: Say) -> Record:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import FmapError
 from ..foreign import raised
@@ -110,6 +110,19 @@ class Found(Protocol):
 
 
 Record = TypeVar("Record", bound=Found)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone(Generic[Record]):
+    """A run that is over. `run` is None in a process whose part another one has; `complete` that nobody stopped it.
+
+    `exit_code` tells how it was stopped; `forget` is to be called once the run is saved and shown.
+    """
+
+    run: Record | None
+    exit_code: int
+    complete: bool
+    forget: Callable[[], None]
 
 
 def merged(team: Team, run: Record, merge: Callable[[Sequence[tuple[str, Record]]], Record]) -> Record | None:

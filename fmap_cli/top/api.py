@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..arguments import Advanced, Say, names_of, nobody, note, opened, sources_of, verb
 from ..errors import FmapError
@@ -18,6 +18,7 @@ from .records import STRONGEST, Looking
 if TYPE_CHECKING:
     from ..arguments import AnyImage, AnyModel, Images, Names
     from ..running.records import Resumable
+    from ..running.team import Gone
     from ..session.opening import Session
     from .records import Dossiers
 
@@ -92,7 +93,7 @@ def top(
     if load is not None:
         if images is not None:
             raise FmapError("saved dossiers have their images: give images or load, not both.")
-        loaded = load_dossiers(saved_paths("load", load) or []).only(names_of(layer), channels)
+        loaded = load_dossiers(cast("list[Path]", load)).only(names_of(layer), channels)
         return loaded if like is None else asked_about(opened(model, say), loaded, like, at, layout)
     session = opened(model, say)
     from ..running.going import whole_run
@@ -123,16 +124,6 @@ def asked_about(
     return liked(session, found, image, at, of_outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run of `fmap top` that is over, as `running.going.Gone` has it, with its patches."""
-
-    run: Dossiers | None
-    exit_code: int
-    complete: bool
-    forget: Callable[[], None]
-
-
 @contextmanager
 def resumable_top(
     request: ModelRequest,
@@ -145,7 +136,7 @@ def resumable_top(
     at: Sequence[int] | None = None,
     progress: Callable[[], AbstractContextManager[Advanced]] = lambda: nullcontext(nobody),
     say: Say = note,
-) -> Iterator[Finished]:
+) -> Iterator[Gone[Dossiers]]:
     """`top` for a run that takes hours: noted down as `kept` says, stopped by Ctrl-C after a batch, gone on with,
     shared out over the processes that torchrun starts.
     """
@@ -169,7 +160,7 @@ def resumable_top(
         if run is not None and like is not None:
             assert job.session is not None
             run = asked_about(job.session, run, like, at, looking.layout)
-        yield Finished(run, gone.exit_code, gone.complete, gone.forget)
+        yield replace(gone, run=run)
 
 
 def load_dossiers(paths: Sequence[Path]) -> Dossiers:

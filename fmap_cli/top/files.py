@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from ..drawing.files import FreeNames
-from ..files import make_directory
+from ..results import write_each
 from .records import Dossiers, Sort
 
 
@@ -13,11 +13,7 @@ def write_sheets(
     found: Dossiers, file: Path | None, directory: Path | None, *, sort: Sort, reverse: bool, top: int | None
 ) -> list[str]:
     """Draw each layer into one `file`, or into a directory, the current one unless it is named. Raises OutputError."""
-    if directory is not None:
-        make_directory(directory)
-    names, written = FreeNames(directory or Path()), []
-    for each in found.layers:
-        path = file or names.path("top", found.origin.model, each.layer.name)
-        found.figure(each.layer.name, sort=sort, reverse=reverse, top=top).save(path)
-        written.append(str(path))
-    return written
+    draw = partial(found.figure, sort=sort, reverse=reverse, top=top)
+    names = [each.layer.name for each in found.layers]
+    figures = ((("top", found.origin.model, name), partial(draw, name)) for name in names)
+    return write_each(figures, file, directory)

@@ -17,7 +17,6 @@ from ..running.going import origin_of
 from ..session.axes import axes_for
 from ..session.opening import Session
 from ..session.passes import run
-from .gather import pixels_of
 from .records import Dossiers, Like
 from .watching import maps_of
 
@@ -52,5 +51,4 @@ def liked(session: Session, found: Dossiers, image: ImageInput, place: Sequence[
 
     run(session, image, watch)
     layers = tuple(replace(each, here=values[each.layer.name]) for each in found.layers)
-    pixels = pixels_of(image.tensor, session.model.preprocessing)
-    return replace(found, layers=layers, like=Like(image.name, (row, column), pixels))
+    return replace(found, layers=layers, like=Like(image.name, (row, column), image.pixels))

@@ -78,7 +78,7 @@ def _fields(session: Session, image: ImageInput, names: list[str]) -> dict[str, 
 
 
 def _literal(name: str) -> str:
-    return name.replace("[", "[[]") if "[" in name else name
+    return name.replace("[", "[[]")
 
 
 def _box(row: FieldRow | None, key: PatchKey, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
