@@ -286,6 +286,30 @@ def test_selectivity_is_none_for_a_channel_that_answers_to_all_and_whole_for_one
     assert np.isnan(selectivity_by_class(means[:1])).all()
 
 
+def test_what_is_said_of_a_channel_is_what_numpy_says_of_its_maxima(few: Path) -> None:
+    session = tied()
+    names = [str(each) for each in plan_run(session, [str(few)]).entries]
+    classes = np.array([Path(each).parent.name for each in names])
+    by_class = fmap.top(session, few, "3", by_class=True, batch=8, workers=0, patches=False, say=quiet)
+    plain = fmap.top(session, few, "3", batch=8, workers=0, patches=False, say=quiet)
+    maxima = every_value(session, names, ["3"], 8)["3"].max(axis=(2, 3)).astype(np.float64)
+    for channel, values in enumerate(maxima.T):
+        one, other = by_class.dossier("3", channel), plain.dossier("3", channel)
+        assert (one.fires, one.max, one.min) == ((values > 0).mean(), values.max(), values.min())
+        assert one.mean == pytest.approx(values.mean(), rel=1e-12)
+        wanted = [np.quantile(values, each, method="inverted_cdf") for each in (0.9, 0.7, 0.5, 0.3, 0.1)]
+        assert list(one.quantiles) == wanted
+        means = {each: values[classes == each].mean() for each in CLASSES}
+        assert [each.name for each in one.classes] == sorted(CLASSES, key=lambda each: -means[each])
+        assert [each.mean for each in one.classes] == pytest.approx(sorted(means.values(), reverse=True), rel=1e-12)
+        _, *rest = sorted(means.values(), reverse=True)
+        best = max(means.values())
+        assert one.selectivity == pytest.approx((best - np.mean(rest)) / (abs(best) + abs(np.mean(rest))), rel=1e-9)
+        above = np.maximum(values, 0)
+        expected = (1 - above.mean() ** 2 / (above**2).mean()) / (1 - 1 / len(above))
+        assert other.selectivity == pytest.approx(expected, rel=1e-9) and other.classes == ()
+
+
 def test_the_command_and_the_verb_say_the_same(fmap: Callable[..., Ran], few: Path, tmp_path: Path, nets: str) -> None:
     (tmp_path / "net.py").write_text(
         "import torch\nfrom torch import nn\ndef make():\n    torch.manual_seed(0)\n"
