@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,9 +23,10 @@ from ..running.records import Progress, RunOrigin
 from ..session.axes import axes_for
 from ..session.opening import Session
 from ..session.passes import run
-from .excitations import priority_of
+from .excitations import Excitations, priority_of
+from .keeping import Keeper
 from .records import Dossiers, LayerDossiers, Looking
-from .watching import excitations_of, maps_of
+from .watching import Seen, maps_of, seen_in
 
 _POOL = 32 << 20
 """So many bytes of pictures are held for the patches at the end; more are read again."""
@@ -43,6 +44,24 @@ def pixels_of(tensor: Tensor, preprocessing: Preprocessing) -> np.ndarray:
     return pixels
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """A layer of the run: what `LayerDossiers` says of it, and who keeps its record.
+
+    Layers that put out one tensor, as a container and its last layer do, have one keeper for as long as they do.
+    """
+
+    of: LayerDossiers
+    keeper: Keeper
+
+    def dossiers(self) -> LayerDossiers:
+        return replace(self.of, found=self.keeper.excitations())
+
+
+_Shown = dict[str, tuple[_Layer, Seen]]
+"""What a batch shows, by the layers' names."""
+
+
 class Gatherer:
     """Keeps what the layers asked for answer to, batch after batch; `earlier` is a run to go on from.
 
@@ -55,7 +74,7 @@ class Gatherer:
         self.looking = looking
         self.layout = layout
         self.selection = Selection(looking.patterns or ("last",), session.model.module)
-        self.layers: dict[str, LayerDossiers] = {}
+        self.layers: dict[str, _Layer] = {}
         self.images = 0
         self.pool: dict[int, np.ndarray] = {}
         self.pooled = 0
@@ -64,7 +83,7 @@ class Gatherer:
         self.hooks = ExitStack()
         self.through: Any = None
         if earlier is not None:
-            self.layers = {each.layer.name: each for each in earlier.layers}
+            self.layers = {each.layer.name: _Layer(each, Keeper(each.found)) for each in earlier.layers}
             self.images = earlier.images
 
     def __enter__(self) -> Gatherer:
@@ -83,10 +102,12 @@ class Gatherer:
         Raises ModelError where the network fails, and in the first pass LayerError where nothing is picked.
         """
         batches = [list(alike) for _, alike in groupby(images, key=lambda each: each[1].tensor.shape)]
-        found = self.layers
+        known, shown = dict(self.layers), []
         for batch in batches:  # none is kept unless all are through
-            found = self._pass(batch, group or "", found)
-        self.layers = found
+            shown.append(self._pass(batch, group or "", known))
+            known |= {name: layer for name, (layer, _) in shown[-1].items()}
+        for each in shown:
+            self._keep(each)
         self.images += len(images)
         for at, image in images:
             pixels = image.tensor.shape[-1] * image.tensor.shape[-2] * 3
@@ -94,13 +115,11 @@ class Gatherer:
                 self.pooled += pixels
                 self.pool[self.number(at)] = pixels_of(image.tensor, self.session.model.preprocessing)
 
-    def _pass(
-        self, batch: list[tuple[int, ImageInput]], group: str, known: dict[str, LayerDossiers]
-    ) -> dict[str, LayerDossiers]:
+    def _pass(self, batch: list[tuple[int, ImageInput]], group: str, layers: dict[str, _Layer]) -> _Shown:
         images = [image for _, image in batch]
         numbers = [self.number(at) for at, _ in batch]
         priorities = [priority_of(image.name) for image in images]
-        found: dict[str, LayerDossiers] = {}
+        found: _Shown = {}
         refused: dict[str, LayerError] = {}  # of a layer that is `last` for a while nothing may be wrong
         tensors = SameTensors()
         if self.chosen is None and self.selection.needs_operations:
@@ -118,18 +137,19 @@ class Gatherer:
                     for name in found.keys() - self.selection.wanted():  # what was `last` until now
                         del found[name]
                 earlier = found.get(tensors.earlier(output, layer.name) or "")
-                if earlier is not None and _alike(known.get(layer.name), known.get(earlier.layer.name)):
-                    found[layer.name] = replace(earlier, layer=layer)  # a container puts out its last layer's output
+                known = layers.get(layer.name)
+                if earlier is not None and (known is None or known.keeper is earlier[0].keeper):
+                    found[layer.name] = self._also(earlier[0], layer), earlier[1]
                     return
                 try:
-                    found[layer.name] = self._dossiers(layer, output, images, numbers, priorities, group, known)
+                    found[layer.name] = self._shown(layer, output, known, images, numbers, priorities, group)
                 except LayerError as error:
                     refused[layer.name] = error
 
             return sink
 
         if self.chosen is not None and self.through is None:
-            self.through = self.hooks.enter_context(self._watching(known))
+            self.through = self.hooks.enter_context(self._watching())
         run(
             self.session,
             images,
@@ -143,27 +163,47 @@ class Gatherer:
                 raise refused[layer.name]
         if self.chosen is None:
             self.chosen = {layer.name for layer in self.selection.kept(found, self.looking.kinds)}
-        return {**known, **{name: each for name, each in found.items() if name in self.chosen}}
+        return {name: each for name, each in found.items() if name in self.chosen}
 
-    def _watching(self, known: dict[str, LayerDossiers]) -> Any:
+    @staticmethod
+    def _also(one: _Layer, layer: LayerRef) -> _Layer:
+        """A container that puts out its last layer's tensor."""
+        return _Layer(replace(one.of, layer=layer), one.keeper)
+
+    def _keep(self, shown: _Shown) -> None:
+        """Take in what a batch shows. Layers that have had one keeper so far and now show different things part."""
+        groups: dict[tuple[int, int], list[str]] = {}
+        for name, (layer, seen) in shown.items():
+            groups.setdefault((id(layer.keeper), id(seen)), []).append(name)
+        keepers: dict[str, Keeper] = {}
+        for names in groups.values():
+            keeper = shown[names[0]][0].keeper
+            others = {**{name: each.keeper for name, each in self.layers.items()}, **keepers}
+            if any(each is keeper and name not in names for name, each in others.items()):
+                keeper = keeper.copy()
+            keepers |= dict.fromkeys(names, keeper)
+            keeper.take(shown[names[0]][1])
+        self.layers |= {name: _Layer(layer.of, keepers[name]) for name, (layer, _) in shown.items()}
+
+    def _watching(self) -> Any:
         """Hooks where the layers are: once it is known which there are, where all are modules only on these."""
         module = self.session.model.module
-        layers = [each.layer for each in known.values()]
+        layers = [each.of.layer for each in self.layers.values()]
         simple = all(each.is_module and each.call == 0 and each.name == each.path for each in layers)
         if simple and self.session.model.input_kind != "images":
             return watching(module, operations=False, paths=frozenset(each.path for each in layers))
         return watching(module, operations=True, paths=None)
 
-    def _dossiers(
+    def _shown(
         self,
         layer: LayerRef,
         output: Tensor,
+        known: _Layer | None,
         images: Sequence[ImageInput],
         numbers: Sequence[int],
         priorities: Sequence[int],
         group: str,
-        known: dict[str, LayerDossiers],
-    ) -> LayerDossiers:
+    ) -> tuple[_Layer, Seen]:
         size = tuple(images[0].tensor.shape)
         key = (layer.name, size, tuple(output.shape[1:]))
         if key not in self.axes:
@@ -172,30 +212,27 @@ class Gatherer:
         maps = maps_of(output, axes, len(images))
         if not maps.is_floating_point():
             maps = maps.float()
-        before = known.get(layer.name)
-        channels = np.arange(maps.shape[1]) if before is None else before.channels
-        if before is None and self.looking.channels is not None:
-            channels = _asked(layer, self.looking.channels, maps.shape[1])
-        if len(channels) and (channels[-1] >= maps.shape[1] or (before and maps.shape[1] != self._count(before))):
-            raise ModelError(f"layer {layer.name!r} has another number of channels for this image: {maps.shape[1]}.")
+        channels = self._channels(layer, maps.shape[1], None if known is None else known.of)
         if len(channels) < maps.shape[1]:
             maps = maps[:, torch.from_numpy(channels).to(maps.device)]
         if 0 in maps.shape:
             raise ModelError(f"layer {layer.name!r} has no values for this image.")
-        before_found = None if before is None else before.found
-        record = excitations_of(
-            maps,
-            numbers,
-            priorities,
-            group,
-            before_found,
-            strongest=self.looking.strongest,
-            per_image=self.looking.per_image,
-        )
-        if before is not None:
-            return LayerDossiers(layer, before.shape, before.axes, channels, record, before.cells)
-        shape = (1, *output.shape[1:]) if axes.names[:1] == ("B",) else tuple(output.shape)
-        return LayerDossiers(layer, shape, axes, channels, record, (maps.shape[3], maps.shape[4]))
+        if known is None:
+            shape = (1, *output.shape[1:]) if axes.names[:1] == ("B",) else tuple(output.shape)
+            record = Excitations.none(len(channels), self.looking.strongest)
+            cells = maps.shape[3], maps.shape[4]
+            known = _Layer(LayerDossiers(layer, shape, axes, channels, record, cells), Keeper(record))
+        per_image = self.looking.per_image
+        return known, seen_in(maps, numbers, priorities, group, known.keeper, per_image=per_image)
+
+    def _channels(self, layer: LayerRef, count: int, known: LayerDossiers | None) -> np.ndarray:
+        """Which of the channels are kept. Raises where the layer has not those that it had, or that are asked for."""
+        if known is None:
+            return np.arange(count) if self.looking.channels is None else _asked(layer, self.looking.channels, count)
+        channels = known.channels
+        if (len(channels) and channels[-1] >= count) or count != self._count(known):
+            raise ModelError(f"layer {layer.name!r} has another number of channels for this image: {count}.")
+        return channels
 
     @staticmethod
     def _count(known: LayerDossiers) -> int:
@@ -206,7 +243,7 @@ class Gatherer:
     def run(self, origin: RunOrigin, plan: Plan, failures: Sequence[tuple[str, str]], done: int) -> Dossiers:
         """All that is known after `done` entries of the list."""
         total = len(plan.entries)
-        layers = tuple(self.layers.values())
+        layers = tuple(each.dossiers() for each in self.layers.values())
         named = sorted(set().union(*(each.found.named() for each in layers)))
         return Dossiers(
             origin,
@@ -221,11 +258,6 @@ class Gatherer:
             {each: _name_of(plan.entries[each // plan.ranks]) for each in named},
             progress=Progress(done, total, plan.digest, plan.rank, plan.ranks) if done < total else None,
         )
-
-
-def _alike(one: LayerDossiers | None, other: LayerDossiers | None) -> bool:
-    """Whether two layers have one record so far."""
-    return (None if one is None else one.found) is (None if other is None else other.found)
 
 
 def _name_of(entry: Any) -> str:
