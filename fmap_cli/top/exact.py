@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .machine import compiled
+
 LIMBS = 9
 _UNIT = -149
 _WEIGHTS = np.ldexp(1.0, 32 * np.arange(LIMBS) + _UNIT)
@@ -21,19 +23,25 @@ def limbs_of(values: np.ndarray) -> np.ndarray:
     >>> float(total(limbs_of(numbers))[0]), float(numbers.sum())
     (0.25, 0.0)
     """
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.int64)
-    exponent = (bits >> 23) & 255
-    mantissa = (bits & 0x7FFFFF) | ((exponent > 0).astype(np.int64) << 23)
-    place = np.maximum(exponent, 1) - 1  # the number is mantissa times 2^(place - 149)
-    sign = 1 - 2 * (bits >> 31)
-    limb, shifted = place // 32, mantissa << (place % 32)
-    low, high = sign * (shifted & 0xFFFFFFFF), sign * (shifted >> 32)
     sums = np.zeros((values.shape[1], LIMBS), np.int64)
-    for at in range(int(limb.min()), int(limb.max()) + 1) if limb.size else ():
-        here = limb == at
-        sums[:, at] += np.where(here, low, 0).sum(axis=0)
-        sums[:, at + 1] += np.where(here, high, 0).sum(axis=0)
+    _add(np.ascontiguousarray(values, np.float32).view(np.uint32), sums)
     return sums
+
+
+@compiled
+def _add(bits: np.ndarray, sums: np.ndarray) -> None:
+    """Add up the numbers with these bits, uint32 `[B, C]`."""
+    for row in bits:
+        for channel in range(len(row)):
+            number = np.int64(row[channel])
+            exponent = (number >> 23) & 255
+            normal = 1 if exponent > 0 else 0
+            mantissa = (number & 0x7FFFFF) | (normal << 23)
+            limb, place = divmod(exponent - normal, 32)  # the number is mantissa times 2^(32 limb + place - 149)
+            shifted = mantissa << place
+            sign = 1 - 2 * (number >> 31)
+            sums[channel, limb] += sign * (shifted & 0xFFFFFFFF)
+            sums[channel, limb + 1] += sign * (shifted >> 32)
 
 
 def total(limbs: np.ndarray) -> np.ndarray:

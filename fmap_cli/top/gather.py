@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -149,7 +150,7 @@ class Gatherer:
             return sink
 
         if self.chosen is not None and self.through is None:
-            self.through = self.hooks.enter_context(self._watching())
+            self.through = self.hooks.enter_context(self._watching(layers))
         run(
             self.session,
             images,
@@ -172,23 +173,25 @@ class Gatherer:
 
     def _keep(self, shown: _Shown) -> None:
         """Take in what a batch shows. Layers that have had one keeper so far and now show different things part."""
+        layers = {name: self.layers.get(name, layer) for name, (layer, _) in shown.items()}
         groups: dict[tuple[int, int], list[str]] = {}
-        for name, (layer, seen) in shown.items():
-            groups.setdefault((id(layer.keeper), id(seen)), []).append(name)
-        keepers: dict[str, Keeper] = {}
-        for names in groups.values():
-            keeper = shown[names[0]][0].keeper
-            others = {**{name: each.keeper for name, each in self.layers.items()}, **keepers}
-            if any(each is keeper and name not in names for name, each in others.items()):
+        for name, (_, seen) in shown.items():
+            groups.setdefault((id(layers[name].keeper), id(seen)), []).append(name)
+        owners = Counter(id(each.keeper) for each in self.layers.values())
+        for (owned, _), names in groups.items():
+            keeper = layers[names[0]].keeper
+            mine = sum(name in self.layers for name in names)
+            if owners[owned] > mine:
+                owners[owned] -= mine
                 keeper = keeper.copy()
-            keepers |= dict.fromkeys(names, keeper)
             keeper.take(shown[names[0]][1])
-        self.layers |= {name: _Layer(layer.of, keepers[name]) for name, (layer, _) in shown.items()}
+            layers |= {name: _Layer(layers[name].of, keeper) for name in names}
+        self.layers |= layers
 
-    def _watching(self) -> Any:
+    def _watching(self, known: dict[str, _Layer]) -> Any:
         """Hooks where the layers are: once it is known which there are, where all are modules only on these."""
         module = self.session.model.module
-        layers = [each.of.layer for each in self.layers.values()]
+        layers = [each.of.layer for each in known.values()]
         simple = all(each.is_module and each.call == 0 and each.name == each.path for each in layers)
         if simple and self.session.model.input_kind != "images":
             return watching(module, operations=False, paths=frozenset(each.path for each in layers))

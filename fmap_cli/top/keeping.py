@@ -16,30 +16,37 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Rows:
-    """A sample of the images that is being drawn: `Sample`, a row an image, of at most `size` images."""
+    """A sample of the images that is being drawn: `Sample`, a row an image, of at most `size` images.
+
+    Images come in the order of their numbers; `last` is the largest priority.
+    """
 
     size: int
     priority: list[int] = field(default_factory=list)
     image: list[int] = field(default_factory=list)
     value: list[np.ndarray] = field(default_factory=list)
     place: list[np.ndarray] = field(default_factory=list)
+    last: int = 0
 
     @classmethod
     def of(cls, sample: Sample, size: int) -> Rows:
-        return cls(size, sample.priority.tolist(), sample.image.tolist(), list(sample.value), list(sample.place))
+        priority = sample.priority.tolist()
+        rows = list(sample.value), list(sample.place)
+        return cls(size, priority, sample.image.tolist(), *rows, max(priority, default=0))
 
     def wants(self, priority: int) -> bool:
         """Whether an image of this priority, after all that are here, belongs to the sample."""
-        return len(self.priority) < self.size or priority < max(self.priority)
+        return len(self.priority) < self.size or priority < self.last
 
     def add(self, priority: int, image: int, value: np.ndarray, place: np.ndarray) -> None:
         if len(self.priority) == self.size:  # of equal priorities the first image stays
-            last = max(range(self.size), key=lambda at: (self.priority[at], self.image[at]))
+            last = self.size - 1 - self.priority[::-1].index(self.last)
             del self.priority[last], self.image[last], self.value[last], self.place[last]
         self.priority.append(priority)
         self.image.append(image)
         self.value.append(value)
         self.place.append(place)
+        self.last = max(self.priority)
 
     def sample(self) -> Sample:
         """The images so far. The rows are then parts of its arrays, which are never changed."""

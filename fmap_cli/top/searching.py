@@ -1,34 +1,19 @@
 """Where the largest values of maps stand, and lists of them in order, as machine code.
 
 Of a batch's maps only those are searched whose largest value may be kept, and only their channels' lists are touched:
-torch and NumPy would copy whole layers for either. Numba compiles the loops at the first call and keeps the machine
-code on disk where there is a place for it.
+torch and NumPy would copy whole layers for either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
-# What is searched holds no NaN, so that comparisons may be made for several values at once.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"nnan", "nsz", "reassoc"}}
-
+from .machine import compiled
 
 _BLOCK = 32
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    try:
-        made: Callable[..., None] = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # nowhere to write to: compiled in each run
-        made = njit(**_OPTIONS)(function)
-    return made
-
-
-@_compiled
+@compiled
 def find_largest(
     maps: np.ndarray, of: np.ndarray, largest: np.ndarray, counts: np.ndarray, value: np.ndarray, at: np.ndarray
 ) -> None:
@@ -69,7 +54,7 @@ def find_largest(
             last_at = first
 
 
-@_compiled
+@compiled
 def draw_coarse(
     maps: np.ndarray,
     of: np.ndarray,
@@ -110,7 +95,7 @@ def draw_coarse(
                     drawn[each, turn, i, j] = np.uint8(np.rint(share * np.float32(255)))
 
 
-@_compiled
+@compiled
 def insert_all(
     lists: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     units: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
