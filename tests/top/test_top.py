@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -336,6 +339,43 @@ def test_the_command_and_the_verb_say_the_same(fmap: Callable[..., Ran], few: Pa
     fmap("top", few, "-l", "*", "-o", "d.png", *network).refused("3 layers match: use --out-dir", code=2)
     fmap("stats", few, "--save", "run.fmap", *network)
     fmap("top", "run.fmap", "--load").refused("is not saved dossiers")
+
+
+@pytest.mark.slow
+def test_the_processes_of_torchrun_make_what_one_makes(few: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\ndef make():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n"
+    )
+    told = (
+        "-m",
+        "fmap_cli",
+        "top",
+        str(few),
+        "-l",
+        "*",
+        "--by-class",
+        "-m",
+        "net.py:make",
+        "--size",
+        "12",
+        "--batch",
+        "1",
+    )
+    team = "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"
+    found = []
+    for name, before in (("one.fmap", ()), ("two.fmap", team)):
+        done = subprocess.run(
+            [sys.executable, *before, *told, "--save", name],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(load_dossiers(tmp_path / name))
+    assert found[0].images == 60 and alike(*found)
 
 
 def test_channels_of_the_last_layer_are_those_that_it_has_not_those_of_an_earlier_one(few: Path) -> None:
