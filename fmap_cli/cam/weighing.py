@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ..answers.records import Target
@@ -77,11 +78,11 @@ def channel_effects(
     """
     axis = one.axes.names.index("C")
     with torch.no_grad(), rest_of(session, image, one.layer, one.axes) as rest:
-        value = value_of(target, rest.answer).double().cpu()
+        value = value_of(target, rest.answer).double().cpu().numpy()
         count = rest.output.shape[axis]
-        without: list[Tensor] = []
+        effects: list[np.ndarray] = []
         advanced(0, count)
         for done, answer in rest.without_each(range(count), torch.zeros_like(rest.output)):
-            without += value_of(target, answer).double().cpu().unbind()
+            effects.append(rest.changes(value, value_of(target, answer).double().cpu().numpy()))
             advanced(done, count)
-    return value - torch.stack(without)
+    return torch.from_numpy(np.concatenate(effects))

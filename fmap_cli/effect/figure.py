@@ -239,7 +239,10 @@ def _draw_consequence(scene: Scene, found: Effects, place: int, left: float, y: 
 def _draw_sums(scene: Scene, found: Effects, left: int, y: int, width: int) -> int:
     """All at once beside the sum of their single effects, on one scale around zero."""
     y = draw_heading(scene, "Parts and whole", "", left, y, width)
-    sums = [("all at once", found.together, INK), ("single effects", found.sum_of_singles, mixed(INK, 0.4))]
+    sums = [
+        ("all at once", found.together, INK),
+        ("estimated singly" if found.fast else "single effects", found.sum_of_singles, mixed(INK, 0.4)),
+    ]
     names, numbers = 140, 110
     values = [each for _, each, _ in sums if isfinite(each)]
     low, high = min([0.0, *values]), max([0.0, *values])

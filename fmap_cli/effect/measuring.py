@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..statistics.records import Run
 
 _SAMPLE = 24  # channels that are really ablated where effects are estimated, to say how well they are ranked
+_LAST_PLACES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,12 @@ class Ablation:
                 " one number that a channel could do something to."
             )
 
+    @property
+    def rounding(self) -> float:
+        """By how much two passes may differ that compute the same: some units in the number's last place."""
+        dtype = value_of(self.target, self.rest.answer).dtype
+        return _LAST_PLACES * torch.finfo(dtype).eps * abs(float(self.value[0])) if dtype.is_floating_point else 0.0
+
     def _read(self, answer: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """The target's number, its probability and the class answered, each `[rows]`."""
         chance = probability_of(self.target, answer)
@@ -235,18 +242,21 @@ class Ablation:
     def singles(
         self, channels: np.ndarray, done: Callable[[int], None] = lambda more: None
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """The effect of each channel alone, that on the probability, and the class answered without it."""
-        values, chances, answers = [], [], []
+        """The effect of each channel alone, that on the probability, and the class answered without it.
+
+        An effect that is no more than the number's rounding is 0.
+        """
+        effects, chances, answers = [], [], []
         for finished, answer in self.rest.without_each([int(each) for each in channels], self.other):
             value, chance, given = self._read(answer)
-            values.append(value)
-            answers.append(given)
-            if chance is not None:
-                chances.append(chance)
+            effects.append(self.rest.changes(self.value, value))
+            answers.append(self.rest.of_channels(given))
+            if chance is not None and self.probability is not None:
+                chances.append(self.rest.changes(self.probability, chance))
             done(finished)
-        effects = self.value - np.concatenate(values)
-        found = None if self.probability is None else self.probability - np.concatenate(chances)
-        return effects, found, np.concatenate(answers)
+        found = np.concatenate(effects)
+        found[np.abs(found) <= self.rounding] = 0
+        return found, np.concatenate(chances) if chances else None, np.concatenate(answers)
 
     def without_all(self, channels: np.ndarray) -> Tensor:
         """The layer's output without any of these channels."""

@@ -42,9 +42,15 @@ def _many(count: int) -> str:
 def together(found: Effects) -> str:
     """All at once beside the sum of their single effects."""
     what = "All at once" if len(found.channels) == found.total else "All of these at once"
-    words = f"{what} {signed(found.together)}; their single effects add up to {signed(found.sum_of_singles)}"
+    singles = "the estimates of their single effects add" if found.fast else "their single effects add"
+    words = f"{what} {signed(found.together)}; {singles} up to {signed(found.sum_of_singles)}"
     if found.sum_of_singles and abs(found.together - found.sum_of_singles) > 0.1 * abs(found.together):
-        words += ": what channels do together differs from what they do one by one"
+        words += (
+            ": either the estimates are off, or channels do together what they do not do one by one; without --fast the"
+            " single effects are measured"
+            if found.fast
+            else ": what channels do together differs from what they do one by one"
+        )
     one = found.images[0]
     if not found.several:
         same = "the same" if one.together_answer == one.answer else class_name(one, one.together_answer)

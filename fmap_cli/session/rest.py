@@ -89,14 +89,26 @@ class Rest:
     def without_each(self, channels: Sequence[int], other: Tensor) -> Iterator[tuple[int, Any]]:
         """The answers without each of these channels alone, `rows` at a time, and with each answer how many are done.
 
-        A channel taken away has the values that it has in `other`, a tensor of the output's shape.
+        A channel taken away has the values that it has in `other`, a tensor of the output's shape. Where several go
+        through at a time the first row is the answer with all channels (`changes` compares with it): in a batch of
+        another size the same output may be rounded otherwise.
         """
-        for start in range(0, len(channels), self.rows):
-            part = channels[start : start + self.rows]
-            yield start + len(part), self.through(self._without(part, other))
+        with_all: list[int | None] = [None] if self.rows > 1 else []
+        for start in range(0, len(channels), self.rows - len(with_all)):
+            part = channels[start : start + self.rows - len(with_all)]
+            yield start + len(part), self.through(self._without([*with_all, *part], other))
 
-    def _without(self, channels: Sequence[int], other: Tensor) -> Tensor:
-        """The outputs without each of these channels, side by side along the batch axis."""
+    def changes(self, value: np.ndarray, without: np.ndarray) -> np.ndarray:
+        """The answer's `value` `[1]` minus the values `without` a channel each, of an answer of `without_each`."""
+        changes: np.ndarray = without[0] - without[1:] if self.rows > 1 else value - without
+        return changes
+
+    def of_channels(self, found: np.ndarray) -> np.ndarray:
+        """What was found of an answer of `without_each`, for the channels alone."""
+        return found[1:] if self.rows > 1 else found
+
+    def _without(self, channels: Sequence[int | None], other: Tensor) -> Tensor:
+        """The outputs without each of these channels (None: with all), side by side along the batch axis."""
         output, axis = self.output, self.batch_axis
         where = channel_axes(self.axes)
         rows = output.unsqueeze(0).repeat([len(channels), *[1] * output.ndim])
@@ -105,6 +117,8 @@ class Rest:
         other = other.movedim(where, first)
         sizes = [output.shape[at] for at in where]
         for row, channel in enumerate(channels):
+            if channel is None:
+                continue
             place = tuple(int(each) for each in np.unravel_index(channel, sizes))
             moved[(row, *place)] = other[place]
         return rows[0] if axis is None else rows.movedim(0, axis).flatten(axis, axis + 1)

@@ -56,8 +56,8 @@ class Column(Generic[Row]):
     Where the terminal is too narrow the columns of the least `priority` go first (SPARE, then 1), KEPT ones never;
     `short` says what a column becomes before. Only a column with `least` may be narrower than its cells, down to so
     many characters (of two numbers the second holds where much has gone already): its cells are folded, or lose what
-    `cut` names, their start or their middle. One that is `optional` is left out where its cells say nothing (are empty,
-    `–` or 0).
+    `cut` names, their start, their middle or the last items. One that is `optional` is left out where its cells say
+    nothing (are empty, `–` or 0).
 
     One that is `joined` is not missed where it has gone: the short form of another says it, too.
 
@@ -73,7 +73,7 @@ class Column(Generic[Row]):
     priority: int = KEPT
     short: Short[Row] | None = None
     least: int | tuple[int, int] | None = None
-    cut: Literal["start", "middle"] | None = None
+    cut: Literal["start", "middle", "items"] | None = None
     optional: bool = False
     joined: bool = False
     after: str = ""

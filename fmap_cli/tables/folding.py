@@ -25,19 +25,37 @@ def widest(texts: Sequence[str]) -> int:
 
 
 def cut(name: Text, width: int, where: str = "start") -> Text:
-    """A name in `width` characters: its start is left out, as layers differ in the end, or its middle.
+    """A name in `width` characters: its start is left out, as layers differ in the end, its middle, or the last of
+    several `items`, names with a number behind each.
 
     >>> cut(Text("features.1.0.attn.softmax"), 12).plain, cut(Text("Conv2dNormActivation"), 12, "middle").plain
     ('…ttn.softmax', 'Conv2d…ation')
+    >>> cut(Text("tabby 16.6, lynx 15.4, fox 3"), 24, "items").plain, cut(Text("astronaut 16.6"), 12, "items").plain
+    ('tabby 16.6, lynx 15.4, …', 'astron… 16.6')
     """
     if cell_len(name.plain) <= width:
         return name
+    if where == "items":
+        return _first_items(name, width)
     if where == "middle":
         end = width // 2
         head = next(at for at in range(end, -1, -1) if cell_len(name.plain[:at]) <= end)
         return name[:head] + cut(name[head:], width - cell_len(name.plain[:head]))
     start = next((at for at in range(1, len(name)) if cell_len(name.plain[at:]) < width), len(name))
     return Text.assemble(("…", "dim"), name[start:])
+
+
+def _first_items(items: Text, width: int) -> Text:
+    parts = items.split(", ", allow_blank=True)
+    for count in range(len(parts) - 1, 0, -1):
+        found = Text(", ").join([*parts[:count], Text("…", "dim")])
+        if cell_len(found.plain) <= width:
+            return found
+    first = parts[0]
+    number = first[first.plain.rfind(" ") :] if " " in first.plain else Text()
+    room = max(width - 1 - cell_len(number.plain), 0)
+    head = next(at for at in range(len(first), -1, -1) if cell_len(first.plain[:at]) <= room)
+    return Text.assemble(first[:head], ("…", "dim"), number)
 
 
 def folded(text: Text, width: int) -> Text:

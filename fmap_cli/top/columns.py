@@ -88,7 +88,7 @@ CHANNELS: list[Column[ChannelRow]] = [
         priority=7,
     ),
     Column("best_class", None, lambda row: row.dossier.classes[0].name if row.dossier.classes else None),
-    Column("", "classes (mean of maxima)", cell=_classes, optional=True, least=16, cut="middle", priority=7),
+    Column("", "classes (mean of maxima)", cell=_classes, optional=True, least=16, cut="items", priority=7),
 ]
 
 

@@ -10,7 +10,7 @@ from .. import units
 from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import CHANNELS, channel_rows
 from .records import Dossiers, Sort
-from .words import firing, sort_in_words
+from .words import firing, scale_in_words, sort_in_words
 
 _ROWS = 20  # channels of a layer, unless told otherwise
 _NAMED = 5
@@ -46,7 +46,7 @@ def print_dossiers(
         if len(order) < count:
             said = f"{len(order)} of {count} channels, {said}; --top N lists more, --csv and --json have them all"
         never = int((layer.found.fired == 0).sum())
-        print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}.", "dim"))
+        print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}. {scale_in_words(found.by_class)}", "dim"))
         silent = [each.dossier for each in rows if each.dossier.never_fires]
         if len(silent) == never <= _NAMED:
             for each in silent:

@@ -48,6 +48,17 @@ def sort_in_words(sort: Sort, by_class: bool) -> str:
     }[sort]
 
 
+def scale_in_words(by_class: bool) -> str:
+    """What the numbers of selectivity say.
+
+    >>> scale_in_words(False)
+    'Selectivity is 0 where all images excite a channel alike, and 1 where a single image does.'
+    """
+    images = "classes" if by_class else "images"
+    one = "class" if by_class else "image"
+    return f"Selectivity is 0 where all {images} excite a channel alike, and 1 where a single {one} does."
+
+
 def firing(dossier: Dossier) -> str:
     """How often a channel fires.
 

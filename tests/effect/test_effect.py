@@ -17,6 +17,7 @@ from torchvision.models import resnet18
 import fmap_cli as fmap
 from fmap_cli.commands.group import group
 from fmap_cli.effect.measuring import spearman
+from fmap_cli.effect.words import headline, together
 from fmap_cli.errors import FmapError, LayerError, ModelError
 
 COFFEE, CHELSEA = "sample_images/coffee.png", "sample_images/chelsea.png"
@@ -321,3 +322,31 @@ def test_the_headline_accounts_for_every_channel() -> None:
     effects = np.array([1.0, 2, 3, 0, 0, -1, -2, 0, 4, 0, 5, 6])
     found = replace(found, images=(replace(found.images[0], effects=effects),))
     assert "6 channels speak for class" in found.table(100) and ", 2 against, 4 without effect;" in found.table(100)
+
+
+def test_a_channel_behind_which_nothing_follows_has_no_effect_whatever_the_batch_rounds() -> None:
+    torch.manual_seed(1)
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 40, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+        *(nn.Flatten(), nn.Linear(40, 10)),
+    ).eval()
+    net[2].weight.data[:, 20:] = 0  # what follows does not read these channels
+    session = fmap.load_model(net, size=32, say=quiet)
+    found = fmap.effect(session, COFFEE, "1", say=quiet)
+    assert (found.effects[20:] == 0).all() and (found.effects[:20] != 0).any()
+    without = int((found.effects == 0).sum())
+    assert without >= 44 and f"{without} without effect" in headline(found)
+
+
+def test_estimates_that_do_not_add_up_are_not_said_to_work_together() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    net[0].bias.data[:] = 9.0  # beyond 6 a ReLU6 has no slope, so estimates are 0 and effects are not
+    net[0].weight.data *= 2
+    session = fmap.load_model(net, size=32, say=quiet)
+    measured = fmap.effect(session, COFFEE, "0", say=quiet)
+    estimated = fmap.effect(session, COFFEE, "0", fast=True, say=quiet)
+    assert measured.sum_of_singles == pytest.approx(measured.together, rel=1e-4)
+    assert abs(estimated.sum_of_singles - estimated.together) > 0.1 * abs(estimated.together)
+    assert "either the estimates are off" in together(estimated)
+    assert "differs from what they do one by one" not in together(measured)
