@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from ..drawing.page import (
     draw_sentence_title,
     fit,
 )
-from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten
+from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten, text_width
 from .records import Dossier, Dossiers, LayerDossiers, Sort, Unit
 from .words import examples_in_words, firing, here_in_words, sort_in_words
 
@@ -35,7 +36,14 @@ _TILE = 92
 _GAP = 8
 _PART = 26  # between the strongest, the others and the distribution
 _CHART = (74, 190)
+_NARROWEST = 300
 _ROW = _TILE + 44
+_HEADINGS = {
+    "strongest": "strongest, with value and image",
+    "quantile": "for comparison: at quantiles of its maxima",
+    "weakest": "weakest",
+    "chart": "maxima of the images",
+}
 _MARK: Colour = (255, 255, 255)
 _DIM = 0.4  # how bright a picture is where the channel is silent
 _SMOOTH = 24  # patches of fewer pixels are drawn as squares
@@ -47,10 +55,10 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
     if found.images <= found.strongest:  # the strongest are all there are
         dossiers = [replace(each, units=each.of("strongest")) for each in dossiers]
     columns = _columns(dossiers)
-    scene = Scene(columns["chart"] + _CHART[1] + MARGIN)
+    scene = Scene(columns.pop("end") + MARGIN)
     y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort))
     y = max(_legend(scene, found, layer, dossiers, y), _asked(scene, found, layer, y))
-    _headings(scene, found, columns, dossiers, y)
+    _headings(scene, columns, y)
     y += 26
     reach = _reach(dossiers)
     for dossier in dossiers:
@@ -62,13 +70,18 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
 
 
 def _columns(dossiers: list[Dossier]) -> dict[str, int]:
-    """Where each part begins, from left to right."""
+    """Where each part that there is begins, from left to right, and where the last one ends."""
     left, places = MARGIN + _SIDE, {}
     for kind in ("strongest", "quantile", "weakest"):
         most = max((len(each.of(kind)) for each in dossiers), default=0)
-        places[kind] = left
-        left += most * (_TILE + _GAP) + (_PART if most else 0)
-    return {**places, "chart": left + 30}
+        if most or kind == "strongest":
+            places[kind] = left
+            heading = text_width(_HEADINGS[kind], SMALL_SIZE, bold=True)
+            left += max(most * (_TILE + _GAP), ceil(heading), _NARROWEST if kind == "strongest" else 0) + _PART
+    if any(len(each.spread) > 1 for each in dossiers):
+        places["chart"] = left + 30
+        left += 30 + max(_CHART[1], ceil(text_width(_HEADINGS["chart"], SMALL_SIZE, bold=True)))
+    return {**places, "end": left}
 
 
 # -- words -------------------------------------------------------------------------------------------------------
@@ -81,7 +94,7 @@ def _title(found: Dossiers, layer: LayerDossiers, shown: int, sort: Sort) -> tup
     title = f"What excites {which} of {layer.layer.name}"
     if found.like is not None:
         row, column = found.like.place
-        title = f"Which channels of {layer.layer.name} answer to {Path(found.like.image).name} at {row},{column}"
+        title = f"Which channels of {layer.layer.name} answer to {Path(found.like.image).name} at row {row}, column {column}"
     over = f"{found.origin.model}, {found.origin.weights.in_words}; {units.count(found.images)} {many}"
     return title, [f"{over}; {sort_in_words(sort, found.by_class)}"]
 
@@ -89,7 +102,8 @@ def _title(found: Dossiers, layer: LayerDossiers, shown: int, sort: Sort) -> tup
 def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[Dossier], y: int) -> int:
     """What the parts of the page are, and what cannot be concluded."""
     patches = [unit.patch for each in dossiers for unit in each.units if unit.patch is not None]
-    width = min(scene.width - 2 * MARGIN, 1400)
+    left = MARGIN if found.like is None else MARGIN + _SIDE
+    width = min(scene.width - left - MARGIN, 1400)
     words = []
     if any(each.whole for each in patches):
         words.append(
@@ -98,8 +112,11 @@ def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[
         words.append("what it does not see is pale, and what does not excite the channel is dark.")
     if any(not each.whole for each in patches):
         words.append("A patch is what the unit sees, no more and no less; gray is beyond the picture's border.")
-    words.append(examples_in_words(found.per_image, others=any(each.of("weakest") for each in dossiers)))
-    left = MARGIN if found.like is None else MARGIN + _SIDE
+    others = any(each.of("weakest") for each in dossiers)
+    if found.images > 1 or found.per_image > 1:
+        words.append(examples_in_words(found.per_image, others=others))
+    if any(len(each.spread) > 1 for each in dossiers):
+        words.append("Orange lines mark the quantiles of the maxima.")
     for sentence in (" ".join(words), *found.notes):
         y = draw_paragraph(scene, sentence, left, y, width, TEXT_SIZE - 2)
     return y + 14
@@ -116,16 +133,9 @@ def _asked(scene: Scene, found: Dossiers, layer: LayerDossiers, y: int) -> int:
     return y + height + 20
 
 
-def _headings(scene: Scene, found: Dossiers, columns: dict[str, int], dossiers: list[Dossier], y: int) -> None:
-    names = {
-        "strongest": "strongest, with value and image",
-        "quantile": "for comparison: at quantiles of its maxima",
-        "weakest": "weakest",
-        "chart": "maxima of the images",
-    }
+def _headings(scene: Scene, columns: dict[str, int], y: int) -> None:
     for kind, left in columns.items():
-        if kind == "chart" or any(each.of(kind) for each in dossiers):
-            scene.add(Text(left, y, names[kind], SMALL_SIZE, GRAY, bold=True))
+        scene.add(Text(left, y, _HEADINGS[kind], SMALL_SIZE, GRAY, bold=True))
 
 
 # -- a row -------------------------------------------------------------------------------------------------------
@@ -151,8 +161,9 @@ def _draw_row(
             line = shorten(f"{each.name} {each.mean:.3g}", _SIDE - 20, SMALL_SIZE)
             below = draw_paragraph(scene, line, MARGIN, below, _SIDE - 10)
     else:
+        width = min(scene.width - MARGIN - columns["strongest"], 620)
         sentence = f"It {firing(dossier)}. No patch is shown, since none excites it."
-        draw_paragraph(scene, sentence, columns["strongest"], y + 30, 620, TEXT_SIZE, INK)
+        draw_paragraph(scene, sentence, columns["strongest"], y + 30, width, TEXT_SIZE, INK)
     for kind in ("strongest", "quantile", "weakest"):
         for at, unit in enumerate(() if dossier.never_fires else dossier.of(kind)):
             left = columns[kind] + at * (_TILE + _GAP)

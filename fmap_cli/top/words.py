@@ -78,7 +78,7 @@ def examples_in_words(per_image: int, *, others: bool) -> str:
     """What the units of a dossier are examples of; `others` than the strongest may be shown as well.
 
     >>> examples_in_words(3, others=False)
-    'Up to 3 of the strongest are of one image. Orange lines mark the quantiles of the maxima.'
+    'Up to 3 of the strongest are of one image.'
     """
     several = f"Up to {per_image} of the strongest are of one image." if per_image > 1 else ""
     first = several or "Each of the strongest is of another image."
@@ -86,7 +86,7 @@ def examples_in_words(per_image: int, *, others: bool) -> str:
         " For comparison stand images whose maxima are at quantiles of the channel's maxima (50% is an image in the "
         "middle), and those with the smallest maxima."
     )
-    return f"{first}{compared * others} Orange lines mark the quantiles of the maxima."
+    return f"{first}{compared * others}".rstrip()
 
 
 def here_in_words(dossier: Dossier) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Ran
+from pages import faults, texts
 from PIL import Image
 from torch import nn
 from torchvision.models import shufflenet_v2_x0_5
@@ -27,6 +28,7 @@ from fmap_cli.session.opening import Session, read_image
 from fmap_cli.top.dossiers import selectivity_by_class, sparseness
 from fmap_cli.top.exact import limbs_of, total
 from fmap_cli.top.excitations import Picks
+from fmap_cli.top.figure import sheet
 from fmap_cli.top.merging import merge_dossiers
 from fmap_cli.top.records import Dossiers, Looking
 from fmap_cli.top.running import TopRun
@@ -395,3 +397,18 @@ def test_what_has_no_pictures_is_refused() -> None:
         fmap.top(images=PHOTOS[0], per_image=0)
     with pytest.raises(FmapError, match="holds no dossiers"):
         fmap.top(load="a.png")
+
+
+@pytest.mark.parametrize("images", [1, 2, 60])
+def test_a_sheet_has_all_its_words_on_the_page_and_none_over_others(few: Path, images: int) -> None:
+    session, photos = tied(), sorted(few.rglob("*.png"))[:images]
+    by_class = images > 2
+    found = fmap.top(session, few if by_class else photos, "1", by_class=by_class, per_image=2, workers=0, say=quiet)
+    asked = fmap.top(session, photos, "1", like=photos[0], at=(3, 4), workers=0, say=quiet)
+    for each in (found, asked):
+        for top in (None, 1):
+            layer = each.layers[0]
+            scene = sheet(each, layer, each.order("1", sort="index", top=top), "index")
+            assert faults(scene) == []
+            said = " ".join(texts(scene))
+            assert ("maxima of the images" in said) == ("Orange lines" in said) == (images > 1)
