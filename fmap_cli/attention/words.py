@@ -91,9 +91,14 @@ def looks(found: LayerAttention, called: InputWords) -> str:
     share = mean[mean > 0] / total if total > 0 else mean[:0]
     entropy = float(-(share * np.log2(share)).sum())
     most, even = percent(float(mean.max())), percent(1 / cells)
+    heads = ""
+    if not found.of_rollout and found.heads > 1:
+        subject = f"On average over the {found.heads} heads {subject[0].lower()}{subject[1:]}"
+        heads = f", a single head up to {percent(float(found.maps.max()))}"
     if cells > 1 and entropy > EVEN * log2(cells):
-        return f"{subject} at all {cells} places nearly alike: at most {most} at one, where even would be {even}."
-    return f"{subject} most at {_most(found, mean, called)}: {most}, where even would be {even}."
+        alike = f"at all {cells} places nearly alike: at most {most} at one{heads}"
+        return f"{subject} {alike}, where even would be {even}."
+    return f"{subject} most at {_most(found, mean, called)}: {most}{heads}, where even would be {even}."
 
 
 def cells_seen(found: LayerAttention) -> int:

@@ -96,7 +96,7 @@ def _carried(at: int, each: Seen, last: _Known | None, alike: Sequence[_Known]) 
             _take(found, known, known.told & (each.constant if not each.moves else True))
             found.groups = np.where(found.groups == np.arange(width), known.groups, found.groups)
     elif len(last.told) == width:
-        mixes = each.kind in ("conv", "linear") and not _is_depthwise(each)
+        mixes = each.kind in ("conv", "linear") and not each.is_depthwise
         _take(found, last, last.told & each.constant if mixes else last.told)
         found.groups = last.groups
     if last.constant.all() and last.told.all() and last.told.size:
@@ -112,12 +112,6 @@ def _take(found: _Known, known: _Known, which: np.ndarray) -> None:
     found.told = found.told | fresh
     found.since = np.where(fresh, known.since, found.since)
     found.zero = np.where(fresh, known.zero, found.zero)
-
-
-def _is_depthwise(layer: Seen) -> bool:
-    """Whether a convolution has one square filter a channel, by its number of parameters."""
-    per_channel, rest = divmod(layer.record.layer.parameters, layer.width) if layer.width else (0, 1)
-    return rest == 0 and per_channel in {area + bias for area in (9, 25, 49, 81, 121, 169, 961) for bias in (0, 1)}
 
 
 def _silence(

@@ -88,6 +88,13 @@ class Seen:
         return self.type in _MOVES or self.kind == "pool"
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether a convolution has one square filter a channel, by its number of parameters."""
+        per_channel, rest = divmod(self.record.layer.parameters, self.width) if self.width else (0, 1)
+        one_filter = {area + bias for area in (9, 25, 49, 81, 121, 169, 961) for bias in (0, 1)}
+        return self.kind == "conv" and rest == 0 and per_channel in one_filter
+
+    @property
     def is_finite(self) -> bool:
         """Whether there are values and none is NaN or infinite."""
         return 0 < self.values == self.finite

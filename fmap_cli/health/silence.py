@@ -55,6 +55,18 @@ def is_of_weights(layer: Seen) -> bool:
     return layer.kind in ("conv", "linear", "norm") and layer.places > 1
 
 
+def _reads_unseen(found: Silence) -> bool:
+    """Whether a layer that takes each channel from the same one before it follows a layer that it hardly reads.
+
+    Of some layers of a network alone a depthwise convolution follows another convolution, a normalisation another one:
+    what stands between them may have fallen silent.
+    """
+    layer, before = found.layer, found.before
+    if layer.kind != "norm" and not layer.is_depthwise:
+        return False
+    return before is None or before.kind == layer.kind or before.width != layer.width
+
+
 # -- dead channels -----------------------------------------------------------------------------------------------
 
 _DEAD_ADVICE = "Lower the learning rate or the weight decay, start again with He's initialisation, or use LeakyReLU"
@@ -174,12 +186,19 @@ def constant_finding(found: Silence, thresholds: Thresholds) -> Finding:
     held = layer.channels.mean[still]
     low, high = number(held.min()), number(held.max())
     values = low if low == high else f"each its own value, {low} … {high}"
-    of_weights = is_of_weights(layer)
+    unseen = _reads_unseen(found)
+    of_weights = is_of_weights(layer) and not unseen
     advice = (
         "Look for weights or a normalisation's scale that went to zero (weight decay, pruning)"
         if of_weights or still.all() or layer.images >= sure
         else f"Look at {counted(sure, layer.noun)} before you call them constant"
     )
+    if unseen:
+        advice = (
+            "Look at the layer that it reads, which is not among these (leave out --kind and --layer): where a channel "
+            f"is 0 there for {'this ' + layer.noun if layer.images == 1 else f'these {layer.noun}s'}, it is of one "
+            "value here. Only where it varies there did weights go to zero here"
+        )
     if layer.images >= sure:
         advice += "; such channels carry no information and can be folded into the next layer's bias"
     return layer.told(

@@ -54,6 +54,7 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
     dossiers = [found.dossier(layer.layer.name, each) for each in channels]
     if found.images <= found.strongest:  # the strongest are all there are
         dossiers = [replace(each, units=each.of("strongest")) for each in dossiers]
+    dossiers = [replace(each, units=tuple(filter(_is_example, each.units))) for each in dossiers]
     columns = _columns(dossiers)
     scene = Scene(columns.pop("end") + MARGIN)
     y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort))
@@ -67,6 +68,11 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
         y += _ROW
     scene.height = y + MARGIN // 2
     return scene
+
+
+def _is_example(unit: Unit) -> bool:
+    """What does not excite a channel is none of its strongest, however few images there are."""
+    return unit.kind != "strongest" or unit.value > 0
 
 
 def _columns(dossiers: list[Dossier]) -> dict[str, int]:
@@ -94,7 +100,8 @@ def _title(found: Dossiers, layer: LayerDossiers, shown: int, sort: Sort) -> tup
     title = f"What excites {which} of {layer.layer.name}"
     if found.like is not None:
         row, column = found.like.place
-        title = f"Which channels of {layer.layer.name} answer to {Path(found.like.image).name} at row {row}, column {column}"
+        place = f"{Path(found.like.image).name} at row {row}, column {column}"
+        title = f"Which channels of {layer.layer.name} answer to {place}"
     over = f"{found.origin.model}, {found.origin.weights.in_words}; {units.count(found.images)} {many}"
     return title, [f"{over}; {sort_in_words(sort, found.by_class)}"]
 
@@ -194,12 +201,14 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
 
 def _seen(unit: Unit) -> np.ndarray:
     """The patch's pixels; of a whole picture what the unit does not see is pale, and the rest is the darker, the less
-    the channel answers there.
+    the channel answers there: dark where nothing of it excites the channel.
     """
     patch, coarse = unit.patch, unit.map
     assert patch is not None
-    if not patch.whole or not unit.value:
+    if not patch.whole:
         return np.ascontiguousarray(patch.pixels)
+    if unit.value <= 0:
+        return np.ascontiguousarray((patch.pixels * _DIM).astype(np.uint8))
     lit = patch.pixels if coarse is None else (patch.pixels * _light(coarse, patch.pixels.shape[:2])[..., None])
     height, width = patch.pixels.shape[:2]
     pale = np.ones((height, width), bool)

@@ -352,6 +352,19 @@ def test_how_much_is_constant_and_over_how_many_images_makes_the_severity() -> N
     assert severity([[3, 3, 3, 3], [4, 4, 4, 4]], 4) == "warning"  # one value an image: four say little
 
 
+def test_weights_are_not_blamed_where_what_a_channel_reads_was_not_looked_at() -> None:
+    silent, varying = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]), noise(2, 3)
+    depthwise = layer("Conv2d", silent, "depthwise", parameters=2 * 9)
+    for records in ([layer("Conv2d", varying, "conv"), depthwise], [layer("BatchNorm2d", silent, "norm")]):
+        [finding] = found(*records)
+        assert finding.check == "constant-channels"
+        assert finding.advice.startswith("Look at the layer that it reads, which is not among these")
+    for before in (layer("ReLU", varying.abs() + 1, "relu"), layer("add", varying, "add")):
+        [finding] = found(before, depthwise)
+        assert finding.advice.startswith("Look for weights or a normalisation's scale that went to zero")
+    assert checks(layer("ReLU", silent, "relu"), depthwise) == [("relu", "dead-channels")]  # what follows is not told
+
+
 def test_a_constant_channel_is_told_where_it_begins() -> None:
     values = torch.tensor([[3.0, 3.0, 3.0], [1.0, 2.0, 3.0]])
     branch = noise(2, 3)

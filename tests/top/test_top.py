@@ -412,3 +412,15 @@ def test_a_sheet_has_all_its_words_on_the_page_and_none_over_others(few: Path, i
             assert faults(scene) == []
             said = " ".join(texts(scene))
             assert ("maxima of the images" in said) == ("Orange lines" in said) == (images > 1)
+
+
+def test_an_image_that_does_not_excite_a_channel_is_none_of_its_strongest_on_the_sheet(tmp_path: Path) -> None:
+    for name, level in (("dark", 0), ("light", 255)):
+        Image.new("RGB", (12, 12), (level, level, level)).save(tmp_path / f"{name}.png")
+    net = nn.Sequential(nn.Conv2d(3, 1, 12), nn.ReLU())  # one unit that sees the whole picture
+    net[0].weight.data.fill_(1.0)
+    net[0].bias.data.fill_(-1.0)
+    found = fmap.top(fmap.load_model(net.eval(), size=12, mean=0, std=1, say=quiet), tmp_path, "1", say=quiet)
+    assert [each.value > 0 for each in found.dossier("1", 0).of("strongest")] == [True, False]
+    said = texts(sheet(found, found.layers[0], [0], "index"))
+    assert "light.png" in said and "dark.png" not in said and "fires in 50% of 2 images" in said

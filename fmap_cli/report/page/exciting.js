@@ -53,7 +53,8 @@ async function sayDossier() {
   if (row.classes.length) parts.push(`answers most to ${row.classes.map(([name, mean]) => `${name} (${number(mean, 3)})`).join(", ")}`);
   el("exciting-words").textContent = `${parts.join("; ")}.`;
   const groups = [["strongest", "Strongest"], ["quantile", "At quantiles of its maxima"], ["weakest", "Weakest"]].map(([kind, title]) => {
-    const found = row.units.filter((unit) => unit[0] === kind);
+    // What does not excite it is none of its strongest, however few images there are.
+    const found = row.units.filter((unit) => unit[0] === kind && row.fires !== 0 && (kind !== "strongest" || unit[2] > 0));
     if (!found.length) return "";
     const items = found.map(([, rank, value, image, [, y, x], at]) => {
       const what = kind === "quantile" ? `${Math.round(100 * rank)} %: ` : "";
