@@ -7,10 +7,8 @@ an interpreter of its own would have it.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import pkgutil
 import resource
 import signal
 import subprocess
@@ -21,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import forked
 
 ROOT = Path(__file__).parent.parent
 GRACE_SECONDS = 4  # in which a command's other processes may end after it
@@ -138,10 +138,9 @@ def processes_of(session: int) -> list[str]:
 def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from fmap_cli import cli, frameworks
+    forked.import_all()
+    from fmap_cli import cli
 
-    frameworks.load_torchvision()
-    _import_all()
     for line in sys.stdin:
         task = json.loads(line)
         started = time.monotonic()
@@ -152,21 +151,9 @@ def _serve() -> None:
             sys.argv = ["fmap", *task["arguments"]]
             sys.path.insert(0, "")
             sys.stdin = sys.__stdin__ = open(0)  # noqa: SIM115
-            cli.main()  # raises SystemExit: this fork ends as any interpreter does
+            forked.ended(cli.main)
         answers.write(json.dumps(_waited(number, started, task["seconds"])) + "\n")
         answers.flush()
-
-
-def _import_all() -> None:
-    """What commands import when they are called: imported once, before any of them."""
-    import fmap_cli
-
-    for module in pkgutil.walk_packages(fmap_cli.__path__, "fmap_cli."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    for name in ("rich.table", "rich.console", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.Image"):
-        importlib.import_module(name)
-    sys.modules["PIL.Image"].init()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,15 +220,21 @@ def trespasses(source: str, module: str, *, is_package: bool = False) -> list[st
     return wrong
 
 
+def of_files(
+    look: Callable[..., list[str]], these: Sequence[tuple[str, str, bool, str]], *more: Any
+) -> dict[str, list[str]]:
+    """What `look` finds in each of these files that has any of it."""
+    found = {inside: look(source, module, *more, is_package=is_package) for inside, module, is_package, source in these}
+    return {inside: words for inside, words in found.items() if words}
+
+
 # -- the package as it stands --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("inside", "module", "is_package", "source"), FILES, ids=names)
-def test_a_room_imports_what_the_table_allows_and_nothing_else(
-    inside: str, module: str, is_package: bool, source: str
-) -> None:
-    assert room_of(module) in ROOMS, f"{inside} is a new room: give it a row in docs/architecture.md"
-    assert trespasses(source, module, is_package=is_package) == []
+def test_a_room_imports_what_the_table_allows_and_nothing_else() -> None:
+    new = {inside for inside, module, *_ in FILES if room_of(module) not in ROOMS}
+    assert new == set(), "these are of new rooms: give them a row in docs/architecture.md"
+    assert of_files(trespasses, FILES) == {}
 
 
 def test_every_room_in_the_table_exists_and_the_table_names_only_rooms() -> None:
@@ -330,15 +336,17 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         left = {inside: needs for inside, needs in left.items() if inside not in free}
 
 
-@pytest.mark.parametrize(
-    ("inside", "source"), [(inside, source) for inside, _, _, source in FILES if inside != "network/capture.py"]
-)
-def test_only_capture_hooks_into_a_network(inside: str, source: str) -> None:
-    assert set(hooks_in(source)) <= HOOKS_FOR_GOOD.get(inside, set())
+def test_only_capture_hooks_into_a_network() -> None:
+    found = {inside: set(hooks_in(source)) for inside, _, _, source in FILES if inside != "network/capture.py"}
+    wrong = {inside: names - HOOKS_FOR_GOOD.get(inside, set()) for inside, names in found.items()}
+    assert {inside: names for inside, names in wrong.items() if names} == {}
 
 
 def hooks_in(source: str) -> list[str]:
     """The names by which a file gets at hooks: attributes, names and strings, but no comments or docstrings."""
+    words = ("register_forward", "register_full_backward", "register_module", "_hooks")
+    if not any(word in source for word in words):
+        return []
     tree = ast.parse(source)
     docstrings = {
         id(node.body[0].value)
@@ -351,7 +359,7 @@ def hooks_in(source: str) -> list[str]:
         text = getattr(node, "attr", None) or getattr(node, "id", None) or ""
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             text = node.value
-        if any(word in text for word in ("register_forward", "register_full_backward", "register_module", "_hooks")):
+        if any(word in text for word in words):
             found.append(text)
     return found
 
@@ -363,9 +371,8 @@ SHOWING = [
 ]
 
 
-@pytest.mark.parametrize(("inside", "module", "is_package", "source"), SHOWING, ids=[inside for inside, *_ in SHOWING])
-def test_nothing_that_draws_sees_a_network(inside: str, module: str, is_package: bool, source: str) -> None:
-    assert networks_in(source, module, is_package=is_package) == []
+def test_nothing_that_draws_sees_a_network() -> None:
+    assert of_files(networks_in, SHOWING) == {}
 
 
 def networks_in(source: str, module: str, *, is_package: bool = False) -> list[str]:
@@ -408,6 +415,7 @@ def at_import(source: str, module: str, packages: tuple[str, ...], *, is_package
     ]
 
 
+@functools.cache
 def file_of(module: str) -> str | None:
     """The path in the package of a module of this project; None for what is none."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
@@ -436,26 +444,18 @@ def light_files() -> dict[str, str]:
     return found
 
 
-LIGHT_THROUGH = light_files()
-LIGHT = [each for each in FILES if each[0] in LIGHT_THROUGH]
-
-
-@pytest.mark.parametrize(("inside", "module", "is_package", "source"), LIGHT, ids=[inside for inside, *_ in LIGHT])
-def test_light_files_import_torch_only_when_something_is_called(
-    inside: str, module: str, is_package: bool, source: str
-) -> None:
-    found = at_import(source, module, ("torch", "torchvision", "timm"), is_package=is_package)
-    assert found == [], f"what needs no torch imports it at once: {LIGHT_THROUGH[inside]}"
+def test_light_files_import_torch_only_when_something_is_called() -> None:
+    through = light_files()
+    light = [each for each in FILES if each[0] in through]
+    found = of_files(at_import, light, ("torch", "torchvision", "timm"))
+    assert {f"{inside}, which {through[inside]} imports": words for inside, words in found.items()} == {}
 
 
 GROUND = [each for each in FILES if Path(each[0]).stem in ("errors", "units", "sources", "records")]
 
 
-@pytest.mark.parametrize(("inside", "module", "is_package", "source"), GROUND, ids=[inside for inside, *_ in GROUND])
-def test_the_ground_floor_needs_no_array_library_either(
-    inside: str, module: str, is_package: bool, source: str
-) -> None:
-    assert at_import(source, module, ("torch", "numpy", "PIL", "matplotlib", "rich"), is_package=is_package) == []
+def test_the_ground_floor_needs_no_array_library_either() -> None:
+    assert of_files(at_import, GROUND, ("torch", "numpy", "PIL", "matplotlib", "rich")) == {}
 
 
 # -- the checks themselves can fail --------------------------------------------------------------------------------
