@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each: threads that wait for each other would share them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,6 +35,10 @@ from order import (  # noqa: E402, F401
 )
 
 ROOT = Path(__file__).parent.parent
+
+# How fast a shared machine makes up examples is the subject of no test.
+settings.register_profile("fmap", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fmap")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
