@@ -70,7 +70,8 @@ def _about(found: Cam) -> str:
     """What the picture is of."""
     method = METHOD_NAMES[found.method]
     where = units.layer_name(found.layer.name) if len(found.levels) == 1 else f"{len(found.levels)} levels"
-    return f"{method} of {found.target.in_words} at {where}, on {found.image.short_name}"
+    to = "on" if found.method == "effect" else "of"
+    return f"{method} {to} {found.target.in_words} at {where}, on {found.image.short_name}"
 
 
 def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) -> int:

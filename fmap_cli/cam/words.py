@@ -13,7 +13,7 @@ _DOUBTS = {
     "no better": ", but blurring does not bear it out",
     "none": "; blurring cannot show whether these places count",
 }
-METHOD_NAMES = {"gradcam": "Grad-CAM", "layercam": "LayerCAM", "effect": "effect of each channel"}
+METHOD_NAMES = {"gradcam": "Grad-CAM", "layercam": "LayerCAM", "effect": "effects of the channels"}
 WEIGHTS = {
     "gradcam": "each channel's map times its mean gradient",
     "layercam": "each place's value times its positive gradient, over all channels",

@@ -9,7 +9,7 @@ from rich.text import Text as RichText
 from ..tables.table import console, print_files, print_line, print_rows, repeats_in_words
 from .columns import POOLED_TITLE, table_of
 from .records import ComparedLayer, ComparedRecord, Comparison
-from .words import answer_in_words, inputs_in_words, questions, remarks, shared_in_words, sides, verdict
+from .words import CHANNEL, answer_in_words, inputs_in_words, questions, remarks, shared_in_words, sides, verdict
 
 _LONG = 20
 """Rows of a table after which what stands above it is out of sight: it is said again below."""
@@ -39,7 +39,8 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
     if shown:
         out.print()
         table = print_rows(out, table_of(comparison), shown, style=partial(_style, comparison))
-        for line in questions(comparison, pooled=POOLED_TITLE in table.cells):
+        keys = [CHANNEL] if "channel" in table.cells else []
+        for line in [*questions(comparison, pooled=POOLED_TITLE in table.cells), *keys]:
             print_line(out, RichText(line, "dim"))
     if repeats := len(comparison.layers) - len(shown):
         print_line(out, RichText(repeats_in_words(repeats), "dim"))

@@ -83,6 +83,15 @@ def is_run(comparison: Comparison) -> bool:
 
 POOLED = "pooled cosine: does the network see the same things? It compares each channel's mean over all places."
 PLACES = "are the maps equal, place by place?"
+OFFSET = (
+    "What all images share, such as an offset that a BatchNorm takes away or values above 0 behind a ReLU, brings it "
+    "near 1: compare it between layers of one kind."
+)
+CHANNEL = "channel: the one with the largest difference."
+SHIFTS = (
+    "Δmean / σ: the largest change of a channel's mean, in standard deviations of its values over both runs; inf where "
+    "they do not vary."
+)
 RELATIVE_OF_RUNS = (
     "relative L2 of means: how far the channels' means are apart as a share of A's; 0 is equal, 0.1 a tenth."
 )
@@ -92,10 +101,10 @@ RELATIVE = "relative L2: ‖B - A‖ / ‖A‖, how large the difference is as a
 def questions(comparison: Comparison, *, pooled: bool = True) -> list[str]:
     """What the columns of the table answer, `pooled` being one; of saved runs, which hold no places, about means."""
     if is_run(comparison):
-        return [RELATIVE_OF_RUNS]
+        return [SHIFTS, RELATIVE_OF_RUNS]
     if comparison.of_images:
         return [
-            POOLED,
+            f"{POOLED} {OFFSET}",
             f"The other columns: {PLACES} Maps of two different {comparison.a.origin.called.noun}s never are.",
             RELATIVE,
         ]

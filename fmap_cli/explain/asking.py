@@ -52,10 +52,10 @@ def _nothing_to_explain(tape: Tape, shown: Shown) -> LayerError:
     inside = [each for each in dict.fromkeys(inside) if each]
     if inside and maker.index >= shown.begins:
         return LayerError(
-            f"layer {name!r} is more than one step, the last of them {last}: a unit is explained of one convolution or"
+            f"layer {name!r} is more than one step, the last of them {last}; `fmap explain` takes one convolution or"
             " linear layer.",
-            hint=f"Inside there {'is' if len(inside) == 1 else 'are'} {_listed(inside)}: explain one of them, and"
-            " --through follows its value on.",
+            hint=f"Inside there {'is' if len(inside) == 1 else 'are, from the last one back,'} {_listed(inside[::-1])}:"
+            " explain one of them, and --through follows its value on.",
         )
     before = list(dict.fromkeys(each.layer for each in _products_before(tape, shown.value)))
     if "::" in maker.name or way_of(maker) == "stop":

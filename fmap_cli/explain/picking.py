@@ -62,7 +62,7 @@ def unit_of(shown: Shown, output: Tensor, axes: Axes, at: Asked, channel: int | 
         assert not isinstance(at, str)
         cell = _cell_of(name, at, cells, maps.shape[1:])
         found, _ = _extreme(name, chosen[:, cell[0], cell[1], cell[2]].reshape(-1, 1, 1, 1), "max")
-        picked = AS_ASKED if channel is not None else "the channel with the largest value at this place"
+        picked = AS_ASKED if channel is not None else "the largest value that a channel has at this place"
     channel = found if channel is None else channel
     labels = channel_maps(torch.arange(output.numel()).reshape(shape), axes)
     place = tuple(each for each, axis in zip(cell, "THW", strict=True) if axis in cells)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import units
 from ..drawing.charts import BLUE, RED
-from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_heading, draw_outline
+from ..drawing.page import MARGIN, SMALL_SIZE, TEXT_SIZE, TINY_SIZE, draw_heading, draw_outline, draw_paragraph
 from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, end_of, shorten, text_width
 from .records import ROUNDING, Part
 from .terms_figure import coloured, scale_of, size_of
@@ -20,8 +20,13 @@ _AFTER_LEAVES = 12
 
 def draw_tree(scene: Scene, recipe: Part, top: int) -> tuple[int, int]:
     """The tree from left, the value, to right, what it is made of. Returns where it ends below and on the right."""
-    words = "each value is the sum of those to its right and of the lines under it; each map has its own scale"
+    words = "each value is the sum of those to its right and of the lines under it"
     y = draw_heading(scene, "What it is made of", words, MARGIN, top, 900)
+    colours = (
+        "Each map has its own scale: blue below zero, white at zero and red above it; where no value is below zero,"
+        " from dark (lowest) to yellow (highest); gray is one value everywhere."
+    )
+    y = draw_paragraph(scene, colours, MARGIN, y - 4, 900) + 8
     bottom, right = _draw_node(scene, recipe, MARGIN, y + 4, root=True)
     return bottom, right
 

@@ -169,7 +169,7 @@ def _draw_scale(scene: Scene, kernels: Kernels, drawing: Drawing, ends: Ends, y:
         most = float(ends.most[0])
         names = (units.number(-most, 4), units.number(most, 4))
     else:
-        names = ("-", "+ the filter's largest") if not ends.clipped else ("-", "+ percentile of the filter's")
+        names = ("- largest", "+ largest") if not ends.clipped else ("- percentile", "+ percentile")
     y = draw_colour_bar(scene, cmap, names, MARGIN, y, _SIDE, middle="0") + 2
     words = ""
     if kernels.reads_picture:

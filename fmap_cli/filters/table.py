@@ -10,6 +10,7 @@ from rich.text import Text
 from .. import units
 from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import FILTERS, LAYERS, filter_rows
+from .records import NEAR_ZERO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,4 +77,5 @@ def _print_numbers(out: Console, kernels: Kernels) -> None:
     if len(first) < len(rows):
         those = f"the first {len(first)}" + (f" and {len(named)} that stand out" if named else "")
         said += f"; {those} are listed, --csv and --json have them all"
-    print_wrapped(out, Text(f"{said}.", "dim"))
+    near = f"≈ 0: weights of at most {units.percent(NEAR_ZERO)} of the layer's largest"
+    print_wrapped(out, Text(f"{said}. {near}.", "dim"))

@@ -166,8 +166,13 @@ class Clips(Feed):
     def read(self, source: Source, say: Say, layout: str | None) -> ImageInput:
         model = self.model
         if isinstance(source, str) and source != "-" and Path(source).is_dir():
-            image = _clip(source, [self.picture(path, layout) for path in _frames(source, model.frames)])
-            say(f"{source}: {model.frames} frames, evenly spaced over its pictures in the order of their names.")
+            paths = _frames(source, model.frames)
+            image = _clip(source, [self.picture(path, layout) for path in paths])
+            there = len(set(paths))
+            spaced = "evenly spaced over its pictures in the order of their names"
+            if there < model.frames:
+                spaced = f"of its {there} pictures in the order of their names, so that pictures are shown again"
+            say(f"{source}: {model.frames} frames, {spaced}.")
             for note in image.notes:
                 say(f"{image.name}: {note}")
             return image

@@ -61,7 +61,7 @@ def print_forecast(
     _print_bill(out, forecast.bills, unit)
     out.print()
     for bill in forecast.bills:
-        where = f"{units.one_line(bill.peak_layer)}, {_phase(bill)}" if bill.peak_layer else _phase(bill)
+        where = f"{units.layer_name(bill.peak_layer)}, {_phase(bill)}" if bill.peak_layer else _phase(bill)
         print_line(out, Text(f"The peak of {MODES[bill.mode]} is at {where}."))
     usual, hopper = (units.in_unit(each, unit) for each in (_CUBLAS, _CUBLAS_HOPPER))
     known = f"Not included either: cuBLAS's workspace, {usual} {unit} a process, {hopper} {unit} on Hopper."
