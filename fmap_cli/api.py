@@ -272,7 +272,7 @@ def feature_maps(
         wish = "Call it once for each; with `reduce` it, and `stats`, `predict`, `embed`, `effect` and `report`"
         raise one_at_a_time(len(found), wish)
     (look,) = found
-    if isinstance(look, ImageError):
+    if isinstance(look, FmapError):
         raise look
     return look
 

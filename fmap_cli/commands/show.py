@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from .. import api
-from ..errors import DONE, FAILED, FmapError, ImageError
+from ..errors import DONE, FAILED, FmapError
 from ..maps.records import Choice, Drawing, Looking
 from ..models.records import ModelRequest
 from ..reduced.asking import contradiction
@@ -218,22 +218,22 @@ def command(options: ShowOptions) -> int:
     """
     if options.is_reduced:
         return _show_reduced(options)
+    looks = api.looks(options.request, options.images, options.looking, remark)
     from ..maps.files import FigureFiles
 
-    looks = api.looks(options.request, options.images, options.looking, remark)
     options.refuse_one_file_for(len(looks), f"there are {len(looks)} images")
-    files = FigureFiles(options.drawing, options.out, options.out_dir, options.raw, remark)
     shown: list[tuple[Look, list[str | None]]] = []
     failures: list[tuple[str, FmapError]] = []
-    for name, each in zip(looks.names, looks, strict=True):
-        if isinstance(each, ImageError):
-            if len(looks) == 1:
-                raise each
-            report(each)
-            failures.append((name, each))
-        else:
-            options.refuse_one_file_for(len(each.maps), f"{len(each.maps)} layers match")
-            shown.append((each, files.write(each)))
+    with FigureFiles(options.drawing, options.out, options.out_dir, options.raw, remark) as files:
+        for name, each in zip(looks.names, looks, strict=True):
+            if isinstance(each, FmapError):
+                if len(looks) == 1:
+                    raise each
+                report(each)
+                failures.append((name, each))
+            else:
+                options.refuse_one_file_for(len(each.maps), f"{len(each.maps)} layers match")
+                shown.append((each, files.write(each)))
     if shown:
         _put_out(options, shown, failures, several=len(looks) > 1)
     return FAILED if failures else DONE

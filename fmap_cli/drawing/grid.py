@@ -131,44 +131,48 @@ def draw_tiles(
            [  0,   0, 255, 255],
            [  0,   0, 255, 255]], dtype=uint8)
     """
-    codes = fit_codes(maps, low, high, placement.tile)
-    return lookup(colours, background)[place(codes, placement)]
+    return place(fit_colours(maps, low, high, lookup(colours, background), placement.tile), placement, background)
 
 
 def fit_codes(maps: np.ndarray, low: np.ndarray, high: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
     """Colour codes of each map at the size of a tile, `[N, tile height, tile width]` uint16."""
+    return _enlarge(_codes_within(maps, low, high, tile), tile)
+
+
+def fit_colours(
+    maps: np.ndarray, low: np.ndarray, high: np.ndarray, colours: np.ndarray, tile: tuple[int, int]
+) -> np.ndarray:
+    """Each map in the `colours` of `lookup` at the size of a tile, `[N, tile height, tile width, 3]` uint8."""
+    return _enlarge(colours.take(_codes_within(maps, low, high, tile), axis=0), tile)  # few units, many pixels
+
+
+def _codes_within(maps: np.ndarray, low: np.ndarray, high: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
+    """Colour codes of each map, shrunk to the size of a tile where it is larger."""
     height, width = maps.shape[1:]
     if tile[0] < height or tile[1] < width:
         maps = shrink(maps, (min(tile[0], height), min(tile[1], width)))
-    codes = colour_codes(maps, low, high)
-    rows = np.arange(tile[0]) * codes.shape[1] // tile[0]
-    columns = np.arange(tile[1]) * codes.shape[2] // tile[1]
-    if codes.shape[1:] != tuple(tile):
-        codes = codes[:, rows][:, :, columns]
-    return codes
+    return colour_codes(maps, low, high)
+
+
+def _enlarge(tiles: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Tiles `[N, h, w, …]` at a larger `size`: each pixel is repeated, first along its row, then whole rows are."""
+    height, width = tiles.shape[1:3]
+    if width != size[1]:
+        tiles = tiles.take(np.arange(size[1]) * width // size[1], axis=2)
+    if height != size[0]:
+        tiles = tiles.take(np.arange(size[0]) * height // size[0], axis=1)
+    return tiles
 
 
 def place(tiles: np.ndarray, placement: Placement, background: Any = BACKGROUND) -> np.ndarray:
     """Tiles `[N, h, w]` or `[N, h, w, 3]`, a cell's frames in a row, on one canvas `[height, width]` or with colour."""
-    if placement.frames > 1:
-        tiles = _strips(tiles, placement, background)
-    count, height, width, *colour = tiles.shape
-    down, across = placement.gap
-    rows, columns = placement.rows, placement.columns
-    cells = np.full((rows * columns, height + down, width + across, *colour), background, tiles.dtype)
-    cells[:count, :height, :width] = tiles
-    canvas = cells.reshape(rows, columns, height + down, width + across, *colour).swapaxes(1, 2)
-    canvas = canvas.reshape(rows * (height + down), columns * (width + across), *colour)
-    return np.ascontiguousarray(canvas[: placement.size[0], : placement.size[1]])
-
-
-def _strips(tiles: np.ndarray, placement: Placement, background: Any) -> np.ndarray:
-    """Frames `[N * T, h, w, …]` side by side in their cells, `[N, h, cell width, …]`."""
     _, height, width, *colour = tiles.shape
-    count, frames, pitch = placement.count, placement.frames, width + placement.frame_gap
-    strips = np.full((count, height, frames, pitch, *colour), background, tiles.dtype)
-    strips[:, :, :, :width] = tiles.reshape(count, frames, height, width, *colour).swapaxes(1, 2)
-    return strips.reshape(count, height, frames * pitch, *colour)[:, :, : placement.cell[1]]
+    row = np.full((placement.size[1], *colour), background, tiles.dtype)
+    canvas = np.full((*placement.size, *colour), row)
+    for index, tile in enumerate(tiles):
+        top, left = placement.corner(*divmod(index, placement.frames))
+        canvas[top : top + height, left : left + width] = tile
+    return canvas
 
 
 def shrink(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from math import ceil
 from typing import IO, TYPE_CHECKING
 
@@ -14,8 +16,9 @@ from .scene import Box, Picture, Plot, Scene, Text, font
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Level 1 writes these pictures three times faster than Pillow's 6, for files a fifth larger.
+# zlib's level 1 writes these pictures three times faster than 6, for files a fifth larger.
 _PNG_COMPRESSION = 1
+_PNG_BAND_BYTES = 1 << 22
 _MOST_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # of either side
 
 
@@ -85,8 +88,38 @@ def write_image(image: Image, file: IO[bytes], suffix: str) -> None:
             hint="Write .png, or draw fewer channels.",
         )
     if suffix == ".png":
-        image.save(file, "PNG", compress_level=_PNG_COMPRESSION)
+        _write_png(np.asarray(image), file)
     elif suffix == ".webp":
         image.save(file, "WEBP", lossless=True, quality=40)
     else:
         image.save(file, "JPEG", quality=92, subsampling=0)
+
+
+def _write_png(pixels: np.ndarray, file: IO[bytes]) -> None:
+    """Write `[height, width, 3]` uint8 as a PNG (ISO/IEC 15948), in which each row is what it adds to the one above.
+
+    An enlarged map's rows repeat, so most of what is written are zeros. Pillow tries all five filters on every row,
+    which takes twice as long as compressing them, for files that are hardly smaller.
+    """
+    height, width, _ = pixels.shape
+    rows = pixels.reshape(height, width * 3)
+    file.write(b"\x89PNG\r\n\x1a\n")
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    packer = zlib.compressobj(_PNG_COMPRESSION)
+    above = np.zeros_like(rows[:1])
+    step = max(_PNG_BAND_BYTES // max(width * 3, 1), 1)
+    for start in range(0, height, step):
+        band = rows[start : start + step]
+        lines = np.full((len(band), width * 3 + 1), 2, np.uint8)  # a line begins with its filter: 2 is Up
+        np.subtract(band, np.concatenate([above, band[:-1]]), out=lines[:, 1:])
+        above = band[-1:]
+        _write_chunk(file, b"IDAT", packer.compress(lines))
+    _write_chunk(file, b"IDAT", packer.flush())
+    _write_chunk(file, b"IEND", b"")
+
+
+def _write_chunk(file: IO[bytes], kind: bytes, content: bytes) -> None:
+    if content or kind == b"IEND":
+        file.write(
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+        )

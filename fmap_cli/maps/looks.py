@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..errors import ImageError, ModelError
+from ..errors import FmapError, ModelError
 from ..inputs.feeds import feed_of, source_name
 from ..inputs.framing import Framings
 from ..network.shapes import split_layout
 from ..receptive.records import FieldRow
 from ..receptive.survey import receptive_fields
 from ..receptive.unit import strongest_units
-from ..session.opening import Session, groups, read_image
+from ..session.ahead import read_ahead
+from ..session.opening import Session, groups
 from .look import look
 from .records import Look, Looking
+
+_READ_AHEAD = 2
+"""Images read while the network runs on the one before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,13 @@ class Looks:
     def __len__(self) -> int:
         return len(self._groups)
 
-    def __iter__(self) -> Iterator[Look | ImageError]:
+    def __iter__(self) -> Iterator[Look | FmapError]:
         of_arrays, of_outputs = split_layout(self.looking.layout)
         framings = Framings()
         class_map_of = ""
-        for source in self._groups:
-            try:
-                image = read_image(self.session, source, self.say, of_arrays)
-            except ImageError as error:
-                yield ImageError(error.message, hint=error.hint)
+        for _, image in read_ahead(self.session, self._groups, self.say, of_arrays, _READ_AHEAD):
+            if isinstance(image, FmapError):
+                yield image
                 continue
             framings.add(image.name, image.framing)
             found = look(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import units
-from ..drawing.grid import DIVERGING, SEQUENTIAL, TWO_HUES, Placement, fit_codes, lookup, palette
+from ..drawing.grid import DIVERGING, SEQUENTIAL, TWO_HUES, Placement, fit_colours, lookup, palette
 from ..drawing.overlay import overlay
 from ..errors import OutputError
 from .records import Drawing, FeatureMap
@@ -85,8 +85,7 @@ def frames_of(feature_map: FeatureMap, scale: Scale) -> tuple[np.ndarray, np.nda
 
 def tile_colours(feature_map: FeatureMap, scale: Scale, tile: tuple[int, int]) -> np.ndarray:
     """Every tile in colour, `[N * T, tile height, tile width, 3]` uint8."""
-    maps, low, high = frames_of(feature_map, scale)
-    return lookup(palette(scale.cmap))[fit_codes(maps, low, high, tile)]
+    return fit_colours(*frames_of(feature_map, scale), lookup(palette(scale.cmap)), tile)
 
 
 def overlay_colours(feature_map: FeatureMap, scale: Scale, photo: np.ndarray, tile: tuple[int, int]) -> np.ndarray:

@@ -39,7 +39,7 @@ def read_ahead(
 
     waiting: deque[tuple[Source, Future[tuple[list[str], ImageInput | FmapError]]]] = deque()
     left = iter(sources)
-    with ThreadPoolExecutor(1, thread_name_prefix="fmap-read", initializer=_without_team) as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="fmap-read", initializer=without_team) as pool:
         try:
             for source in left:
                 waiting.append((source, pool.submit(read, source)))
@@ -68,7 +68,7 @@ def _read(session: Session, source: Source, say: Say, layout: str | None) -> Ima
         return error.bare()  # what was raised would keep its pixels until its turn comes
 
 
-def _without_team() -> None:
+def without_team() -> None:
     """Keep torch's operations in this thread to this thread: a second team of OpenMP threads would spin beside the
     network's. (`torch.set_num_threads` would hold for the whole process.)
     """

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,34 @@ def test_images_of_one_name_do_not_overwrite_each_other(fmap: Run, samples: Path
         f"x{number}-efficientnet_lite0-{CONV1}.png" for number in ("-2", "-3", "")
     ]
     assert len({file.read_bytes() for file in (workdir / "o").iterdir()}) == 3
+
+
+@pytest.mark.parametrize("at", ["a", "c"])
+def test_a_figure_that_cannot_be_written_ends_the_run_in_one_line(
+    fmap: Run, samples: Path, workdir: Path, at: str
+) -> None:
+    for (
+        name
+    ) in "abc":  # drawn in a thread: of the first it is known while there are images left, of the last at the end
+        (workdir / f"{name}.png").write_bytes((samples / "coffee.png").read_bytes())
+    taken = workdir / "o" / f"{at}-efficientnet_lite0-{CONV1}.png"
+    taken.mkdir(parents=True)
+    ran = fmap("show", "a.png", "b.png", "c.png", "--out-dir", "o")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"cannot write o/{taken.name}: it is a directory." in ran.err
+    assert not [file for file in (workdir / "o").iterdir() if file.name.startswith(".")]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("fmap-draw")]
+
+
+def test_what_cannot_be_read_stands_between_the_images_in_their_order(fmap: Run, samples: Path, workdir: Path) -> None:
+    order = ["a", "broken", "b", "missing", "c"]  # read ahead in a thread
+    for name in "abc":
+        (workdir / f"{name}.png").write_bytes((samples / "coffee.png").read_bytes())
+    (workdir / "broken.png").write_bytes(b"no picture")
+    ran = fmap("show", *(f"{name}.png" for name in order), "--out-dir", "o", "--json")
+    assert ran.code == 1
+    assert [Path(each["image"]).stem for each in ran.json["images"]] == ["a", "b", "c"]
+    assert [Path(each["image"]).stem for each in ran.json["failed"]] == ["broken", "missing"]
 
 
 def test_names_longer_than_a_file_system_takes_still_get_files_of_their_own(
