@@ -113,7 +113,7 @@ def _write_png(pixels: np.ndarray, file: IO[bytes]) -> None:
         lines = np.full((len(band), width * 3 + 1), 2, np.uint8)  # a line begins with its filter: 2 is Up
         np.subtract(band, np.concatenate([above, band[:-1]]), out=lines[:, 1:])
         above = band[-1:]
-        _write_chunk(file, b"IDAT", packer.compress(lines))
+        _write_chunk(file, b"IDAT", packer.compress(lines.data))
     _write_chunk(file, b"IDAT", packer.flush())
     _write_chunk(file, b"IEND", b"")
 
