@@ -142,16 +142,17 @@ def test_the_same_photo_twice_differs_by_exactly_zero_in_every_layer_of_the_embe
     fmap: Fmap, samples: Path
 ) -> None:
     photo = samples / "chelsea.png"
-    ran = fmap("compare", photo, photo, "--json", "--check")
+    asked = ("compare", photo, photo, "--size", 64)
+    ran = fmap(*asked, "--json", "--check")
     assert ran.code == 0
     zero_everywhere(ran)
-    listed = fmap("layers", "--image", photo, "--json").json["layers"]
+    listed = fmap("layers", "--image", photo, "--size", 64, "--json").json["layers"]
     assert [row["name"] for row in ran.json["layers"]] == [row["name"] for row in listed]
-    assert "A and B are identical: all 149 layers differ by exactly zero" in fmap("compare", photo, photo).out
+    assert "A and B are identical: all 149 layers differ by exactly zero" in fmap(*asked).out
 
 
 def test_two_loads_of_one_network_differ_by_exactly_zero(fmap: Fmap) -> None:
-    ran = fmap("compare", "--vs-seed", 1, "--json")  # trained weights need no seed
+    ran = fmap("compare", "--vs-seed", 1, "--size", 64, "--json")  # trained weights need no seed
     zero_everywhere(ran)
     assert "note: --vs-seed 1 changes nothing: B's weights are not random, but ImageNet" in ran.err
 
@@ -380,7 +381,7 @@ def test_places_that_are_not_finite_are_alike_where_they_are_the_same() -> None:
 def test_bfloat16_stays_within_its_threshold_and_its_first_layer_over_a_lower_one_is_found(
     fmap: Fmap, samples: Path
 ) -> None:
-    asked = ("compare", samples / "coffee.png", "--vs-dtype", "bfloat16", "--check", "--json")
+    asked = ("compare", samples / "coffee.png", "--size", 96, "--vs-dtype", "bfloat16", "--check", "--json")
     ran = fmap(*asked)
     assert (ran.code, ran.json["threshold"], ran.json["over_count"]) == (0, THRESHOLDS["bfloat16"], 0)
     rows = ran.json["layers"]
@@ -397,7 +398,9 @@ def test_bfloat16_stays_within_its_threshold_and_its_first_layer_over_a_lower_on
 
 
 def test_channels_last_rounds_otherwise_and_no_more(fmap: Fmap, samples: Path) -> None:
-    ran = fmap("compare", samples / "rocket.jpg", "--vs-memory-format", "channels_last", "--check", "--json")
+    ran = fmap(
+        "compare", samples / "rocket.jpg", "--size", 96, "--vs-memory-format", "channels_last", "--check", "--json"
+    )
     assert (ran.code, ran.json["threshold"], ran.json["b"]["memory_format"]) == (0, 1e-4, "channels_last")
     shares = [row["relative_l2"] for row in ran.json["layers"]]
     assert max(shares) < 1e-5
@@ -405,14 +408,14 @@ def test_channels_last_rounds_otherwise_and_no_more(fmap: Fmap, samples: Path) -
 
 
 def test_float64_is_the_finer_side(fmap: Fmap) -> None:
-    ran = fmap("compare", "--dtype", "float64", "--vs-dtype", "float32", "-k", "linear", "--json")
+    ran = fmap("compare", "--dtype", "float64", "--vs-dtype", "float32", "--size", 96, "-k", "linear", "--json")
     (row,) = ran.json["layers"]
     assert ran.json["threshold"] == 1e-4
     assert 0 < row["relative_l2"] < 1e-5
 
 
 def test_two_photos_differ_from_the_input_on(fmap: Fmap, samples: Path) -> None:
-    ran = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--json", "--check")
+    ran = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--size", 64, "--json", "--check")
     assert (ran.code, ran.json["first_over"]) == (3, "x")
     assert [ran.json[side]["source"].rsplit("/")[-1] for side in "ab"] == ["coffee.png", "chelsea.png"]
     assert len(ran.json["layers"]) == ran.json["layer_count"] == 279
@@ -422,9 +425,9 @@ def test_a_layer_is_what_show_saves(fmap: Fmap, samples: Path, workdir: Path) ->
     """The numbers of one layer against the arrays that `fmap show` writes."""
     arrays = []
     for name in ("coffee", "chelsea"):
-        fmap("show", samples / f"{name}.png", "-l", "conv5", "--save", f"{name}.npz")
+        fmap("show", samples / f"{name}.png", "-l", "conv5", "--size", 96, "--save", f"{name}.npz")
         arrays.append(np.load(workdir / f"{name}.npz"))
-    ran = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "-l", "conv5", "--json")
+    ran = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "-l", "conv5", "--size", 96, "--json")
     (row,) = ran.json["layers"]
     a, b = (each[row["name"]].astype(np.float64) for each in arrays)
     assert row["max_abs"] == np.abs(a - b).max()
@@ -467,7 +470,7 @@ def test_channels_are_those_of_the_layout(fmap: Fmap, samples: Path, model: str,
 
 
 def test_patterns_and_kinds_choose(fmap: Fmap) -> None:
-    asked = ("compare", "--vs-dtype", "bfloat16", "--json")
+    asked = ("compare", "--vs-dtype", "bfloat16", "--size", 64, "--json")
     assert [row["name"] for row in fmap(*asked, "-l", "conv1", "-l", "avgpool").json["layers"]] == [
         "features.0.0",
         "avgpool",
@@ -542,8 +545,11 @@ def test_what_makes_no_two_sides_is_a_usage_error(
         (("{photo}", "--vs-device", "nowhere"), "unknown device"),
         (("-", "-"), "standard input can be read only once"),
         (("{photo}", "--vs-seed", "1", "-o", "nowhere/x.png"), "no directory"),
-        (("{photo}", "--vs-seed", "1", "-o", "x.png", "--draw", "classifier.1"), "no height and width"),
-        (("{photo}", "--vs-seed", "1", "-o", "x.png", "--draw", "nope"), "not among the layers compared"),
+        (("{photo}", "--vs-seed", "1", "--size", "64", "-o", "x.png", "--draw", "classifier.1"), "no height and width"),
+        (
+            ("{photo}", "--vs-seed", "1", "--size", "64", "-o", "x.png", "--draw", "nope"),
+            "not among the layers compared",
+        ),
         (("a.fmap", "b.fmap"), "a.fmap"),
     ],
 )
@@ -624,10 +630,10 @@ def test_a_figure_of_runs_over_other_photos_shows_the_first_convolution(fmap: Fm
 
 
 def test_what_both_have_is_said_once(fmap: Fmap) -> None:
-    lines = fmap("compare", "--vs-dtype", "float16", "-k", "linear").out.split("\n\n")[1].splitlines()
+    lines = fmap("compare", "--vs-dtype", "float16", "--size", 64, "-k", "linear").out.split("\n\n")[1].splitlines()
     assert lines[0].startswith("efficientnet_lite0 · weights: ImageNet")
     assert lines[1:3] == ["A  float32", "B  float16"]
-    assert "A and B are the same" in fmap("compare", "--vs-dtype", "float32", "-k", "linear").out
+    assert "A and B are the same" in fmap("compare", "--vs-dtype", "float32", "--size", 64, "-k", "linear").out
 
 
 @pytest.mark.parametrize(
@@ -689,7 +695,7 @@ def test_a_figure_shows_the_strongest_channels_of_the_layer_asked_for(fmap: Fmap
     from fmap_cli.comparison.sides import open_sides, read_sides
     from fmap_cli.models.records import ModelRequest
 
-    request = ModelRequest("efficientnet_lite0")
+    request = ModelRequest("efficientnet_lite0", size=64)
     a, b = open_sides(request, request, lambda _: None)
     images = read_sides(a, b, [str(samples / "coffee.png"), str(samples / "chelsea.png")], lambda _: None)
     b, images = replace(b), (images[0], replace(images[1], name=images[0].name))  # one image, fed in two ways
@@ -744,7 +750,7 @@ def test_odd_comparisons_have_figures_too(fmap: Fmap, tiny: str, workdir: Path, 
 
 
 def test_a_figure_of_vectors_alone_has_the_curve(fmap: Fmap, workdir: Path) -> None:
-    assert fmap("compare", "--vs-dtype", "bfloat16", "-k", "linear", "-o", "curve.png").code == 0
+    assert fmap("compare", "--vs-dtype", "bfloat16", "--size", 64, "-k", "linear", "-o", "curve.png").code == 0
     with Image.open(workdir / "curve.png") as picture:
         assert picture.height > 400
 
@@ -896,7 +902,7 @@ def saved(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     folder = tmp_path_factory.mktemp("saved")
     files = folder / "coffee.fmap", folder / "chelsea.fmap"
     for file in files:
-        assert run(["stats", str(samples / f"{file.stem}.png"), "--save", str(file)]) == 0
+        assert run(["stats", str(samples / f"{file.stem}.png"), "--size", "64", "--save", str(file)]) == 0
     return files
 
 
@@ -904,7 +910,7 @@ def test_what_stats_saves_is_compared(fmap: Fmap, samples: Path, saved: tuple[Pa
     """Two photos as two runs: the channels' means are those of the outputs that the same command compares itself."""
     ran = fmap("compare", *saved, "--json", "-k", "linear")
     (row,) = ran.json["layers"]
-    direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--json", "-l", row["name"])
+    direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--size", 64, "--json", "-l", row["name"])
     # A classifier puts out one value a channel, which is its mean.
     for key in ("relative_l2", "cosine", "correlation"):
         assert row[key] == pytest.approx(direct.json["layers"][0][key], rel=1e-6)
@@ -916,7 +922,7 @@ def test_layers_of_runs_that_put_out_the_same_tensors_are_one_point_of_the_curve
 ) -> None:
     """As of the two photos themselves."""
     runs = fmap("compare", *saved, "--json", "-o", "runs.svg")
-    direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--json").json["layers"]
+    direct = fmap("compare", samples / "coffee.png", samples / "chelsea.png", "--size", 64, "--json").json["layers"]
     assert [(row["name"], row["same_as"]) for row in runs.json["layers"]] == [
         (row["name"], row["same_as"]) for row in direct
     ]
