@@ -131,13 +131,32 @@ def test_examples_are_of_their_own_command() -> None:
         assert line.split()[1] == name
 
 
-@pytest.mark.parametrize(
-    "line", sorted({line for _, line in examples()} - {re.sub(r"\s+#.*", "", line) for line in COMMANDS})
-)
+def example_params() -> list[object]:
+    """The examples that are no commands of the README: of each command the first, and under `-m slow` the others."""
+    seen = {re.sub(r"\s+#.*", "", line) for line in COMMANDS}
+    found: list[object] = []
+    begun: set[str] = set()
+    for name, line in dict.fromkeys(examples()):
+        if line not in seen:
+            found.append(pytest.param(line, marks=[pytest.mark.slow] if name in begun else []))
+            begun.add(name)
+    return found
+
+
+@pytest.mark.parametrize("line", example_params())
 def test_an_example_of_the_help_runs(
     line: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(line, clone, monkeypatch, capsys)
+
+
+def test_every_example_of_the_help_is_of_options_that_there_are(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Click reads it, files and numbers included; running it takes longer."""
+    monkeypatch.chdir(clone)
+    for name, line in examples():
+        command = group.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        command.make_context(name, shlex.split(line, comments=True)[2:])
 
 
 def test_every_command_is_written_about() -> None:

@@ -271,7 +271,10 @@ def test_pooling_operations_have_a_geometry_too() -> None:
 
 # -- three ways to run, one count ----------------------------------------------------------------------------------
 
-SPREAD = ("shufflenet_v2_x0_5", "swin_t", "vit_b_32", "convnext_tiny", "maxvit_t")
+SPREAD = (
+    *("shufflenet_v2_x0_5", "swin_t", "vit_b_32"),
+    *(pytest.param(each, marks=pytest.mark.slow) for each in ("convnext_tiny", "maxvit_t")),
+)
 
 
 @pytest.mark.parametrize("name", SPREAD)

@@ -99,7 +99,14 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+# What resnet18, mobilenet_v3_small and efficientnet_lite0 are made of, once more: `B C H W` everywhere.
+ALIKE = ("vgg11_bn resnext50_32x4d wide_resnet50_2 densenet121 mobilenet_v2 mnasnet0_5 efficientnet_b0"
+         " efficientnet_v2_s regnet_y_400mf").split()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.slow] if each in ALIKE else []) for each in FAMILIES]
+)
 def test_every_layers_axes_are_those_of_the_source(name):
     session = open_architecture(ModelRequest(name), lambda note: None)
     image = load_image(str(sample_path()), session.model.preprocessing)
