@@ -135,7 +135,7 @@ _WORDS = {
 def in_words(operation: Operation) -> str:
     """What an operation is called: `ReLU`, `concatenation`, or its own name."""
     name = operation.name
-    if name in BATCH_NORMS and operation.arguments.get("running_mean") is None:
+    if name in BATCH_NORMS and operation.arguments.get("running_mean", "not kept") is None:
         return "InstanceNorm"  # by the mean and deviation of this one input, whatever module says so
     if name == "hardtanh":
         low, high = operation.arguments.get("min_val", -1), operation.arguments.get("max_val", 1)

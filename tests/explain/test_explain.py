@@ -308,9 +308,12 @@ def test_a_layer_reached_twice_is_two_layers_and_says_so() -> None:
 
 
 def test_a_block_names_what_can_be_explained_in_it() -> None:
-    net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
-    with pytest.raises(LayerError, match=r"more than one step, the last of them ReLU(.|\n)*Inside there is 0\.0"):
-        explained(net, (3, 6, 6), "0")
+    for last, word in ((nn.ReLU(), "ReLU"), (nn.BatchNorm2d(4), "BatchNorm"), (nn.InstanceNorm2d(4), "InstanceNorm")):
+        net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), last)).eval()
+        with pytest.raises(
+            LayerError, match=rf"more than one step, the last of them {word};(.|\n)*Inside there is 0\.0"
+        ):
+            explained(net, (3, 6, 6), "0")
 
 
 def test_what_runs_in_one_piece_is_named() -> None:
