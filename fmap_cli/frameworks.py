@@ -21,6 +21,10 @@ share the processor with others (`_threads_yielding`). Both need torch imported 
 
 timm imports `torch._dynamo` too: it marks five methods with `torch.compiler.disable`, which is done by then, three
 quarters of its import. `load_timm` has the mark made later, when such a method runs beside a compiler.
+
+torch marks functions of its own (kernels for the meta device, optimisers) with `torch._disable_dynamo`, which imports
+`torch._dynamo` when one of them is first called. `load_torchvision` has them call what they mark as long as nothing
+else has imported it (`_own_marks_later`): without dynamo nothing is compiled.
 """
 
 from __future__ import annotations
@@ -32,9 +36,10 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -56,7 +61,8 @@ def load_torchvision() -> ModuleType:
     if "torchvision" not in sys.modules:
         with _collector_resting(), _threads_yielding():
             # First, so that torch's own import never meets the stand-in.
-            importlib.import_module("torch")
+            with _own_marks_later():
+                importlib.import_module("torch")
             with _dynamo_deferred() if _deferral_fits() else nullcontext():
                 importlib.import_module("torchvision")
     return importlib.import_module("torchvision")
@@ -101,6 +107,67 @@ def _compiler_disabled_later() -> Iterator[None]:
         yield
     finally:
         torch.compiler.disable = real
+
+
+@contextmanager
+def _own_marks_later() -> Iterator[None]:
+    """What torch marks with `torch._disable_dynamo` in here is called as it is until `torch._dynamo` is there, and
+    from then on by way of the mark. Afterwards the decorator is torch's own again.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    patch = _Patch("torch._compile", "_disable_dynamo", _marked_later)
+    sys.meta_path.insert(0, patch)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(patch)
+        patch.undo()
+
+
+def _marked_later(real: Callable[..., Any]) -> Callable[..., Any]:
+    def disable(fn: Any = None, recursive: bool = True) -> Any:
+        if not isinstance(fn, FunctionType):
+            return real(fn, recursive) if fn is not None else functools.partial(disable, recursive=recursive)
+        marked = real(fn, recursive)
+
+        @functools.wraps(fn)
+        def either(*args: Any, **kwargs: Any) -> Any:
+            return (marked if _PACKAGE in sys.modules else fn)(*args, **kwargs)
+
+        return either
+
+    return disable
+
+
+class _Patch(MetaPathFinder):
+    """Has a module's function replaced by what `change` makes of it, before anybody gets it from there."""
+
+    def __init__(self, module: str, name: str, change: Callable[[Any], Any]) -> None:
+        self._module, self._name, self._change = module, name, change
+        self._real: Any = None
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        spec = PathFinder.find_spec(fullname, path) if fullname == self._module else None
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_changed(module: ModuleType) -> None:
+            load(module)
+            self._real = getattr(module, self._name, None)
+            if isinstance(self._real, FunctionType):
+                setattr(module, self._name, self._change(self._real))
+
+        spec.loader.exec_module = load_changed  # type: ignore[method-assign]
+        return spec
+
+    def undo(self) -> None:
+        """Everybody who asks from now on gets torch's own again."""
+        for each in (self._module, self._module.partition(".")[0]):
+            if self._real is not None and hasattr(sys.modules.get(each), self._name):
+                setattr(sys.modules[each], self._name, self._real)
 
 
 def _deferral_fits() -> bool:

@@ -10,6 +10,7 @@ from ..frameworks import load_torchvision
 load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
 
 from ..errors import ModelError
+from ..network.plain_sizes import plain_sizes
 from .bill import make_bill
 from .choices import checkpointed_blocks, freeze
 from .largest_batch import budget_of, largest_batches
@@ -22,6 +23,11 @@ from .what_ifs import find_what_ifs
 
 def forecast(request: MemoryRequest, say: Say) -> Forecast:
     """Everything that is asked for. Raises ModelError where the network refuses the batch or the size."""
+    with plain_sizes():
+        return _forecast(request, say)
+
+
+def _forecast(request: MemoryRequest, say: Say) -> Forecast:
     subject = open_subject(request, say)
     notes = notes_on(subject, request)
     frozen = freeze(subject.module, request.freeze)

@@ -8,6 +8,7 @@ too, in the backward pass from the sequence numbers of autograd's nodes.
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -113,11 +114,11 @@ def _train(module: nn.Module, inputs: tuple[Any, ...], run: Run, follower: _Foll
         gradients = [each.grad for each in module.parameters() if each.grad is not None]
         follower.name(gradients, "gradients")
         if optimizer is not None and gradients:
-            optimizer.step()
+            _step(optimizer)
             for state in optimizer.state.values():
                 follower.name(state.values(), "optimizer")
             follower.phase("second step")
-            optimizer.step()
+            _step(optimizer)
         follower.phase("end")
     # What the next iteration lets go of before its forward: the answer, the loss, and with zero_grad the gradients.
     del output, loss
@@ -142,6 +143,12 @@ def make_optimizer(module: nn.Module, run: Run) -> torch.optim.Optimizer | None:
         return torch.optim.AdamW(parameters, lr=1e-3, foreach=foreach)
     momentum = 0.9 if run.optimizer == "sgd-momentum" else 0.0
     return torch.optim.SGD(parameters, lr=1e-3, momentum=momentum, foreach=foreach)
+
+
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    """`optimizer.step()` without what torch has around it, which imports `torch._dynamo`."""
+    with torch.set_grad_enabled(optimizer.defaults.get("differentiable", False)):
+        inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 def mean_square(output: Any) -> Tensor:
