@@ -1,23 +1,25 @@
 """torch's kernels for the meta device without SymPy: what they ask about symbolic sizes, answered for plain ones.
 
-These kernels ask `torch.fx.experimental.symbolic_shapes` whether a condition on sizes holds, and the first question
-imports it, with all of SymPy: half a second of computing, to be told that True is True. While `plain_sizes` is on, a
-stand-in has that module's place. It answers for plain numbers as the real one does and hands everything else to it;
-whoever asks for another name gets the real module's, which has its place again from then on.
+These kernels ask `torch.fx.experimental.symbolic_shapes` whether a condition on sizes holds, and SymPy whether a number
+is one of its expressions. The first question imports all of SymPy, to be told that True is True; that is more than a
+step of ResNet-50 takes. While `plain_sizes` is on, stand-ins have the places of these modules. They answer for plain
+numbers as the real ones do and hand everything else to them; whoever asks for another name, or imports a part of SymPy,
+gets the real module, which has its place again from then on.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_PACKAGE = "torch.fx.experimental"
-_NAME = "symbolic_shapes"
-_MODULE = f"{_PACKAGE}.{_NAME}"
+_SHAPES = "torch.fx.experimental.symbolic_shapes"
+_SYMPY = "sympy"
 
 
 @contextmanager
@@ -29,51 +31,94 @@ def plain_sizes() -> Iterator[None]:
     ...     torch.conv2d(torch.empty(1, 3, 9, 9, device="meta"), torch.empty(8, 3, 3, 3, device="meta")).shape
     torch.Size([1, 8, 7, 7])
     """
-    if _MODULE in sys.modules:
+    if _SHAPES in sys.modules or _SYMPY in sys.modules:  # imported or stood in for: nothing to save
         yield
         return
-    stand_in = _StandIn()
+    importlib.import_module(_SHAPES.rpartition(".")[0])
+    shapes, sympy = _StandIn(_SHAPES), _StandIn(_SYMPY)
+    for name, (holds, answer) in _ANSWERS.items():
+        setattr(shapes, name, shapes.answering(name, holds, answer))
+    sympy.Basic = _Basic  # type: ignore[attr-defined]
+    sympy.__path__ = []
+    watcher = _PartsOf(sympy)
+    sys.meta_path.insert(0, watcher)
     try:
-        stand_in.take_place()
+        shapes.take_place()
+        sympy.take_place()
         yield
     finally:
-        stand_in.withdraw()
+        sys.meta_path.remove(watcher)
+        shapes.withdraw()
+        sympy.withdraw()
 
 
 class _StandIn(ModuleType):
-    """The module as far as plain numbers go."""
-
-    def __init__(self) -> None:
-        super().__init__(_MODULE)
-        for name, (holds, answer) in _ANSWERS.items():
-            setattr(self, name, self._answering(name, holds, answer))
+    """A module as far as plain numbers go."""
 
     def take_place(self) -> None:
-        parent = importlib.import_module(_PACKAGE)
-        sys.modules[_MODULE] = self
-        setattr(parent, _NAME, self)
+        sys.modules[self.__name__] = self
+        parent, _, name = self.__name__.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], name, self)
 
     def withdraw(self) -> None:
-        parent = sys.modules[_PACKAGE]
-        if sys.modules.get(_MODULE) is self:
-            del sys.modules[_MODULE]
-        if getattr(parent, _NAME, None) is self:
-            delattr(parent, _NAME)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        parent, _, name = self.__name__.rpartition(".")
+        if parent and vars(sys.modules[parent]).get(name) is self:
+            delattr(sys.modules[parent], name)
 
-    def _answering(self, name: str, holds: Callable[..., bool], answer: Callable[..., Any]) -> Callable[..., Any]:
+    def real(self) -> ModuleType:
+        self.withdraw()
+        return importlib.import_module(self.__name__)
+
+    def answering(self, name: str, holds: Callable[..., bool], answer: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            return answer(*args) if not kwargs and holds(*args) else getattr(self._real(), name)(*args, **kwargs)
+            return answer(*args) if not kwargs and holds(*args) else getattr(self.real(), name)(*args, **kwargs)
 
         return call
 
-    def _real(self) -> ModuleType:
-        self.withdraw()
-        return importlib.import_module(_MODULE)
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(f"module {_MODULE!r} has no attribute {name!r}")
-        return getattr(self._real(), name)
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(self.real(), name)
+
+
+class _PartsOf(MetaPathFinder):
+    """Finds the parts of a module that is stood in for: the real module first, which then has them."""
+
+    def __init__(self, stand_in: _StandIn) -> None:
+        self._stand_in = stand_in
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        name = self._stand_in.__name__
+        if not fullname.startswith(f"{name}.") or sys.modules.get(name) is not self._stand_in:
+            return None
+        self._stand_in.real()
+        return ModuleSpec(fullname, _AsItIs(importlib.import_module(fullname)))
+
+
+class _AsItIs(Loader):
+    """Loads a module that is there."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module, self._spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
+
+
+class _Expressions(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        real = getattr(sys.modules.get(_SYMPY), "Basic", cls)
+        return real is not cls and isinstance(value, real)
+
+
+class _Basic(metaclass=_Expressions):
+    """SymPy's base class as far as `isinstance` goes: nothing is an expression of a package that is not imported."""
 
 
 def _truth(*values: Any) -> bool:
