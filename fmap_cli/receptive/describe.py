@@ -15,7 +15,7 @@ from ..network.records import Axes
 from . import field as fields
 from .field import Field
 from .records import FieldAxis, FieldGroup, ReceptiveField, UnitBox
-from .steps import regular_step
+from .steps import regular_step, repeats
 
 _PLACES = {"T": 2, "H": 3, "W": 4}
 """Where an axis stands in `[4, C, T, H, W]`."""
@@ -25,6 +25,8 @@ _PRODUCTS = ("addmm", "mm", "bmm", "baddbmm", "addmv", "mv", "dot", "matmul", "l
 
 _MOST_GROUPS = 64
 _MOST_CHANNELS = 1 << 16
+_AT_ONCE = 1 << 15
+"""Channels whose numbers fit into the processor's cache."""
 
 
 def describe(
@@ -98,7 +100,7 @@ def _arranged(one: Field, axes: Axes) -> np.ndarray:
         joined = laid_out if joined is None else np.maximum(joined, laid_out)
     assert joined is not None
     for axis in range(1, 5):
-        if joined.shape[axis] > 1 and (joined == joined.take([0], axis=axis)).all():
+        if joined.shape[axis] > 1 and repeats(joined, axis):
             joined = joined.take([0], axis=axis)
     return joined
 
@@ -124,7 +126,9 @@ def _as_channels(part: Field, axes: Axes) -> np.ndarray:
             values = values.take([0], axis=at + 1)
     kept = axes.names.index("C") + 1 if named and axes.names.count("C") == 1 else None
     others = tuple(axis for axis in range(1, values.ndim) if axis != kept)
-    return values.max(axis=others, keepdims=True).reshape(4, -1, 1, 1, 1)
+    if any(values.shape[axis] != 1 for axis in others):
+        values = values.max(axis=others, keepdims=True)
+    return values.reshape(4, -1, 1, 1, 1)
 
 
 def _differs(one: Field) -> bool:
@@ -197,12 +201,18 @@ def _of_channel(extent: np.ndarray, channel: int) -> np.ndarray:
 
 def _share(extents: Sequence[np.ndarray], sizes: Sequence[int]) -> float:
     """The largest part of the input that a unit sees, axis by axis for each channel."""
-    share = np.ones(1)
-    for extent, size in zip(extents, sizes, strict=True):
-        last, first = extent[1], -extent[0]
-        along = np.where(last == fields.EMPTY, 0, last - first + 1).max(axis=(1, 2, 3), initial=0)  # [C]
-        share = share * along / size
-    return float(share.max(initial=0))
+    count = max(extent.shape[1] for extent in extents)
+    largest = 0.0
+    for at in range(0, count, _AT_ONCE):
+        share = np.ones(1)
+        for extent, size in zip(extents, sizes, strict=True):
+            seen = extent[:2, at : at + _AT_ONCE] if extent.shape[1] > 1 else extent[:2]
+            along = np.where(seen[1] == fields.EMPTY, 0, seen[1] + seen[0] + 1)
+            if prod(along.shape[1:]) != 1:
+                along = along.max(axis=(1, 2, 3), initial=0)
+            share = share * along.reshape(-1) / size  # [C]
+        largest = max(largest, float(share.max(initial=0)))
+    return largest
 
 
 # -- one axis ----------------------------------------------------------------------------------------------------

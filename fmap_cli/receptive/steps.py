@@ -76,27 +76,43 @@ def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None
     None where they do not move evenly. Places that see nothing, the whole image or nobody knows what are passed over.
     """
     rows = np.moveaxis(values, axis, 1)  # [2, places, ...]
-    known = np.abs(rows) < FAR
-    moved = np.diff(rows, axis=1)[known[:, 1:] & known[:, :-1]]
-    if moved.size and not moved.any():
+    if _advance(rows, 1, 0) is not None:
         return STILL
     periods = [
         *(step for step in candidates if step is not None and step != STILL),
         *((each, None) for each in _PERIODS),
     ]
     for period, advance in periods:
-        if not 0 < period < rows.shape[1]:
-            continue
-        both = known[:, period:] & known[:, :-period]
-        if not both.any():
-            continue
-        moved = rows[:, period:] - rows[:, :-period]
-        moved[0] *= -1  # the first row counts down
-        if advance is None:
-            advance = int(moved[both][0])
-        if advance and (moved[both] == advance).all():
-            return period, advance
+        told = _advance(rows, period, advance) if period > 0 else None
+        if told:
+            return period, told
     return None
+
+
+_AT_ONCE = 1 << 16
+
+
+def _advance(rows: np.ndarray, period: int, advance: int | None) -> int | None:
+    """How far all known values `[2, places, ...]` move within a period: by `advance`, if given, or all alike.
+
+    None where some do not, or none is known. Goes a piece at a time: of a detector's millions of scores in one row the
+    first thousands mostly tell.
+    """
+    long = max(256, _AT_ONCE * rows.shape[1] // max(rows.size, 1))
+    some = False
+    for at in range(0, rows.shape[1] - period, long):
+        piece = rows[:, at : at + long + period]
+        known = np.abs(piece) < FAR
+        moved = piece[:, period:] - piece[:, :-period]
+        moved[0] *= -1  # the first row counts down
+        moved = moved[known[:, period:] & known[:, :-period]]
+        if not moved.size:
+            continue
+        advance = int(moved[0]) if advance is None else advance
+        if (moved != advance).any():
+            return None
+        some = True
+    return advance if some else None
 
 
 def _once(values: np.ndarray) -> np.ndarray:
