@@ -36,6 +36,8 @@ def plain_sizes() -> Iterator[None]:
         return
     importlib.import_module(_SHAPES.rpartition(".")[0])
     shapes, sympy = _StandIn(_SHAPES), _StandIn(_SYMPY)
+    for name in _TRUTHS:
+        setattr(shapes, name, shapes.giving_back(name))
     for name, (holds, answer) in _ANSWERS.items():
         setattr(shapes, name, shapes.answering(name, holds, answer))
     sympy.Basic = _Basic  # type: ignore[attr-defined]
@@ -78,9 +80,18 @@ class _StandIn(ModuleType):
 
         return call
 
+    def giving_back(self, name: str) -> Callable[..., Any]:
+        """For what True is True; a pass asks it a hundred thousand times."""
+
+        def call(value: Any, *args: Any, **kwargs: Any) -> Any:
+            plain = (value is True or value is False) and not args and not kwargs
+            return value if plain else getattr(self.real(), name)(value, *args, **kwargs)
+
+        return call
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        if name[:2] == "__":  # `from ... import` asks for a path each time
+            raise AttributeError(name)
         return getattr(self.real(), name)
 
 
@@ -158,13 +169,15 @@ def _no_symbols(_value: Any) -> Any:
     return OrderedSet()
 
 
+_TRUTHS = (
+    "expect_true",
+    "guard_bool",
+    "guard_or_false",
+    "guard_or_true",
+    "guard_size_oblivious",
+    "statically_known_true",
+)
 _ANSWERS: dict[str, tuple[Callable[..., bool], Callable[..., Any]]] = {
-    "expect_true": (_truth, _itself),
-    "guard_bool": (_truth, _itself),
-    "guard_or_false": (_truth, _itself),
-    "guard_or_true": (_truth, _itself),
-    "guard_size_oblivious": (_truth, _itself),
-    "statically_known_true": (_truth, _itself),
     "statically_known_false": (_truth, lambda value: not value),
     "sym_and": (_truth, lambda *values: all(values)),
     "sym_or": (_truth, lambda *values: any(values)),

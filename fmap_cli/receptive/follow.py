@@ -294,31 +294,51 @@ def _fills_storage(tensor: Tensor) -> bool:
     return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
 
 
+_Layout = tuple[tuple[int, ...], tuple[int, ...], int]
+"""A tensor's shape, strides and offset in its memory."""
+
+
 @dataclass(eq=False, slots=True)
 class _Storage:
-    """What each place in a piece of memory sees, for tensors that are parts of each other."""
+    """What each place in a piece of memory sees, for tensors that are parts of each other.
+
+    As long as one tensor that is all of it is written, `whole` is how that lies in memory and `values` have length 1
+    where all is alike. A detector's hundred megabytes of regions are laid out only where a part of them is written.
+    """
 
     storage: Any  # kept, so that no other takes its place
     places: int
-    values: list[np.ndarray]  # an axis of the image: [4, places]
+    values: list[np.ndarray | None]  # an axis of the image: [4, places], or [4, ...] of `whole`; None where empty
     causes: list[Field | None]
     steps: list[set[fields.Step | None]]
+    whole: _Layout | None
 
     def __init__(self, tensor: Tensor, axes: int) -> None:
         self.storage = tensor.untyped_storage()
         self.places = self.storage.nbytes() // tensor.element_size()
-        self.values = [np.full((4, self.places), fields.EMPTY, np.int32) for _ in range(axes)]
+        self.values = [None] * axes
         self.causes = [None] * axes
         self.steps = [set() for _ in range(axes)]
+        self.whole = _layout(tensor) if _fills_storage(tensor) and tensor.is_contiguous() else None
 
     def write(self, tensor: Tensor, found: Fields) -> None:
+        if self.whole != _layout(tensor):
+            self._lay_out()
         for at, each in enumerate(found):
-            there = self._view(at, tensor)
-            there[...] = fields.EMPTY
+            parts = () if each is None else each.parts
+            if self.whole is not None:
+                joined = np.full((4, *(1,) * tensor.ndim), fields.EMPTY, np.int32)
+                for part in parts:
+                    joined = np.maximum(joined, part.values)
+                self.values[at] = joined
+            else:
+                there = self._view(at, _layout(tensor))
+                there[...] = fields.EMPTY
+                for part in parts:
+                    np.maximum(there, part.values, out=there)
             if each is None:
                 continue
-            for part in each.parts:
-                np.maximum(there, part.values, out=there)
+            for part in parts:
                 self.steps[at].update(part.steps)
             before = self.causes[at] or each
             self.causes[at] = replace(
@@ -329,22 +349,38 @@ class _Storage:
             )
 
     def fields_of(self, tensor: Tensor) -> Fields:
+        if self.whole != _layout(tensor):
+            self._lay_out()
         found: list[Field | None] = []
         for at, (causes, steps) in enumerate(zip(self.causes, self.steps, strict=True)):
             if causes is None:
                 found.append(None)
                 continue
             shape = tuple(tensor.shape)
-            told = replace(
-                causes, shape=shape, values=self._view(at, tensor), steps=(None,) * len(shape), rest=None, _varies={}
-            )
+            values = self.values[at] if self.whole is not None else self._view(at, _layout(tensor))
+            assert values is not None
+            told = replace(causes, shape=shape, values=values, steps=(None,) * len(shape), rest=None, _varies={})
             found.append(told_from_memory(told, steps))
         return tuple(found)
 
-    def _view(self, at: int, tensor: Tensor) -> np.ndarray:
+    def _lay_out(self) -> None:
+        """A number for each place: tensors that lie otherwise in this memory are read or written from here on."""
+        whole, self.whole = self.whole, None
+        for at, joined in enumerate(self.values):
+            if whole is None and joined is not None:
+                continue
+            self.values[at] = np.full((4, self.places), fields.EMPTY, np.int32)
+            if whole is not None and joined is not None:
+                self._view(at, whole)[...] = joined
+
+    def _view(self, at: int, layout: _Layout) -> np.ndarray:
         """The places of a tensor, `[4, ...]`, to read and to write."""
         values = self.values[at]
-        strides = (values.strides[0], *(stride * values.itemsize for stride in tensor.stride()))
-        return np.lib.stride_tricks.as_strided(
-            values[:, tensor.storage_offset() :], (4, *tensor.shape), strides, writeable=True
-        )
+        assert values is not None
+        shape, steps, offset = layout
+        strides = (values.strides[0], *(step * values.itemsize for step in steps))
+        return np.lib.stride_tricks.as_strided(values[:, offset:], (4, *shape), strides, writeable=True)
+
+
+def _layout(tensor: Tensor) -> _Layout:
+    return tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())

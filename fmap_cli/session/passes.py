@@ -19,6 +19,7 @@ from ..models.preprocessing import NOT_FOUND
 from ..network.axes import meta_twin
 from ..network.blank import blank_arithmetic
 from ..network.capture import CallWatcher, Sink, Watcher, capture, eval_mode
+from ..network.plain_sizes import plain_sizes
 from ..network.records import LayerRef
 from ..network.replacing import Replacement, replacing
 from .opening import Session, dtype_name
@@ -55,7 +56,7 @@ def run_cheaply(
         try:
             if attempt == "meta":
                 twin = meta_twin(module)
-                with torch.device("meta"):
+                with torch.device("meta"), plain_sizes():
                     blank = (torch.empty_like(each, device="meta") for each in network_inputs(session, [image]))
                     found = run(twin, tuple(blank))
             else:
@@ -74,7 +75,7 @@ def run_cheaply(
 
 
 _META_VALUES = 3 * 400 * 400
-"""From an input of this size on, the meta device pays for what its kernels take to import (about a second).
+"""From an input of this size on, the meta device pays for its kernels, which are Python.
 
 Below, a pass without its arithmetic takes hundredths of a second, whatever the number of parameters.
 """

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..capture import Sink, capture
+from ..plain_sizes import plain_sizes
 from ..records import LayerRef
 from .twins import meta_twin, twin_of
 
@@ -86,6 +87,7 @@ def measure(
         silence = io.StringIO()
         with (
             torch.device("meta") if on_meta else nullcontext(),
+            plain_sizes() if on_meta else nullcontext(),
             torch.random.fork_rng(devices=[]),
             redirect_stdout(silence),
             redirect_stderr(silence),

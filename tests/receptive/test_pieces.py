@@ -1,0 +1,76 @@
+"""What is worked out a piece at a time, or without being laid out, against numbers that fit on paper."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from fmap_cli.receptive import Follower
+from fmap_cli.receptive.describe import _share
+from fmap_cli.receptive.field import EMPTY, STILL, WHOLE
+from fmap_cli.receptive.steps import regular_step
+
+LONG = 300_000  # many pieces
+
+
+def row(advance: int, period: int) -> np.ndarray:
+    """Unclipped values `[2, LONG]` that move by `advance` every `period` places."""
+    first = np.arange(LONG, dtype=np.int32) // period * advance
+    return np.stack([-first, first + 2])
+
+
+@pytest.mark.parametrize(("advance", "period"), [(1, 1), (4, 1), (3, 5), (-2, 1)])
+def test_a_long_row_moves_evenly(advance, period):
+    assert regular_step(row(advance, period), 1) == (period, advance)
+
+
+def test_a_long_row_that_stands_still():
+    assert regular_step(row(0, 1), 1) == STILL
+
+
+@pytest.mark.parametrize("at", [0, 1, LONG // 2, 65_535, 65_536, LONG - 1])
+@pytest.mark.parametrize("advance", [0, 4])
+def test_one_place_out_of_step_tells_wherever_it_is(at, advance):
+    values = row(advance, 1)
+    values[1, at] += 1
+    assert regular_step(values, 1) is None
+
+
+def test_places_nobody_knows_are_passed_over():
+    values = row(4, 1)
+    values[:, ::7] = EMPTY
+    values[0, 1:70_000] = WHOLE
+    assert regular_step(values, 1) == (1, 4)
+    values[:] = EMPTY
+    assert regular_step(values, 1) is None
+
+
+def test_the_largest_share_is_found_in_any_piece():
+    seen = np.zeros((4, LONG, 1, 1, 1), np.int32)  # one pixel, at 0
+    high, wide = seen.copy(), seen.copy()
+    high[1, LONG - 2], wide[1, LONG - 2] = 9, 4  # the last pixel that it sees: 10 and 5 of them
+    high[1, 5] = 11  # a taller one that is one pixel wide
+    assert _share((high, wide), (20, 10)) == 10 / 20 * 5 / 10
+    assert _share((high, wide[:, :1]), (20, 10)) == 12 / 20 * 1 / 10
+
+
+def test_memory_is_laid_out_where_a_part_is_written():
+    """Written whole, a tensor's memory is a few numbers; a part written later is told apart from the rest."""
+    follower = Follower()
+    image = torch.zeros(1, 1, 6, 4)
+    follower.start(image, (2, 3))
+    with follower:
+        page = torch.zeros(1, 1, 6, 4)
+        page.copy_(image)
+        room = sys.modules["fmap_cli.receptive.follow"]
+        whole = [each for each in follower._laid_out.values() if isinstance(each, room._Storage)]
+        before = [each.whole is not None and max(value.size for value in each.values) for each in whole]
+        seen = [each.values[1].ravel().tolist() for each in follower.fields_of(page)]
+        page[:, :, 4:] = image[:, :, :2]
+        after = [each.values[1, 0, 0, :, 0].tolist() for each in follower.fields_of(page)[:1]]
+    assert before in ([], [4 * 6])
+    assert seen == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3]]
+    assert after == [[0, 1, 2, 3, 0, 1]]
