@@ -110,10 +110,11 @@ class _PartsOf(MetaPathFinder):
 
 
 class _AsItIs(Loader):
-    """Loads a module that is there."""
+    """Loads a module that is there. (The import system would load it anew by its own specification, if it had one.)"""
 
     def __init__(self, module: ModuleType) -> None:
         self._module, self._spec = module, module.__spec__
+        module.__spec__ = None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return self._module

@@ -100,7 +100,7 @@ def test_whoever_needs_the_real_modules_gets_them_once():
         import sympy.core.numbers as numbers
         from sympy import Symbol
         import sympy
-        print(numbers.Integer is sympy.Integer, isinstance(Symbol("x"), sympy.Basic), sympy.core is sys.modules["sympy.core"])
+        print(numbers.Integer is sympy.Integer, isinstance(Symbol("x"), sympy.Basic), sympy.core.numbers is numbers)
         from torch.fx.experimental.symbolic_shapes import ShapeEnv
         (torch.empty(2, 3, device="meta") * 2).mean().sigmoid()
     print(sys.modules["torch.fx.experimental.symbolic_shapes"].ShapeEnv is ShapeEnv, len(sys.meta_path) == before)
