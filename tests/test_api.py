@@ -22,6 +22,7 @@ from torch import nn
 
 import fmap_cli as fmap
 from fmap_cli.inputs.held import source_of
+from fmap_cli.results import FIGURE_SUFFIXES
 
 
 def quietly(_sentence: str) -> None:
@@ -466,6 +467,8 @@ def test_results_are_one_line_in_a_notebook_and_say_which_files_there_are(tmp_pa
             each.save(tmp_path / "x.txt")
         for suffix in each.FILES:
             assert suffix in str(raised.value)
+            if suffix in FIGURE_SUFFIXES[1:] and each is not found[0]:
+                continue  # whatever is drawn is written by one function: one result holds for all
             assert each.save(tmp_path / f"x{suffix}").stat().st_size
 
 

@@ -164,7 +164,14 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize(("name", "size", "options"), SMALL, ids=[name for name, *_ in SMALL])
+# Made of operations that others of the list have too.
+ALIKE = ("densenet121", "googlenet", "efficientnet_b0", "regnet_y_400mf")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [pytest.param(*each, id=each[0], marks=[pytest.mark.slow] if each[0] in ALIKE else []) for each in SMALL],
+)
 def test_every_layers_value_is_bitwise_that_of_an_independent_pass(name: str, size: int, options: dict) -> None:
     assert compare_values(name, size, **options) > 20
 

@@ -50,7 +50,13 @@ def check(layer: LayerRef, output: Tensor, rows: Tensor, found: object) -> None:
     assert ((torch.from_numpy(found.rms) - rms).abs() <= 1e-6 * rms).all(), layer  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("name", "least"), NETWORKS.items())
+ALIKE = ("densenet121", "resnet50", "mobilenet_v2")  # convolutions and BatchNorm, as others of them
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [pytest.param(*each, marks=[pytest.mark.slow] if each[0] in ALIKE else []) for each in NETWORKS.items()],
+)
 def test_every_channel_of_every_layer(name: str, least: int, samples: Path) -> None:
     weights = None if name == "efficientnet_lite0" else "random"
     size = None if name == "efficientnet_lite0" else 64  # one network has maps of every size

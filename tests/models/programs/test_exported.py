@@ -222,7 +222,7 @@ def test_a_scripts_conditions_loops_lists_and_methods_are_followed(folder: Path)
     [
         ("mobilenet_v3_small", "script"),
         ("mobilenet_v3_small", "trace"),
-        ("shufflenet_v2_x0_5", "script"),
+        pytest.param("shufflenet_v2_x0_5", "script", marks=pytest.mark.slow),
         ("squeezenet1_1", "export"),
         pytest.param("swin_t", "script", marks=pytest.mark.slow),
         pytest.param("swin_t", "trace", marks=pytest.mark.slow),
