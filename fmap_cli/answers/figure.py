@@ -62,18 +62,22 @@ def draw_label_map(
     labels: Sequence[str],
     corner: tuple[int, int],
     size: tuple[int, int],
+    width: int,
 ) -> int:
-    """The label map over the photo at `corner` (top, left), and its classes by share. Returns where it ends."""
+    """The label map over the photo at `corner` (top, left), and its classes by share. Returns where it ends.
+
+    Words have `width` pixels: a tall photo is too narrow for them.
+    """
     top, left = corner
     colours, background = class_colours(len(labels)), background_class(labels)
     scene.add(Picture(left, top, label_picture(classes, photo, colours, background), size, smooth=True))
     words = "the likeliest class of each pixel (the largest of the scores)"
-    y = draw_paragraph(scene, words, left, top + size[0] + 6, size[1]) + 6
+    y = draw_paragraph(scene, words, left, top + size[0] + 6, width) + 6
     legend = class_legend(classes, labels)
     for words, share, fill in legend[:LEGEND_ROWS]:
         scene.add(Box(left, y, 16, 16, fill, GRAY))
-        scene.add(Text(left + 26, y + 1, shorten(words, size[1] - 90, SMALL_SIZE), SMALL_SIZE, INK))
-        scene.add(Text(left + size[1], y + 1, share, SMALL_SIZE, GRAY, align="right"))
+        scene.add(Text(left + 26, y + 1, shorten(words, width - 90, SMALL_SIZE), SMALL_SIZE, INK))
+        scene.add(Text(left + width, y + 1, share, SMALL_SIZE, GRAY, align="right"))
         y += 22
     if len(legend) > LEGEND_ROWS:
         scene.add(Text(left, y, f"and {len(legend) - LEGEND_ROWS} more classes", SMALL_SIZE, GRAY))

@@ -10,6 +10,7 @@ from .. import units
 from ..drawing.grid import SEQUENTIAL, Placement, colour_codes, draw_tiles, fit_columns, lookup, palette
 from ..drawing.overlay import OVERLAY_STRENGTH, gray_photo
 from ..drawing.page import (
+    LINE_SIZE,
     MARGIN,
     SMALL_SIZE,
     TINY_SIZE,
@@ -23,7 +24,7 @@ from ..drawing.page import (
     draw_title,
     fit,
 )
-from ..drawing.scene import GRAY, INK, WHITE, Picture, Scene, Text, shorten, text_width
+from ..drawing.scene import GRAY, INK, WHITE, Picture, Scene, Text, shorten, text_width, wrap
 from .words import (
     about_weights,
     bits,
@@ -70,9 +71,11 @@ def attention_figure(found: Attention, layer: LayerAttention) -> Scene:
     where = (
         f"What {subject} look{'' if subject.startswith('all') else 's'} at on {units.one_line(found.image.short_name)}"
     )
-    lines = [f"{where}. {looks(layer, found.origin.called)}".strip()]
+    said = f"{where}. {looks(layer, found.origin.called)}".strip()
+    lines = wrap(said, scene.width - 2 * MARGIN, LINE_SIZE)
     if warning := about_weights(found):
         lines.append(warning)
+    scene.move_down(26 * max(len(lines) - 2, 0))  # the parts stand where two lines end
     title = "Attention rollout" if layer.of_rollout else units.layer_name(layer.name)
     draw_title(scene, title, lines, "" if layer.of_rollout else layer.type_name)
     return scene
@@ -148,7 +151,20 @@ def _draw_left(scene: Scene, found: Attention, layer: LayerAttention, top: int) 
     most, even = float(mean.sum(0).max()), mean.shape[0] / max(cells_seen(layer), 1)
     at = even / most if most > even else None
     middle = f"tick: all alike, {percent(even)}" if at is not None else ""
-    y = draw_colour_bar(scene, _CMAP, ("0", percent(most)), MARGIN, y, scale, middle=middle, at=at) + 8
+    y = (
+        draw_colour_bar(
+            scene,
+            _CMAP,
+            ("0", percent(most)),
+            MARGIN,
+            y,
+            scale,
+            quantity="share of the attention",
+            middle=middle,
+            at=at,
+        )
+        + 8
+    )
     small = fit((photo.shape[0], photo.shape[1]), _PHOTO, whole=False)
     scene.add(Picture(MARGIN, y + 4, photo, small, smooth=True))
     _mark(scene, found, layer, MARGIN, y + 4, small)

@@ -90,7 +90,9 @@ def _draw_evidence(scene: Scene, found: Cam, top: int, size: tuple[int, int]) ->
     if found.positive or found.sign == "for":
         colours, ends = colours[128:].repeat(2, axis=0), ("0", ends[1])
     middle = "" if ends[0] == "0" else "0"
-    y = draw_colour_bar(scene, colours, ends, MARGIN, y, width, middle=middle)
+    y = draw_colour_bar(
+        scene, colours, ends, MARGIN, y, width, quantity=f"evidence for {found.target.in_words}", middle=middle
+    )
     words = (
         "The numbers are the evidence at a place: warm colours, red to yellow, speak for the answer, cold ones, blue to"
         " light cyan, against it; gray counts for little. Smoothly enlarged from the layer's own cells."

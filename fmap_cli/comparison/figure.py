@@ -340,20 +340,22 @@ def _shared_ends(pair: DrawnPair) -> tuple[np.ndarray, np.ndarray]:
 def _draw_legend(scene: Scene, pair: DrawnPair, difference: np.ndarray, most: float, y: int, left: int) -> int:
     """What the colours mean."""
     bar = 260
-    for cmap, ends, words in (
+    for cmap, ends, quantity, words in (
         (
             SEQUENTIAL,
             ("channel's lowest", "channel's highest"),
+            "activation",
             "A and B: each channel has one scale for both",
         ),
         (
             DIVERGING,
             (f"-{units.number(most)}", units.number(most)),
+            "difference of activations",
             "B - A: one scale for all, red where B is larger, blue where A is, white is zero",
         ),
     ):
-        scene.add(Text(left + bar + 18, y - 2, words, SMALL_SIZE, GRAY))
-        y = draw_colour_bar(scene, cmap, ends, left, y, bar)
+        scene.add(Text(left + bar + 18, y + 18, words, SMALL_SIZE, GRAY))
+        y = draw_colour_bar(scene, cmap, ends, left, y, bar, quantity=quantity)
     values = np.concatenate([pair.a.ravel(), pair.b.ravel(), difference.ravel()])
     low, high = _shared_ends(pair)
     special = (

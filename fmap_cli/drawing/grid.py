@@ -184,6 +184,25 @@ def shrink(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return F.adaptive_avg_pool2d(tensor, size).numpy()
 
 
+_CROSS_RGB = (120, 30, 30)
+
+
+def cross(tiles: np.ndarray) -> np.ndarray:
+    """Tiles `[N, h, w, 3]` crossed out from corner to corner: all that they show is zero.
+
+    >>> cross(np.full((1, 3, 3, 3), 255, np.uint8))[0, :, :, 1].tolist()
+    [[30, 255, 30], [255, 30, 255], [30, 255, 30]]
+    """
+    crossed, (height, width) = tiles.copy(), tiles.shape[1:3]
+    steps = np.linspace(0, 1, 2 * max(height, width, 2))
+    rows, columns = np.rint(steps * (height - 1)).astype(int), np.rint(steps * (width - 1)).astype(int)
+    for thick in range(1 + (min(height, width) >= 40)):
+        beside = np.minimum(columns + thick, width - 1)
+        crossed[:, rows, beside] = _CROSS_RGB
+        crossed[:, rows[::-1], beside] = _CROSS_RGB
+    return crossed
+
+
 def blend(tiles: np.ndarray, photo: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
     """Tiles `[N, h, w, 3]` over a photo `[h, w, 3]`; `strength`, one or `[N, h, w]`, is the tile's share, 0..1."""
     strength = np.asarray(strength, np.float32)[..., None]

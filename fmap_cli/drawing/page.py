@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .. import units
-from .grid import palette
+from .grid import cross, palette
 from .scene import GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width, wrap
 
 MARGIN = 36
@@ -92,7 +92,7 @@ class Key:
 
     words: str
     colour: Colour
-    sign: Literal["box", "hollow", "line", "bar"] = "box"
+    sign: Literal["box", "hollow", "line", "bar", "crossed", "dashed"] = "box"
 
 
 def draw_legend(scene: Scene, keys: Iterable[Key], left: float, y: int, right: float) -> int:
@@ -112,12 +112,20 @@ def _draw_sign(scene: Scene, key: Key, x: float, y: int) -> None:
     colour = key.colour
     if key.sign == "line":
         scene.add(Box(x, y + 8, 15, 3, colour))
+    elif key.sign == "dashed":
+        scene.add(Box(x, y + 7, 16, 4, INK), Box(x, y + 8, 6, 2, colour), Box(x + 10, y + 8, 6, 2, colour))
     elif key.sign == "bar":
         scene.add(Box(x + 4, y + 2, 7, 3, colour), Box(x + 6, y + 2, 3, 15, colour), Box(x + 4, y + 14, 7, 3, colour))
     else:
         scene.add(Box(x, y + 2, _SWATCH, _SWATCH, colour))
+        if key.sign == "crossed":
+            scene.add(Picture(int(x), y + 2, _crossed_swatch(colour), (_SWATCH, _SWATCH)))
         if key.sign == "hollow":
             scene.add(Box(x + 2, y + 4, _SWATCH - 4, _SWATCH - 4, WHITE))
+
+
+def _crossed_swatch(colour: Colour) -> np.ndarray:
+    return cross(np.full((1, _SWATCH, _SWATCH, 3), colour, np.uint8))[0]
 
 
 def draw_colour_bar(
@@ -128,10 +136,18 @@ def draw_colour_bar(
     y: int,
     width: int,
     *,
+    quantity: str,
     middle: str = "",
     at: float | None = None,
 ) -> int:
-    """A colour map's colours, or 256 others, from lowest to highest, with what stands there; a tick at a share `at`."""
+    """A colour map's colours, or 256 others, from lowest to highest, with what stands there; a tick at a share `at`.
+
+    `quantity`, over the bar, says what the colour is, with its unit where it has one; empty where a heading right
+    over the bar says so.
+    """
+    if quantity:
+        scene.add(Text(left, y, shorten(units.one_line(quantity), width, SMALL_SIZE), SMALL_SIZE))
+        y += 20 if at is None else 24  # a tick stands out over the bar
     colours = (palette(cmap) if isinstance(cmap, str) else cmap)[np.linspace(0, 255, width).astype(int)]
     scene.add(Picture(left, y, np.ascontiguousarray(colours[None]), (_SWATCH, width)))
     if at is not None and isfinite(at):
@@ -190,3 +206,37 @@ def draw_outline(scene: Scene, place: tuple[float, float, float, float], lines: 
         width, height = right - left - 2 * inset, bottom - top - 2 * inset
         if min(width, height) >= 1:
             scene.add(Box(left + inset, top + inset, width, height, None, colour))
+
+
+_DASH, _BREAK = 10, 8
+
+
+def draw_dashed_edges(scene: Scene, place: tuple[float, float, float, float], colour: Colour, edges: Sides) -> None:
+    """Dashes just inside those edges of a place (left, top, right, bottom) where what it frames is cut off."""
+    left, top, right, bottom = place
+    for is_cut, x, y, width, height in (
+        (edges.left, left, top, 2, bottom - top),
+        (edges.top, left, top, right - left, 2),
+        (edges.right, right - 2, top, 2, bottom - top),
+        (edges.bottom, left, bottom - 2, right - left, 2),
+    ):
+        if not is_cut:
+            continue
+        scene.add(Box(x, y, width, height, INK))
+        down, length = height > width, max(width, height)
+        for start in range(0, round(length), _DASH + _BREAK):
+            dash = min(_DASH, length - start)
+            scene.add(Box(x, y + start, 2, dash, colour) if down else Box(x + start, y, dash, 2, colour))
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Which sides of a box something holds for."""
+
+    left: bool
+    top: bool
+    right: bool
+    bottom: bool
+
+    def __bool__(self) -> bool:
+        return self.left or self.top or self.right or self.bottom

@@ -8,7 +8,7 @@ to import, and makes both look alike.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -93,6 +93,11 @@ class Scene:
 
     def add(self, *items: Item) -> None:
         self.items.extend(items)
+
+    def move_down(self, pixels: int) -> None:
+        """All that is on the page so many pixels further down, and the page longer by as many."""
+        self.items = [replace(item, y=round(item.y) + pixels) for item in self.items]
+        self.height += pixels
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from ..drawing.page import (
     MARGIN,
     SMALL_SIZE,
     TEXT_SIZE,
+    draw_colour_bar,
     draw_facts,
     draw_heading,
     draw_paragraph,
@@ -127,7 +128,16 @@ def _draw_side(scene: Scene, found: Effects, top: int) -> int:
     words = [about_weights(found), flipped(found), how(found), _meaning(found), about_signs(found, [*up, *down])]
     for sentence in filter(None, words):
         y = draw_paragraph(scene, sentence, MARGIN, y, _SIDE) + 8
+    if found.maps is not None:
+        ends = "channel's lowest", "channel's highest"
+        colours = overlay(*_ramp(), SEQUENTIAL, np.full((1, 256, 3), 128, np.uint8), (1, 256))[0, 0]
+        y = draw_colour_bar(scene, colours, ends, MARGIN, y + 4, _SIDE, quantity="activation, over gray")
     return y
+
+
+def _ramp() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A map `[1, 1, 256]` of all values from 0 to 1, and its ends."""
+    return np.linspace(0, 1, 256)[None, None], np.zeros(1), np.ones(1)
 
 
 def _facts(found: Effects) -> list[tuple[str, str]]:
@@ -183,7 +193,12 @@ def _draw_column(
 ) -> int:
     """One side: a row a channel, with its map, its number and a bar. Returns where it ends."""
     count = int((found.effects > 0).sum() if colour == _UP else (found.effects < 0).sum())
-    listed = f"the {len(places)} strongest" if len(places) < count else ""
+    listed = (
+        f"the {len(places)} strongest; bars: change of the {found.images[0].target.quantity}"
+        if len(places) < count
+        else ""
+    )
+    listed = listed or f"bars: change of the {found.images[0].target.quantity}"
     y = draw_heading(scene, f"{units.count(count)} {words}", listed, left, top, _COLUMN)
     scene.add(Box(left, y, _COLUMN, 2, colour))
     y += 12
@@ -238,7 +253,7 @@ def _draw_consequence(scene: Scene, found: Effects, place: int, left: float, y: 
 
 def _draw_sums(scene: Scene, found: Effects, left: int, y: int, width: int) -> int:
     """All at once beside the sum of their single effects, on one scale around zero."""
-    y = draw_heading(scene, "Parts and whole", "", left, y, width)
+    y = draw_heading(scene, "Parts and whole", f"change of {about(found)}", left, y, width)
     sums = [
         ("all at once", found.together, INK),
         ("estimated singly" if found.fast else "single effects", found.sum_of_singles, mixed(INK, 0.4)),

@@ -131,7 +131,14 @@ def _draw_map(
         draw_outline(scene, _cell((row, column), values.shape, left, y, size), ((-3, WHITE), (-2, INK), (-1, INK)))
     y += size[0] + 8
     return draw_colour_bar(
-        scene, cmap, (plain(low), plain(high)), left, y, max(size[1], 180), middle="0" if cmap == DIVERGING else ""
+        scene,
+        cmap,
+        (plain(low), plain(high)),
+        left,
+        y,
+        max(size[1], 180),
+        quantity="value of the channel",
+        middle="0" if cmap == DIVERGING else "",
     )
 
 

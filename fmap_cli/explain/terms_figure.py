@@ -33,7 +33,7 @@ _SMALL_MAP = 56  # where no windows stand beside it
 _WINDOWS = {1: 190, 2: 132, 3: 132}  # the tile of a window, by how many terms there are
 _WINDOW = 84
 _CELL = 36  # pixels of a cell in which its number has room
-MOST_ROWS = 6
+MOST_ROWS = 12  # of the terms that the table lists
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -231,7 +231,9 @@ def _draw_scales(scene: Scene, layout: Layout, reach: tuple[float, ...], left: i
     bottom = y
     for name, end in zip((_PATCH, _FILTER, _PRODUCT), reach, strict=True):
         ends = plain(-end, 2), plain(end, 2)
-        bottom = draw_colour_bar(scene, DIVERGING, ends, left + layout.columns[name], y, layout.window)
+        bottom = draw_colour_bar(
+            scene, DIVERGING, ends, left + layout.columns[name], y, layout.window, quantity=name.split()[0]
+        )
     return bottom
 
 

@@ -23,12 +23,12 @@ from ..drawing.page import (
     draw_paragraph,
     draw_title,
 )
-from ..drawing.scene import FAINT, GRAY, INK, Box, Colour, Picture, Scene, Text, shorten, text_width
+from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Scene, Text, shorten, text_width
 from ..errors import OutputError
 from .columns import span
 from .records import Drawing, Filters, Kernels
 from .table import words_on
-from .tiles import GAP, Ends, cell_size, ends_of, matrix, strips, tile_count
+from .tiles import GAP, Ends, cell_size, ends_of, is_dead, matrix, strips, tile_count
 
 _SIDE = 380
 _AREA = (1120, 1240)
@@ -115,7 +115,8 @@ def _facts(found: Filters, kernels: Kernels) -> list[tuple[str, str]]:
         ("weight", f"[{sizes}], {kernels.dtype}, {kernels.how}"),
         ("reads", _reads(kernels)),
         ("L2 norms", "–" if low is None or high is None else units.value_range(low, high)),
-        ("zeros", f"{units.percent(_mean(numbers.zero))}; near zero {units.percent(_mean(numbers.near_zero))}"),
+        ("zeros", units.percent(_mean(numbers.zero))),
+        ("tiny", f"{units.percent(_mean(numbers.near_zero))} of the weights: at most a thousandth of the largest"),
     ]
     if numbers.nan.any() or numbers.inf.any():
         facts.append(
@@ -170,7 +171,7 @@ def _draw_scale(scene: Scene, kernels: Kernels, drawing: Drawing, ends: Ends, y:
         names = (units.number(-most, 4), units.number(most, 4))
     else:
         names = ("- largest", "+ largest") if not ends.clipped else ("- percentile", "+ percentile")
-    y = draw_colour_bar(scene, cmap, names, MARGIN, y, _SIDE, middle="0") + 2
+    y = draw_colour_bar(scene, cmap, names, MARGIN, y, _SIDE, quantity="weight", middle="0") + 2
     words = ""
     if kernels.reads_picture:
         words = "Each pixel is a weight for red, for green and for blue: mid-gray is zero, more of a colour a positive "
@@ -192,11 +193,14 @@ def _draw_scale(scene: Scene, kernels: Kernels, drawing: Drawing, ends: Ends, y:
             words += f" The {kernels.kernel[0]} frames of a kernel stand side by side."
     y = draw_paragraph(scene, words, MARGIN, y, _SIDE) + 6
     drawn = kernels.drawn
-    zero = bool((kernels.numbers.norm[drawn] == 0).any()) and not ends.shared and not kernels.is_matrix
+    dead = bool(is_dead(kernels)[drawn].any()) and not kernels.is_matrix
+    background = (128, 128, 128) if kernels.reads_picture else WHITE if ends.shared else CONSTANT_RGB
+    if dead:
+        words = "crossed out: all weights of the filter are exactly 0"
+        y = draw_legend(scene, [Key(words, background, "crossed")], MARGIN, y, MARGIN + _SIDE)
     keys = [
         Key(words, colour)
         for there, words, colour in (
-            (zero and not kernels.reads_picture, "all zero", CONSTANT_RGB),
             (kernels.numbers.nan[drawn].any(), "NaN", NAN_RGB),
             (kernels.numbers.inf[drawn].any(), "infinite", INF_RGB),
             (kernels.is_matrix and kernels.groups > 1, "of another group", (236, 236, 240)),
@@ -297,7 +301,7 @@ def _draw_caption(scene: Scene, kernels: Kernels, channel: int, x: int, y: int, 
     words, colour = units.number(float(numbers.norm[channel])), GRAY
     if numbers.nan[channel] or numbers.inf[channel]:
         words, colour = "NaN" if numbers.nan[channel] else "Inf", _WARN
-    elif numbers.norm[channel] == 0:
+    elif is_dead(kernels)[channel]:
         words, colour = "dead", _WARN
     elif any(channel in each.channels for each in kernels.findings if each.check == "tiny-filters"):
         colour = _AMBER
@@ -332,9 +336,14 @@ def _draw_matrix(scene: Scene, kernels: Kernels, drawing: Drawing, ends: Ends, t
     for at in _named(len(kernels.drawn), found.cell[0], found.share[0]):
         place = y + (at // found.share[0]) * found.cell[0] + found.cell[0] / 2 - 8
         place = min(max(place, y - 3), y + height - 14)
-        scene.add(Text(x - 6, place, str(int(kernels.drawn[at])), TINY_SIZE, GRAY, align="right"))
+        scene.add(Text(x - 6, place, *_row_name(kernels, int(kernels.drawn[at])), align="right"))
     _draw_columns(scene, kernels, found.cell[1], found.share[1], x, y + height + 4, width)
     return y + height + 26, x + width
+
+
+def _row_name(kernels: Kernels, channel: int) -> tuple[str, int, Colour]:
+    """A row's number, red where all its weights are zero."""
+    return str(channel), TINY_SIZE, _WARN if is_dead(kernels)[channel] else GRAY
 
 
 def _named(count: int, cell: int, share: int) -> list[int]:

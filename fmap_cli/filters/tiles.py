@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from ..drawing.grid import BACKGROUND, DIVERGING, INF_RGB, NAN_RGB, colour_codes, lookup, palette
+from ..drawing.grid import BACKGROUND, DIVERGING, INF_RGB, NAN_RGB, colour_codes, cross, lookup, palette
 from .records import Drawing, Kernels
 
 GAP = 3  # between the tiles of a filter
@@ -72,6 +72,13 @@ class Strips:
     tile: tuple[int, int]
     lefts: tuple[int, ...]
     inputs: np.ndarray | None
+
+
+def is_dead(kernels: Kernels) -> np.ndarray:
+    """Which filters are all zero, `[O]`: without a weight that is NaN or infinite either."""
+    numbers = kernels.numbers
+    dead: np.ndarray = (numbers.norm == 0) & (numbers.nan == 0) & (numbers.inf == 0)
+    return dead
 
 
 def tile_count(kernels: Kernels, drawing: Drawing) -> int:
@@ -162,6 +169,9 @@ def _side_by_side(tiles: np.ndarray, kernels: Kernels, inputs: np.ndarray | None
     framed[:] = _EDGE
     framed[:, :, :, 1:-1, 1:-1] = large
     tile = cell_size(kernels, pixels)
+    dead = is_dead(kernels)[kernels.drawn]
+    inner = framed[dead].reshape(-1, down + 2, wide + 2, 3)
+    framed[dead] = cross(inner).reshape(framed[dead].shape)
     strip = np.full((count, tile[0], across * (tile[1] + GAP) - GAP, 3), 255, np.uint8)
     lefts = tuple(at * (tile[1] + GAP) for at in range(across))
     for at, left in enumerate(lefts):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import units
 from ..answers.figure import draw_boxes, draw_label_map
-from ..drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, TWO_HUES, blend, palette
+from ..drawing.grid import CONSTANT_RGB, INF_RGB, NAN_RGB, TWO_HUES, blend, cross, palette
 from ..drawing.grid import place as join
 from ..drawing.overlay import overlay_opacity
 from ..drawing.page import (
@@ -128,7 +128,7 @@ def _draw_side(
     y = draw_paragraph(scene, said, MARGIN, y, SIDE)
     y += 16
     if feature_map.label_map is not None and look.labels is not None:
-        y = draw_label_map(scene, feature_map.label_map, image.pixels, look.labels, (y, MARGIN), shown) + 16
+        y = draw_label_map(scene, feature_map.label_map, image.pixels, look.labels, (y, MARGIN), shown, SIDE) + 16
     y = draw_facts(scene, _facts(look, feature_map), MARGIN, y, SIDE)
     if feature_map.is_map:
         y = _draw_scale(scene, feature_map, scale, drawing, y + 16, look.origin.called)
@@ -191,7 +191,7 @@ def _draw_scale(
 ) -> int:
     """The colour bars with the values at their ends, and what they mean. Returns where they end."""
     for ends, middle, colours in _bars(scale, drawing):
-        y = draw_colour_bar(scene, colours, ends, MARGIN, y, SIDE, middle=middle) + 2
+        y = draw_colour_bar(scene, colours, ends, MARGIN, y, SIDE, quantity=_quantity(feature_map), middle=middle) + 2
     words = _scale_in_words(scale, drawing)
     if not called.is_picture:
         words = words.replace("over the photo", "over the input")
@@ -203,6 +203,13 @@ def _draw_scale(
         words += f" A channel's {frames} {called.layer}s stand in a row, the first on the left."
     y = draw_paragraph(scene, words, MARGIN, y, SIDE)
     return _draw_special_colours(scene, feature_map, scale, y + 6)
+
+
+def _quantity(feature_map: FeatureMap) -> str:
+    """What a colour is."""
+    if feature_map.layer.kind == "input":
+        return "value that enters the network"
+    return "score of the class" if feature_map.label_map is not None else "activation: value of the layer's output"
 
 
 def _bars(scale: Scale, drawing: Drawing) -> list[tuple[tuple[str, str], str, np.ndarray]]:
@@ -260,11 +267,16 @@ def _scale_in_words(scale: Scale, drawing: Drawing) -> str:
 def _draw_special_colours(scene: Scene, feature_map: FeatureMap, scale: Scale, y: int) -> int:
     drawn = feature_map.drawn
     channels = feature_map.channels
-    constant = int((scale.high == scale.low).sum())
+    zero = int(is_all_zero(feature_map).sum())
+    constant = int((scale.high == scale.low).sum()) - (0 if scale.shared else zero)
     tiny = sum(is_tiny(feature_map, int(channel)) for channel in drawn)
     if tiny and not scale.shared:
         words = f"tiny range, in this colour ({tiny} of the tiles): under a thousandth of the layer's"
         y = draw_paragraph(scene, words, MARGIN, y, SIDE, colour=_TINY_INK) + 6
+    if zero:
+        words = f"crossed out: exactly 0 everywhere ({zero} of the tiles)"
+        background = CONSTANT_RGB if not scale.shared else WHITE
+        y = draw_legend(scene, [Key(words, background, "crossed")], MARGIN, y, MARGIN + SIDE)
     special = (
         (constant, f"constant over the whole map ({constant} of the tiles)", CONSTANT_RGB),
         (channels.nan[drawn].any(), "NaN", NAN_RGB),
@@ -297,6 +309,8 @@ def _draw_tiles(
         colours = overlay_colours(feature_map, scale, photo, placement.tile)
     else:
         colours = tile_colours(feature_map, scale, placement.tile)
+    zero = np.repeat(is_all_zero(feature_map), feature_map.maps.shape[1])
+    colours[zero] = cross(colours[zero])
     edge = left + placement.size[1]
     for index in range(placement.count):
         corner = placement.corner(index)
@@ -339,6 +353,14 @@ def _draw_caption(
         return ceil(x + max(text_width(words, size), text_width(name, SMALL_SIZE, bold=True)))
     scene.add(Text(x + width, y, words, size, colour, align="right"))
     return x + width
+
+
+def is_all_zero(feature_map: FeatureMap) -> np.ndarray:
+    """Which of the channels drawn are exactly 0 everywhere, `[N]`."""
+    drawn, channels = feature_map.drawn, feature_map.channels
+    finite = (channels.nan[drawn] == 0) & (channels.inf[drawn] == 0)
+    zero: np.ndarray = (channels.min[drawn] == 0) & (channels.max[drawn] == 0) & finite
+    return zero
 
 
 def is_tiny(feature_map: FeatureMap, channel: int) -> bool:

@@ -16,8 +16,10 @@ from ..drawing.page import (
     TEXT_SIZE,
     TOP,
     Key,
+    Sides,
     View,
     draw_colour_bar,
+    draw_dashed_edges,
     draw_facts,
     draw_legend,
     draw_outline,
@@ -135,19 +137,27 @@ def _draw_heat(scene: Scene, found: EffectiveField, top: int, left: int) -> tupl
     part = found.energy[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
     peak = float(np.nanmax(found.energy, initial=0.0))
     scene.add(Picture(left, top, _heat_pixels(part, peak), size))
-    if seen is not None:
-        _draw_line(scene, view.place(*seen), _MARK)
-    for (_, height, width), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
-        _draw_line(scene, view.place(*_clipped(found.around(height, width), (rows, columns))), colour)
+    cut = _draw_boxes(scene, found, view)
     y = top + size[0] + 10
     edge = left + max(size[1], 420)
     if peak > 0:
         middle = _share_of(peak / 4) if size[1] >= 300 else ""
-        y = draw_colour_bar(scene, _HEAT, ("0", _share_of(peak)), left, y, size[1], middle=middle)
+        y = draw_colour_bar(
+            scene,
+            _HEAT,
+            ("0", _share_of(peak)),
+            left,
+            y,
+            size[1],
+            quantity=f"share of the gradient over all {found.origin.called.places}",
+            middle=middle,
+        )
     called = found.origin.called
     words = f"How much each {called.place} moves the unit, as a share of all together. Square-root scale: half-way "
     words += "along the colours is a quarter of the peak."
     y = draw_paragraph(scene, words if peak > 0 else f"No {called.place} moves this unit.", left, y, edge - left) + 4
+    if cut:
+        y = draw_legend(scene, [Key("dashed: the box goes on beyond this edge", _MARK, "dashed")], left, y, edge)
     special = (
         (bool((part == 0).any()), f"exactly zero: the {called.place} does not count", _ZERO_RGB),
         (bool(np.isnan(part).any()), "NaN", NAN_RGB),
@@ -178,6 +188,34 @@ def _with_room(seen: tuple[Span, Span] | None, shape: tuple[int, int]) -> tuple[
         room = max(round(length_of(span) * _ROOM), 1)
         spans.append((max(span[0] - room, 0), min(span[1] + room, length - 1)))
     return spans[0], spans[1]
+
+
+def _draw_boxes(scene: Scene, found: EffectiveField, view: View) -> bool:
+    """The theoretical box and those that hold most, dashed where they are cut; whether one is.
+
+    The picture's border cuts them, and the view: what is drawn of the picture is the theoretical box with some room.
+    """
+    shown, cut = (view.rows, view.columns), False
+    boxes = [
+        (found.around(height, width), colour) for (_, height, width), colour in zip(found.holds, _HOLDS, strict=False)
+    ]
+    seen, unclipped = plane(found.box.seen), plane(found.box.unclipped)
+    if seen is not None:
+        boxes.append((unclipped if unclipped is not None else seen, _MARK))
+    for spans, colour in reversed(boxes):
+        place = view.place(*_clipped(spans, shown))
+        _draw_line(scene, place, colour)
+        edges = cut_sides(spans, shown)
+        if edges:
+            draw_dashed_edges(scene, place, colour, edges)
+            cut = True
+    return cut
+
+
+def cut_sides(spans: tuple[Span, Span], shown: tuple[Span, Span]) -> Sides:
+    """On which sides a box of these rows and columns goes on beyond those that are drawn."""
+    (rows, columns), (down, across) = spans, shown
+    return Sides(columns[0] < across[0], rows[0] < down[0], columns[1] > across[1], rows[1] > down[1])
 
 
 def _clipped(spans: tuple[Span, Span], within: tuple[Span, Span]) -> tuple[Span, Span]:
@@ -339,10 +377,6 @@ def _draw_where(scene: Scene, found: EffectiveField, image: ImageInput, top: int
     size = fit((height, width), _PHOTO)
     view = View(*whole, left, top, size)
     scene.add(Picture(left, top, image.pixels, size, smooth=True))
-    seen = plane(found.box.seen)
-    if seen is not None:
-        _draw_line(scene, view.place(*seen), _MARK)
-    for (_, high, wide), colour in reversed(list(zip(found.holds, _HOLDS, strict=False))):
-        _draw_line(scene, view.place(*_clipped(found.around(high, wide), whole)), colour)
+    _draw_boxes(scene, found, view)
     y = top + size[0] + 6
     return draw_paragraph(scene, f"the same boxes on {image.caption}", left, y, _PHOTO[1])

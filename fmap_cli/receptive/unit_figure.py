@@ -408,7 +408,17 @@ def _draw_map(scene: Scene, view: UnitView, top: int, left: int) -> int:
         said = units.number(low_end, 4), units.number(high_end, 4)
         at = (view.value - low_end) / (high_end - low_end)
         middle = "0" if cmap == DIVERGING else ""
-        y = draw_colour_bar(scene, cmap, said, left, y + 6, width, middle=middle, at=at)
+        y = draw_colour_bar(
+            scene,
+            cmap,
+            said,
+            left,
+            y + 6,
+            width,
+            quantity="activation: value of the layer's output",
+            middle=middle,
+            at=at,
+        )
         y = draw_paragraph(scene, _scale_in_words(cmap, (low, high)), left, y, _CROP[1])
     special = (
         (np.isnan(view.map).any(), "NaN", NAN_RGB),

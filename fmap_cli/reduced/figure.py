@@ -116,7 +116,7 @@ def _draw_basis(scene: Scene, reduced: Reduced, number: int, drawing: Drawing, y
     else:
         if len(reduced.bases) > 1:
             y = draw_paragraph(scene, units.layer_name(basis.layers[0]), MARGIN, y, _SIDE, colour=INK) + 2
-        y = _draw_single(scene, ends.low[0], ends.high[0], ends.cmap, drawing, y)
+        y = _draw_single(scene, ends.low[0], ends.high[0], ends.cmap, drawing, _QUANTITIES[reduced.method], y)
     words = foreground_in_words(basis)
     y = draw_paragraph(scene, words, MARGIN, y + 4, _SIDE) if words else y
     if basis.not_finite:
@@ -138,7 +138,8 @@ def _draw_bars(scene: Scene, basis: Basis, low: list[float], high: list[float], 
             scene.add(Text(MARGIN, y, shorten(words, _SIDE, SMALL_SIZE), SMALL_SIZE, GRAY))
             y += 18
         ends = units.number(low[at]), units.number(high[at])
-        y = draw_colour_bar(scene, over_gray(colours) if drawing.overlay else colours, ends, MARGIN, y, _SIDE) + 2
+        colours = over_gray(colours) if drawing.overlay else colours
+        y = draw_colour_bar(scene, colours, ends, MARGIN, y, _SIDE, quantity="") + 2
     return y
 
 
@@ -150,11 +151,21 @@ def _draw_short_bars(scene: Scene, basis: Basis, low: list[float], high: list[fl
         colours = component_bar(at, len(basis.low))
         colours = over_gray(colours) if drawing.overlay else colours
         ends = units.number(low[at], 2), units.number(high[at], 2)
-        below = draw_colour_bar(scene, colours, ends, MARGIN + at * (width + _APART), y, width)
+        below = draw_colour_bar(
+            scene, colours, ends, MARGIN + at * (width + _APART), y, width, quantity=f"component {row.number}"
+        )
     return below
 
 
-def _draw_single(scene: Scene, low: float, high: float, cmap: str, drawing: Drawing, y: int) -> int:
+_QUANTITIES = {
+    "similar": "cosine similarity, -1 to 1",
+    "mean": "mean activation over the channels",
+    "max": "largest activation of the channels",
+    "std": "standard deviation over the channels",
+}
+
+
+def _draw_single(scene: Scene, low: float, high: float, cmap: str, drawing: Drawing, quantity: str, y: int) -> int:
     """The bar of a single value."""
     colours = palette(cmap)
     signed = low == -high
@@ -163,4 +174,4 @@ def _draw_single(scene: Scene, low: float, high: float, cmap: str, drawing: Draw
         if cmap == TWO_HUES and not signed:
             colours = colours[np.linspace(128, 255, 256).astype(int)]
     ends = units.number(low, 4), units.number(high, 4)
-    return draw_colour_bar(scene, colours, ends, MARGIN, y, _SIDE, middle="0" if signed else "")
+    return draw_colour_bar(scene, colours, ends, MARGIN, y, _SIDE, quantity=quantity, middle="0" if signed else "")

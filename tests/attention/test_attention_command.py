@@ -69,6 +69,7 @@ def test_a_page_has_all_words_within_it(asked: dict[str, Any]) -> None:
     found = fmap_package.attention(HEADS[1], COFFEE, **asked, say=lambda _: None)
     scene = found.figure().scene
     assert faults(scene) == []
+    assert not [each for each in texts(scene) if each.endswith("…")], "what is said under the title is whole"
     words = " ".join(texts(scene))
     numbers = found.layers[0].numbers
     one = asked.get("at") != "mean" and "rollout" not in asked  # else the means over all queries

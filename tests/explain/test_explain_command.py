@@ -142,6 +142,15 @@ def test_nothing_on_the_page_covers_anything_else(layer: str, asked: dict[str, A
     assert wrong == [], "a cell's number alone stands on its window"
 
 
+@pytest.mark.parametrize(("top", "drawn_terms"), [(8, 8), (3, 3), (20, 12)])
+def test_figure_and_table_list_the_same_terms_or_the_figure_says_how_many(top: int, drawn_terms: int) -> None:
+    found = explained("features.4.0.block.0.0", top=top)
+    words = texts(explanation_figure(found))
+    named = [each for each in words if re.fullmatch(r"channel \d+", each)]
+    assert named == [f"channel {each.channel}" for each in found.terms[:drawn_terms]]
+    assert any(each.startswith(f"the {drawn_terms} largest of 40") for each in words)
+
+
 def test_the_waterfall_goes_from_the_bias_to_the_value() -> None:
     found = explained("classifier.1")
     axes = drawn(explanation_figure(found))["sum"]

@@ -443,6 +443,42 @@ def test_one_wide_range_among_narrow_ones_shrinks_none_of_them_alone() -> None:
     assert "noise" not in words
 
 
+@pytest.mark.parametrize("scale", ["channel", "layer"])
+def test_a_channel_that_is_all_zero_is_crossed_out_and_other_constants_are_not(scale: str) -> None:
+    values = np.stack([np.zeros((4, 4)), np.full((4, 4), 2.0), np.eye(4), np.full((4, 4), -1.0)])
+    drawing = Drawing(scale=scale)  # type: ignore[arg-type]
+    scene = figure_of(changed(layer((1, 4, 4, 4)), values), image(), ORIGIN, drawing)
+    canvas = scene.items[0]
+    assert isinstance(canvas, Picture)
+    crossed = [
+        (canvas.pixels[top - canvas.y : bottom - canvas.y, left - canvas.x : right - canvas.x] == (120, 30, 30)).all(-1)
+        for left, top, right, bottom in gaps_free_tiles(scene)
+    ]
+    assert [bool(each.any()) for each in crossed] == [True, False, False, False]
+    assert all(crossed[0][at, at] for at in range(0, len(crossed[0]), 5)), "from corner to corner"
+    words = [item.text for item in scene.items if isinstance(item, Text)]
+    assert "crossed out: exactly 0 everywhere (1 of the tiles)" in words
+    assert ("constant over the whole map (2 of the tiles)" in words) == (scale == "channel")
+
+
+def test_the_colour_bar_says_what_the_colour_is_right_over_it() -> None:
+    scene = figure_of(layer((1, 3, 4, 4)), image(), ORIGIN, Drawing())
+    bar = next(each for each in scene.items if isinstance(each, Picture) and each.pixels.shape[0] == 1)
+    over = next(each for each in scene.items if isinstance(each, Text) and each.text.startswith("activation"))
+    assert over.x == bar.x and 0 < bar.y - over.y <= 24
+    assert faults_of(scene) == []
+
+
+@pytest.mark.parametrize("size", [(900, 40), (60, 900), (64, 64)])
+def test_the_classes_under_a_label_map_have_room_whatever_the_photo_s_shape(size: tuple[int, int]) -> None:
+    feature_map = replace(layer((1, 4, 30, 30)), label_map=np.arange(900).reshape(30, 30) % 4)
+    scene = figure_of(feature_map, image(*size), ORIGIN, Drawing(), labels=("background", "motorbike", "sofa", "train"))
+    words = [item for item in scene.items if isinstance(item, Text)]
+    assert {"motorbike", "sofa", "train"} <= {each.text for each in words}, "whole"
+    assert all(ink_of(each)[0] >= 0 for each in words), "on the page"
+    assert faults_of(scene) == []
+
+
 def test_classes_of_a_segmentation_stay_under_their_tiles() -> None:
     shape = (21, 40, 60)
     feature_map = changed(layer((1, *shape)), np.random.default_rng(0).normal(0, 1e-7, shape))

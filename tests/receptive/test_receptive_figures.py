@@ -24,7 +24,7 @@ from fmap_cli.drawing.scene import Box, Picture, Scene, Text
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import Origin, Weights
 from fmap_cli.network.records import Axes, LayerKind, LayerRef
-from fmap_cli.receptive.effective_figure import held_by_size
+from fmap_cli.receptive.effective_figure import cut_sides, held_by_size
 from fmap_cli.receptive.figure import effective_figure, growth_figure, unit_figure
 from fmap_cli.receptive.records import (
     EffectiveField,
@@ -492,6 +492,37 @@ def test_boxes_that_hold_shares_lie_around_the_middle_and_are_told_in_pixels_and
     assert "23.4 % of what it can see" in texts(scene), "15 · 15 of 31 · 31 pixels"
     assert "90 % of what moves the unit is in 15 × 15 px, 23.4 % of what it can see" in said(scene)
     assert "mean over 16 inputs: Gaussian noise (seed 0)" in said(scene)
+    assert faults(scene) == []
+
+
+@pytest.mark.parametrize(
+    ("spans", "sides"),
+    [
+        (((0, 59), (0, 79)), (False, False, False, False)),
+        (((-1, 59), (0, 79)), (False, True, False, False)),
+        (((3, 60), (-5, 90)), (True, False, True, True)),
+    ],
+)
+def test_a_box_is_cut_where_it_goes_on_beyond_what_is_drawn(
+    spans: tuple[Span, Span], sides: tuple[bool, bool, bool, bool]
+) -> None:
+    found = cut_sides(spans, ((0, 59), (0, 79)))
+    assert (found.left, found.top, found.right, found.bottom) == sides
+
+
+def test_an_edge_is_dashed_where_the_picture_s_border_cuts_the_box_and_nowhere_else() -> None:
+    words = "dashed: the box goes on beyond this edge"
+    whole_box = effective_figure(field(bump(), ((10, 40), (20, 50)), holds=HOLDS))
+    assert words not in texts(whole_box)
+    cut = field(bump(), ((0, 40), (20, 50)), ((-12, 40), (20, 50)), holds=HOLDS[:1])
+    scene = effective_figure(cut)
+    heat = pictures(scene)[0]
+    dashes = [each for each in boxes(scene, MARK) if each.height == 2 and each.y == heat.y]
+    assert words in said(scene) and len(dashes) > 5
+    left, right = min(each.x for each in dashes), max(each.x + each.width for each in dashes)
+    line = max(boxes(scene, MARK, outlined=True), key=lambda box: box.width)
+    assert left == pytest.approx(line.x, abs=2) and right == pytest.approx(line.x + line.width, abs=20)
+    assert not [each for each in boxes(scene, MARK) if each.width == 2], "left and right it is whole"
     assert faults(scene) == []
 
 
