@@ -145,7 +145,8 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for each, training in flags:
-            each.training = training
+            if each.training is not training:  # a module's __setattr__ takes a microsecond, of hundreds of modules
+                each.training = training
 
 
 class _Pass:
