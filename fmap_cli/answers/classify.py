@@ -57,7 +57,7 @@ def classify(
             raise no_classifier(session.model, output)
         check_rows(f"{session.model.name} gives", len(rows), len(batch))
         for image, scores in zip(batch, rows, strict=True):
-            answers = predictions(scores[None], labels, top)
+            answers = predictions(scores[None], labels, top, session.model.module)
             if answers:
                 found.append(Answers(image.name, answers, folders.get(image.name)))
             else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .records import Detection, Prediction
 
@@ -128,11 +128,26 @@ def role(output: Any, key: str, refined: bool = False) -> str:
     return f"{place} of the {count} tensors of the network's answer"
 
 
-def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tuple[Prediction, ...]:
+_SIGMOIDS = (nn.Sigmoid, nn.Hardsigmoid)
+_MANY = 16
+"""So many scores that all lie from 0 to 1 come of a sigmoid, whatever the network's last module is."""
+
+
+def by_sigmoid(module: nn.Module, scores: Tensor) -> bool:
+    """Whether scores, of which some do not add up to 1, come of a sigmoid each: by the last module or their range."""
+    if not bool(((scores >= 0) & (scores <= 1)).all()) or bool(scores.min() == scores.max()):
+        return False  # a head that starts at zero gives one value
+    last = next((each for each in reversed(list(module.modules())) if not any(each.children())), None)
+    return isinstance(last, _SIGMOIDS) or scores.numel() >= _MANY
+
+
+def predictions(
+    output: Any, labels: Sequence[str] | None, count: int = 5, module: nn.Module | None = None
+) -> tuple[Prediction, ...]:
     """The likeliest classes of one image, most likely first, where `class_scores` finds scores; else nothing.
 
-    Scores become probabilities by softmax in float64, unless they are probabilities already. Labels that are not as
-    many as the scores name nothing.
+    Scores become probabilities by softmax in float64, unless they are probabilities already: because they add up to 1,
+    or because the `module` ends in a sigmoid. Labels that are not as many as the scores name nothing.
 
     >>> [(p.label, round(p.probability, 3)) for p in predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"])]
     [('dog', 0.881), ('cat', 0.119)]
@@ -145,10 +160,11 @@ def predictions(output: Any, labels: Sequence[str] | None, count: int = 5) -> tu
         return ()
     names = labels if labels is not None and len(labels) == len(scores) else None
     already = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
-    chances = scores if already else scores.softmax(0)
+    alone = not already and module is not None and by_sigmoid(module, scores)
+    chances = scores if already or alone else scores.softmax(0)
     values, indices = chances.topk(min(count, len(chances)))
     return tuple(
-        Prediction(int(i), names[int(i)] if names is not None else None, float(p))
+        Prediction(int(i), names[int(i)] if names is not None else None, float(p), alone)
         for p, i in zip(values, indices, strict=True)
     )
 

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answer of a classifier: `label` is None where the classes' names are not known."""
+    """One answer of a classifier: `label` is None where the classes' names are not known.
+
+    `alone` says that each class has a probability of its own, of a sigmoid, so that they do not add up to 1.
+    """
 
     index: int
     label: str | None
     probability: float
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 from .. import units
 from ..models.table import print_fed
 from ..tables.columns import Column, of_cells
-from ..tables.table import console, print_line, print_rows
+from ..tables.table import console, print_line, print_rows, print_wrapped
 from .columns import DETECTIONS, PREDICTIONS, confusion_columns, label_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
     """The likeliest classes, each with its probability and a bar."""
     top = f"top {len(predictions)}"
     print_rows(out, [replace(each, title=top) if each.key == "label" else each for each in PREDICTIONS], predictions)
+    _print_alone(out, predictions)
+
+
+def _print_alone(out: Console, predictions: Sequence[Prediction]) -> None:
+    if predictions and predictions[0].alone:
+        words = "Each class has a probability of its own, a sigmoid's: they do not add up to 100 %."
+        print_wrapped(out, Text(words, "dim"))
 
 
 def print_detections(out: Console, found: Sequence[Detection]) -> None:
@@ -78,6 +85,7 @@ def _print_rows(out: Console, answers: Sequence[Answers], top: int, noun: str) -
     print_rows(
         out, columns, [(name, _wrapped(_phrases(each), room)) for name, each in zip(names, answers, strict=True)]
     )
+    _print_alone(out, answers[0].predictions)
 
 
 def _phrases(answers: Answers) -> list[str]:

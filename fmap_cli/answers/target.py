@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import FmapError, ModelError
 from ..models.records import LoadedModel
 from ..network.selection import near_names
 from .classify import no_classifier
 from .names import background_class, classes_called
-from .reading import class_scores, plain, score_map, tensors
+from .reading import by_sigmoid, class_scores, plain, score_map, tensors
 from .records import Target
 
 SAME_BOX = 0.5
@@ -153,7 +153,7 @@ def _class(model: LoadedModel, scores: Tensor, wanted: str | int | None, image: 
     predicted = int(row.argmax())
     index = predicted if wanted is None else class_index(model, wanted, len(row))
     already = bool((row >= 0).all()) and abs(float(row.sum()) - 1) < 1e-3
-    apart = not already and _by_sigmoid(model, row)
+    apart = not already and by_sigmoid(model.module, row)
     return Target(
         "class",
         index,
@@ -164,19 +164,6 @@ def _class(model: LoadedModel, scores: Tensor, wanted: str | int | None, image: 
         index == predicted,
         labels=model.labels,
     )
-
-
-_SIGMOIDS = (nn.Sigmoid, nn.Hardsigmoid)
-_MANY = 16
-"""So many scores that all lie from 0 to 1 come of a sigmoid, whatever the network's last module is."""
-
-
-def _by_sigmoid(model: LoadedModel, scores: Tensor) -> bool:
-    """Whether scores, of which some do not add up to 1, come of a sigmoid each: by the last module or their range."""
-    if not bool(((scores >= 0) & (scores <= 1)).all()) or bool(scores.min() == scores.max()):
-        return False  # a head that starts at zero gives one value
-    last = next((each for each in reversed(list(model.module.modules())) if not any(each.children())), None)
-    return isinstance(last, _SIGMOIDS) or scores.numel() >= _MANY
 
 
 def _check_finite(model: LoadedModel, scores: Tensor, image: str) -> None:
@@ -223,7 +210,7 @@ def _pixels(model: LoadedModel, scores: Tensor, wanted: str | int | None, image:
     if not mask.any():
         note = f"no pixel is given to {label or f'class {index}'}: it is asked about over all pixels."
         mask = torch.ones_like(mask)
-    apart = _by_sigmoid(model, scores)
+    apart = by_sigmoid(model.module, scores)
     return Target(
         "pixels",
         index,

@@ -78,7 +78,7 @@ def evidence(
         levels=tuple(levels),
         map=combined,
         why=why,
-        predictions=predictions(answer, session.model.labels),
+        predictions=predictions(answer, session.model.labels, module=session.model.module),
         notes=tuple(filter(None, [target.note])),
         scale=scale,
     )

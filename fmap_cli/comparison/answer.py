@@ -45,7 +45,7 @@ def answered(session: Session, output: Any) -> Answered:
     if model.input_kind == "images":
         return Answered(labels, (), detections(output, labels, LEAST_SCORE), None, None)
     flow = model.input_kind == "image_pair"
-    classes = () if flow else predictions(output, labels, _LIKELIEST)
+    classes = () if flow else predictions(output, labels, _LIKELIEST, model.module)
     return Answered(labels, classes, None, None if flow else _pixels(output, labels), _values(output, flow), flow)
 
 

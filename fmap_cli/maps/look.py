@@ -89,7 +89,7 @@ def look(
         origin=session.origin_of(image),
         image=seen,
         maps=maps,
-        predictions=predictions(output, labels),
+        predictions=predictions(output, labels, module=session.model.module),
         arrays={each.layer.name: each.found[1] for each in picked if each.found[1] is not None},
         detections=detections(output, labels, least_score, scale),
         detects=session.model.input_kind == "images",

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .. import units
 from ..tables.columns import Column, of_cells
-from ..tables.table import console, print_files, print_line, print_rows
+from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from . import columns
 from .columns import MODES
 from .records import WhatIf
@@ -44,6 +44,7 @@ _UNKNOWN = (
     "algorithms when it runs), the CUDA context "
     "(outside PyTorch's memory)."
 )
+_WILL_IT_FIT = "--budget 24GB says whether it fits; --units GiB or MiB counts as nvidia-smi does."
 _CUBLAS, _CUBLAS_HOPPER = 8_519_680, 32 << 20  # bytes
 
 
@@ -57,6 +58,9 @@ def print_forecast(
     if forecast.budget is not None:
         for line in _verdict(forecast, forecast.budget, unit):
             print_line(out, Text(line, "bold" if forecast.fits else "bold red"))
+    else:
+        print_wrapped(out, Text(_needed(forecast, unit), "bold"))
+        print_wrapped(out, Text(_WILL_IT_FIT, "dim"))
     out.print()
     _print_bill(out, forecast.bills, unit)
     out.print()
@@ -97,6 +101,13 @@ def _head(forecast: Forecast) -> list[str]:
         if forecast.checkpointed:
             lines.append(f"computed again in the backward pass: {listed(forecast.checkpointed)}")
     return lines
+
+
+def _needed(forecast: Forecast, unit: str) -> str:
+    """How much a GPU has to have for the batch that was asked about."""
+    bills = [f"{units.in_unit(bill.reserved, unit)} {unit} for {MODES[bill.mode]}" for bill in forecast.bills]
+    power = {"MB": "10⁶", "GB": "10⁹", "MiB": "2²⁰", "GiB": "2³⁰"}[unit]
+    return f"Batch {units.count(forecast.batch)} takes {' and '.join(bills)} ({unit}: {power} bytes)."
 
 
 def _verdict(forecast: Forecast, budget: int, unit: str) -> list[str]:

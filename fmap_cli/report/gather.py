@@ -96,7 +96,7 @@ class Pages:
             is_clip=is_clip,
             scale=scale,
             layers=tuple(layers),
-            predictions=predictions(output, labels),
+            predictions=predictions(output, labels, module=session.model.module),
             detections=detections(output, labels, self.least_score, scale),
             detects=session.model.input_kind == "images",
             label_map=None if answer is None else label_map(answer, labels),

@@ -379,3 +379,32 @@ def test_how_far_a_command_is_shows_on_a_terminal_alone(
     shown = fmap(*arguments)
     assert (shown.code, shown.out) == (plain.code, plain.out)
     assert "2/2" in shown.err
+
+
+def test_a_sigmoids_probabilities_stay_as_they_are(fmap: Run, samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\ndef make(last):\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5), last)\n"
+        "def sigmoid(): return make(nn.Sigmoid())\ndef softmax(): return make(nn.Softmax(1))\n"
+        "def plain(): return make(nn.Identity())\n"
+    )
+    said, chances = {}, {}
+    for name in ("plain", "softmax", "sigmoid"):
+        arguments = (
+            "predict",
+            samples / "chelsea.png",
+            "-m",
+            f"{tmp_path}/net.py:{name}",
+            "--size",
+            "16",
+            "--top",
+            "5",
+        )
+        said[name] = " ".join(fmap(*arguments).out.split())
+        (image,) = fmap(*arguments, "--json").json["images"]
+        chances[name] = {each["index"]: each["probability"] for each in image["predictions"]}
+    assert chances["softmax"] == pytest.approx(chances["plain"], rel=1e-5)
+    logits = torch.tensor([chances["sigmoid"][each] for each in range(5)]).logit()
+    expected = torch.tensor([chances["plain"][each] for each in range(5)])
+    assert torch.allclose(logits.softmax(0), expected, atol=1e-6)
+    assert ["a sigmoid's: they do not add up to 100 %" in said[each] for each in said] == [False, False, True]
