@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision import ops
 
 from fmap_cli.inputs.records import ImageInput
 from fmap_cli.models.records import LoadedModel, Preprocessing, Weights
@@ -100,6 +101,30 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     ),
     "the class token": (lambda y: torch.cat([torch.zeros(1, 1, 6), y.flatten(2).transpose(1, 2)], 1)[:, 0], "BC"),
     "columns of windows": (lambda y: functional.unfold(y, 4, stride=4), "BCN grid 8×8"),
+    "columns of windows and back": (
+        lambda y: functional.fold(functional.unfold(y, 4, stride=4), (32, 32), 4, stride=4),
+        "BCHW",
+    ),
+    "rows in windows, another axis": (lambda y: y.unfold(2, 3, 1), "BC?W?"),
+    "sampled at a grid's places": (
+        lambda y: functional.grid_sample(y, torch.zeros(1, 5, 7, 2), align_corners=False),
+        "BCHW",
+    ),
+    "a deformed convolution": (
+        lambda y: ops.deform_conv2d(y, torch.zeros(1, 18, 32, 32), torch.zeros(4, 6, 3, 3), padding=1),
+        "BCHW",
+    ),
+    "a piece for each of two boxes": (
+        lambda y: ops.roi_align(y, [torch.tensor([[0.0, 0, 9, 9], [1, 1, 8, 8]])], 3),
+        "B·?CHW",
+    ),
+    "distances of tokens": (lambda y: torch.cdist(*[y.flatten(2).transpose(1, 2)] * 2), "BNN"),
+    "distances of few": (lambda y: torch.cdist(*[y.flatten(2).transpose(1, 2)[:, :9]] * 2), "BNN"),
+    "weights times the map": (lambda y: torch.zeros(4, 6) @ y.flatten(2), "BCN grid 32×32"),
+    "a mixer over tokens": (lambda y: functional.linear(y.flatten(2), torch.zeros(1024, 1024)), "BCN grid 32×32"),
+    "tokens times a vector": (lambda y: y.flatten(2).transpose(1, 2) @ torch.zeros(6), "BN grid 32×32"),
+    "the larger of two maps": (lambda y: torch.max(y, y * 2), "BCHW"),
+    "the largest of the channels": (lambda y: y.max(1).values, "BHW"),
     "all values": (lambda y: y.flatten(1), "BC"),
     "single channel": (lambda y: y.mean(1).unsqueeze(1), "BCHW"),
     "stacked maps": (lambda y: torch.stack([y[:, 0], y[:, 1]], 1), "BCHW"),

@@ -11,7 +11,7 @@ import torch
 from fmap_cli.receptive import Follower
 from fmap_cli.receptive.describe import _share
 from fmap_cli.receptive.field import EMPTY, STILL, WHOLE
-from fmap_cli.receptive.steps import regular_step
+from fmap_cli.receptive.steps import _beyond, regular_step
 
 LONG = 300_000  # many pieces
 
@@ -74,3 +74,11 @@ def test_memory_is_laid_out_where_a_part_is_written():
     assert before == [4 * 6]
     assert seen == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3]]
     assert after == [[0, 1, 2, 3, 0, 1]]
+
+
+def test_beyond_a_map_that_is_shorter_than_its_period_fields_are_rounded_outwards() -> None:
+    """Six pixels every four cells, and only two cells are there: one cell further is 1.5 pixels further."""
+    values = np.array([[[0, 2]], [[5, 7]]])  # [what, C, cells]: how far before pixel 0 each begins, and where it ends
+    found, known = _beyond(values, 2, np.array([-1, 2]), (4, 6))
+    assert not known
+    assert found.tolist() == [[[0 + 2, 2 - 1]], [[5 - 1, 7 + 2]]]
