@@ -88,9 +88,11 @@ def is_session(model: AnyModel) -> TypeGuard[Session]:
 
 def model_in(model: object) -> Any:
     """The spec or the module; ModelError for anything else."""
+    if isinstance(model, str):
+        return model  # without torch, which `memory` imports in another process
     from torch import nn
 
-    if not isinstance(model, (str, nn.Module)):
+    if not isinstance(model, nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise ModelError(
             f"{what} is not a model.", hint="Give a name, a file, or a module: an instance, not its class."
