@@ -167,7 +167,7 @@ def _draw_side(scene: Scene, found: Cam, left: int, top: int) -> int:
 
 
 def _draw_trust(scene: Scene, trust: Trust, left: int, top: int) -> int:
-    y = draw_heading(scene, "How far to trust it", "the same picture, part of it blurred", left, top, _SIDE)
+    y = draw_heading(scene, "How far to trust it", "the same input, part of it blurred", left, top, _SIDE)
     y = draw_paragraph(scene, f"{verdict(trust)[0].upper()}{verdict(trust)[1:]}.", left, y, _SIDE, TEXT_SIZE, INK) + 26
     height, width = _CHART
     for at, (name, curve, better) in enumerate(
@@ -181,7 +181,7 @@ def _draw_trust(scene: Scene, trust: Trust, left: int, top: int) -> int:
     words = (
         f"Area under the curve: insertion {area(trust.insertion_area)}, deletion {area(trust.deletion_area)};"
         f" random orders {random_in_words(trust)}, the same in both, as their deletion is their insertion read"
-        f" backwards. Up: the {trust.quantity}. Along: the part of the picture that is"
+        f" backwards. Up: the {trust.quantity}. Along: the part of the input that is"
         " brought back, or taken away."
     )
     return draw_paragraph(scene, words, left, y + 2, _SIDE) + 14

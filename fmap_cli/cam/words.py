@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from .. import units
+from ..models.input_words import IMAGE, InputWords
 from .records import CLEAR, Cam, Level, Trust
 
 _LITTLE = 0.05
@@ -46,8 +47,14 @@ def headline(found: Cam) -> str:
     if found.evidence_for < _LITTLE * (found.evidence_for - found.evidence_against):
         return f"{sure(found)}: at this layer nearly all evidence is against it"
     evidence = "weak evidence" if found.is_weak else "evidence"
-    words = f"{sure(found)}: half of the {evidence} for it is in {units.percent(found.half[1])} of the picture"
+    words = f"{sure(found)}: half of the {evidence} for it is in {units.percent(found.half[1])} of the {_whole(found)}"
     return words + (_DOUBTS.get(found.trust.verdict, "") if found.trust is not None else "")
+
+
+def _whole(found: Cam) -> str:
+    """What the evidence lies over."""
+    called = found.origin.called
+    return "picture" if called is IMAGE else called.noun
 
 
 def number_in_words(found: Cam) -> str:
@@ -94,7 +101,9 @@ def balance(found: Cam) -> str:
 def layers_in_words(found: Cam) -> str:
     """The layer, or the levels with what each has of the evidence."""
     if len(found.levels) == 1:
-        return f"{units.layer_name(found.layer.name)}, {cells_in_words(found.levels[0])}; {found.why}"
+        return (
+            f"{units.layer_name(found.layer.name)}, {cells_in_words(found.levels[0], found.origin.called)}; {found.why}"
+        )
     listed = ", ".join(
         f"{units.layer_name(each.layer.name)} ({each.map.shape[1]} × {each.map.shape[2]}) {units.percent(each.share)}"
         for each in found.levels
@@ -102,9 +111,9 @@ def layers_in_words(found: Cam) -> str:
     return f"{listed}; {found.why}"
 
 
-def cells_in_words(level: Level) -> str:
+def cells_in_words(level: Level, called: InputWords) -> str:
     frames, high, wide = level.map.shape
-    return f"{high} × {wide} cells" + (f" of {frames} frames" if frames > 1 else "")
+    return f"{high} × {wide} cells" + (f" of {frames} {called.layer}s" if frames > 1 else "")
 
 
 _CURVES = ("insertion", "deletion")
@@ -138,10 +147,10 @@ def _fall(trust: Trust) -> str:
     """What blurring does to the number where the curves say nothing for it."""
     whole, none = (_amount(trust, float(trust.deletion[at])) for at in (0, -1))
     if trust.fall < 0 and whole != none:
-        return f"blurring the whole picture raises the {trust.quantity}, from {whole} to {none}"
+        return f"blurring the whole input raises the {trust.quantity}, from {whole} to {none}"
     if whole == none:
-        return f"blurring the whole picture leaves the {trust.quantity} at {whole}"
-    return f"blurring the whole picture hardly lowers the {trust.quantity}, from {whole} to {none}"
+        return f"blurring the whole input leaves the {trust.quantity} at {whole}"
+    return f"blurring the whole input hardly lowers the {trust.quantity}, from {whole} to {none}"
 
 
 def _amount(trust: Trust, value: float) -> str:

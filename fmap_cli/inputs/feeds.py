@@ -156,12 +156,30 @@ class PicturesInAList(Feed):
 
 
 class Clips(Feed):
-    """`[B, C, T, H, W]`: a folder's pictures, one picture again and again, or an array of that shape."""
+    """`[B, C, T, H, W]`: a folder's pictures, one picture again and again, or an array of that shape.
+
+    A folder of such arrays is so many inputs.
+    """
 
     axes = ("T", "H", "W")
 
     def groups(self, sources: Sequence[str]) -> list[Source]:
-        return list(sources) or [None]
+        found: list[Source] = []
+        for each in sources:
+            found += self._arrays_in(each) or [each]
+        return found or [None]
+
+    def _arrays_in(self, source: str) -> list[str]:
+        """The files of a folder of arrays that are each a whole input; none of any other folder."""
+        takes = self.model.takes
+        if takes is None or source == "-" or not Path(source).is_dir():
+            return []
+        files = image_sources([source])
+        shape = shape_held(files[0]) if files and all(each.endswith(".npy") for each in files) else None
+        if shape is None:
+            return []
+        of_one = [[length for length in each if length != 1] for each in (shape, takes.shapes[0])]
+        return files if len(shape) > 3 or of_one[0] == of_one[1] else []
 
     def read(self, source: Source, say: Say, layout: str | None) -> ImageInput:
         model = self.model

@@ -74,6 +74,8 @@ SEQUENCE = InputWords("sequence", "token", "tokens")
 VECTOR = InputWords("vector", "value", "values")
 ARRAY = InputWords("input", "value", "values")
 
+BY_NOUN = {each.noun: each for each in (IMAGE, CLIP, VOLUME, SIGNAL, SEQUENCE, VECTOR, ARRAY)}
+
 
 def input_words(kind: InputKind, takes: NetworkInput | None) -> InputWords:
     """The words for what a network takes; of several inputs those of the first with the most axes of places.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..models.input_words import BY_NOUN, InputWords, input_words
 from ..models.records import Origin
 
 
@@ -14,11 +15,18 @@ class RunOrigin(Origin):
 
     `digest` is a hash of the values of all parameters and buffers (empty where none was made). `input` says what
     happens to a picture before the network sees it; `preprocessing` says that as data, and is None in runs saved before
-    it was kept. Of a saved run the weights' name alone is known, and neither the device nor the versions.
+    it was kept. Of a saved run the weights' name alone is known, and neither the device nor the versions; `noun` is
+    what an input of the network is called in it (empty in those saved before that was kept).
     """
 
     digest: str = ""
     input: str = ""
+    noun: str = ""
+
+    @property
+    def called(self) -> InputWords:
+        """What an input of this network is called, and what its places are called."""
+        return BY_NOUN.get(self.noun) or input_words(self.input_kind, self.takes)
 
     @property
     def identity(self) -> tuple[str, ...]:

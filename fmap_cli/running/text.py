@@ -29,6 +29,7 @@ def origin_row(origin: RunOrigin) -> dict[str, Any]:
         "dtype": origin.dtype,
         "input": origin.input,
         "preprocessing": preprocessing_row(origin.preprocessing),
+        "noun": origin.called.noun,
     }
 
 
@@ -132,6 +133,7 @@ def origin_in(row: Fields) -> RunOrigin:
         dtype=row.string("dtype"),
         input=row.string("input"),
         preprocessing=_preprocessing(row),
+        noun=row.string("noun") if row.has("noun") else "",  # missing in files written before it was kept
     )
 
 

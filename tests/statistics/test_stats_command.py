@@ -759,3 +759,18 @@ def test_a_batch_that_fails_midway_counts_no_image_twice(net: str, photos: Path)
         assert [name for name, _ in failures] == [bright.name]
         run = gathering.run(going.origin_of(session, digest=False), plan_run(session, [str(photos)]), [], 3)
     assert {record.images for record in run.layers} == {2}
+
+
+def test_a_folder_of_volumes_is_so_many_and_they_are_called_volumes_when_loaded(fmap: Fmap, workdir: Path) -> None:
+    (workdir / "net.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv3d(1, 2, 3), nn.ReLU()).eval()\n"
+    )
+    (workdir / "scans").mkdir()
+    for at in range(3):
+        np.save(workdir / "scans" / f"{at}.npy", np.full((1, 5, 6, 7), at, np.float32))
+    ran = fmap("stats", "scans", "-m", "net.py:make", "--input-shape", "1,5,6,7", "--save", "run.fmap", "--json")
+    values = next(each for each in ran.json["layers"] if each["name"] == "input")
+    assert (ran.json["images"], values["mean"], values["max"]) == (3, 1, 2)
+    told = fmap("stats", "--load", "run.fmap").out
+    assert "3 volumes from scans" in told and "image" not in told
+    assert fmap("predict", "scans", "-m", "net.py:make", "--input-shape", "1,6,6,7").code == 1
