@@ -142,7 +142,7 @@ def _kept(group: _Group, asked: Asked, notes: list[str]) -> tuple[Tensor, Foregr
     edge = group.edge[group.finite]
     at_edge = float(above[edge].double().mean()) if edge.any() else 0.0
     share = float(above.double().mean())
-    is_above = at_edge <= share  # the foreground fills less of the border than of the rest
+    is_above = at_edge <= share  # the foreground is rarer at the border than in all of the maps
     chosen = torch.zeros_like(group.finite)
     chosen[group.finite] = above if is_above else ~above
     return chosen, Foreground(
