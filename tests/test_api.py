@@ -542,3 +542,12 @@ def test_a_threshold_of_the_findings_is_an_argument() -> None:
     assert len(fmap.findings(run, dead_share=0.01)) >= len(fmap.findings(run))
     with pytest.raises(fmap.FmapError, match="dead_shares"):
         fmap.findings(run, dead_shares=0.1)
+
+
+def test_an_argument_that_a_verb_does_not_have_is_named_with_the_nearest() -> None:
+    with pytest.raises(
+        TypeError, match=r"feature_maps\(\) has no argument 'images'; did you mean 'image'\? It has model"
+    ):
+        fmap.feature_maps(images="cat.png")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"stats\(\) has no argument 'colour'; it has model"):
+        fmap.stats(colour=1)  # type: ignore[call-arg]

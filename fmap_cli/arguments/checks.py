@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import operator
@@ -39,7 +40,10 @@ def _checked(own: dict[str, Check], function: Callable[_P, _R]) -> Callable[_P, 
 
     @functools.wraps(function)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        given = signature.bind(*args, **kwargs)
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(_misfit(function, signature, kwargs, error)) from None
         for each, value in given.arguments.items():
             if each in checks:
                 given.arguments[each] = checks[each](each, value)
@@ -47,6 +51,22 @@ def _checked(own: dict[str, Check], function: Callable[_P, _R]) -> Callable[_P, 
 
     checked.checks = frozenset(checks)  # type: ignore[attr-defined]  # for the test that every argument has one
     return checked
+
+
+def _misfit(function: Callable[..., Any], signature: inspect.Signature, given: Iterable[str], error: TypeError) -> str:
+    """What is wrong with a call, with the verb's name and, for a name that it does not have, the nearest that it has.
+
+    >>> def show(model, image): ...
+    >>> _misfit(show, inspect.signature(show), ["images"], TypeError("got an unexpected keyword argument 'images'"))
+    "show() has no argument 'images'; did you mean 'image'? It has model, image."
+    """
+    names = list(signature.parameters)
+    unknown = [each for each in given if each not in names]
+    if not unknown:
+        return f"{function.__name__}(): {error}"
+    near = difflib.get_close_matches(unknown[0], names, 1)
+    meant = f"; did you mean {near[0]!r}? It has" if near else "; it has"
+    return f"{function.__name__}() has no argument {unknown[0]!r}{meant} {', '.join(names)}."
 
 
 def among(name: str, given: Any, known: Sequence[Any]) -> Any:

@@ -116,8 +116,8 @@ class Clusters:
 class Foreground:
     """Which units a basis was fitted to: those on one side of a `threshold` on the first component of all units.
 
-    The threshold is Otsu's; the side is the one that is rarer at the maps' border than in all of the maps. `above` says which side it is,
-    `share` how much of all units it has, `border_share` how much of those at the border.
+    The threshold is Otsu's; the side is the one that is rarer at the maps' border than in all of the maps.
+    `above` says which side it is, `share` how much of all units it has, `border_share` how much of those at the border.
     """
 
     threshold: float

@@ -93,8 +93,8 @@ def foreground_in_words(basis: Basis) -> str:
     return (
         f"Foreground: the {units.percent(own.share)} of units {side} {units.number(own.threshold)} on the first"
         " principal component of all units, where Otsu's threshold parts them in two groups. Which group is the"
-        f" foreground is a guess: the one that is rarer at the maps' border ({units.percent(own.border_share)} of the units"
-        f" there) than in all of the maps ({units.percent(own.share)})."
+        f" foreground is a guess: the one that is rarer at the maps' border ({units.percent(own.border_share)} of the"
+        f" units there) than in all of the maps ({units.percent(own.share)})."
         " The components are of the foreground alone; all other units are left gray."
     )
 
