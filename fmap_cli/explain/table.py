@@ -17,6 +17,7 @@ from .words import (
     added_up,
     apart,
     channel_name,
+    in_lines,
     input_in_words,
     mixture,
     not_numbers,
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDEST_WINDOW = 5  # cells of a kernel that are printed side by side
+
+
+_GLUE = "\ue000"
+"""Stands for a space at which no line may break; a no-break space is one like any other to what breaks lines."""
 
 
 def print_explanation(found: Explanation, file: Path | None = None) -> None:
@@ -64,7 +69,7 @@ def print_explanation(found: Explanation, file: Path | None = None) -> None:
 
 
 def _print_formula(out: Console, found: Explanation) -> None:
-    print_wrapped(out, Text(symbols(found.settings), "dim"))
+    print_formula(out, symbols(found.settings), "", "dim")
     name = unit_name(found)
     before = " " * len(name)
     lines = [with_numbers(found)]
@@ -72,12 +77,22 @@ def _print_formula(out: Console, found: Explanation) -> None:
         lines.append(mixture(found))
     lines.append(added_up(found))
     for at, line in enumerate(lines):
-        print_wrapped(out, Text(f"{before if at else name} = {line}"), hanging=len(name) + 3)
-    total = Text.assemble(f"{before} = ", (plain(found.total, 8), "bold"), f"   {apart(found)}")
-    print_wrapped(out, total, hanging=len(name) + 3)
+        print_formula(out, line, f"{before if at else name} = ")
+    total = plain(found.total, 8)
+    print_formula(out, f"{total}   {apart(found)}", f"{before} = ", bold=len(total))
     facts = [found.is_score and subject(found), found.picked != AS_ASKED and found.picked]
     if any(facts):
         print_wrapped(out, Text(f"{name} is {', '.join(each for each in facts if each)}", "dim"))
+
+
+def print_formula(out: Console, formula: str, head: str, style: str = "", *, hanging: int = 0, bold: int = 0) -> None:
+    """A sum in lines that each begin with a whole term and its sign, under one another after the `head`, all but the
+    first further in by `hanging`. The first `bold` signs are bold."""
+    rest = " " * (len(head) + hanging)
+    for at, line in enumerate(in_lines(formula, max(out.width - len(rest), 1))):
+        text = Text(line, style)
+        text.stylize("bold", 0, 0 if at else bold)
+        print_wrapped(out, text, head=rest if at else head)
 
 
 def _print_terms(out: Console, found: Explanation) -> None:
@@ -137,9 +152,8 @@ def _print_steps(out: Console, found: Explanation) -> None:
     print_wrapped(out, Text("what follows", "bold"))
     for step in found.steps:
         where = f" ({units.layer_name(step.layer)})" if step.layer else ""
-        print_wrapped(
-            out, Text(f"{step.operation}{where}: {step.formula} = {plain(step.after, 5)}"), indent=2, hanging=2
-        )
+        words = f"{step.operation}{where}: {step.formula} = {plain(step.after, 5)}"
+        print_formula(out, words, "  ", hanging=2)
         if step.note:
             print_wrapped(out, Text(step.note, "dim"), indent=4)
     if found.stopped:
@@ -164,9 +178,11 @@ def _print_recipe(out: Console, recipe: Part) -> None:
     bracket = "in brackets: the weight it counts with, all that lies between multiplied in, × its value"
     print_wrapped(out, Text(bracket, "dim"))
     for before, under, words in _tree(recipe, "", "  "):
-        lines = Text(units.one_line(words)).wrap(out, max(out.width - len(under), 24), overflow="fold")
+        whole = units.one_line(words).replace(" × ", f"{_GLUE}×{_GLUE}")
+        lines = Text(whole).wrap(out, max(out.width - len(under), 24), overflow="fold")
         for at, line in enumerate(lines):
             line.rstrip()
+            line.plain = line.plain.replace(_GLUE, " ")
             out.print(Text(under if at else before) + line, soft_wrap=True)
     out.print()
 

@@ -50,6 +50,28 @@ def unit_name(explanation: Explanation, letter: str = "Y") -> str:
     return f"{letter}[{','.join(map(str, (explanation.channel, *explanation.place)))}]"
 
 
+def in_lines(formula: str, width: int) -> list[str]:
+    """A formula in lines of this width, broken where a term begins: before a sign that stands in no bracket, before
+    `=`, and after a colon. A term that is longer than a line has one of its own.
+
+    >>> in_lines("0.081 + 0.178 × X[1213] - (0.2 - 1) × X[5] + …", 26)
+    ['0.081 + 0.178 × X[1213]', '- (0.2 - 1) × X[5] + …']
+    """
+    terms, depth = [""], 0
+    for at, sign in enumerate(formula):
+        begins = formula[at : at + 2] in ("+ ", "- ", "= ") or formula[at - 2 : at] == ": "
+        if begins and not depth and at and formula[at - 1] == " ":
+            terms.append("")
+        terms[-1] += sign
+        depth += (sign in "([") - (sign in ")]")
+    lines = [""]
+    for term in terms:
+        if lines[-1] and len((lines[-1] + term).rstrip()) > width:
+            lines.append("")
+        lines[-1] += term
+    return [line.rstrip() for line in lines]
+
+
 def subject(explanation: Explanation) -> str:
     """What the unit is called in a sentence: `channel 447`, `the score of class 967 (espresso)`."""
     label = f" ({units.one_line(explanation.label)})" if explanation.label else ""

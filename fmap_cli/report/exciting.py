@@ -25,13 +25,13 @@ _LISTED = 16
 
 def dossiers_for(session: Session, paths: Sequence[Path]) -> Dossiers:
     """The dossiers of these files. Raises FmapError where they are of another network, or of other input."""
-    from ..running.alike import check_origins
+    from ..running.alike import DOSSIERS_OF_THIS, check_origins
     from ..running.going import origin_of
     from ..top.api import load_dossiers
 
     found = load_dossiers(paths)
     origin = origin_of(session, digest=bool(found.origin.digest))
-    check_origins("the page", origin, str(paths[0]), found.origin)
+    check_origins("the page", origin, str(paths[0]), found.origin, DOSSIERS_OF_THIS)
     return found
 
 

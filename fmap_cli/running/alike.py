@@ -9,31 +9,38 @@ from .records import RunOrigin
 
 ALIKE = "Runs can be merged if model, weights, dtype, input and layers are the same: make both with the same options."
 
+DOSSIERS_ALIKE = ALIKE.replace("Runs", "Dossiers", 1)
 
-def check_origins(first: str, one: RunOrigin, second: str, other: RunOrigin) -> None:
+DOSSIERS_OF_THIS = (
+    "Dossiers go with the network they were made of, fed as it was then: give the same model, weights, dtype and size."
+)
+"""Where dossiers are read beside a network at hand, and nothing is merged."""
+
+
+def check_origins(first: str, one: RunOrigin, second: str, other: RunOrigin, hint: str = ALIKE) -> None:
     """Raise FmapError where the two runs' networks or inputs differ, with both values of the first that does.
 
-    Weights are alike where their digests are; where either is absent, where their names are.
+    Weights are alike where their digests are; where either is absent, where their names are. `hint` is what to try.
     """
     both = f"{first} and {second}"
     ours, theirs = str(one.weights), str(other.weights)
     if one.model != other.model:
-        raise FmapError(f"{both} are of different models: {one.model} and {other.model}.", hint=ALIKE)
+        raise FmapError(f"{both} are of different models: {one.model} and {other.model}.", hint=hint)
     if one.digest and other.digest:
         if one.digest != other.digest and ours != theirs:
-            raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=ALIKE)
+            raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=hint)
         if one.digest != other.digest:
             raise FmapError(
                 f"{both} are of different weights, though both are named {ours}: "
                 f"their digests are {one.digest[:12]} and {other.digest[:12]}.",
-                hint=ALIKE,
+                hint=hint,
             )
     elif ours != theirs:
-        raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=ALIKE)
+        raise FmapError(f"{both} are of different weights: {ours} and {theirs}.", hint=hint)
     if one.dtype != other.dtype:
-        raise FmapError(f"{both} are of different dtypes: {one.dtype} and {other.dtype}.", hint=ALIKE)
+        raise FmapError(f"{both} are of different dtypes: {one.dtype} and {other.dtype}.", hint=hint)
     if one.input != other.input:
-        raise FmapError(f"{both} prepared their images differently: {one.input} and {other.input}.", hint=ALIKE)
+        raise FmapError(f"{both} prepared their images differently: {one.input} and {other.input}.", hint=hint)
 
 
 def joined_origin(first: RunOrigin, second: RunOrigin) -> RunOrigin:

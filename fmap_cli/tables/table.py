@@ -132,9 +132,10 @@ def _in_one_line(title: str) -> str:
     return title.replace("-\n", "-").replace("\n", " ")
 
 
-def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0) -> None:
-    """Text in lines of the terminal's width, all but the first further in by `hanging`."""
-    first, rest = " " * indent, " " * (indent + hanging)
+def print_wrapped(out: Console, text: Text, indent: int = 0, hanging: int = 0, head: str = "") -> None:
+    """Text in lines of the terminal's width, all but the first further in by `hanging`; or, where there is a `head`
+    before the first line, all under the text after it."""
+    first, rest = head or " " * indent, " " * (len(head) or indent + hanging)
     lines = list(text.wrap(out, max(out.width - len(rest), 1), overflow="fold"))
     for at, line in enumerate(lines):
         line.rstrip()

@@ -12,7 +12,7 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.capture import Sink
 from ..network.records import LayerRef
-from ..running.alike import check_origins
+from ..running.alike import DOSSIERS_OF_THIS, check_origins
 from ..running.going import origin_of
 from ..session.axes import axes_for
 from ..session.opening import Session
@@ -26,7 +26,8 @@ def liked(session: Session, found: Dossiers, image: ImageInput, place: Sequence[
 
     Raises LayerError where a map has no such place, and FmapError where the dossiers are of another network.
     """
-    check_origins("the dossiers", found.origin, "this network", origin_of(session, digest=bool(found.origin.digest)))
+    this = origin_of(session, digest=bool(found.origin.digest))
+    check_origins("the dossiers", found.origin, "this network", this, DOSSIERS_OF_THIS)
     row, column = place
     wanted = {each.layer.name: each for each in found.layers}
     values: dict[str, np.ndarray] = {}

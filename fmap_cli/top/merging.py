@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import FmapError
-from ..running.alike import ALIKE, check_origins, joined_origin
+from ..running.alike import DOSSIERS_ALIKE, check_origins, joined_origin
 from .records import Dossiers, LayerDossiers, patch_key
 
 
@@ -35,7 +35,7 @@ def merge_dossiers(runs: Sequence[tuple[str, Dossiers]]) -> Dossiers:
 def joined(a: tuple[str, Dossiers], b: tuple[str, Dossiers], *, offset: int) -> Dossiers:
     """Both as one; the second's images are numbered from `offset` on."""
     (first, one), (second, other) = a, b
-    check_origins(first, one.origin, second, other.origin)
+    check_origins(first, one.origin, second, other.origin, DOSSIERS_ALIKE)
     _check_alike(first, one, second, other)
     theirs = {each.layer.name: each for each in other.layers}
     names = [each.layer.name for each in one.layers]
@@ -95,7 +95,8 @@ def _check_alike(first: str, one: Dossiers, second: str, other: Dossiers) -> Non
         if name not in ours_by_name or name not in theirs_by_name:
             has, lacks = (first, second) if name in ours_by_name else (second, first)
             raise FmapError(
-                f"{first} and {second} are of different layers: {name} is in {has} and not in {lacks}.", hint=ALIKE
+                f"{first} and {second} are of different layers: {name} is in {has} and not in {lacks}.",
+                hint=DOSSIERS_ALIKE,
             )
         if not np.array_equal(ours_by_name[name].channels, theirs_by_name[name].channels):
-            raise FmapError(f"{first} and {second} are of different channels of {name}.", hint=ALIKE)
+            raise FmapError(f"{first} and {second} are of different channels of {name}.", hint=DOSSIERS_ALIKE)

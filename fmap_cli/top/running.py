@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..errors import ModelError
 from ..network.shapes import split_layout
-from ..running.alike import check_origins
+from ..running.alike import DOSSIERS_ALIKE, check_origins
 from ..running.checkpoint import Kept, digest_of
 from ..running.going import Pace, go_through
 from ..running.plan import Plan, plan_run
@@ -98,4 +98,4 @@ class TopRun:
 
 
 def _check(name: str, run: Dossiers, origin: RunOrigin) -> None:
-    check_origins(name, run.origin, "this run", origin)
+    check_origins(name, run.origin, "this run", origin, DOSSIERS_ALIKE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from itertools import product as every
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 import fmap_cli as fmap
 from fmap_cli.errors import LayerError
 from fmap_cli.explain.records import Explanation
-from fmap_cli.explain.words import subject
+from fmap_cli.explain.words import in_lines, subject
 from fmap_cli.session.passes import network_inputs
 
 
@@ -431,3 +432,20 @@ def test_the_formula_has_the_row_of_the_weights_that_was_multiplied() -> None:
     assert f"W[{row},k]" in found.document()["formula_with_numbers"]
     assert found.recipe is not None
     assert found.recipe.channel == row
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "0.081 + 0.178 × X[1213] + 0.166 × X[565] - 0.0998 × X[933] + 0.143 × X[1143] + …",
+        "BatchNorm (features.0.1): (7.4427 - 0.3739) / √(4.084 + 0.001) × 0.969 + 0.3729 = 3.7621",
+        "Y[o,i,j] = b[o] + Σc Σu Σv W[o,c,u,v] · X[c, 2i+u, 2j+v]",
+    ],
+)
+def test_a_formula_is_broken_between_terms_alone(formula: str) -> None:
+    for width in range(50, 100):
+        lines = in_lines(formula, width)
+        assert " ".join(lines) == formula and max(map(len, lines)) <= width
+        assert all(line.count("(") == line.count(")") and line.count("[") == line.count("]") for line in lines)
+        assert all(line[0] in "+-=" or before[-1] == ":" for before, line in pairwise(lines))
+        assert not any(line[-1] in "+-=×·/" for line in lines)

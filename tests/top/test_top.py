@@ -29,6 +29,7 @@ from fmap_cli.top.dossiers import selectivity_by_class, sparseness
 from fmap_cli.top.exact import limbs_of, total
 from fmap_cli.top.excitations import Picks
 from fmap_cli.top.figure import sheet
+from fmap_cli.top.liking import liked
 from fmap_cli.top.merging import merge_dossiers
 from fmap_cli.top.records import Dossiers, Looking
 from fmap_cli.top.running import TopRun
@@ -197,6 +198,21 @@ def test_merged_parts_are_one_run(few: Path, tmp_path: Path) -> None:
     assert alike(merge_dossiers(parts), part(*folders))
     with pytest.raises(FmapError, match="same dossiers"):
         merge_dossiers([parts[0], parts[0]])
+
+
+def test_dossiers_that_do_not_go_together_are_called_dossiers_in_what_would_mend_it(few: Path) -> None:
+    """`fmap stats` saves runs, `fmap top` dossiers: a hint that speaks of the other sends the reader astray."""
+    found = run(tied(), (few,), Team())
+    other = replace(found, origin=replace(found.origin, model="another"), images=59)
+    fewer = replace(found, layers=found.layers[:1])
+    for unlike in (other, fewer):
+        with pytest.raises(FmapError, match="of different") as refused:
+            merge_dossiers([("a.fmap", found), ("b.fmap", unlike)])
+        assert refused.value.hint is not None and refused.value.hint.startswith("Dossiers can be merged if")
+    session = tied()
+    with pytest.raises(FmapError, match="of different models") as refused:
+        liked(session, other, read_image(session, str(PHOTOS[0]), quiet), (0, 0), None)
+    assert refused.value.hint is not None and "merge" not in refused.value.hint
 
 
 def test_two_processes_share_what_one_does(few: Path) -> None:
