@@ -30,8 +30,8 @@ def confusion_columns(found: Confusion) -> list[Column[ClassAnswers]]:
         Column("right", "right", lambda row: row.right, right=True),
         Column("accuracy", "accuracy", lambda row: row.accuracy, _accuracy, right=True),
     ]
-    for at, (index, label) in enumerate(zip(found.columns, found.labels, strict=True)):
-        name = units.one_line(label) if label is not None else f"class {index}"
+    for at, index in enumerate(found.columns):
+        name = class_in_words(found, at)
         columns.append(
             Column(
                 name,
@@ -43,6 +43,12 @@ def confusion_columns(found: Confusion) -> list[Column[ClassAnswers]]:
             )
         )
     return columns
+
+
+def class_in_words(found: Confusion, at: int) -> str:
+    """The name of the class that a column is of."""
+    label = found.labels[at]
+    return units.one_line(label) if label is not None else f"class {found.columns[at]}"
 
 
 def _accuracy(value: float | None) -> str:

@@ -13,13 +13,13 @@ from .. import units
 from ..models.table import print_fed
 from ..tables.columns import Column, of_cells
 from ..tables.table import console, print_line, print_rows, print_wrapped
-from .columns import DETECTIONS, PREDICTIONS, confusion_columns, label_of
+from .columns import DETECTIONS, PREDICTIONS, class_in_words, confusion_columns, label_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..models.records import Preprocessing
-    from .records import Answers, Confusion, Detection, Prediction, Predictions
+    from .records import Answers, ClassAnswers, Confusion, Detection, Prediction, Predictions
 
 
 def print_predictions(out: Console, predictions: Sequence[Prediction]) -> None:
@@ -40,6 +40,7 @@ def print_detections(out: Console, found: Sequence[Detection]) -> None:
     print_rows(out, DETECTIONS, found)
 
 
+_NUMBERS = 30  # what images, right and accuracy take beside a folder's name
 NAME_WIDTH = 16  # names of images are folded where there is no room, down to this
 
 
@@ -63,12 +64,31 @@ def print_predicted(found: Predictions) -> None:
 
 
 def _print_confusion(out: Console, found: Confusion) -> None:
-    """A row a folder: how many of its images were answered with which class, and how many with its own."""
-    print_rows(out, confusion_columns(found), found.rows)
+    """A row a folder: how many of its images were answered with which class, and how many with its own.
+
+    A class has a column of its own where there is room for all of them; else a row lists its classes.
+    """
+    names = [class_in_words(found, at) for at in range(len(found.columns))]
+    own = confusion_columns(found)[: -len(names)]
+    folders = max(cell_len(units.one_line(row.folder)) for row in found.rows)
+    left = out.width - min(folders, out.width // 3) - _NUMBERS
+    if sum(cell_len(each) + 2 for each in names) > left:
+        counted: Column[ClassAnswers] = Column(
+            title="answered with", cell=lambda row: _wrapped(_counts(row, names), left)
+        )
+        print_rows(out, [*own, counted], found.rows)
+    else:
+        print_rows(out, confusion_columns(found), found.rows)
     out.print()
     if found.accuracy is not None:
         right = sum(row.right or 0 for row in found.rows)
         out.print(Text(f"{right} of {found.images} right, {units.percent(found.accuracy)}"))
+
+
+def _counts(row: ClassAnswers, names: Sequence[str]) -> list[str]:
+    """The classes that a folder's images were answered with, the commonest first."""
+    order = sorted((at for at, count in enumerate(row.counts) if count), key=lambda at: -row.counts[at])
+    return [f"{names[at]} {row.counts[at]}" for at in order]
 
 
 def print_head(out: Console, head: str, preprocessing: Preprocessing | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..models.input_words import BY_NOUN, InputWords, input_words
@@ -21,7 +21,7 @@ class RunOrigin(Origin):
 
     digest: str = ""
     input: str = ""
-    noun: str = ""
+    noun: str = field(default="", compare=False)
 
     @property
     def called(self) -> InputWords:

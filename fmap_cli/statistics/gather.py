@@ -86,6 +86,17 @@ def _end_to_end(records: Iterable[LayerRecord]) -> ChannelStats:
     return end_to_end([each.channels for each in records if each.same_as is None])
 
 
+def _without_twins(found: dict[str, LayerRecord], chosen: set[str]) -> list[LayerRecord]:
+    """The records of the layers chosen, those of one tensor twins of the first that is chosen."""
+    first: dict[str, str] = {}
+    kept: list[LayerRecord] = []
+    for name, record in found.items():
+        if name in chosen:
+            of = first.setdefault(record.same_as or name, name)
+            kept.append(replace(record, same_as=None if of == name else of))
+    return kept
+
+
 class Gathering:
     """Adds up what the layers put out, batch after batch.
 
@@ -185,7 +196,7 @@ class Gathering:
         if self.chosen is None:
             self._choose(found)
         assert self.chosen is not None
-        return [record for name, record in found.items() if name in self.chosen]
+        return _without_twins(found, self.chosen)
 
     def _choose(self, found: dict[str, LayerRecord]) -> None:
         """After the first pass it is known which layers there are: where all are modules, only those need hooks."""

@@ -34,7 +34,7 @@ def test_the_legend_names_the_largest_classes_and_counts_the_others() -> None:
     classes = np.repeat(np.arange(count), np.arange(1, count + 1))[:, None].repeat(10, 1)
     scene = Scene(400, 600)
     photo = np.full((20, 10, 3), 100, np.uint8)
-    end = draw_label_map(scene, classes, photo, labels, (10, 30), (200, 300))
+    end = draw_label_map(scene, classes, photo, labels, (10, 30), (200, 300), 300)
     words = [each.text for each in scene.items if isinstance(each, Text)]
     assert "and 3 more classes" in words
     whole = count * (count + 1) / 2

@@ -408,3 +408,19 @@ def test_a_sigmoids_probabilities_stay_as_they_are(fmap: Run, samples: Path, tmp
     expected = torch.tensor([chances["plain"][each] for each in range(5)])
     assert torch.allclose(logits.softmax(0), expected, atol=1e-6)
     assert ["a sigmoid's: they do not add up to 100 %" in said[each] for each in said] == [False, False, True]
+
+
+def test_where_classes_have_no_columns_of_their_own_a_folder_lists_them(
+    fmap: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("chelsea.png", "coffee.png"):
+        (tmp_path / name[:-4]).mkdir()
+        shutil.copy(samples / name, tmp_path / name[:-4] / name)
+    lines = {}
+    for width in (50, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines[width] = fmap("predict", tmp_path, "--by-class").out.splitlines()
+    assert any("answered with" in line for line in lines[50])
+    assert [line.split()[-3:] for line in lines[50] if line.startswith("chelsea")] == [["tiger", "cat", "1"]]
+    heads = [line for line in lines[120] if line.startswith("folder")]
+    assert len(heads) == 1 and "espresso" in heads[0] and "tiger cat" in heads[0]

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import fmap_cli
 from fmap_cli.errors import OutputError
 from fmap_cli.inputs.images import load_image
 from fmap_cli.models import load_model
@@ -774,3 +775,25 @@ def test_a_folder_of_volumes_is_so_many_and_they_are_called_volumes_when_loaded(
     told = fmap("stats", "--load", "run.fmap").out
     assert "3 volumes from scans" in told and "image" not in told
     assert fmap("predict", "scans", "-m", "net.py:make", "--input-shape", "1,6,6,7").code == 1
+
+
+@pytest.mark.parametrize("layer", ["last", "part"])
+def test_a_container_alone_has_the_record_of_its_last_layer(layer: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.head(self.part(x).mean((2, 3)))
+            return found
+
+    torch.manual_seed(0)
+    session = fmap_cli.load_model(Net().eval(), size=16, mean=0, std=1, say=lambda _: None)
+    pictures = [torch.rand(3, 16, 16) for _ in range(3)]
+    (record,) = fmap_cli.stats(session, pictures, layer, workers=0, say=lambda _: None).layers
+    with torch.no_grad():
+        maps = session.model.module.part(torch.stack(pictures))
+    assert (record.layer.name, record.same_as, record.images) == ("part", None, 3)
+    assert record.channels.mean == pytest.approx(maps.mean((0, 2, 3)).double().numpy(), rel=1e-6)
