@@ -125,10 +125,12 @@ def no_classifier(model: LoadedModel, output: Any) -> ModelError:
         )
     held = tensors(output)
     listed = ", ".join(f"{key} {list(each.shape)}".strip() for key, each in held.items())
+    hint = ""
     what, layer = listed or f"a {type(output).__name__} without tensors", "last"
     if isinstance(output, Tensor):
         if output.ndim == 2 and output.shape[1] == 1:
             what += ", a single number an image"
+            hint = f"`fmap effect IMAGE --model {name}` and `fmap cam` say what this number comes of."
         elif class_scores(output, None) is not None:
             what += ", which are features, not scores of classes"
     elif held:
@@ -140,5 +142,5 @@ def no_classifier(model: LoadedModel, output: Any) -> ModelError:
         layer = f"output.{name_of_first}" if isinstance(output, (list, tuple)) else name_of_first
     return ModelError(
         f"{name} is not a classifier: its output is {what}; expected [B, K] scores of K ≥ 2 classes.",
-        hint=f"{show} --layer {layer}` draws it; `fmap layers {name}` lists its layers.",
+        hint=hint or f"{show} --layer {layer}` draws it; `fmap layers {name}` lists its layers.",
     )

@@ -30,7 +30,8 @@ largest value: rounding changes by as much as it is, evidence by some millionths
 WEAK = 1e-3
 """Evidence whose magnitudes add up to less than this share of the number is called weak."""
 LEAST_FALL = 0.01
-"""By how much a probability or score has to fall under the blur, or its curves tell nothing."""
+"""By how much a probability or score has to fall under the blur, any other number as a share of itself, or its curves
+tell nothing."""
 
 CLEAR = 0.05
 """By how much of the whole fall an order's curve has to lie beyond the best random one to be called clearly better."""
@@ -106,7 +107,8 @@ class Trust:
         """Whether the map's order beats every random order: in both curves, in one of them, or in neither; `none`
         where blurring the whole picture lowers the number by too little (`LEAST_FALL`), so that the curves say nothing.
         """
-        least = 0.0 if self.quantity == "value" else LEAST_FALL
+        ends = float(self.deletion[0]), float(self.deletion[-1])
+        least = LEAST_FALL * max(map(abs, ends)) if self.quantity == "value" else LEAST_FALL
         if not self.fall > least:
             return "none"
         beaten = [each > 0 for each in self.margins]

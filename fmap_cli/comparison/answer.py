@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -99,7 +99,9 @@ def held_against(a: Answered, b: Answered, threshold: float) -> Answer | None:
         steps = (a.values - b.values).reshape(2, -1)  # horizontal and vertical
         apart = float(steps.square().sum(0).sqrt().mean())
     over = difference.relative_l2 > threshold
-    return Answer("number" if numbers else "values", over, difference=difference, numbers=numbers, endpoint_px=apart)
+    neither = bool(a.values.numel()) and not bool(a.values.isfinite().any() or b.values.isfinite().any())
+    kind: Literal["number", "values"] = "number" if numbers else "values"
+    return Answer(kind, over, difference=difference, numbers=numbers, endpoint_px=apart, no_numbers=neither)
 
 
 def _same(a: Prediction | Detection, b: Prediction | Detection) -> bool:

@@ -211,11 +211,12 @@ def differ_runs(a: LayerRecord, b: LayerRecord) -> RunDifference:
     x, y = torch.from_numpy(first.mean[known]), torch.from_numpy(second.mean[known])
     vectors = differ(x, y)
     unlike = int(odd.sum())
+    none = 0.0 if known.any() or not len(known) else np.nan
     return RunDifference(
-        mean_shift=float(shifts.max(initial=0.0)),
-        std_shift=float(stretches.max(initial=0.0)),
-        min_shift=float(np.abs(second.min - first.min)[known].max(initial=0.0)),
-        max_shift=float(np.abs(second.max - first.max)[known].max(initial=0.0)),
+        mean_shift=float(shifts.max(initial=0.0)) + none,
+        std_shift=float(stretches.max(initial=0.0)) + none,
+        min_shift=float(np.abs(second.min - first.min)[known].max(initial=0.0)) + none,
+        max_shift=float(np.abs(second.max - first.max)[known].max(initial=0.0)) + none,
         relative_l2=inf if unlike else vectors.relative_l2,
         cosine=vectors.cosine,
         correlation=vectors.correlation,

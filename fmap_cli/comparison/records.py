@@ -78,7 +78,8 @@ class RunDifference:
     `cosine` and `correlation` compare the vectors of the channels' means. `moved` is the total variation distance of
     the histograms: the share of the values that would have to go to another cell to make them equal; None where there
     are none. `unlike` counts the channels in which only one run has NaN, infinity or no finite value at all; then
-    `relative_l2` is inf. `channel` is that of the largest `mean_shift`.
+    `relative_l2` is inf. `channel` is that of the largest `mean_shift`. Where no channel has finite values in both runs
+    there is nothing to compare: shifts are NaN.
     """
 
     mean_shift: float
@@ -190,7 +191,7 @@ class Answer:
     shares; where they have two, the answer is another one where not the same classes are there. Of any other answer,
     `values` or a single `number`, `difference` says how far the two are apart; they are another answer where that is
     over the threshold. `numbers` are the two numbers, and `endpoint_px` is the mean length of the difference of two
-    optical flows.
+    optical flows. `no_numbers` says that in neither answer there is a finite value.
     """
 
     kind: Literal["class", "objects", "pixels", "number", "values"]
@@ -205,6 +206,7 @@ class Answer:
     difference: Difference | None = None
     numbers: tuple[float, float] | None = None
     endpoint_px: float | None = None
+    no_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -75,7 +75,7 @@ class Sharing:
 
     def _of(self, compared: ComparedLayer, a: Tensor, b: Tensor, axes: Axes) -> SharedChannels | None:
         means = compared.difference.means
-        if means is None or not axes.spatial:
+        if means is None or not axes.spatial or not np.isfinite(means).any():
             return None
         maps_a, maps_b = channel_maps(a, axes), channel_maps(b, axes)  # [C, T, H, W]
         count, frames, height, width = maps_a.shape

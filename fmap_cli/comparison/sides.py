@@ -141,8 +141,11 @@ def _sources_of_sides(a: Session, b: Session, sources: Sequence[str]) -> tuple[S
 
 
 def _feeding(session: Session) -> tuple[Any, ...]:
+    """What an image becomes for this side, wherever that is known from."""
     model = session.model
-    return model.preprocessing, model.input_kind, model.frames, model.takes
+    takes = model.takes if model.input_kind in ("arrays", "video") else None
+    shapes = None if takes is None else (takes.shapes, takes.axes, takes.integers, takes.indices)
+    return replace(model.preprocessing, source=""), model.input_kind, model.frames, shapes
 
 
 def side_of(session: Session, image: ImageInput) -> Side:

@@ -32,7 +32,8 @@ def print_comparison(comparison: Comparison, file: str | None = None) -> None:
         if line:
             print_line(out, RichText(line), hanging=3 * (line is not common))
     if not a and not b:
-        out.print(RichText("A and B are the same"))
+        apart = any(each.difference.relative_l2 for each in comparison.layers)
+        out.print(RichText("A and B go by the same name; their values differ" if apart else "A and B are the same"))
     if fed := inputs_in_words(comparison):
         print_line(out, RichText(fed, "bold"))
     shown = comparison.shown

@@ -294,6 +294,8 @@ def _objects(count: int) -> str:
 def _values_in_words(answer: Answer) -> str:
     found = answer.difference
     assert found is not None
+    if answer.no_numbers:
+        return "answer: NaN or infinite in all values of both; `fmap stats` says in which layer that begins"
     if answer.numbers is not None:
         a, b = (units.number(each) for each in answer.numbers)
         return f"answer: {a} in both (unchanged)" if found.max_abs == 0 else f"answer: {a} → {b} {_changed(answer)}"

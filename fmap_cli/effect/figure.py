@@ -18,6 +18,7 @@ from ..drawing.page import (
     MARGIN,
     SMALL_SIZE,
     TEXT_SIZE,
+    TINY_SIZE,
     draw_colour_bar,
     draw_facts,
     draw_heading,
@@ -163,7 +164,8 @@ def _meaning(found: Effects) -> str:
     words = "A bar is the number with the channel minus without it."
     if found.several:
         many = f"{len(found.images)} {found.origin.called.noun}s"
-        words += f" It is the mean over {many}; the thin line is one standard deviation either way."
+        words += f" It is the mean over {many}; the thin line is one standard deviation either way;"
+        words += " ◂: it goes on beyond 0, to the other side."
     if found.maps is not None:
         called = found.origin.called
         photo = "the photo" if called.is_picture else f"the {called.noun}"
@@ -227,8 +229,11 @@ def _draw_column(
 
 
 def _draw_spread(scene: Scene, bars: _Bars, start: float, middle: float, effect: float, spread: float) -> None:
+    """One standard deviation either way; an arrow's point where it goes on beyond no effect."""
     first, last = (bars.length(max(each, 0.0)) for each in (effect - spread, effect + spread))
     scene.add(Box(start + first, middle - 1, max(last - first, 1), 2, INK))
+    if effect < spread:
+        scene.add(Text(start - 9, middle - 9, "◂", TINY_SIZE, INK))
 
 
 def _draw_consequence(scene: Scene, found: Effects, place: int, left: float, y: float, room: float) -> None:

@@ -164,7 +164,10 @@ def _not_an_image(label: str, start: bytes) -> ImageError:
                 hint="Copy or download it again, or convert it to an ordinary PNG.",
             )
     if start.startswith(b"PK\x03\x04"):
-        hint = "It is a zip archive (.npz, .pt, .zip); save one array by itself: np.save('image.npy', array)"
+        hint = (
+            "It is a zip archive. Weights go with --weights FILE (B's with --vs-weights), a network with --model; of an"
+            " archive of arrays (.npz) save one by itself: np.save('image.npy', array)"
+        )
     elif start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
         hint = "It looks like HEIC, which Pillow does not read: convert it to JPEG or PNG."
     else:

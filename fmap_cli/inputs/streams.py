@@ -54,7 +54,8 @@ def _missing_hint(source: str) -> str:
     if re.match(r"https?://", source):
         return f"fmap reads files, not addresses: curl -sL {source} | fmap show -"
     if source and not re.search(r"[/\\]|\.\w*[a-z]\w*$", source):
-        return f"Is {source} a layer? Then write --layer {source}. Else check the path and the name's spelling."
+        both = f"--model {source} or --layer {source}"
+        return f"Is {source} a model or a layer? Then write {both}. Else check the path and the name's spelling."
     return "Check the path and the name's spelling."
 
 

@@ -164,11 +164,16 @@ COLUMNS: tuple[Column[CountedLayer], ...] = (
 )
 
 
-def cost(total: int, most: int) -> tuple[Column[CountedLayer], ...]:
-    """A layer's share of all multiply-adds, and a bar that is full for the costliest layer, which has `most`."""
+def cost(total: int, layers: Sequence[CountedLayer]) -> tuple[Column[CountedLayer], ...]:
+    """A layer's share of all multiply-adds, and a bar that is full for the costliest of `layers`, those listed; one
+    whose layers inside are listed as well has no bar of its own.
+    """
+    names = [each.layer.name for each in layers]
+    outer = {name[:at] for name in names for at, sign in enumerate(name) if sign == "."}
+    most = max((each.multiply_adds or 0 for each in layers if each.layer.name not in outer), default=0)
 
     def bar(row: CountedLayer) -> str:
-        if not row.multiply_adds or row.composite:
+        if not row.multiply_adds or row.layer.name in outer:
             return ""
         return "█" * round(row.multiply_adds / most * _BAR) or "▏"
 

@@ -26,8 +26,7 @@ def print_listing(listing: Listing) -> None:
     if len(listing.stages) > 1:
         _print_chain(out, [units.shape(stage) for stage in listing.stages])
     out.print()
-    most = max((each.multiply_adds or 0 for each in listing.layers if not each.composite), default=0)
-    columns = (*COLUMNS, *cost(listing.multiply_adds, most))
+    columns = (*COLUMNS, *cost(listing.multiply_adds, listing.layers))
     table = print_rows(out, columns, listing.layers, style=lambda row: "dim" if row.composite else "")
     out.print()
     for line in (*_totals(listing), *_legend(listing, table)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from .. import units
-from ..tables.table import console, print_rows
+from ..tables.table import console, print_rows, print_wrapped
 from .columns import LAYERS
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ def print_report(report: Report, file: Path | None = None) -> None:
     out.print(Text(units.one_line(report.compared or images)), soft_wrap=True)
     out.print()
     print_rows(out, LAYERS, [(report, each) for each in report.layers])
+    side = ", whichever side it is" if report.compared else ""
+    words = (
+        "bits: how many each value is kept with on the page; off by at most: how far a value read off the page may be"
+        f" from the one that the network computed{side}."
+    )
+    print_wrapped(out, Text(words, "dim"))
     if file is not None:
         size = len(report.html()) / 1e6
         out.print()

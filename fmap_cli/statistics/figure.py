@@ -199,8 +199,10 @@ def _headline(run: Run, layers: Sequence[_Layer], findings: Sequence[Finding]) -
     """The gravest finding, of several the widest, then the first; what was looked at where there is none."""
     checks = _checks(findings)
     if not checks:
-        what = "nothing to worry about" if layers else "activations through depth"
-        return f"{run.origin.model}: {what}" + (f" in {len(layers)} layers" if len(layers) > 1 else "")
+        if not layers:
+            return f"{run.origin.model}: activations through depth"
+        where = f"{len(layers)} layers" if len(layers) > 1 else units.layer_name(layers[0].record.layer.name)
+        return f"{run.origin.model}: nothing to worry about in {where}"
     first, _ = _first(next(iter(checks)), findings, layers)
     return _in_one_sentence(first)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from .. import units
 from ..tables.columns import Column
 from .records import QUANTILES, Dossier, Dossiers, LayerDossiers, Unit
+from .words import image_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,12 @@ class ChannelRow:
 
     layer: str
     dossier: Dossier
+    called: Callable[[str], str]
 
 
 def channel_rows(found: Dossiers, layer: LayerDossiers, channels: list[int]) -> list[ChannelRow]:
-    return [ChannelRow(layer.layer.name, found.dossier(layer.layer.name, each)) for each in channels]
+    called = image_names(found)
+    return [ChannelRow(layer.layer.name, found.dossier(layer.layer.name, each), called) for each in channels]
 
 
 def _number(value: float | None) -> str:
@@ -82,7 +84,7 @@ CHANNELS: list[Column[ChannelRow]] = [
     Column(
         "",
         "strongest in",
-        cell=lambda row: "–" if _strongest(row) is None else units.one_line(Path(_strongest(row).image).name),  # type: ignore[union-attr]
+        cell=lambda row: "–" if _strongest(row) is None else row.called(_strongest(row).image),  # type: ignore[union-attr]
         least=12,
         cut="middle",
         priority=7,

@@ -26,7 +26,7 @@ from ..drawing.page import (
 )
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten, text_width
 from .records import Dossier, Dossiers, LayerDossiers, Sort, Unit
-from .words import examples_in_words, firing, here_in_words, sort_in_words
+from .words import examples_in_words, firing, here_in_words, image_names, sort_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,11 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
     dossiers = [found.dossier(layer.layer.name, each) for each in channels]
     if found.images <= found.strongest:  # the strongest are all there are
         dossiers = [replace(each, units=each.of("strongest")) for each in dossiers]
-    dossiers = [replace(each, units=tuple(filter(_is_example, each.units))) for each in dossiers]
+    called = image_names(found)
+    dossiers = [
+        replace(each, units=tuple(replace(unit, image=called(unit.image)) for unit in each.units if _is_example(unit)))
+        for each in dossiers
+    ]
     columns = _columns(dossiers)
     scene = Scene(columns.pop("end") + MARGIN)
     y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort))
@@ -195,8 +199,7 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
     if unit.kind == "quantile":
         words = f"{unit.rank:.0%}: {words}"
     scene.add(Text(left, y + _TILE + 3, shorten(words, _TILE, SMALL_SIZE), SMALL_SIZE, INK))
-    name = units.one_line(Path(unit.image).name)
-    scene.add(Text(left, y + _TILE + 19, shorten(name, _TILE, TINY_SIZE), TINY_SIZE, GRAY))
+    scene.add(Text(left, y + _TILE + 19, shorten(unit.image, _TILE, TINY_SIZE), TINY_SIZE, GRAY))
 
 
 def _seen(unit: Unit) -> np.ndarray:

@@ -79,6 +79,7 @@ class Gatherer:
         self.images = 0
         self.pool: dict[int, np.ndarray] = {}
         self.pooled = 0
+        self.lost: list[str] = []  # layers with NaN, once a batch
         self.chosen: set[str] | None = None
         self.axes: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Axes] = {}
         self.hooks = ExitStack()
@@ -226,7 +227,10 @@ class Gatherer:
             cells = maps.shape[3], maps.shape[4]
             known = _Layer(LayerDossiers(layer, shape, axes, channels, record, cells), Keeper(record))
         per_image = self.looking.per_image
-        return known, seen_in(maps, numbers, priorities, group, known.keeper, per_image=per_image)
+        seen = seen_in(maps, numbers, priorities, group, known.keeper, per_image=per_image)
+        if seen.lost:
+            self.lost.append(layer.name)
+        return known, seen
 
     def _channels(self, layer: LayerRef, count: int, known: LayerDossiers | None) -> np.ndarray:
         """Which of the channels are kept. Raises where the layer has not those that it had, or that are asked for."""

@@ -71,7 +71,7 @@ class TopRun:
         of_arrays, of_outputs = split_layout(self.looking.layout)
         self.session, self.gatherer = session, Gatherer(session, plan, self.looking, of_outputs, earlier)
         with self.gatherer as gatherer:
-            return go_through(
+            found = go_through(
                 session,
                 plan,
                 gatherer,
@@ -83,6 +83,10 @@ class TopRun:
                 earlier=earlier,
                 pace=pace,
             )
+        if lost := list(dict.fromkeys(gatherer.lost)):
+            others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            say(f"{lost[0]}{others}: values that are NaN are passed over; `fmap stats` says where that begins.")
+        return found
 
     def merge(self, parts: Sequence[tuple[str, Dossiers]]) -> Dossiers:
         whole = parts[0]

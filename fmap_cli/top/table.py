@@ -45,7 +45,8 @@ def print_dossiers(
         count = len(layer.channels)
         if len(order) < count:
             said = f"{len(order)} of {count} channels, {said}; --top N lists more, --csv and --json have them all"
-        never = int((layer.found.fired == 0).sum())
+        seen = layer.found.images - layer.found.without
+        never = int(((layer.found.fired == 0) & (seen > 0)).sum())
         print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}. {scale_in_words(found.by_class)}", "dim"))
         silent = [each.dossier for each in rows if each.dossier.never_fires]
         if len(silent) == never <= _NAMED:
@@ -53,6 +54,11 @@ def print_dossiers(
                 print_wrapped(out, Text(f"Channel {each.channel} {firing(each)}.", "yellow"))
         elif never:
             print_wrapped(out, Text(f"{never} of {count} never fire: they have no value above zero.", "yellow"))
+        if (lost := layer.found.without > 0).any():
+            most = int(layer.found.without.max())
+            print_wrapped(
+                out, Text(_without_numbers(layer.channels[lost].tolist(), most, layer.found.images), "yellow")
+            )
     for note in found.notes:
         print_wrapped(out, Text(f"Note: {note}"))
     if found.failures:
@@ -61,3 +67,9 @@ def print_dossiers(
         print_wrapped(out, Text(f"{len(found.failures)} images could not be read: {names}{more}.", "yellow"))
     print_files(out, *files)
     print_files(out, saved, what="dossiers")
+
+
+def _without_numbers(channels: Sequence[int], most: int, images: int) -> str:
+    names = ", ".join(map(str, channels[:_NAMED])) + (f" and {len(channels) - _NAMED} more" * (len(channels) > _NAMED))
+    many = f"Channel {names} has" if len(channels) == 1 else f"Channels {names} have"
+    return f"{many} no value that is a number in up to {most} of {images} images; `fmap stats` says where NaN begins."

@@ -46,10 +46,11 @@ def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
 class Seen:
     """What a layer's channels answer to a batch of images, as far as it may be kept.
 
-    `maxima` float32 `[B, C]` are the largest numbers of the maps, `valid` bool `[B, C]` whether there is one. A frame
-    of a map has `size` (height, width). Of `N` maps, in the order of their images, the units are known: `image` and
-    `channel` int64 `[N]`, `value` float32 and `at` int64 `[N, R]`, the place in the map or -1, and `coarse` uint8
-    `[N, R, GRID, GRID]`; `strong` and `weak`, bool `[N]`, say for which lists they come into question.
+    `maxima` float32 `[B, C]` are the largest numbers of the maps, `valid` bool `[B, C]` whether there is one, and
+    `lost` says that some of their values are NaN. A frame of a map has `size` (height, width). Of `N` maps, in the
+    order of their images, the units are known: `image` and `channel` int64 `[N]`, `value` float32 and `at` int64
+    `[N, R]`, the place in the map or -1, and `coarse` uint8 `[N, R, GRID, GRID]`; `strong` and `weak`, bool `[N]`, say
+    for which lists they come into question.
     """
 
     images: np.ndarray
@@ -58,6 +59,7 @@ class Seen:
     size: tuple[int, int]
     maxima: np.ndarray
     valid: np.ndarray
+    lost: bool
     image: np.ndarray
     channel: np.ndarray
     value: np.ndarray
@@ -80,7 +82,8 @@ def seen_in(
 ) -> Seen:
     """What these images show, whose maps are `[B, C, T, H, W]`, of what may be kept beside what is `known`."""
     count, channels, _, high, wide = maps.shape
-    largest, valid, flat = _maxima(maps.detach().reshape(count, channels, -1))
+    whole = maps.detach().reshape(count, channels, -1)
+    largest, valid, flat = _maxima(whole)
     maxima = largest.float().numpy()
     strong, weak = valid & known.may_be_strong(maxima), valid & known.may_be_weak(maxima)
     pictured = np.array([known.pictured.wants(each) for each in priorities])
@@ -98,7 +101,8 @@ def seen_in(
             draw_coarse(rows, of, np.where(strong, rounds, 0), value, at, (high, wide), coarse)
     numbers = np.asarray(images, np.int64)
     size = high, wide
-    return Seen(numbers, priorities, group, size, maxima, valid, image, channel, value, at, coarse, strong, weak)
+    lost = flat is not whole
+    return Seen(numbers, priorities, group, size, maxima, valid, lost, image, channel, value, at, coarse, strong, weak)
 
 
 def _rows(flat: Tensor, image: np.ndarray, channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

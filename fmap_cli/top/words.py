@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import units
 from .excitations import SPREAD
 from .records import Dossier, Dossiers, Sort
 
@@ -46,6 +51,19 @@ def sort_in_words(sort: Sort, by_class: bool) -> str:
         "index": "in the order of the channels",
         "max": "the strongest first",
     }[sort]
+
+
+def image_names(found: Dossiers) -> Callable[[str], str]:
+    """What images are called where there is little room: by their files' names, and with their folders' where two files
+    are called alike.
+    """
+    counts = Counter(Path(each).name for each in set(found.names.values()))
+
+    def called(image: str) -> str:
+        path = Path(image)
+        return units.one_line(f"{path.parent.name}/{path.name}" if counts[path.name] > 1 else path.name)
+
+    return called
 
 
 def scale_in_words(by_class: bool) -> str:

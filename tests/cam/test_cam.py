@@ -520,3 +520,13 @@ def test_the_layer_that_is_chosen_of_every_family(name: str, layer: str) -> None
     assert found.layer.name == layer
     assert found.sign != "zero"
     assert np.isfinite(found.map).all()
+
+
+def test_curves_of_any_number_say_nothing_where_blurring_hardly_moves_it() -> None:
+    places = np.linspace(0, 1, 5)
+    up = np.array([0.5, 0.5005, 0.501, 0.5015, 0.502])
+    random = np.stack([np.full(5, 0.5005)])
+    assert Trust(places, up[::-1], up, random, (2, 2), "value").verdict == "none"  # 0.4 % of the number
+    assert (
+        Trust(places, 100 * (up[::-1] - 0.5), 100 * (up - 0.5), 100 * (random - 0.5), (2, 2), "value").verdict != "none"
+    )

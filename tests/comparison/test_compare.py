@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pages import texts
 from PIL import Image
 
+import fmap_cli
 from fmap_cli.cli import run
 from fmap_cli.comparison.figure import _most_telling, comparison_figure
 from fmap_cli.comparison.measures import THRESHOLDS, differ, differ_runs, real_numbers, total_variation
@@ -1137,3 +1138,21 @@ def test_two_photos_are_said_to_be_apart_and_one_is_not(fmap: Fmap, samples: Pat
     apart = fmap("compare", samples / "coffee.png", samples / "chelsea.png", *asked)
     assert "A and B get different input: " in apart.out
     assert "different input" not in fmap("compare", samples / "coffee.png", "--vs-dtype", "bfloat16", *asked).out
+
+
+def test_what_has_no_numbers_is_not_called_equal(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    nets = [torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU()).eval() for _ in range(3)]
+    nets[1][0].weight.data.fill_(torch.nan)
+    sessions = [fmap_cli.load_model(each, size=8, say=lambda _: None) for each in nets]
+    pictures = [torch.rand(3, 8, 8) for _ in range(2)]
+    runs = [fmap_cli.stats(each, pictures, workers=0, say=lambda _: None) for each in sessions]
+    found = {each.layer.name: each.difference for each in compare_runs(*runs, ("a", "b")).layers}
+    assert all(map(math.isnan, (found["0"].mean_shift, found["0"].std_shift, found["0"].min_shift)))
+    assert found["0"].relative_l2 == math.inf and found["0"].channel is None and found["input"].mean_shift == 0
+    of_images = fmap_cli.compare(sessions[1], pictures, say=lambda _: None)
+    assert of_images.answer is not None and of_images.answer.no_numbers and of_images.shared is None
+    assert "answer: NaN or infinite in all values of both" in " ".join(of_images.table().split())
+    other = fmap_cli.load_model(nets[2], size=8, say=lambda _: None)
+    apart = fmap_cli.compare(sessions[0], pictures[0], vs=other, say=lambda _: None)
+    assert "A and B go by the same name; their values differ" in apart.table()

@@ -67,3 +67,11 @@ def test_listing_changes_nothing_in_the_random_state(fmap: Run, nets: str) -> No
     torch.manual_seed(5)
     fmap("layers", f"{nets}:inplace", "--size", 16)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_at_a_depth_the_bars_are_those_of_the_containers_shown(fmap: Any) -> None:
+    lines = fmap("layers", "--model", "resnet18", "--depth", "1").out.splitlines()
+    bars = {line.split()[0]: line.count("█") for line in lines if line.startswith(("conv1", "layer", "fc"))}
+    assert bars["layer1"] == max(bars.values()) == 8 and bars["fc"] == 0 < bars["conv1"] < bars["layer1"]
+    whole = fmap("layers", "--model", "resnet18").out.splitlines()
+    assert [line.count("█") for line in whole if line.split()[:1] == ["layer1"]] == [0]  # its parts are listed

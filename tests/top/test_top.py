@@ -440,3 +440,19 @@ def test_an_image_that_does_not_excite_a_channel_is_none_of_its_strongest_on_the
     assert [each.value > 0 for each in found.dossier("1", 0).of("strongest")] == [True, False]
     said = texts(sheet(found, found.layers[0], [0], "index"))
     assert "light.png" in said and "dark.png" not in said and "fires in 50% of 2 images" in said
+
+
+def test_nan_is_said_and_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for folder in ("cats", "dogs"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(random.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(tmp_path / folder / "1.png")
+    net = nn.Sequential(nn.Conv2d(3, 3, 3)).eval()
+    net[0].weight.data[1] = torch.nan
+    told: list[str] = []
+    found = fmap.top(fmap.load_model(net, size=12, say=quiet), tmp_path, "0", workers=0, say=told.append)
+    said = " ".join(found.table().split())
+    assert any(each.startswith("0: values that are NaN are passed over") for each in told)
+    assert "Channel 1 has no value that is a number in up to 2 of 2 images" in said and "never fire" not in said
+    assert "cats/1.png" in said or "dogs/1.png" in said
+    assert {"cats/1.png", "dogs/1.png"} <= set(texts(sheet(found, found.layers[0], [0, 1, 2], "index")))

@@ -51,7 +51,11 @@ function unitWords(view, [y, x]) {
   const sees = !field ? `sees ${layerNow().field.words || "what is not known"}`
     : box ? `sees rows ${box[0]}–${box[1]} and columns ${box[2]}–${box[3]} of the photo (${box[1] - box[0] + 1} × ${box[3] - box[2] + 1} px)`
       : "sees nothing of the photo";
-  return `${number(value)}${off} at ${at}; ${sees}.`;
+  const beside = panes.filter((pane) => pane.view && pane.view !== view && sides && alone() === null)
+    .map((pane) => `, ${pane.title} ${number(pane.view.value(state.channel, frame, y, x))}`).join("");
+  const of = beside ? `${(panes.find((pane) => pane.view === view) || { title: "" }).title} ` : "";
+  const frames = view.frames > 1 && box ? ", in this frame and, where layers look along time, in those around it" : "";
+  return `${of}${number(value)}${off}${beside} at ${at}; ${sees}${frames}.`;
 }
 
 function sayPins() {
@@ -77,9 +81,9 @@ function sayNumbers() {
     rows.push([title, known(view.stat(key, state.channel)), known(stats[key])]);
   }
   rows.push(["zeros", percent(view.stat("zeros", state.channel)), percent(stats.zeros)]);
-  if (layer.effect) rows.push(["effect", number(view.stat("effect", state.channel)), ""]);
+  if (layer.effect) rows.push(["effect on the answer (estimate)", number(view.stat("effect", state.channel)), ""]);
   if (stats.nan || stats.inf) rows.push(["NaN, ∞", "", `${stats.nan}, ${stats.inf}`]);
-  rows.push(["kept to", `± ${number(view.error(state.channel), 2)}`, layer.error === null ? "" : `± ${number(layer.error, 2)}`]);
+  rows.push(["page exact to", `± ${number(view.error(state.channel), 2)}`, layer.error === null ? "" : `± ${number(layer.error, 2)}`]);
   const [head, ...body] = rows;
   el("numbers").replaceChildren(
     make("thead", {}, make("tr", {}, make("td"), ...head.slice(1).map((text) => make("th", { scope: "col", text })))),
@@ -112,8 +116,8 @@ function drawHistogram() {
     return bins.map((each) => each / Math.max(count, 1));
   };
   if (!view.histogram) {
-    // A share of the values tells what a picture of 48 bars needs.
-    const step = Math.max(1, Math.floor(view.count / 48));
+    // Of large layers a share of the values tells what a picture of 48 bars needs.
+    const step = Math.max(1, Math.floor((view.count * view.size) / 200000));
     const planes = [];
     for (let channel = 0; channel < view.count; channel += step) {
       const plane = new Float64Array(view.size);
@@ -266,7 +270,7 @@ async function sayArithmetic() {
   if (box.dataset.of !== key) return; // another unit by now
   const sum = found.terms.reduce((total, each) => total + each.sum, 0);
   const value = main.value(state.channel, 0, y, x);
-  words.textContent = `bias ${number(found.bias)} + Σ weight · input over ${counted(found.terms.length, "input channel")} ${number(sum)} = ${number(found.bias + sum)}; on this page the value is ${number(value)} ± ${number(main.error(state.channel), 2)}.`;
+  words.textContent = `bias ${number(found.bias)} + Σ input × weight over ${counted(found.terms.length, "input channel")} ${number(sum)} = ${number(found.bias + sum)}; on this page the value is ${number(value)} ± ${number(main.error(state.channel), 2)}. Below, of the input channels that count most: input × weights = products, each column on a scale of its own, red above 0 and blue below.`;
   const order = [...found.terms].sort((one, other) => Math.abs(other.sum) - Math.abs(one.sum)).slice(0, SHOWN_TERMS);
   const far = (name) => Math.max(...order.flatMap((each) => Array.from(each[name], Math.abs)), 1e-30);
   const farthest = { patch: far("patch"), kernel: far("kernel"), product: far("product") };

@@ -262,6 +262,12 @@ async function readPhotos() {
 
 // -- what stands side by side ------------------------------------------------------------------------------------
 
+// The values at both ends of a pane's colours, where no unit is pointed at.
+function endsInWords(view, channel) {
+  const [low, high] = view.ends(channel, state.scale);
+  return `colours ${number(low)} … ${number(high)}`;
+}
+
 async function layPanes() {
   const layer = layerNow();
   const pass = passIndex();
@@ -347,7 +353,7 @@ function drawMarks() {
     }
     if (own) {
       const channel = Math.min(state.channel, own.count - 1);
-      pane.value.textContent = unit ? number(own.value(channel, frameOf(own), ...unit)) : "";
+      pane.value.textContent = unit ? number(own.value(channel, frameOf(own), ...unit)) : endsInWords(own, channel);
     }
     pane.marks.setAttribute("aria-label", own
       ? `${pane.title}, channel ${state.channel}, ${own.height} by ${own.width} units. Arrow keys move from unit to unit, Enter pins one.`
