@@ -1146,7 +1146,7 @@ def test_what_has_no_numbers_is_not_called_equal(tmp_path: Path) -> None:
     nets[1][0].weight.data.fill_(torch.nan)
     sessions = [fmap_cli.load_model(each, size=8, say=lambda _: None) for each in nets]
     pictures = [torch.rand(3, 8, 8) for _ in range(2)]
-    runs = [fmap_cli.stats(each, pictures, workers=0, say=lambda _: None) for each in sessions]
+    runs = [fmap_cli.stats(each, pictures, workers=0, say=lambda _: None) for each in sessions[:2]]
     found = {each.layer.name: each.difference for each in compare_runs(*runs, ("a", "b")).layers}
     assert all(map(math.isnan, (found["0"].mean_shift, found["0"].std_shift, found["0"].min_shift)))
     assert found["0"].relative_l2 == math.inf and found["0"].channel is None and found["input"].mean_shift == 0
