@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from fmap_cli import cli
@@ -160,7 +161,8 @@ def test_every_example_of_the_help_is_of_options_that_there_are(clone: Path, mon
     for name, line in examples():
         command = group.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None
-        command.make_context(name, shlex.split(line, comments=True)[2:])
+        # Within the group's context: a command keeps the names of its help option from the first one it is given.
+        command.make_context(name, shlex.split(line, comments=True)[2:], parent=click.Context(group, info_name="fmap"))
 
 
 def test_every_command_is_written_about() -> None:
