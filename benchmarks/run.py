@@ -64,14 +64,14 @@ SCRIPTS = (
     Script("startup", ("--rounds", "9"), ("--rounds", "2")),
     Script("show_process", ("--rounds", "7"), ("--rounds", "2")),
     Script("stats_overhead", ("--rounds", "15"), ("--rounds", "2")),
-    Script("folders", ("--rounds", "3"), ("--rounds", "1", "--photos", "64"), 400),
+    Script("folders", ("--rounds", "2"), ("--rounds", "1", "--photos", "64"), 900),
     Script("tables", ("--rounds", "5"), ("--rounds", "2")),
     Script("runs_load", ("--rounds", "5"), ("--rounds", "2")),
     Script("large_tables", (), ("mvit_v1_b", "ssd300_vgg16")),
     Script("layers_sweep", (), ("resnet*",)),
     Script("tiles", ("--rounds", "3"), ("--rounds", "1")),
     Script("explain", ("--rounds", "3"), ("--rounds", "1")),
-    Script("top", ("--rounds", "2"), ("--rounds", "1", "--photos", "64"), 400),
+    Script("top", ("--rounds", "2"), ("--rounds", "1", "--photos", "64"), 900),
     Script("peers", ("--rounds", "5"), ("--rounds", "1"), 300),
 )
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "pillow", "fmap-cli")

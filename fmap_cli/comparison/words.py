@@ -89,8 +89,8 @@ OFFSET = (
 )
 CHANNEL = "channel: the one with the largest difference."
 SHIFTS = (
-    "Δmean / σ: the largest change of a channel's mean, in standard deviations of its values over both runs; inf where "
-    "they do not vary."
+    "Δmean / σ: the largest change of a channel's mean, in standard deviations of its values within a run, pooled over "
+    "both; inf where they do not vary."
 )
 RELATIVE_OF_RUNS = (
     "relative L2 of means: how far the channels' means are apart as a share of A's; 0 is equal, 0.1 a tenth."

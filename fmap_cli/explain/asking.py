@@ -66,7 +66,7 @@ def _nothing_to_explain(tape: Tape, shown: Shown) -> LayerError:
     if not before:
         return LayerError(f"layer {name!r} multiplies by no weights: it is {last}.", hint=others)
     return LayerError(
-        f"layer {name!r} multiplies by no weights: it is {last} of the output of {_listed(before)}.",
+        f"layer {name!r} multiplies by no weights: it is {last}, made of the output of {_listed(before)}.",
         hint=f"Explain that one: `--layer {before[0]} --through` follows its value on through {name}.",
     )
 

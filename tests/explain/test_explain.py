@@ -277,8 +277,8 @@ class Block(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "asked", "says"),
     [
-        ("relu", {}, ["multiplies by no weights: it is ReLU of the output of conv", "--layer conv --through"]),
-        ("mean", {}, ["is mean of the output of again_1"]),
+        ("relu", {}, ["multiplies by no weights: it is ReLU, made of the output of conv", "--layer conv --through"]),
+        ("mean", {}, ["is mean, made of the output of again_1"]),
         ("x", {}, ["is the network's input"]),
         ("table", {}, ["does not depend on the image"]),
         ("conv", {"channel": 4}, ["has 4 channels; there is no channel 4", "0 to 3"]),

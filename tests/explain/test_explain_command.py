@@ -99,7 +99,7 @@ def test_eighty_columns_hold_it(fmap: Run, monkeypatch: pytest.MonkeyPatch) -> N
         (
             ("--layer", "features.0.2"),
             1,
-            ["it is ReLU6 of the output of features.0.0", "--layer features.0.0 --through"],
+            ["it is ReLU6, made of the output of features.0.0", "--layer features.0.0 --through"],
         ),
         (("--layer", "features.1"), 1, ["more than one step", "from the last one back, features.1.0.block"]),
         (("--layer", "features.*"), 1, ["layers match"]),
