@@ -67,13 +67,16 @@ def count_layers(
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    """A module's call: what had been counted when it began, what layers inside account for, and its own layer."""
+    """A module's call: what had been counted when it began, what layers inside account for, its own layer, and how the
+    one operation since the last layer inside went about it."""
 
     start: int
     outer: _Call | None
     inside: int = 0
     has_layers: bool = False
     index: int | None = None
+    geometry: Geometry | None = None
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -107,6 +110,7 @@ class _Ledger:
         else:
             assert self.running is not None
             self.ended = self.running
+            self.ended.geometry, self.ended.detail = self.meter.geometry, self.meter.detail
             self.running = self.running.outer
             if self.running is not None:
                 self.running.inside += self.meter.total - self.ended.start
@@ -134,6 +138,8 @@ class _Ledger:
         else:
             everything = own = None  # another output of the same call
         module = self.modules.get(layer.path) if layer.is_module else None
+        # A module of an exported network has no attributes that say how: what ran in it does.
+        ran: _Meter | _Call = self.meter if call is None or call.has_layers else call
         index = len(self.entries)
         counted = CountedLayer(
             layer=layer,
@@ -146,8 +152,8 @@ class _Ledger:
             composite=call is not None and call.has_layers,
             multiply_adds=everything,
             own_multiply_adds=own,
-            geometry=self.meter.geometry if module is None else module_geometry(module),
-            detail=self.meter.detail if module is None else _detail(module),
+            geometry=ran.geometry if module is None else module_geometry(module) or ran.geometry,
+            detail=ran.detail if module is None else _detail(module) or ran.detail,
         )
         self.entries.append(_Entry(counted, self.running, call))
         for operation in self.meter.uncounted:

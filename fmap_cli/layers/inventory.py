@@ -47,7 +47,11 @@ def stages(layers: Sequence[CountedLayer]) -> tuple[Shape, ...]:
     Each is the last at its resolution, what is handed on. What happens aside (squeeze-and-excitation's pooling, the
     branches of a block) is left out: a block that lowers the resolution once counts by its output. The list ends with
     the values that the network puts out where those are no map, and before a pyramid of maps (a detector's FPN).
+    Of several inputs the first that is a map begins it: no map passes from one input to another.
     """
+    first = next((each for each in layers if each.layer.kind == "input" and map_shape(each) is not None), None)
+    if first is not None:
+        layers = [each for each in layers if each is first or each.layer.kind != "input"]
     inside: dict[int | None, list[CountedLayer]] = {}
     for each in layers:
         inside.setdefault(each.parent, []).append(each)

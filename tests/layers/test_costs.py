@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import forked
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
+import fmap_cli as fmap
 from fmap_cli.layers.costs import count_layers, memory_format, module_geometry
 from fmap_cli.layers.records import CountedLayer
 from fmap_cli.models import load_model
@@ -457,3 +459,28 @@ def test_parameters_and_multiply_adds_of_every_other_entry(name: str, entry: Any
 def test_the_exceptions_are_entries() -> None:
     keys = {(name, entry.name) for name, entry in EVERY_ENTRY}
     assert set(OTHER_NUMBERS_OF_BOXES) | set(OTHER_PARAMETERS) <= keys
+
+
+def test_an_exported_convolution_goes_over_the_map_as_the_live_one(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(256, 5)).eval()
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 3, 16, 16),)), tmp_path / "net.pt2")
+    live, exported = (
+        fmap.layers(fmap.load_model(each, size=16, mean=0, std=1, say=lambda _: None), say=lambda _: None)
+        for each in (net, str(tmp_path / "net.pt2"))
+    )
+    assert (exported.convolutions, exported.pointwise, exported.strided) == (2, 1, 1)
+    described = [[(each.geometry, each.detail) for each in listing.layers] for listing in (live, exported)]
+    assert described[0] == described[1]
+
+
+def test_no_map_passes_from_one_input_to_the_next() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(1, 4, 3, 2, 1)
+
+        def forward(self, rgb: Tensor, depth: Tensor) -> Tensor:
+            return self.a(rgb) + self.b(depth)
+
+    found = fmap.layers(fmap.load_model(Two().eval(), input_shape=[(3, 16, 16), (1, 16, 16)], say=lambda _: None))
+    assert list(found.stages) == [(3, 16, 16), (4, 8, 8)]
