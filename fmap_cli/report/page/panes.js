@@ -11,7 +11,7 @@ class Pane {
     this.base = make("canvas", { "aria-hidden": "true" });
     this.marks = make("canvas", { tabindex: "0", role: "img" });
     this.stack = make("div", { class: "stack" }, this.base, this.marks);
-    this.value = make("span");
+    this.value = make("span", { title: "the value of the unit pointed at; else those at both ends of the colours" });
     this.figure = make("figure", { class: "pane" }, make("figcaption", {}, make("b", { text: title, title }), this.value), this.stack);
     this.bitmap = null;
     this.listen();
@@ -265,7 +265,7 @@ async function readPhotos() {
 // The values at both ends of a pane's colours, where no unit is pointed at.
 function endsInWords(view, channel) {
   const [low, high] = view.ends(channel, state.scale);
-  return `colours ${number(low)} … ${number(high)}`;
+  return `${number(low)} … ${number(high)}`;
 }
 
 async function layPanes() {
