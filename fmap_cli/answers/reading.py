@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -134,11 +134,23 @@ _MANY = 16
 
 
 def by_sigmoid(module: nn.Module, scores: Tensor) -> bool:
-    """Whether scores, of which some do not add up to 1, come of a sigmoid each: by the last module or their range."""
+    """Whether scores, of which some do not add up to 1, come of a sigmoid each: by the last module or their range.
+
+    A score of exactly 0 is a ReLU's, as at the end of SqueezeNet, and no sigmoid's that is not the last module.
+    """
     if not bool(((scores >= 0) & (scores <= 1)).all()) or bool(scores.min() == scores.max()):
         return False  # a head that starts at zero gives one value
     last = next((each for each in reversed(list(module.modules())) if not any(each.children())), None)
-    return isinstance(last, _SIGMOIDS) or scores.numel() >= _MANY
+    return isinstance(last, _SIGMOIDS) or (scores.numel() >= _MANY and bool((scores > 0).all()))
+
+
+def score_kind(scores: Tensor, module: nn.Module | None) -> Literal["probability", "score", "logit"]:
+    """What the scores `[K]` of one image are: probabilities of classes that exclude one another, which add up to 1,
+    a sigmoid's for each class alone, or logits, of which softmax makes probabilities.
+    """
+    if bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3:
+        return "probability"
+    return "score" if module is not None and by_sigmoid(module, scores) else "logit"
 
 
 def predictions(
@@ -159,12 +171,11 @@ def predictions(
     if not scores.isfinite().all():
         return ()
     names = labels if labels is not None and len(labels) == len(scores) else None
-    already = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
-    alone = not already and module is not None and by_sigmoid(module, scores)
-    chances = scores if already or alone else scores.softmax(0)
+    kind = score_kind(scores, module)
+    chances = scores.softmax(0) if kind == "logit" else scores
     values, indices = chances.topk(min(count, len(chances)))
     return tuple(
-        Prediction(int(i), names[int(i)] if names is not None else None, float(p), alone)
+        Prediction(int(i), names[int(i)] if names is not None else None, float(p), kind == "score")
         for p, i in zip(values, indices, strict=True)
     )
 

@@ -14,7 +14,7 @@ from ..models.records import LoadedModel
 from ..network.selection import near_names
 from .classify import no_classifier
 from .names import background_class, classes_called
-from .reading import by_sigmoid, class_scores, plain, score_map, tensors
+from .reading import by_sigmoid, class_scores, plain, score_kind, score_map, tensors
 from .records import Target
 
 SAME_BOX = 0.5
@@ -152,15 +152,14 @@ def _class(model: LoadedModel, scores: Tensor, wanted: str | int | None, image: 
     _check_finite(model, row, image)
     predicted = int(row.argmax())
     index = predicted if wanted is None else class_index(model, wanted, len(row))
-    already = bool((row >= 0).all()) and abs(float(row.sum()) - 1) < 1e-3
-    apart = not already and by_sigmoid(model.module, row)
+    kind = score_kind(row, model.module)
     return Target(
         "class",
         index,
         _label(model, index, len(row)),
-        "probability" if already else "score" if apart else "logit",
+        kind,
         float(row[index]),
-        None if apart else float((row if already else row.softmax(0))[index]),
+        None if kind == "score" else float((row.softmax(0) if kind == "logit" else row)[index]),
         index == predicted,
         labels=model.labels,
     )

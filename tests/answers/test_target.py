@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from fmap_cli.answers.reading import predictions
 from fmap_cli.answers.target import answer_of, probability_of, target_of, value_of
 from fmap_cli.errors import FmapError, ModelError
 from fmap_cli.models.records import LoadedModel, Preprocessing, Weights
@@ -61,6 +62,11 @@ def test_scores_of_a_sigmoid_are_no_logits_and_softmax_makes_no_probability_of_t
     assert target_of(model(("a", "b", "c")), maps).quantity == "mean score"
     assert target_of(model(), torch.zeros(1, 20)).quantity == "logit"  # a head that starts at zero
     assert target_of(model(), torch.full((1, 20), 0.05)).quantity == "probability"
+    averaged = torch.randn(1, 20, 9).relu().mean(2) * (torch.arange(20) > 2)  # as SqueezeNet ends
+    assert target_of(model(), averaged).quantity == "logit"
+    found = predictions(averaged, None, 20, nn.ReLU())
+    chances = torch.tensor([each.probability for each in sorted(found, key=lambda each: each.index)])
+    assert torch.allclose(chances, averaged[0].softmax(0)) and not any(each.alone for each in found)
 
 
 @pytest.mark.parametrize(("wanted", "index"), [("Tiger_Cat", 1), ("cat", 0), (3, 3), ("2", 2)])
