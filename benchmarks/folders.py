@@ -77,6 +77,20 @@ def stats(session: Session, folder: Path) -> None:
     assert len(run.layers) > 200 and not run.failures
 
 
+def show_rate(work: str, seconds: dict[str, list[float]], batch: int, target: float) -> bool:
+    """The times of fmap, then of the bare loop, and fmap's share of the loop's rate: whether that is enough."""
+    measure.show_times(seconds)
+    ours, bare = seconds.values()
+    return measure.show_verdict(
+        f"{work}: rate",
+        measure.ratios(bare, ours),
+        target,
+        at_least=True,
+        against=f"bare DataLoader and forward, {WORKERS} workers, batch {batch}",
+        floor="1: the loop's own decoding and forward",
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=500)
@@ -107,15 +121,7 @@ def main() -> int:
             seconds = measure.interleaved(
                 {f"fmap {work}": ours, "bare loop": bare_loop(session, folder, batch)}, options.rounds
             )
-            measure.show_times(seconds)
-            met &= measure.show_verdict(
-                f"`{work}` over {options.photos} photos, embedded model: rate",
-                measure.ratios(seconds["bare loop"], seconds[f"fmap {work}"]),
-                target,
-                at_least=True,
-                against=f"bare DataLoader and forward, {WORKERS} workers, batch {batch}",
-                floor="1: the loop's own decoding and forward",
-            )
+            met &= show_rate(f"`{work}` over {options.photos} photos, embedded model", seconds, batch, target)
         if options.only in "show":
             figures = ["show", few, "--layer", "features.2", "--out-dir", out / "fmap"]
             bare = out / "bare"

@@ -69,16 +69,9 @@ def main() -> int:
                 ran[:] = [top(session, folder, layer, workers=folders.WORKERS, patches=False, say=quiet)]
 
             seconds = measure.interleaved({f"fmap top, {words}": ours, "bare loop": bare}, options.rounds)
-            measure.show_times(seconds)
+            work = f"`top` over {options.photos} photos, embedded model, {words}"
+            met &= folders.show_rate(work, seconds, 8, target)
             print(f"{words}: {bytes_a_channel(ran[0]):.0f} bytes a channel")
-            met &= measure.show_verdict(
-                f"`top` over {options.photos} photos, embedded model, {words}: rate",
-                measure.ratios(seconds["bare loop"], seconds[f"fmap top, {words}"]),
-                target,
-                at_least=True,
-                against=f"bare DataLoader and forward, {folders.WORKERS} workers, batch 8",
-                floor="1: the loop's own decoding and forward",
-            )
         one = sorted(folder.iterdir())[0]
         for words, layer, patches in (
             ("one layer, with patches", LAYER, "patches"),

@@ -78,6 +78,16 @@ def load_timm() -> ModuleType:
 
 
 @contextmanager
+def asked_first(finder: MetaPathFinder) -> Iterator[None]:
+    """Inside, this finder is asked before all others for what is imported."""
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+@contextmanager
 def _compiler_disabled_later() -> Iterator[None]:
     """`torch.compiler.disable`, used as a plain decorator, waits with its import of `torch._dynamo`.
 
@@ -91,14 +101,7 @@ def _compiler_disabled_later() -> Iterator[None]:
     def disable(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
         if args or kwargs or not isinstance(fn, FunctionType) or _PACKAGE in sys.modules:
             return real(fn, *args, **kwargs)
-        made: list[Any] = []
-
-        @functools.wraps(fn)
-        def marked(*args: Any, **kwargs: Any) -> Any:
-            if not made and _PACKAGE in sys.modules:
-                made.append(real(fn))
-            return (made[0] if made else fn)(*args, **kwargs)
-
+        marked = _marked_with_dynamo(fn, functools.partial(real, fn))
         marked._torchdynamo_disable = True  # type: ignore[attr-defined]  # as on what the real one returns
         return marked
 
@@ -118,11 +121,10 @@ def _own_marks_later() -> Iterator[None]:
         yield
         return
     patch = _Patch("torch._compile", "_disable_dynamo", _marked_later)
-    sys.meta_path.insert(0, patch)
     try:
-        yield
+        with asked_first(patch):
+            yield
     finally:
-        sys.meta_path.remove(patch)
         patch.undo()
 
 
@@ -130,15 +132,22 @@ def _marked_later(real: Callable[..., Any]) -> Callable[..., Any]:
     def disable(fn: Any = None, recursive: bool = True) -> Any:
         if not isinstance(fn, FunctionType):
             return real(fn, recursive) if fn is not None else functools.partial(disable, recursive=recursive)
-        marked = real(fn, recursive)
-
-        @functools.wraps(fn)
-        def either(*args: Any, **kwargs: Any) -> Any:
-            return (marked if _PACKAGE in sys.modules else fn)(*args, **kwargs)
-
-        return either
+        return _marked_with_dynamo(fn, functools.partial(real, fn, recursive))
 
     return disable
+
+
+def _marked_with_dynamo(function: Callable[..., Any], mark: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """The function as it is until `torch._dynamo` is there, and what `mark` makes of it from then on."""
+    marked: list[Callable[..., Any]] = []
+
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        if not marked and _PACKAGE in sys.modules:
+            marked.append(mark())
+        return (marked[0] if marked else function)(*args, **kwargs)
+
+    return either
 
 
 class _Patch(MetaPathFinder):
@@ -237,11 +246,10 @@ def _dynamo_deferred() -> Iterator[None]:
     stand_in = _StandIn(_MODULE)
     watcher = _Watcher(stand_in)
     sys.modules[_MODULE] = stand_in
-    sys.meta_path.insert(0, watcher)
     try:
-        yield
+        with asked_first(watcher):
+            yield
     finally:
-        sys.meta_path.remove(watcher)
         stand_in.withdraw()
 
 

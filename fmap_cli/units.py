@@ -112,6 +112,15 @@ BYTE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 BYTE_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
+def unit_in_words(unit: str) -> str:
+    """How many bytes a unit is.
+
+    >>> unit_in_words("MB"), unit_in_words("GiB")
+    ('10⁶ bytes', '2³⁰ bytes')
+    """
+    return f"{ {'MB': '10⁶', 'GB': '10⁹', 'MiB': '2²⁰', 'GiB': '2³⁰'}[unit] } bytes"
+
+
 def in_unit(value: int, unit: str) -> str:
     """Bytes in a unit, without its name: `MB` is 10⁶ bytes, `MiB` 2²⁰. Of gigabytes there are three digits more.
 

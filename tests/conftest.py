@@ -121,6 +121,21 @@ def installed(workdir: Path) -> Callable[..., Ran]:
     return command
 
 
+def of_processes(count: int, *arguments: str, cwd: Path) -> str:
+    """What fmap prints in a new process, or shared out among so many that torchrun starts."""
+    team = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    done = subprocess.run(
+        [sys.executable, *team, "-m", "fmap_cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="session", autouse=True)
 def isolated_by_fork() -> Iterator[None]:
     """What fmap does in a process of its own (estimates, trials of programs) begins there with torch imported."""

@@ -68,17 +68,16 @@ def _print_confusion(out: Console, found: Confusion) -> None:
 
     A class has a column of its own where there is room for all of them; else a row lists its classes.
     """
+    columns = confusion_columns(found)
     names = [class_in_words(found, at) for at in range(len(found.columns))]
-    own = confusion_columns(found)[: -len(names)]
     folders = max(cell_len(units.one_line(row.folder)) for row in found.rows)
     left = out.width - min(folders, out.width // 3) - _NUMBERS
     if sum(cell_len(each) + 2 for each in names) > left:
         counted: Column[ClassAnswers] = Column(
             title="answered with", cell=lambda row: _wrapped(_counts(row, names), left)
         )
-        print_rows(out, [*own, counted], found.rows)
-    else:
-        print_rows(out, confusion_columns(found), found.rows)
+        columns = [*columns[: len(columns) - len(names)], counted]
+    print_rows(out, columns, found.rows)
     out.print()
     if found.accuracy is not None:
         right = sum(row.right or 0 for row in found.rows)

@@ -51,8 +51,7 @@ def memory_figure(forecast: Forecast, unit: str) -> Scene:
     line += f" · {forecast.dtype} · "
     if any(bill.mode == "train" for bill in forecast.bills):
         line += f"{OPTIMIZERS[forecast.optimizer]} · "
-    line += f"{unit} is "
-    line += f"{'2' if 'i' in unit else '10'}{ {'MB': '⁶', 'GB': '⁹', 'MiB': '²⁰', 'GiB': '³⁰'}[unit] } bytes"
+    line += f"{unit} is {units.unit_in_words(unit)}"
     y = draw_title(scene, f"{forecast.origin.model}: memory through a step", [line])
     taken = [share for bill in forecast.bills for share in bill.shares if share.most]
     kinds = [each.kind for each in forecast.bills[0].shares if each.kind in {share.kind for share in taken}]

@@ -106,8 +106,7 @@ def _head(forecast: Forecast) -> list[str]:
 def _needed(forecast: Forecast, unit: str) -> str:
     """How much a GPU has to have for the batch that was asked about."""
     bills = [f"{units.in_unit(bill.reserved, unit)} {unit} for {MODES[bill.mode]}" for bill in forecast.bills]
-    power = {"MB": "10⁶", "GB": "10⁹", "MiB": "2²⁰", "GiB": "2³⁰"}[unit]
-    return f"Batch {units.count(forecast.batch)} takes {' and '.join(bills)} ({unit}: {power} bytes)."
+    return f"Batch {units.count(forecast.batch)} takes {' and '.join(bills)} ({unit}: {units.unit_in_words(unit)})."
 
 
 def _verdict(forecast: Forecast, budget: int, unit: str) -> list[str]:

@@ -18,6 +18,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from ..frameworks import asked_first
+
 _SHAPES = "torch.fx.experimental.symbolic_shapes"
 _SYMPY = "sympy"
 
@@ -42,14 +44,12 @@ def plain_sizes() -> Iterator[None]:
         setattr(shapes, name, shapes.answering(name, holds, answer))
     sympy.Basic = _Basic  # type: ignore[attr-defined]
     sympy.__path__ = []
-    watcher = _PartsOf(sympy)
-    sys.meta_path.insert(0, watcher)
     try:
-        shapes.take_place()
-        sympy.take_place()
-        yield
+        with asked_first(_PartsOf(sympy)):
+            shapes.take_place()
+            sympy.take_place()
+            yield
     finally:
-        sys.meta_path.remove(watcher)
         shapes.withdraw()
         sympy.withdraw()
 

@@ -86,7 +86,7 @@ def _end_to_end(records: Iterable[LayerRecord]) -> ChannelStats:
     return end_to_end([each.channels for each in records if each.same_as is None])
 
 
-def _without_twins(found: dict[str, LayerRecord], chosen: set[str]) -> list[LayerRecord]:
+def _without_others(found: dict[str, LayerRecord], chosen: set[str]) -> list[LayerRecord]:
     """The records of the layers chosen, those of one tensor twins of the first that is chosen."""
     first: dict[str, str] = {}
     kept: list[LayerRecord] = []
@@ -193,10 +193,11 @@ class Gathering:
             paths=self.selection.paths,
             through=self.through,
         )
-        if self.chosen is None:
-            self._choose(found)
+        if self.chosen is not None:  # nothing else was looked at
+            return list(found.values())
+        self._choose(found)
         assert self.chosen is not None
-        return _without_twins(found, self.chosen)
+        return _without_others(found, self.chosen)
 
     def _choose(self, found: dict[str, LayerRecord]) -> None:
         """After the first pass it is known which layers there are: where all are modules, only those need hooks."""

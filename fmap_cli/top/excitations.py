@@ -106,10 +106,6 @@ class Sample:
             self, value=self.value[:, channels], place=self.place[:, channels] if self.place.size else self.place
         )
 
-    def wants(self, priority: int, size: int) -> bool:
-        """Whether an image of this priority, after all that are here, belongs to the sample."""
-        return len(self.priority) < size or priority < int(self.priority.max())
-
     def joined(self, other: Sample, size: int) -> Sample:
         """Those of both that belong to a sample of this size."""
         if not len(other.priority):

@@ -19,6 +19,7 @@ import forked
 import numpy as np
 import pytest
 import torch
+from conftest import of_processes
 from PIL import Image
 from torch import Tensor, nn
 
@@ -601,19 +602,8 @@ def test_more_processes_than_images(net: str, photos: Path, workdir: Path) -> No
 @pytest.mark.slow
 def test_the_processes_of_torchrun_find_each_other(net: str, photos: Path, workdir: Path) -> None:
     """torchrun sets the same variables as `together`, and imports torch three times."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *("-m", "fmap_cli", "stats", str(photos), "-m", net, "--size", "16", "--json"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=workdir,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["images"] == 41
+    out = of_processes(2, "stats", str(photos), "-m", net, "--size", "16", "--json", cwd=workdir)
+    assert json.loads(out)["images"] == 41
 
 
 # -- findings and exit codes ---------------------------------------------------------------------------------------

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Ran
+from conftest import Ran, of_processes
 from pages import faults, texts
 from PIL import Image
 from torch import nn
@@ -365,33 +362,10 @@ def test_the_processes_of_torchrun_make_what_one_makes(few: Path, tmp_path: Path
         "import torch\nfrom torch import nn\ndef make():\n    torch.manual_seed(0)\n"
         "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n"
     )
-    told = (
-        "-m",
-        "fmap_cli",
-        "top",
-        str(few),
-        "-l",
-        "*",
-        "--by-class",
-        "-m",
-        "net.py:make",
-        "--size",
-        "12",
-        "--batch",
-        "1",
-    )
-    team = "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"
+    told = "top", str(few), "-l", "*", "--by-class", "-m", "net.py:make", "--size", "12", "--batch", "1"
     found = []
-    for name, before in (("one.fmap", ()), ("two.fmap", team)):
-        done = subprocess.run(
-            [sys.executable, *before, *told, "--save", name],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
+    for count, name in ((1, "one.fmap"), (2, "two.fmap")):
+        of_processes(count, *told, "--save", name, cwd=tmp_path)
         found.append(load_dossiers(tmp_path / name))
     assert found[0].images == 60 and alike(*found)
 
