@@ -223,7 +223,8 @@ def _caption(scene: Scene, layer: LayerAttention, called: InputWords, head: int,
     else:
         peak = float(layer.numbers.peak[head])
         most, times = f"max {percent(peak)}", peak * cells_seen(layer)
-        wide = f"{most}, {times:.2g} × alike" if times < 100 else most
+        many = f"{times:.2g}" if times < 100 else units.count(round(times))
+        wide = f"{most}, {many} × alike"
         if text_width(wide, TINY_SIZE) + text_width(str(head), SMALL_SIZE, bold=True) + 10 < room:
             most = wide
         scene.add(Text(x, y, str(head), SMALL_SIZE, bold=True))
