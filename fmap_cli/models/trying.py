@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -95,12 +94,13 @@ def _outcome_of(
         building.quiet(),
         building.seeded(0),  # the numbers drawn here are nobody else's
         torch.no_grad(),
+        contextlib.nullcontext(copy_of(module)) as twin,  # before torch's every operation passes through `blank`
         blank_arithmetic() as blank,
     ):
         try:
-            twin = copy_of(module).eval()
+            twin.eval()
             if on_meta:
-                twin = twin.to("meta")
+                twin.to("meta")
             device = torch.device("meta") if on_meta else device_of(module)
             with device if on_meta else contextlib.nullcontext():
                 inputs = [
@@ -139,13 +139,15 @@ def copy_of(module: torch.nn.Module) -> torch.nn.Module:
     """A copy that shares parameters, but not those that a lazy layer has yet to make; the network itself if need be."""
     from torch.nn.parameter import is_lazy
 
+    from fmap_cli.network.copying import copied
+
     shared: dict[int, Any] = {id(each): each for each in module.parameters() if not is_lazy(each)}
     for each in module.buffers():  # torch copies a parameter without a shape, and fails on such a buffer
         if is_lazy(each):
             kind: Any = type(each)
             shared[id(each)] = kind(each.requires_grad, each.data.device, each.data.dtype)
     try:
-        return copy.deepcopy(module, shared)
+        return copied(module, shared)
     except Exception:
         return module
 

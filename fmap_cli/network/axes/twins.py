@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from ..copying import copied
 
 
 class _ToMeta(TorchFunctionMode):
@@ -25,7 +26,7 @@ class _ToMeta(TorchFunctionMode):
 
 def twin_of(module: nn.Module) -> nn.Module:
     """A copy of the module that shares its parameters and nothing else."""
-    return copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
+    return copied(module, {id(parameter): parameter for parameter in module.parameters()})
 
 
 def meta_twin(module: nn.Module) -> nn.Module:
@@ -38,4 +39,4 @@ def meta_twin(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():  # their own copying asks no function mode
         memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
     with _ToMeta():
-        return copy.deepcopy(module, memo)
+        return copied(module, memo)
