@@ -6,7 +6,7 @@ import io
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,11 +16,16 @@ from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..network.axes import AxesResolver, Followed, Growth, follow, measure, twin_of
 from ..network.blank import blank_arithmetic
+from ..network.unchanged import remembered
 from .opening import Session
 from .passes import network_inputs, place_of, prefers_meta, run_cheaply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+_Found = TypeVar("_Found")
 
 
 def axes_for(session: Session, image: ImageInput, layout: str | None = None) -> AxesResolver:
@@ -32,12 +37,26 @@ def axes_for(session: Session, image: ImageInput, layout: str | None = None) -> 
     if size not in session.resolvers:
         session.resolvers[size] = AxesResolver(
             session.model.module,
-            lambda: _follow_axes(session, image),
+            lambda: _of_structure(session, image, "followed", _follow_axes),
             lambda: _follow_axes(session, image, cheaply=False),
-            lambda: _measure_axes(session, image),
+            lambda: _of_structure(session, image, "measured", _measure_axes),
         )
     resolver = session.resolvers[size]
     return resolver if layout is None else resolver.overruled(layout)
+
+
+def _of_structure(
+    session: Session, image: ImageInput, what: str, find: Callable[[Session, ImageInput], _Found]
+) -> _Found:
+    """What goes by the network and the size of its input alone: of a network in hand it is found once, as long as it
+    stays as it is."""
+    model = session.model
+    if model.weights.kind != "given" or model.input_kind == "images":  # a detector's layers depend on what it finds
+        return find(session, image)
+    inputs = tuple((tuple(each.shape), each.dtype) for each in (image.tensor, *image.more))
+    return remembered(
+        model.module, (what, inputs, place_of(session), model.input_kind, model.takes), lambda: find(session, image)
+    )
 
 
 _AXES = {"image": "BCHW", "image_pair": "BCHW", "images": "CHW", "video": "BCTHW"}

@@ -45,7 +45,7 @@ def look_at_layers(
     pattern that picks nothing and a layout that does not fit, ModelError where the network fails on this input.
     """
     selection = Selection(patterns, session.model.module)
-    resolver = axes_for(session, image, layout)
+    resolver = axes_for(session, image, layout).prepare_for(selection.paths)
     found: dict[str, _Found] = {}
 
     def watch(layer: LayerRef) -> Sink:
@@ -57,7 +57,5 @@ def look_at_layers(
 
         return sink
 
-    if selection.needs_operations:
-        resolver.prepare()
     answer = run(session, image, watch, operations=selection.needs_operations, paths=selection.paths)
     return [Picked(layer, asked, found[layer.name]) for layer, asked in selection.chosen()], answer

@@ -52,13 +52,18 @@ OVER_MAPS = (
 _CHANNELS_SECOND = (*OVER_MAPS, nn.GroupNorm, nn.LocalResponseNorm)
 
 
+def has_known_axes(module: nn.Module | None) -> bool:
+    """Whether torch.nn documents the axes of what a module of this class puts out, of maps and volumes."""
+    return isinstance(module, _CHANNELS_SECOND)
+
+
 def axes_by_module(module: nn.Module | None, shape: Sequence[int]) -> Axes | None:
     """What torch.nn documents of a module's output; None for a module that takes any layout.
 
     >>> axes_by_module(nn.Conv2d(3, 8, 3), [1, 8, 5, 5]).names, axes_by_module(nn.ReLU(), [1, 8, 5, 5])
     (('B', 'C', 'H', 'W'), None)
     """
-    if isinstance(module, _CHANNELS_SECOND) and len(shape) in (4, 5):
+    if has_known_axes(module) and len(shape) in (4, 5):
         return Axes(_BY_RANK[len(shape)], f"by {type(module).__name__}'s definition")
     return None
 

@@ -20,7 +20,7 @@ from ..records import Axes, LayerRef
 from . import factors
 from .factors import FactoredAxes
 from .follow import AxisFollower
-from .known import axes_by_layout, axes_by_module, axes_by_rank
+from .known import axes_by_layout, axes_by_module, axes_by_rank, has_known_axes
 from .measure import Growth
 
 FOLLOWED = "followed"
@@ -129,6 +129,12 @@ class AxesResolver:
         if self._layout is None:
             _ = self._blank
         return self
+
+    def prepare_for(self, paths: Iterable[str] | None) -> AxesResolver:
+        """Follow now if a module with one of these paths is of a class that does not say what its axes are, or if they
+        are not known (None)."""
+        is_known = paths is not None and all(has_known_axes(self._modules.get(path)) for path in paths)
+        return self if is_known else self.prepare()
 
     def layers(self) -> tuple[tuple[LayerRef, tuple[int, ...]], ...]:
         """Every layer that was followed with its output's shape, in execution order."""
