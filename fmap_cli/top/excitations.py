@@ -57,6 +57,11 @@ class Picks:
     def arrays(self) -> tuple[np.ndarray, ...]:
         return self.value, self.image, self.place, self.map
 
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values and images, whose last columns say what another unit has to exceed."""
+        return self.value, self.image
+
     def of(self, channels: np.ndarray) -> Picks:
         return Picks(*(each[channels] for each in self.arrays))
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .exact import limbs_of
+from .exact import count_in
 from .excitations import PICTURED, SPREAD, Classes, Excitations, Picks, Sample
+from .searching import STRONG, WEAK, insert_all
 
 if TYPE_CHECKING:
     from .watching import Seen
@@ -39,14 +40,15 @@ class Rows:
         return len(self.priority) < self.size or priority < self.last
 
     def add(self, priority: int, image: int, value: np.ndarray, place: np.ndarray) -> None:
-        if len(self.priority) == self.size:  # of equal priorities the first image stays
+        full = len(self.priority) == self.size
+        if full:  # of equal priorities the first image stays
             last = self.size - 1 - self.priority[::-1].index(self.last)
             del self.priority[last], self.image[last], self.value[last], self.place[last]
         self.priority.append(priority)
         self.image.append(image)
         self.value.append(value)
         self.place.append(place)
-        self.last = max(self.priority)
+        self.last = max(self.priority) if full else max(self.last, priority)
 
     def sample(self) -> Sample:
         """The images so far. The rows are then parts of its arrays, which are never changed."""
@@ -68,31 +70,22 @@ class Keeper:
     def copy(self) -> Keeper:
         return Keeper(self.excitations())
 
-    def may_be_strong(self, maxima: np.ndarray) -> np.ndarray:
-        """Which of the maxima `[B, C]` belong to the channels' strongest, whatever else is in the batch."""
-        found: np.ndarray = (maxima > self.strongest.value[:, -1]) | (self.strongest.image[:, -1] < 0)
-        return found
-
-    def may_be_weak(self, maxima: np.ndarray) -> np.ndarray:
-        """Which of the maxima `[B, C]` belong to the channels' weakest, whatever else is in the batch."""
-        found: np.ndarray = (maxima < self.weakest.value[:, -1]) | (self.weakest.image[:, -1] < 0)
-        return found
-
     def take(self, seen: Seen) -> None:
         """Put in what a batch shows."""
         if self.record is not None:  # which is handed out: from here on these arrays are another state's
             self._part()
-        finite = seen.valid & np.isfinite(seen.maxima)
         self.images += len(seen.images)
-        self.fired += (seen.valid & (seen.maxima > 0)).sum(axis=0)
-        self.without += (~seen.valid).sum(axis=0)
-        self._add_sums(seen.group, finite.sum(axis=0), limbs_of(np.where(finite, seen.maxima, 0)))
+        at = self._class_of(seen.group)
+        of_class = self.classes.counts[at], self.classes.limbs[at]
+        count_in(seen.maxima, seen.valid, self.fired, self.without, *of_class)
         self._insert(seen)
         for at, priority in enumerate(seen.priorities):
             if not self.spread.wants(priority):  # nor then the smaller sample
                 continue
             image = int(seen.images[at])
-            value = np.where(seen.valid[at], seen.maxima[at], np.float32(np.nan))
+            value = (
+                np.where(seen.valid[at], seen.maxima[at], np.float32(np.nan)) if seen.lost else seen.maxima[at].copy()
+            )
             self.spread.add(priority, image, value, np.zeros((0, 3), np.int32))
             if self.pictured.wants(priority):
                 self.pictured.add(priority, image, value, seen.places(at))
@@ -118,22 +111,17 @@ class Keeper:
         self.strongest, self.weakest = (Picks(*map(np.copy, each.arrays)) for each in (self.strongest, self.weakest))
         self.classes = Classes(self.classes.names, self.classes.counts.copy(), self.classes.limbs.copy())
 
-    def _add_sums(self, group: str, counts: np.ndarray, limbs: np.ndarray) -> None:
+    def _class_of(self, group: str) -> int:
+        """The row of a class in the sums, which is made where there is none."""
         if group not in self.classes.names:
-            self.classes = self.classes.joined(Classes((group,), counts[None], limbs[None]))
-            return
-        at = self.classes.names.index(group)
-        self.classes.counts[at] += counts
-        self.classes.limbs[at] += limbs
+            none = Classes.none(len(self.fired))
+            self.classes = self.classes.joined(
+                Classes((group,), *(np.zeros((1, *each.shape[1:]), np.int64) for each in (none.counts, none.limbs)))
+            )
+        return self.classes.names.index(group)
 
     def _insert(self, seen: Seen) -> None:
-        from .searching import insert_all
-
         units = seen.channel, seen.images[seen.image], seen.value, seen.at, seen.coarse
-        strong = seen.strong[:, None] & (seen.at >= 0)
-        if strong.any():
-            insert_all(self.strongest.arrays, units, strong, seen.size, 1)
-        weak = np.zeros_like(strong)
-        weak[:, 0] = seen.weak & (seen.at[:, 0] >= 0)
-        if weak.any():
-            insert_all(self.weakest.arrays, units, weak, seen.size, -1)
+        if len(seen.kinds):
+            insert_all(self.strongest.arrays, units, seen.kinds, STRONG, seen.size, 1)
+            insert_all(self.weakest.arrays, units, seen.kinds, WEAK, seen.size, -1)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # What is compared holds no NaN, so that comparisons may be made for several values at once.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"nnan", "nsz", "reassoc"}}
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """The function, which takes numbers and arrays and fills arrays, as machine code."""
+def compiled(function: Function) -> Function:
+    """The function, which takes numbers and arrays, as machine code."""
     try:
-        made: Callable[..., None] = njit(cache=True, **_OPTIONS)(function)
+        made: Function = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # nowhere to write to: made in each run
         made = njit(**_OPTIONS)(function)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from ..network.axes import channel_maps
 from ..network.records import Axes
 from .excitations import GRID
 from .keeping import Keeper
-from .searching import draw_coarse, find_largest
+from .searching import any_nan, judge, look, put_places
 
 _LARGEST_MAP = 32 * 32
 """Of maps of more places none is kept beside the strongest units."""
@@ -49,8 +50,8 @@ class Seen:
     `maxima` float32 `[B, C]` are the largest numbers of the maps, `valid` bool `[B, C]` whether there is one, and
     `lost` says that some of their values are NaN. A frame of a map has `size` (height, width). Of `N` maps, in the
     order of their images, the units are known: `image` and `channel` int64 `[N]`, `value` float32 and `at` int64
-    `[N, R]`, the place in the map or -1, and `coarse` uint8 `[N, R, GRID, GRID]`; `strong` and `weak`, bool `[N]`, say
-    for which lists they come into question.
+    `[N, R]`, the place in the map or -1, and `coarse` uint8 `[N, R, GRID, GRID]`; `kinds` int64 `[N]` are the sums of
+    what they come into question for (`searching`).
     """
 
     images: np.ndarray
@@ -65,15 +66,12 @@ class Seen:
     value: np.ndarray
     at: np.ndarray
     coarse: np.ndarray
-    strong: np.ndarray
-    weak: np.ndarray
+    kinds: np.ndarray
 
     def places(self, image: int) -> np.ndarray:
         """Of this image of the batch, all of whose units are known, where they stand: int32 `[C, 3]`."""
-        first, last = np.searchsorted(self.image, (image, image + 1))
         found = np.zeros((self.maxima.shape[1], 3), np.int32)
-        frame, cell = np.divmod(self.at[first:last, 0], self.size[0] * self.size[1])
-        found[self.channel[first:last]] = np.stack([frame, *np.divmod(cell, self.size[1])], axis=-1)
+        put_places(self.image, self.channel, self.at, image, self.size, found)
         return found
 
 
@@ -83,26 +81,26 @@ def seen_in(
     """What these images show, whose maps are `[B, C, T, H, W]`, of what may be kept beside what is `known`."""
     count, channels, _, high, wide = maps.shape
     whole = maps.detach().reshape(count, channels, -1)
-    largest, valid, flat = _maxima(whole)
-    maxima = largest.float().numpy()
-    strong, weak = valid & known.may_be_strong(maxima), valid & known.may_be_weak(maxima)
+    flat, largest = whole, whole.amax(dim=2).cpu()
+    maxima, valid = largest.float().numpy(), _all_of(count, channels)
+    lost = any_nan(maxima)
+    if lost:
+        flat, largest, valid = _without_nan(whole)
+        maxima = largest.float().numpy()
+    image, channel, kinds = np.empty((3, count * channels), np.int64)
     pictured = np.array([known.pictured.wants(each) for each in priorities])
-    image, channel = np.nonzero(strong | weak | (valid & pictured[:, None]))
-    strong, weak = strong[image, channel], weak[image, channel]
+    found = judge(maxima, known.strongest.ends, known.weakest.ends, valid, pictured, image, channel, kinds)
+    image, channel, kinds = image[:found], channel[:found], kinds[:found]
     rounds = min(per_image, flat.shape[2])
-    value = np.zeros((len(image), rounds), np.float32)
-    at = np.full((len(image), rounds), -1, np.int64)
-    coarse = np.zeros((len(image), rounds, GRID, GRID), np.uint8)
-    if len(image):
+    value = np.zeros((found, rounds), np.float32)
+    at = np.full((found, rounds), -1, np.int64)
+    coarse = np.zeros((found, rounds, GRID, GRID), np.uint8)
+    if found:
         rows, of = _rows(flat, image, channel)
         known_largest = largest.numpy()[image, channel] if rows.dtype == np.float64 else maxima[image, channel]
-        find_largest(rows, of, known_largest, np.where(strong, rounds, 1), value, at)
-        if high * wide <= _LARGEST_MAP:
-            draw_coarse(rows, of, np.where(strong, rounds, 0), value, at, (high, wide), coarse)
+        look(rows, of, known_largest, kinds, (high, wide), high * wide <= _LARGEST_MAP, value, at, coarse)
     numbers = np.asarray(images, np.int64)
-    size = high, wide
-    lost = flat is not whole
-    return Seen(numbers, priorities, group, size, maxima, valid, lost, image, channel, value, at, coarse, strong, weak)
+    return Seen(numbers, priorities, group, (high, wide), maxima, valid, lost, image, channel, value, at, coarse, kinds)
 
 
 def _rows(flat: Tensor, image: np.ndarray, channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,13 +116,14 @@ def _rows(flat: Tensor, image: np.ndarray, channel: np.ndarray) -> tuple[np.ndar
     return picked.cpu().numpy(), np.arange(len(of))
 
 
-def _maxima(flat: Tensor) -> tuple[Tensor, np.ndarray, Tensor]:
-    """The largest number of each map `[B, C]`, whether there is one, since NaN is none, and the maps with -inf where
-    they have NaN.
-    """
-    largest = flat.amax(dim=2).cpu()
-    lost = largest.isnan().numpy()
-    if not lost.any():
-        return largest, np.ones_like(lost), flat
-    numbers = torch.where(flat.isnan(), -torch.inf, flat)
-    return numbers.amax(dim=2).cpu(), ~flat.isnan().all(dim=2).cpu().numpy(), numbers
+@lru_cache(maxsize=1024)
+def _all_of(count: int, channels: int) -> np.ndarray:
+    """True for each, which nobody writes to."""
+    return np.ones((count, channels), bool)
+
+
+def _without_nan(maps: Tensor) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Maps `[B, C, P]` with -inf where they have NaN, their largest numbers `[B, C]`, and whether there is one."""
+    nan = maps.isnan()
+    numbers = torch.where(nan, -torch.inf, maps)
+    return numbers, numbers.amax(dim=2).cpu(), ~nan.all(dim=2).cpu().numpy()

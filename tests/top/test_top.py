@@ -23,7 +23,7 @@ from fmap_cli.running.plan import plan_run
 from fmap_cli.running.team import Team
 from fmap_cli.session.opening import Session, read_image
 from fmap_cli.top.dossiers import selectivity_by_class, sparseness
-from fmap_cli.top.exact import limbs_of, total
+from fmap_cli.top.exact import LIMBS, count_in, total
 from fmap_cli.top.excitations import Picks
 from fmap_cli.top.figure import sheet
 from fmap_cli.top.liking import liked
@@ -292,9 +292,18 @@ def test_sums_do_not_round() -> None:
     values = values.astype(np.float32)
     from math import fsum
 
-    parts = limbs_of(values[:123]) + limbs_of(values[123:])
-    assert total(parts).tolist() == pytest.approx([fsum(values[:, at].tolist()) for at in range(3)], rel=1e-15)
-    assert np.array_equal(parts, limbs_of(values[::-1]))
+    def sums_of(*parts: np.ndarray) -> np.ndarray:
+        above, without, counts = np.zeros((3, 3), np.int64)
+        sums = np.zeros((3, LIMBS), np.int64)
+        for each in parts:
+            count_in(each, np.ones(each.shape, bool), above, without, counts, sums)
+        assert (counts == 500).all() and not without.any()
+        assert np.array_equal(above, (values > 0).sum(axis=0))
+        return sums
+
+    sums = sums_of(values[:123], values[123:])
+    assert total(sums).tolist() == pytest.approx([fsum(values[:, at].tolist()) for at in range(3)], rel=1e-15)
+    assert np.array_equal(sums, sums_of(values[::-1].copy()))
 
 
 def test_selectivity_is_none_for_a_channel_that_answers_to_all_and_whole_for_one_class() -> None:
