@@ -23,14 +23,20 @@ def copies(layer: Seen, thresholds: Thresholds) -> np.ndarray:
     """For each channel the first with the very same numbers, its own index where there is none; int `[C]`."""
     groups = np.arange(layer.width)
     channels = layer.channels
-    table = np.stack([np.asarray(getattr(channels, name), np.float64) for name in FIELDS], 1)  # [C, fields]
+    judged = np.flatnonzero(_is_judged(layer, thresholds))
+    means = np.asarray(channels.mean, np.float64)[judged].view(np.int64)
+    _, which, often = np.unique(means, return_inverse=True, return_counts=True)
+    likely = judged[often[which] > 1]  # hardly any: what is left is compared one by one
+    if not likely.size:
+        return groups
+    table = np.stack([np.asarray(getattr(channels, name), np.float64)[likely] for name in FIELDS], 1)  # [K, fields]
     by_channel = (
         channels.histogram if channels.histogram is not None and len(channels.histogram) == layer.width else None
     )
     first: dict[bytes, int] = {}
-    for channel in np.flatnonzero(_is_judged(layer, thresholds)):
-        key = table[channel].tobytes() + (b"" if by_channel is None else by_channel[channel].tobytes())
-        groups[channel] = first.setdefault(key, int(channel))
+    for row, channel in zip(table, likely.tolist(), strict=True):
+        key = row.tobytes() + (b"" if by_channel is None else by_channel[channel].tobytes())
+        groups[channel] = first.setdefault(key, channel)
     return groups
 
 
@@ -80,8 +86,9 @@ def scaled_copies(
 def fresh_groups(groups: np.ndarray, carried: np.ndarray) -> list[list[int]]:
     """The groups of copies that were no copies before."""
     found: dict[int, list[int]] = {}
-    for channel, first in enumerate(groups):
-        found.setdefault(int(first), []).append(channel)
+    copied = np.isin(groups, groups[groups != np.arange(len(groups))])
+    for channel in np.flatnonzero(copied).tolist():
+        found.setdefault(int(groups[channel]), []).append(channel)
     return [
         members for members in found.values() if len(members) > 1 and len({int(carried[each]) for each in members}) > 1
     ]

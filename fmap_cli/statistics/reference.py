@@ -52,25 +52,30 @@ def channel_stats(values: Tensor, histogram: str | None = None, share: bool = Fa
 
 def _piece(values: Tensor, histogram: str | None, share: bool) -> ChannelStats:
     wide = values.to(torch.float64) if values.device.type != "mps" else values.to("cpu", torch.float64)
-    nan = wide.isnan()
-    inf = wide.isinf()
-    finite = ~(nan | inf)
-    known = finite.sum(1)  # [C]
-    mean = torch.where(finite, wide, 0.0).sum(1) / known  # 0 / 0 is NaN, as it should be
+    low, high = wide.amin(1), wide.amax(1)
+    usual = bool((low.isfinite() & high.isfinite()).all())  # NaN and infinity would be among the extremes
+    finite = _everywhere(wide) if usual else wide.isfinite()
+
+    def only(numbers: Tensor, instead: float = 0.0) -> Tensor:
+        return numbers if usual else torch.where(finite, numbers, instead)
+
+    nan, inf = (torch.zeros_like(low, dtype=torch.int64),) * 2 if usual else (wide.isnan().sum(1), wide.isinf().sum(1))
+    known = wide.shape[1] - nan - inf  # [C]
+    mean = only(wide).sum(1) / known  # 0 / 0 is NaN, as it should be
     # Twice, because a mean rounded to float64 leaves a rest where all values are alike.
-    mean = mean + torch.where(finite, wide - mean[:, None], 0.0).sum(1) / known
-    m2 = torch.where(finite, wide - mean[:, None], 0.0).square().sum(1)
+    mean = mean + only(wide - mean[:, None]).sum(1) / known
+    m2 = only(wide - mean[:, None]).square_().sum(1)
     none = known == 0
-    low = torch.where(finite, wide, torch.inf).amin(1)
-    high = torch.where(finite, wide, -torch.inf).amax(1)
+    if not usual:
+        low, high = only(wide, torch.inf).amin(1), only(wide, -torch.inf).amax(1)
     found = {
         "mean": mean,
         "m2": m2,
         "min": torch.where(none, torch.nan, low),
         "max": torch.where(none, torch.nan, high),
         "zeros": (wide == 0).sum(1),
-        "nan": nan.sum(1),
-        "inf": inf.sum(1),
+        "nan": nan,
+        "inf": inf,
     }
     # One transfer for all moments and one for all tallies: from a GPU each would wait for what runs there.
     moments, tallies = (torch.stack([found[name] for name in names]).cpu().numpy() for names in (MOMENTS, TALLIES))
@@ -81,6 +86,10 @@ def _piece(values: Tensor, histogram: str | None, share: bool) -> ChannelStats:
         finite = finite & torch.isin(place, torch.tensor(SHARE_OFFSETS, device=wide.device))
     cells = None if histogram is None else _histogram(wide, finite, per_row=by_row)
     return ChannelStats.of_rows(values.shape[1], moments, tallies, cells)
+
+
+def _everywhere(wide: Tensor) -> Tensor:
+    return torch.ones((), dtype=torch.bool, device=wide.device).expand(wide.shape)
 
 
 def _histogram(wide: Tensor, finite: Tensor, per_row: bool) -> np.ndarray:
