@@ -35,6 +35,7 @@ from order import (  # noqa: E402, F401
 )
 
 ROOT = Path(__file__).parent.parent
+pytest_plugins = ("bytecode",)
 
 # How fast a shared machine makes up examples is the subject of no test.
 settings.register_profile("fmap", deadline=None, suppress_health_check=[HealthCheck.too_slow])

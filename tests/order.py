@@ -37,13 +37,13 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     seed = config.option.order_seed
-    if not seed:
-        return
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
-    # A generator for each file: one test, or a few files, keep the order that they have in the whole.
-    for tests in files:
-        random.Random(f"{seed} {tests[0].path.name}").shuffle(tests)
-    files.sort(key=lambda tests: random.Random(f"{tests[0].path.name} {seed}").random())
+    files.sort(key=lambda tests: tests[0].path)  # `bytecode` collects them from the end in every other process
+    if seed:
+        # A generator for each file: one test, or a few files, keep the order that they have in the whole.
+        for tests in files:
+            random.Random(f"{seed} {tests[0].path.name}").shuffle(tests)
+        files.sort(key=lambda tests: random.Random(f"{tests[0].path.name} {seed}").random())
     items[:] = [test for tests in files for test in tests]
 
 
