@@ -229,7 +229,7 @@ def test_ctrl_c_at_any_moment_ends_with_a_line(workdir: Path, share: float) -> N
 def test_a_damaged_cache_of_machine_code_is_made_anew(tmp_path: Path, suffix: str, damage: bytes) -> None:
     code = """
 import numpy, torch
-from fmap_cli import kernels
+from fmap_cli.statistics import kernels
 values = numpy.arange(8, dtype=numpy.float32).reshape(1, 2, 4)
 print(kernels.reduce_values(values.ctypes.data, values.shape, bytes(8192), 1)[0][0].tolist())
 """

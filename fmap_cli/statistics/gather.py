@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..inputs.records import ImageInput
@@ -27,6 +28,10 @@ from .channels import ChannelStats, cut_apart, end_to_end, merge
 from .merging import join_layers
 from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 from .reduce import Histogram, reduce
+from .sheet import Sheet
+
+_SHEETS = 2
+"""How many sizes of images and of batches are remembered: those of the latest passes."""
 
 # -- counting ----------------------------------------------------------------------------------------------------
 
@@ -43,19 +48,25 @@ class _Total:
         self._records = {each.layer.name: each for each in records}
         self._row: ChannelStats | None = None  # the channels of all layers that are not `same_as` another one
         self._added = 0  # images counted in the row and not yet in the records
+        self._fitting: Sheet | None = None  # one whose layers are those of the row
 
-    def add(self, images: int, found: list[LayerRecord]) -> None:
+    def add(self, images: int, found: list[LayerRecord] | Sheet) -> None:
         """Count these records of so many more images."""
         self.images += images
-        if self._row is not None and self._fits(found):
-            self._row = merge(self._row, _end_to_end(found))
+        layers = found.layers if isinstance(found, Sheet) else found
+        if self._row is not None and (found is self._fitting or self._fits(layers)):
+            if isinstance(found, Sheet):
+                self._fitting = found
+            self._row = merge(self._row, found.row if isinstance(found, Sheet) else _end_to_end(found))
             self._added += images
             return
+        if isinstance(found, Sheet):
+            found = [*found.records().values()]
         records = self.records()
         for each in found:
             name = each.layer.name
             records[name] = join_layers(records[name], each) if name in records else each
-        self._records, self._row, self._added = records, None, 0
+        self._records, self._row, self._added, self._fitting = records, None, 0, None
         if self._fits(found):
             self._row = _end_to_end(records.values())
 
@@ -126,6 +137,7 @@ class Gathering:
         self.lean: frozenset[str] | None = None
         self.hooks = ExitStack()
         self.through: Callable[..., Any] | None = None
+        self.sheets: dict[object, Sheet] = {}
         self.known: dict[str | None, _Total] = {}
         if earlier is not None:
             for part in earlier.classes or (ClassRun("", earlier.images, earlier.layers),):
@@ -149,34 +161,46 @@ class Gathering:
         batches = [
             list(alike) for _, alike in groupby((image for _, image in images), key=lambda image: image.tensor.shape)
         ]
-        passes = [(len(batch), self._pass(batch)) for batch in batches]
+        passes: list[tuple[int, list[LayerRecord] | Sheet]] = []
+        for batch in batches:
+            found = self._pass(batch)
+            if isinstance(found, Sheet) and len(batches) > 1:  # the next pass may write over it
+                found = [*found.records().values()]
+            passes.append((len(batch), found))
         for count, found in passes:  # none is counted unless all are through
             self.known.setdefault(group, _Total(0, ())).add(count, found)
 
-    def _pass(self, batch: list[ImageInput]) -> list[LayerRecord]:
-        found: dict[str, LayerRecord] = {}
+    def _pass(self, batch: list[ImageInput]) -> list[LayerRecord] | Sheet:
+        """What one pass counts: a sheet that is filled, until the next pass, where it went as one before it did."""
+        found: dict[str, LayerRecord] = {}  # in the order in which the layers ran, but for those in the sheet
+        shapes: dict[str, torch.Size] = {}
         tensors = SameTensors()
+        alike = len(batch), tuple(batch[0].tensor.shape), torch.get_num_threads()
+        sheet = self.sheets.pop(alike, None)
+        if sheet is not None:
+            sheet.begin()
         if self.chosen is None and self.selection.needs_operations:
             axes_for(self.session, batch[0], self.layout).prepare()
 
         def watch(layer: LayerRef) -> Sink | None:
-            if layer.name in self.others:
+            name = layer.name
+            if name in self.others:
                 return None
 
             def sink(output: Tensor) -> None:
-                if self.chosen is None or layer.name not in self.chosen:
-                    picked = self.selection.offer(layer, output.shape)
-                    if not picked or (self.kinds and layer.kind not in self.kinds):
-                        if self.chosen is not None:
-                            self.others.add(layer.name)
+                if not self._is_picked(layer, output):
+                    return
+                earlier = tensors.earlier(output, name)
+                if sheet is not None:
+                    if not found and sheet.fill(name, output, earlier):
                         return
-                    if self.chosen is not None:  # one that did not run before: behind an `if`
-                        self.chosen.add(layer.name)
-                earlier = found.get(tensors.earlier(output, layer.name) or "")
-                if earlier is not None:
-                    found[layer.name] = replace(earlier, layer=layer, same_as=earlier.layer.name)
+                    found.update(sheet.records() if not found else {})
+                record = found.get(earlier or "")
+                if record is not None:
+                    found[name] = replace(record, layer=layer, same_as=record.layer.name)
                 else:
-                    found[layer.name] = self._record(layer, output, batch)
+                    found[name] = self._record(layer, output, batch)
+                shapes[name] = output.shape
 
             return sink
 
@@ -193,11 +217,31 @@ class Gathering:
             paths=self.selection.paths,
             through=self.through,
         )
-        if self.chosen is not None:  # nothing else was looked at
+        if sheet is not None and not found:
+            if not sheet.is_full:
+                return list(sheet.records().values())
+            self.sheets[alike] = sheet  # the latest
+            return sheet
+        if sheet is not None:
             return list(found.values())
-        self._choose(found)
-        assert self.chosen is not None
-        return _without_others(found, self.chosen)
+        if self.chosen is None:
+            self._choose(found)
+            assert self.chosen is not None
+            records = _without_others(found, self.chosen)
+        else:  # nothing else was looked at
+            records = list(found.values())
+        while len(self.sheets) >= _SHEETS:
+            del self.sheets[next(iter(self.sheets))]
+        self.sheets[alike] = Sheet(records, shapes, self.histogram)
+        return records
+
+    def _is_picked(self, layer: LayerRef, output: Tensor) -> bool:
+        if self.chosen is not None and layer.name in self.chosen:
+            return True
+        picked = self.selection.offer(layer, output.shape) and (not self.kinds or layer.kind in self.kinds)
+        if self.chosen is not None:
+            (self.chosen if picked else self.others).add(layer.name)  # one that did not run before: behind an `if`
+        return bool(picked)
 
     def _choose(self, found: dict[str, LayerRecord]) -> None:
         """After the first pass it is known which layers there are: where all are modules, only those need hooks."""

@@ -38,7 +38,7 @@ _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
 _, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS
 _COMPILED_IN = crc32(repr((MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
-_HEAD = 8  # int64 in front of what is filled in: the sizes that `_work` takes
+_HEAD = 9  # int64 that say what a task is: the sizes that `_work` takes
 _LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
 _BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
 _SMALL = 100  # planes of fewer values than this are brought together
@@ -74,14 +74,15 @@ _larger = _pick(">")
 
 
 @intrinsic
-def _claim(_context: Any, _counter: Any) -> Any:
-    """Add one to an int64 that threads share, and return what it was."""
+def _add(_context: Any, _address: Any, _at: Any, _number: Any) -> Any:
+    """Add a number to one of the int64 at an address, which threads share, and return what it was."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        address = builder.bitcast(arguments[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", address, ir.Constant(ir.IntType(64), 1), "seq_cst")
+        address, at, number = arguments
+        place = builder.gep(builder.bitcast(address, ir.IntType(64).as_pointer()), [at])
+        return builder.atomic_rmw("add", place, number, "seq_cst")
 
-    return types.int64(types.voidptr), generate
+    return types.int64(types.voidptr, types.int64, types.int64), generate
 
 
 @njit(inline="always")
@@ -159,25 +160,35 @@ def _beginning(plane: Any, channel: Any) -> Any:
 
 
 @njit(inline="always")
-def _fold(cells: Any, histogram: Any) -> None:
-    for cell in range(histogram.shape[1]):
-        at = cell * _LANES
-        histogram[0, cell] += cells[at] + cells[at + 1] + cells[at + 2] + cells[at + 3]
+def _clear(start: Any, stop: Any, moments: Any, counts: Any) -> None:
+    for channel in range(start, stop):
+        moments[MEAN, channel] = 0.0
+        moments[M2, channel] = 0.0
+        moments[MIN, channel] = np.inf
+        moments[MAX, channel] = -np.inf
+        counts[ZEROS, channel] = 0
+        counts[NAN, channel] = 0
+        counts[INF, channel] = 0
 
 
 @njit(**_OPTIONS)
 def _planes(
-    bits: Any, start: Any, stop: Any, share: Any, bins: Any, moments: Any, counts: Any, histogram: Any, copied: Any
+    bits: Any,
+    start: Any,
+    stop: Any,
+    share: Any,
+    bins: Any,
+    moments: Any,
+    counts: Any,
+    histogram: Any,
+    cells: Any,
+    copied: Any,
 ) -> None:
     outer, _, inner = bits.shape
-    each = histogram.shape[0] > 1
-    cells = np.zeros(histogram.shape[1] * _LANES, np.int32)
+    each = len(histogram) > 1
     # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
     together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
     known = np.zeros(stop - start, np.int64)
-    for channel in range(start, stop):
-        moments[MIN, channel] = np.inf
-        moments[MAX, channel] = -np.inf
     # Item by item of the batch, in the order in which the values lie in memory.
     for plane in range(0, outer, together):
         planes = min(together, outer - plane)
@@ -238,17 +249,23 @@ def _planes(
             moments[MEAN, channel] = np.nan
             moments[MIN, channel] = np.nan
             moments[MAX, channel] = np.nan
-    if not each:
-        _fold(cells, histogram)
 
 
 @njit(**_OPTIONS)
 def _columns(
-    values: Any, bits: Any, start: Any, stop: Any, share: Any, bins: Any, moments: Any, counts: Any, histogram: Any
+    values: Any,
+    bits: Any,
+    start: Any,
+    stop: Any,
+    share: Any,
+    bins: Any,
+    moments: Any,
+    counts: Any,
+    histogram: Any,
+    cells: Any,
 ) -> None:
     rows = len(values)
-    each = histogram.shape[0] > 1
-    cells = np.zeros(histogram.shape[1] * _LANES, np.int32)
+    each = len(histogram) > 1
     width = stop - start
     low = values[0, start:stop].copy()
     high = low.copy()
@@ -289,8 +306,6 @@ def _columns(
         moments[M2, channel] = max(m2, 0.0)
         moments[MIN, channel] = lowest if known else np.nan
         moments[MAX, channel] = highest if known else np.nan
-    if not each:
-        _fold(cells, histogram)
 
 
 # -- a task for several threads ----------------------------------------------------------------------------------
@@ -298,16 +313,21 @@ def _columns(
 
 @njit(**_OPTIONS)
 def _work(
-    sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogram: Any, scratch: Any, part: int
+    sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogram: Any, cells: Any, copied: Any, part: int
 ) -> None:
-    """One part of a task: a range of the channels. `sizes` is (claimed, parts, outer, C, inner, share, rows, cells)."""
-    _, parts, outer, channels, inner, share, rows, width = sizes
+    """One part of a task, a range of the channels.
+
+    `sizes` is (claimed, parts, outer, C, inner, share, rows, width, stride): so many rows of histograms of so many
+    cells, and how far it is from one row of moments or of tallies to the next.
+    """
+    _, parts, outer, channels, inner, share, rows, width, stride = sizes
     start = channels * part // parts
     stop = channels * (part + 1) // parts
     kind = carray(bins, (_CODES,), np.uint16)
-    sums = carray(moments, (_MOMENTS, channels), np.float64)
-    tallies = carray(counts, (_TALLIES, channels), np.int64)
-    own = carray(histogram, (parts if rows == 1 else 1, rows, width), np.int64)[part if rows == 1 else 0]
+    sums = carray(moments, (_MOMENTS, stride), np.float64)
+    tallies = carray(counts, (_TALLIES, stride), np.int64)
+    own = carray(histogram, (rows, width), np.int64)
+    _clear(start, stop, sums, tallies)
     if inner == 1:
         _columns(
             carray(values, (outer, channels), np.float32),
@@ -319,6 +339,7 @@ def _work(
             sums,
             tallies,
             own,
+            cells,
         )
     else:
         _planes(
@@ -330,7 +351,8 @@ def _work(
             sums,
             tallies,
             own,
-            carray(scratch, (parts, _BLOCK), np.int32)[part],
+            cells,
+            copied,
         )
 
 
@@ -343,20 +365,30 @@ def _task(compiled_in: int) -> Callable[[Any], None]:
 
     def task(addresses: Any) -> None:
         sizes = carray(addresses[0], (_HEAD,), np.int64)
-        while compiled_in >= 0:
-            part = _claim(addresses[0])
-            if part >= sizes[1]:
-                return
+        part = _add(addresses[0], 0, 1)
+        if part >= sizes[1] or compiled_in < 0:
+            return
+        cells = np.zeros(sizes[7] * _LANES, np.int32)
+        copied = np.empty(_BLOCK, np.int32)
+        while part < sizes[1]:
             _work(
-                (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7]),
+                (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8]),
                 addresses[1],
                 addresses[2],
                 addresses[3],
                 addresses[4],
                 addresses[5],
-                addresses[6],
+                cells,
+                copied,
                 part,
             )
+            part = _add(addresses[0], 0, 1)
+        if sizes[6] == 1:
+            for cell in range(sizes[7]):
+                at = cell * _LANES
+                found = cells[at] + cells[at + 1] + cells[at + 2] + cells[at + 3]
+                if found:
+                    _add(addresses[5], cell, found)
 
     return task
 
@@ -427,6 +459,47 @@ def _address(constant: bytes) -> int:
 _KEPT: list[np.ndarray] = []
 
 
+class Task:
+    """A reduction of float32 values `[outer, C, inner]` to rows that are there already, made any number of times.
+
+    `moments` `[M, C]` and `tallies` `[T, C]`, whose rows are those of `MOMENTS` and `TALLIES`, may be columns of wider
+    arrays of as many columns; what they hold before does not count. Mean, min and max are NaN where no value is finite.
+    `shape` has no zero. `bins`, the bytes of uint16 `[4096]`, says each code's cell. What a run counts is added to
+    `histogram`, int64: `[1, cells + 1]` for all channels together, over all values or a `share` of them, or
+    `[C, cells + 1]` over all; the last column counts what is not finite.
+    """
+
+    __slots__ = ("_addresses", "_head", "_kept", "_run", "_threads", "_where")
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        bins: bytes,
+        moments: np.ndarray,
+        tallies: np.ndarray,
+        histogram: np.ndarray,
+        *,
+        share: bool = False,
+        threads: int = 1,
+    ) -> None:
+        channels = shape[1]
+        # More parts than threads: who is kept from its core by another program then keeps the others waiting for less.
+        parts = min(_PARTS * threads if threads > 1 else 1, channels)
+        self._head = np.array((0, parts, *shape, share, *histogram.shape, moments.strides[0] // 8), np.int64)
+        filled = (each.ctypes.data for each in (moments, tallies, histogram))
+        self._addresses = np.array((self._head.ctypes.data, 0, _address(bins), *filled), np.int64)
+        self._where = self._addresses.ctypes.data
+        self._threads = min(threads, parts)
+        self._run = _compiled()
+        self._kept = moments, tallies, histogram  # for as long as they can be written to
+
+    def run(self, address: int) -> None:
+        """Reduce the values in memory at `address`, which have no gaps."""
+        self._head[0] = 0
+        self._addresses[1] = address
+        self._run(self._where, self._threads)
+
+
 def reduce_values(
     address: int,
     shape: tuple[int, int, int],
@@ -437,38 +510,16 @@ def reduce_values(
     share: bool = False,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Moments `[M, C]`, tallies `[T, C]` and histogram of float32 values `[outer, C, inner]` in memory at `address`.
-
-    Their rows are those of `MOMENTS` and `TALLIES`; mean, min and max are NaN where no value is finite. `shape` has no
-    zero and the values no gaps. `bins`, the bytes of uint16 `[4096]`, says each code's cell, `cells` for what is not
-    finite. The histogram is int64 `[1, cells]` for all channels together, over all values or a `share` of them, or,
-    `per_channel`, `[C, cells]` over all.
+    """Moments `[M, C]`, tallies `[T, C]` and histogram `[1 or C, cells]` of values at `address`, as a `Task` has them.
 
     >>> values = np.array([[[0, 1, 2, 3], [5, 5, 5, np.nan]]], np.float32)  # [1, 2, 4]
     >>> moments, tallies, histogram = reduce_values(values.ctypes.data, values.shape, bytes(8192), 1)
     >>> moments[MEAN].tolist(), moments[M2].tolist(), tallies[ZEROS].tolist(), tallies[NAN].tolist()
     ([1.5, 5.0], [5.0, 0.0], [1, 0], [0, 1])
     """
-    outer, channels, inner = shape
-    # More parts than threads: who is kept from its core by another program then keeps the others waiting for less.
-    parts = min(_PARTS * threads if threads > 1 else 1, channels)
-    rows = channels if per_channel else 1
-    width = cells + 1
-    copies = 1 if per_channel else parts
-    tail = parts * _BLOCK // 2  # room for small planes to be copied to; two int32 each
-    # One piece of memory for all that is filled in: allocating each by itself takes longer than a small layer.
-    first_tally = _HEAD + _MOMENTS * channels
-    first_cell = first_tally + _TALLIES * channels
-    filled = first_cell + copies * rows * width
-    space = np.zeros(filled + tail, np.int64)
-    space[:_HEAD] = (0, parts, outer, channels, inner, int(share), rows, width)
-    base = space.ctypes.data
-    moments, tallies, histogram = base + 8 * _HEAD, base + 8 * first_tally, base + 8 * first_cell
-    addresses = np.array((base, address, _address(bins), moments, tallies, histogram, base + 8 * filled), np.int64)
-    _compiled()(addresses.ctypes.data, min(threads, parts))
-    found = space[first_cell:filled].reshape(copies, rows, width)[:, :, :cells]
-    return (
-        space[_HEAD:first_tally].view(np.float64).reshape(_MOMENTS, channels),
-        space[first_tally:first_cell].reshape(_TALLIES, channels),
-        found.sum(0) if copies > 1 else found[0],
-    )
+    channels = shape[1]
+    moments = np.empty((_MOMENTS, channels))
+    tallies = np.empty((_TALLIES, channels), np.int64)
+    histogram = np.zeros((channels if per_channel else 1, cells + 1), np.int64)
+    Task(shape, bins, moments, tallies, histogram, share=share, threads=threads).run(address)
+    return moments, tallies, histogram[:, :cells]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from ..network.records import Axes
 from .channels import ChannelStats, merge
 from .moments import BIN_OF_CODE, BINS
 from .reference import channel_stats, nothing
+
+if TYPE_CHECKING:
+    from .kernels import Task
 
 Histogram = Literal["layer", "channel"]
 
@@ -46,15 +50,14 @@ def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: i
     >>> stats.count, stats.mean.tolist(), stats.max.tolist(), stats.zeros.tolist()
     (4, [3.0, 0.0], [6.0, 0.0], [0, 4])
     """
-    output = output.detach()
+    output = output.detach().resolve_neg()
     if output.layout != torch.strided or output.is_quantized:
         output = output.dequantize() if output.is_quantized else output.to_dense()
     channels = channel_axes(axes)
     rows = prod(output.shape[at] for at in channels)
     if not output.numel():
         return nothing(rows, histogram)
-    whole_map = output.numel() <= rows * images * HISTOGRAM_WHOLE
-    share = histogram == "layer" and not whole_map
+    share = _is_shared(output, rows, histogram, images)
     fast = output.device.type == "cpu" and (output.dtype == torch.float32 or output.dtype in _EXACT_IN_FLOAT32)
     records = [
         _by_kernel(values, histogram, share)
@@ -66,6 +69,38 @@ def reduce(output: Tensor, axes: Axes, histogram: Histogram = "layer", images: i
     for record in records[1:]:
         whole = merge(whole, record)
     return whole
+
+
+def task_for(
+    output: Tensor, axes: Axes, histogram: Histogram, images: int, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> Task | None:
+    """`reduce` of outputs that lie in memory as this one does, to these moments, tallies and cells.
+
+    None where that takes more than one call of machine code.
+    """
+    if not is_plain(output) or not output.numel():
+        return None
+    channels = channel_axes(axes)
+    shape = _lie(output.shape, output.stride(), tuple(channels))
+    if shape is None:
+        return None
+    from .kernels import Task
+
+    share = _is_shared(output, shape[1], histogram, images)
+    return Task(shape, _BINS_OF_CODES, *rows, share=share, threads=_threads(output))
+
+
+def is_plain(output: Tensor) -> bool:
+    """Whether these are float32 values in this computer's memory, as machine code reads them."""
+    return output.dtype is torch.float32 and output.layout is torch.strided and output.is_cpu and not output.is_neg()
+
+
+def _is_shared(output: Tensor, channels: int, histogram: Histogram, images: int) -> bool:
+    return histogram == "layer" and output.numel() > channels * images * HISTOGRAM_WHOLE
+
+
+def _threads(output: Tensor) -> int:
+    return min(torch.get_num_threads(), max(1, output.numel() // _WORTH_A_THREAD))
 
 
 def _views(output: Tensor, channels: Sequence[int]) -> Iterator[Tensor]:
@@ -150,6 +185,6 @@ def _kernel(values: Tensor, histogram: Histogram, share: bool) -> ChannelStats:
         BINS,
         per_channel=histogram == "channel",
         share=share,
-        threads=min(torch.get_num_threads(), max(1, values.numel() // _WORTH_A_THREAD)),
+        threads=_threads(values),
     )
     return ChannelStats.of_rows(outer * inner, moments, tallies, cells)
