@@ -44,8 +44,8 @@ settings.load_profile("fmap")
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What importing and collecting have made stays to the end: half a million objects that Python's collector would
-    look through again and again, for a tenth of the tests' time. What the tests make themselves is for the most part let
-    go without it: looking through all that has become old every 700,000 objects instead of 70,000 saves 4 % of the time.
+    look through again and again, for a tenth of the tests' time. What the tests make themselves is mostly let go
+    without it: looking through all that has become old every 700,000 objects instead of 70,000 saves 4 %.
     """
     gc.collect()
     gc.freeze()

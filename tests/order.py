@@ -36,6 +36,9 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for test in items:
+        if " at 0x" in test.name:  # xdist: "Different tests were collected", when two processes share the tests out
+            raise pytest.UsageError(f"{test.nodeid}: a test's name must be the same in each process: give it ids")
     seed = config.option.order_seed
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
     files.sort(key=lambda tests: tests[0].path)  # `bytecode` collects them from the end in every other process

@@ -122,7 +122,7 @@ def test_what_two_keys_ask_is_kept_apart() -> None:
 @pytest.mark.parametrize(
     "unseen",
     [np.zeros(2), threading.Lock(), iter([1]), SimpleNamespace(a=1), torch.zeros(2).to_sparse()],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_of_what_cannot_be_looked_through_nothing_is_kept(unseen: Any) -> None:
     net, answers = Net(), iter(range(9))
