@@ -84,6 +84,19 @@ def box_of(seen: ReceptiveField, channel: int | None, place: tuple[int, int, int
     return UnitBox(tuple(inside), tuple(outside))
 
 
+def spans_of(seen: ReceptiveField, units: np.ndarray) -> np.ndarray:
+    """The unclipped boxes of units, `[N, 4]` of channel, frame, row and column: first and last pixel along each axis,
+    int64 `[N, axes, 2]`. Along an axis where a unit sees all, or nothing, the last one comes before the first.
+    """
+    found = np.empty((len(units), len(seen.extents), 2), np.int64)
+    for axis, extent in enumerate(seen.extents):
+        at = np.minimum(units, np.array(extent.shape[1:]) - 1)
+        first, last = extent[2:, at[:, 0], at[:, 1], at[:, 2], at[:, 3]].astype(np.int64)
+        finite = np.abs(last) < fields.FAR
+        found[:, axis] = np.where(finite[:, None], np.stack([-first, last], axis=1), (0, -1))
+    return found
+
+
 # -- from the output's axes to channels and places ---------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import units
 from ..documents import finite, in_utf8
+from ..top.cutting import Patches
 from ..top.dossiers import fires, selectivity
 from ..top.records import Dossiers, LayerDossiers
 
@@ -42,7 +43,7 @@ def redacted_dossiers(found: Dossiers) -> Dossiers:
         sources=(),
         failures=(),
         names=dict.fromkeys(found.names, ""),
-        patches={},
+        patches=Patches.none(),
         layers=tuple(_unnamed(each) for each in found.layers),
     )
 
@@ -75,7 +76,7 @@ def written_dossiers(found: Dossiers, layer: LayerDossiers) -> bytes:
     """The layer's dossiers, deflated: the length of a JSON text (uint32), the text, and the patches' pixels, each
     picture once.
     """
-    pictures: dict[int, int] = {}
+    pictures: dict[tuple[object, ...], int] = {}  # by what they show: a field of an image, or all of it
     shapes: list[list[int]] = []
     pixels: list[bytes] = []
     rows = []
@@ -85,7 +86,8 @@ def written_dossiers(found: Dossiers, layer: LayerDossiers) -> bytes:
         for unit in one.units:
             at = -1
             if unit.patch is not None and not one.never_fires:
-                at = pictures.setdefault(id(unit.patch.pixels), len(shapes))
+                shown = (None, None) if unit.patch.whole else (unit.patch.rows, unit.patch.columns)
+                at = pictures.setdefault((unit.number, *shown), len(shapes))
                 if at == len(shapes):
                     shapes.append([int(each) for each in unit.patch.pixels.shape[:2]])
                     pixels.append(np.ascontiguousarray(unit.patch.pixels).tobytes())

@@ -85,7 +85,8 @@ class Gatherer:
         self.hooks = ExitStack()
         self.through: Any = None
         if earlier is not None:
-            self.layers = {each.layer.name: _Layer(each, Keeper(each.found)) for each in earlier.layers}
+            keepers = {id(each.found): Keeper(each.found) for each in earlier.layers}
+            self.layers = {each.layer.name: _Layer(each, keepers[id(each.found)]) for each in earlier.layers}
             self.images = earlier.images
 
     def __enter__(self) -> Gatherer:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import FmapError
 from ..running.alike import DOSSIERS_ALIKE, check_origins, joined_origin
-from .records import Dossiers, LayerDossiers, patch_key
+from .excitations import Excitations
+from .records import Dossiers, LayerDossiers
 
 
 def merge_dossiers(runs: Sequence[tuple[str, Dossiers]]) -> Dossiers:
@@ -39,14 +40,11 @@ def joined(a: tuple[str, Dossiers], b: tuple[str, Dossiers], *, offset: int) -> 
     _check_alike(first, one, second, other)
     theirs = {each.layer.name: each for each in other.layers}
     names = [each.layer.name for each in one.layers]
-    layers = [_joined(each, theirs.get(each.layer.name), offset) for each in one.layers]
-    layers += [_renumbered(each, offset) for each in other.layers if each.layer.name not in names]
+    together: dict[tuple[int, int], Excitations] = {}  # layers of one tensor have one record, here and there
+    layers = [_joined(each, theirs.get(each.layer.name), offset, together) for each in one.layers]
+    layers += [_joined(each, each, offset, together) for each in other.layers if each.layer.name not in names]
     named = set().union(*(each.found.named() for each in layers))
     all_names = {**one.names, **{number + offset: name for number, name in other.names.items()}}
-    patches = {
-        **one.patches,
-        **{patch_key(*key[:2], key[2] + offset, key[3:]): patch for key, patch in other.patches.items()},
-    }
     return replace(
         one,
         origin=joined_origin(one.origin, other.origin),
@@ -56,7 +54,7 @@ def joined(a: tuple[str, Dossiers], b: tuple[str, Dossiers], *, offset: int) -> 
         layers=tuple(layers),
         failures=one.failures + other.failures,
         names={number: all_names[number] for number in sorted(named)},
-        patches={key: patch for key, patch in patches.items() if key[2] in named},
+        patches=one.patches.joined(other.patches, offset).only(images=named),
         progress=None,
     )
 
@@ -66,14 +64,17 @@ def _content(layer: LayerDossiers) -> tuple[object, ...]:
     return layer.layer.name, found.spread.value.tobytes(), found.strongest.value.tobytes(), found.fired.tobytes()
 
 
-def _renumbered(layer: LayerDossiers, offset: int) -> LayerDossiers:
-    return replace(layer, found=layer.found.renumbered(offset)) if offset else layer
-
-
-def _joined(layer: LayerDossiers, other: LayerDossiers | None, offset: int) -> LayerDossiers:
+def _joined(
+    layer: LayerDossiers, other: LayerDossiers | None, offset: int, together: dict[tuple[int, int], Excitations]
+) -> LayerDossiers:
+    """The layer with the other's record, whose images are numbered from `offset` on; with itself only that."""
     if other is None:
         return layer
-    return replace(layer, found=layer.found.joined(_renumbered(other, offset).found))
+    key = id(layer.found), id(other.found)
+    if key not in together:
+        found = other.found.renumbered(offset) if offset else other.found
+        together[key] = found if other is layer else layer.found.joined(found)
+    return replace(layer, found=together[key])
 
 
 def _check_alike(first: str, one: Dossiers, second: str, other: Dossiers) -> None:

@@ -1,74 +1,98 @@
-"""The fields of the units that are shown, cut out of the pictures: of those still in hand, else read once more."""
+"""The fields of the units that are shown, and the pictures they are of: those still in hand, else read once more."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import FmapError, ModelError
 from ..inputs.records import ImageInput
-from ..receptive import box_of
+from ..receptive import spans_of
 from ..receptive.records import FieldRow
 from ..receptive.survey import receptive_fields
 from ..session.batches import Say
 from ..session.opening import Session, read_image
+from .cutting import Cutting, Patches
 from .dossiers import shown_units
 from .gather import pixels_of
-from .records import Dossiers, Patch, PatchKey, patch_key
+from .records import Dossiers
 
-CROPPED, WHOLE = 64, 112
-"""The longest side of a patch that is kept, and of a whole picture."""
-BEYOND = 160
-"""The gray of what lies beyond the picture's border."""
+_AT_ONCE = 64
+"""So many pictures' units are looked up at a time."""
 
 
 def with_patches(
     session: Session, found: Dossiers, pool: Mapping[int, np.ndarray], layout: str | None, say: Say
 ) -> Dossiers:
     """The dossiers with the patches of all units that they show. What cannot be read again is said, and has none."""
-    wanted: dict[int, list[PatchKey]] = {}
-    for layer in found.layers:
-        for _, picks in shown_units(layer.found):
-            for row, at in zip(*np.nonzero(picks.image >= 0), strict=True):
-                number = int(picks.image[row, at])
-                key = patch_key(layer.layer.name, int(layer.channels[row]), number, picks.place[row, at])
-                wanted.setdefault(number, []).append(key)
+    layers, units = _units_of(found)
+    names = {number: name for name, number in reversed(layers.items())}
     fields: dict[tuple[int, int], dict[str, FieldRow]] = {}
-    names = [each.layer.name for each in found.layers]
-    patches: dict[PatchKey, Patch] = {}
-    lost = []
-    for number in sorted(wanted):
-        pixels = pool.get(number)
-        image = None
-        size = None if pixels is None else (pixels.shape[0], pixels.shape[1])
-        if pixels is None or size not in fields:
-            try:
-                name = found.names[number]
-                image = read_image(session, None if name == "bundled sample" else name, lambda _: None, layout)
-            except FmapError:
-                lost.append(found.names[number])
-                continue
-            pixels = pixels_of(image.tensor, session.model.preprocessing)
-            size = pixels.shape[0], pixels.shape[1]
-        assert size is not None
-        if size not in fields:
-            assert image is not None
-            fields[size] = _fields(session, image, names)
-        cut: dict[tuple[tuple[int, int], tuple[int, int]], Patch] = {}
-        small = _smaller(pixels, WHOLE)
-        for key in wanted[number]:
-            rows, columns = _box(fields[size].get(key[0]), key, size)
-            if (rows, columns) not in cut:
-                cut[rows, columns] = cut_out(pixels, rows, columns, small)
-            patches[key] = cut[rows, columns]
+    lost: list[str] = []
+    cutting = Cutting()
+    order = np.argsort(units[:, 2], kind="stable")
+    numbers, starts = np.unique(units[order, 2], return_index=True)
+    parts = dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
+    box = np.full(len(units), -1, np.int64)
+    for first in range(0, len(numbers), _AT_ONCE):
+        by_size: dict[tuple[int, int], dict[int, np.ndarray]] = {}
+        for number in numbers[first : first + _AT_ONCE].tolist():
+            pixels = pool.get(number)
+            if pixels is None or pixels.shape[:2] not in fields:
+                try:
+                    image = _read(session, found.names[number], layout)
+                except FmapError:
+                    lost.append(found.names[number])
+                    continue
+                pixels = pixels_of(image.tensor, session.model.preprocessing)
+                if pixels.shape[:2] not in fields:
+                    fields[pixels.shape[0], pixels.shape[1]] = _fields(session, image, list(names.values()))
+            by_size.setdefault((pixels.shape[0], pixels.shape[1]), {})[number] = pixels
+        for size, pictures in by_size.items():
+            rows = np.concatenate([parts[number] for number in pictures])
+            spans = np.split(
+                _spans(fields[size], names, units[rows], size), np.cumsum([len(parts[n]) for n in pictures])
+            )
+            for (number, pixels), span in zip(pictures.items(), spans, strict=False):
+                box[parts[number]] = cutting.cut(pixels, span)
     if lost:
         say(f"{len(lost)} images could not be read a second time, for their patches; the first is {lost[0]}.")
-    return replace(found, patches=patches)
+    there = box >= 0
+    whole = np.concatenate([units[there], box[there, None].astype(np.int32)], axis=1)
+    return replace(found, patches=cutting.patches(layers, whole) if len(whole) else Patches.none())
 
 
-def _fields(session: Session, image: ImageInput, names: list[str]) -> dict[str, FieldRow]:
+def _read(session: Session, name: str, layout: str | None) -> ImageInput:
+    return read_image(session, None if name == "bundled sample" else name, lambda _: None, layout)
+
+
+def _units_of(found: Dossiers) -> tuple[dict[str, int], np.ndarray]:
+    """The layers' numbers, and the units that are shown, each once: int32 `[U, 6]`, in order of layer, channel, image
+    and place.
+    """
+    layers: dict[str, int] = {}
+    known: dict[int, int] = {}
+    units = []
+    for number, layer in enumerate(found.layers):
+        layers[layer.layer.name] = known.setdefault(id(layer.found), number)
+        if layers[layer.layer.name] < number:  # one of the tensors that an earlier layer puts out
+            continue
+        of_layer = []
+        for _, picks in shown_units(layer.found):
+            row, at = np.nonzero(picks.image >= 0)
+            columns = (np.full(len(row), number), layer.channels[row], picks.image[row, at], *picks.place[row, at].T)
+            of_layer.append(np.stack(columns, axis=1).astype(np.int32))
+        rows = np.concatenate(of_layer)
+        rows = rows[np.lexsort(rows.T[::-1])]
+        new = np.ones(len(rows), bool)
+        new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+        units.append(rows[new])
+    return layers, np.concatenate(units) if units else np.zeros((0, 6), np.int32)
+
+
+def _fields(session: Session, image: ImageInput, names: Sequence[str]) -> dict[str, FieldRow]:
     """What the layers see of an input of this size; nothing where their fields cannot be followed."""
     try:
         listing = receptive_fields(session, tuple(_literal(each) for each in names), image=image)
@@ -81,42 +105,23 @@ def _literal(name: str) -> str:
     return name.replace("[", "[[]")
 
 
-def _box(row: FieldRow | None, key: PatchKey, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The unit's field as rows and columns, beyond the border where it reaches there; those of the picture where the
-    unit sees all of it, or where it is not known what it sees.
+def _spans(
+    fields: Mapping[str, FieldRow], names: Mapping[int, str], units: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """The units' fields, int64 `[N, 4]`: first and last row, first and last column, beyond the border where they reach
+    there; those of the picture where a unit sees all of it, or where it is not known what it sees.
     """
-    whole = (0, size[0] - 1), (0, size[1] - 1)
-    if row is None:
-        return whole
-    box = box_of(row.field, key[1], (key[3], key[4], key[5]))
-    rows, columns = box.unclipped[-2:]
-    if rows is None or columns is None or row.field.kind == "unknown":
-        return whole
-    covers = all(each[0] <= 0 and each[1] >= length - 1 for each, length in zip((rows, columns), size, strict=True))
-    return whole if covers else (rows, columns)
-
-
-def cut_out(pixels: np.ndarray, rows: tuple[int, int], columns: tuple[int, int], small: np.ndarray) -> Patch:
-    """These rows and columns, both ends included, of a picture `[H, W, 3]`, also beyond its border.
-
-    Of a field that is as large as the picture, or larger, the whole picture is taken, which is `small`: a crop would be
-    mostly border.
-    """
-    height, width = pixels.shape[:2]
-    if rows[1] - rows[0] + 1 >= height and columns[1] - columns[0] + 1 >= width:
-        return Patch(rows, columns, (height, width), small, whole=True)
-    patch = np.full((rows[1] - rows[0] + 1, columns[1] - columns[0] + 1, 3), BEYOND, np.uint8)
-    top, left = max(rows[0], 0), max(columns[0], 0)
-    seen = pixels[top : rows[1] + 1, left : columns[1] + 1]
-    patch[top - rows[0] : top - rows[0] + seen.shape[0], left - columns[0] : left - columns[0] + seen.shape[1]] = seen
-    return Patch(rows, columns, (height, width), _smaller(patch, CROPPED))
-
-
-def _smaller(pixels: np.ndarray, side: int) -> np.ndarray:
-    longest = max(pixels.shape[:2])
-    if longest <= side:
-        return pixels
-    from PIL import Image
-
-    size = [max(round(each * side / longest), 1) for each in (pixels.shape[1], pixels.shape[0])]
-    return np.asarray(Image.fromarray(pixels).resize((size[0], size[1]), Image.Resampling.BOX))
+    high, wide = size
+    found = np.empty((len(units), 4), np.int64)
+    found[:] = 0, high - 1, 0, wide - 1
+    for number in np.unique(units[:, 0]).tolist():
+        row = fields.get(names[number])
+        if row is None or row.field.kind == "unknown":
+            continue
+        of_layer = np.flatnonzero(units[:, 0] == number)
+        spans = spans_of(row.field, units[of_layer][:, [1, 3, 4, 5]])[:, -2:]
+        known = (spans[:, :, 0] <= spans[:, :, 1]).all(axis=1)
+        covers = (spans[:, :, 0] <= 0).all(axis=1) & (spans[:, :, 1] >= (high - 1, wide - 1)).all(axis=1)
+        there = known & ~covers
+        found[of_layer[there]] = spans[there].reshape(-1, 4)
+    return found

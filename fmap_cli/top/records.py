@@ -15,6 +15,7 @@ from ..running.records import Progress, RunOrigin
 if TYPE_CHECKING:
     import numpy as np
 
+    from .cutting import Patches
     from .excitations import Excitations
 
 Sort = Literal["selectivity", "fires", "index", "max", "like"]
@@ -151,12 +152,18 @@ class LayerDossiers:
     here: np.ndarray | None = field(default=None, repr=False)
 
 
+def _no_patches() -> Patches:
+    from .cutting import Patches
+
+    return Patches.none()
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Dossiers(Drawn):
     """What each channel of some layers answers to, over `images` images.
 
     `entries` is how many places the list of images had, read or not; `names` are those of the images that are named
-    in the layers, by their number in the list. `patches` are the fields of units, by `patch_key`. `progress` is None
+    in the layers, by their number in the list. `patches` are the fields of units. `progress` is None
     for a merged run and for one that is complete.
     """
 
@@ -170,7 +177,7 @@ class Dossiers(Drawn):
     by_class: bool = False
     failures: tuple[tuple[str, str], ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
-    patches: Mapping[PatchKey, Patch] = field(default_factory=dict)
+    patches: Patches = field(default_factory=_no_patches)
     progress: Progress | None = None
     like: Like | None = None
 

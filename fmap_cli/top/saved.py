@@ -30,14 +30,18 @@ from ..running.text import (
     progress_in,
     string_in,
 )
+from .cutting import AS_IT_IS, CUT, Patches, in_order
 from .exact import LIMBS
 from .excitations import GRID, WEAKEST, Classes, Excitations, Picks, Sample
-from .records import Dossiers, LayerDossiers, Patch, PatchKey, patch_key
+from .records import Dossiers, LayerDossiers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-KIND = FileKind("fmap-top", 1, "saved dossiers", "fmap top --save")
+_LARGEST_CUT = 2**26
+"""Of so many pixels a part of a picture is cut at most."""
+KIND = FileKind("fmap-top", 2, "saved dossiers", "fmap top --save")
 
 
 def save_dossiers(path: Path, found: Dossiers) -> None:
@@ -45,10 +49,12 @@ def save_dossiers(path: Path, found: Dossiers) -> None:
     from safetensors.numpy import save
 
     tensors = {"text": np.frombuffer(_text(found), np.uint8)}
+    numbers = _numbers_of(found.layers)
     for at, layer in enumerate(found.layers):
-        arrays = {"channels": layer.channels, **_arrays(layer.found)}
-        tensors.update({f"{at}.{name}": np.ascontiguousarray(each) for name, each in arrays.items()})
-    tensors.update(_patches(found))
+        if numbers[layer.layer.name] == at:
+            arrays = {"channels": layer.channels, **_arrays(layer.found)}
+            tensors.update({f"{at}.{name}": np.ascontiguousarray(each) for name, each in arrays.items()})
+    tensors.update(_patches(found, numbers))
     content = in_one_order(save(tensors, metadata=KIND.metadata))
     write_file(path, lambda file: file.write(content))
 
@@ -61,7 +67,14 @@ def load_dossiers(path: Path) -> Dossiers:
 # -- writing -----------------------------------------------------------------------------------------------------
 
 
+def _numbers_of(layers: Sequence[LayerDossiers]) -> dict[str, int]:
+    """By the layers' names, at which place in the list their arrays are: layers of one tensor have the same."""
+    first: dict[int, int] = {}
+    return {each.layer.name: first.setdefault(id(each.found), at) for at, each in enumerate(layers)}
+
+
 def _text(found: Dossiers) -> bytes:
+    numbers = _numbers_of(found.layers)
     text = {
         "origin": origin_row(found.origin),
         "sources": found.sources,
@@ -82,8 +95,9 @@ def _text(found: Dossiers) -> bytes:
                 "channels": len(each.channels),
                 "images": each.found.images,
                 "classes": each.found.classes.names,
+                "same_as": None if numbers[each.layer.name] == at else numbers[each.layer.name],
             }
-            for each in found.layers
+            for at, each in enumerate(found.layers)
         ],
     }
     return json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode("ascii")
@@ -105,26 +119,15 @@ def _arrays(found: Excitations) -> dict[str, np.ndarray]:
     }
 
 
-def _patches(found: Dossiers) -> dict[str, np.ndarray]:
-    """Each patch and each picture once, however many units have them: the pixels end to end, and who has which."""
-    layers = {each.layer.name: at for at, each in enumerate(found.layers)}
-    patches: dict[int, tuple[int, Patch]] = {}
-    pictures: dict[int, tuple[int, np.ndarray]] = {}
-    units = []
-    for key, patch in found.patches.items():
-        at, _ = patches.setdefault(id(patch), (len(patches), patch))
-        pictures.setdefault(id(patch.pixels), (len(pictures), patch.pixels))
-        units.append([layers[key[0]], *key[1:], at])
-    boxes = [
-        [*each.rows, *each.columns, *each.size, pictures[id(each.pixels)][0], int(each.whole)]
-        for _, each in patches.values()
-    ]
-    pixels = [each for _, each in pictures.values()]
+def _patches(found: Dossiers, layers: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Those of the layers and channels that are there; the pixels end to end."""
+    channels = {each.layer.name: each.channels.tolist() for each in found.layers}
+    kept = found.patches.only(channels).numbered(layers)
     return {
-        "patch.units": np.array(units, np.int64).reshape(-1, 7),
-        "patch.boxes": np.array(boxes, np.int64).reshape(-1, 8),
-        "patch.shapes": np.array([each.shape[:2] for each in pixels], np.int64).reshape(-1, 2),
-        "patch.pixels": np.concatenate([each.reshape(-1) for each in pixels]) if pixels else np.zeros(0, np.uint8),
+        "patch.units": kept.units,
+        "patch.boxes": kept.boxes,
+        "patch.shapes": np.array([each.shape[:2] for each in kept.pixels], np.int64).reshape(-1, 2),
+        "patch.pixels": np.concatenate([each.reshape(-1) for each in kept.pixels] or [np.zeros(0, np.uint8)]),
     }
 
 
@@ -143,9 +146,9 @@ def _read(file: Any) -> Dossiers:
         if len(pair) != 2:
             raise DamagedError("'names' has what is not a pair")
         names[count_in(pair[0], "names")] = string_in(pair[1], "names")
-    layers = []
+    layers: list[LayerDossiers] = []
     for at, each in enumerate(text.list("layers")):
-        layers.append(_layer(file, f"{at}.", Fields(each, "layers"), strongest))
+        layers.append(_layer(file, at, Fields(each, "layers"), strongest, layers))
     progress = text.get("progress")
     found = Dossiers(
         origin=origin_in(Fields(text.get("origin"), "origin")),
@@ -167,7 +170,22 @@ def _read(file: Any) -> Dossiers:
     return found
 
 
-def _layer(file: Any, prefix: str, row: Fields, strongest: int) -> LayerDossiers:
+def _layer(file: Any, at: int, row: Fields, strongest: int, before: Sequence[LayerDossiers]) -> LayerDossiers:
+    shape = tuple(count_in(each, "shape") for each in row.list("shape"))
+    cells = [count_in(each, "cells") for each in row.list("cells")]
+    if len(cells) != 2:
+        raise DamagedError("'cells' is not a pair")
+    if row.has("same_as") and row.get("same_as") is not None:
+        if row.count("same_as") >= at:
+            raise DamagedError("'same_as' names no layer before")
+        one = before[row.count("same_as")]
+        channels, found = one.channels, one.found
+    else:
+        channels, found = _record(file, f"{at}.", row, strongest)
+    return LayerDossiers(layer_in(row), shape, axes_in(row.get("axes")), channels, found, (cells[0], cells[1]))
+
+
+def _record(file: Any, prefix: str, row: Fields, strongest: int) -> tuple[np.ndarray, Excitations]:
     count, classes = row.count("channels"), row.list("classes")
 
     def array(name: str, kind: str, *shape: int | None) -> np.ndarray:
@@ -191,10 +209,7 @@ def _layer(file: Any, prefix: str, row: Fields, strongest: int) -> LayerDossiers
     channels = array("channels", "I64", count)
     if count and ((np.diff(channels) <= 0).any() or channels[0] < 0):
         raise DamagedError("'channels' are not in order")
-    cells = [count_in(each, "cells") for each in row.list("cells")]
-    if len(cells) != 2:
-        raise DamagedError("'cells' is not a pair")
-    found = Excitations(
+    return channels, Excitations(
         images=row.count("images"),
         fired=array("fired", "I64", count),
         without=array("without", "I64", count),
@@ -208,8 +223,6 @@ def _layer(file: Any, prefix: str, row: Fields, strongest: int) -> LayerDossiers
             array("classes.limbs", "I64", len(classes), count, LIMBS),
         ),
     )
-    shape = tuple(count_in(each, "shape") for each in row.list("shape"))
-    return LayerDossiers(layer_in(row), shape, axes_in(row.get("axes")), channels, found, (cells[0], cells[1]))
 
 
 def _numbers(values: np.ndarray, name: str) -> np.ndarray:
@@ -218,28 +231,29 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
     return values
 
 
-def _read_patches(file: Any, layers: list[LayerDossiers]) -> dict[PatchKey, Patch]:
-    units = array_in(file, "patch.units", ("I64",), (None, 7))
-    pictures = _pictures(file)
+def _read_patches(file: Any, layers: Sequence[LayerDossiers]) -> Patches:
+    units = array_in(file, "patch.units", ("I32", "I64"), (None, 7))
+    pixels = _pictures(file)
     boxes = array_in(file, "patch.boxes", ("I64",), (None, 8))
-    if boxes.size and (
-        np.abs(boxes).max() > 2**40
-        or boxes[:, 4:6].min() < 1
-        or (boxes[:, [1, 3]] < boxes[:, [0, 2]]).any()
-        or boxes[:, 6].min() < 0
-        or boxes[:, 6].max() >= len(pictures)
+    if boxes.size:
+        high, wide = (boxes[:, at + 1] - boxes[:, at] + 1 for at in (0, 2))
+        if (
+            np.abs(boxes).max() > 2**40
+            or min(high.min(), wide.min(), boxes[:, 4:6].min()) < 1
+            or not 0 <= boxes[:, 6].min() <= boxes[:, 6].max() < len(pixels)
+            or not AS_IT_IS <= boxes[:, 7].min() <= boxes[:, 7].max() <= CUT
+        ):
+            raise DamagedError("'patch.boxes' has what is no box")
+        cut = boxes[:, 7] == CUT
+        if cut.any() and (high * wide)[cut].max() > _LARGEST_CUT:
+            raise DamagedError("'patch.boxes' has a box that is too large to be cut")
+    if units.size and (
+        not 0 <= units.min() <= units.max() < 2**31
+        or units[:, 0].max() >= len(layers)
+        or units[:, 6].max() >= len(boxes)
     ):
-        raise DamagedError("'patch.boxes' has what is no box")
-    different = [
-        Patch((top, bottom), (left, right), (height, width), pictures[at], bool(whole))
-        for top, bottom, left, right, height, width, at, whole in boxes.tolist()
-    ]
-    found: dict[PatchKey, Patch] = {}
-    for layer, *key, patch in units.tolist():
-        if not (0 <= layer < len(layers) and 0 <= patch < len(different)):
-            raise DamagedError("'patch.units' names what is not there")
-        found[patch_key(layers[layer].layer.name, key[0], key[1], key[2:])] = different[patch]
-    return found
+        raise DamagedError("'patch.units' names what is not there")
+    return Patches(_numbers_of(layers), in_order(units.astype(np.int32)), boxes, pixels)
 
 
 def _pictures(file: Any) -> list[np.ndarray]:
