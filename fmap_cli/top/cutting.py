@@ -44,21 +44,18 @@ class Patches(Mapping[PatchKey, Patch]):
 
     def __getitem__(self, key: PatchKey) -> Patch:
         layer, channel, *unit = key
-        start, stop = 0, len(self.units)
-        for column, number in ((_LAYER, self.layers.get(layer, -1)), (_CHANNEL, channel)):
-            within = self.units[start:stop, column]
-            start, stop = (start + int(np.searchsorted(within, number, side)) for side in ("left", "right"))
-        found = np.flatnonzero((self.units[start:stop, 2:6] == unit).all(axis=1))
+        units = _with(_with(self.units, _LAYER, self.layers.get(layer, -1)), _CHANNEL, channel)
+        found = np.flatnonzero((units[:, 2:6] == unit).all(axis=1))
         if not len(found):
             raise KeyError(key)
-        return self._patch(int(self.units[start + found[0], _BOX]))
+        return self._patch(int(units[found[0], _BOX]))
 
     def __len__(self) -> int:
-        return sum(int((self.units[:, _LAYER] == number).sum()) for number in self.layers.values())
+        return sum(len(_with(self.units, _LAYER, number)) for number in self.layers.values())
 
     def __iter__(self) -> Iterator[PatchKey]:
         for name, number in self.layers.items():
-            for _, channel, image, *place, _ in self.units[self.units[:, _LAYER] == number].tolist():
+            for _, channel, image, *place, _ in _with(self.units, _LAYER, number).tolist():
                 yield patch_key(name, channel, image, place)
 
     @property
@@ -80,17 +77,17 @@ class Patches(Mapping[PatchKey, Patch]):
         images: Iterable[int] | None = None,
     ) -> Patches:
         """Those of these layers' channels alone, and of these images."""
-        kept = np.ones(len(self.units), bool)
-        numbers = dict(self.layers)
+        numbers, units = dict(self.layers), self.units
         if layers is not None:
             numbers = {name: at for name, at in self.layers.items() if name in layers}
-            kept[:] = False
-            for name, at in numbers.items():
-                of_layer = self.units[:, _LAYER] == at
-                kept |= of_layer & np.isin(self.units[:, _CHANNEL], np.fromiter(layers[name], np.int64))
+            parts = [np.zeros((0, 7), np.int32)]
+            for at, name in sorted({at: name for name, at in numbers.items()}.items()):
+                of_layer = _with(self.units, _LAYER, at)
+                parts.append(of_layer[np.isin(of_layer[:, _CHANNEL], np.fromiter(layers[name], np.int64))])
+            units = np.concatenate(parts)
         if images is not None:
-            kept &= np.isin(self.units[:, _IMAGE], np.fromiter(images, np.int64))
-        units = self.units[kept]
+            units = units[np.isin(units[:, _IMAGE], np.fromiter(images, np.int64))]
+        units = units.copy()
         used, units[:, _BOX] = np.unique(units[:, _BOX], return_inverse=True)
         boxes = self.boxes[used]
         pixels, boxes[:, 6] = np.unique(boxes[:, 6], return_inverse=True)
@@ -124,9 +121,15 @@ class Patches(Mapping[PatchKey, Patch]):
 
     def _of_layer(self, at: int | None, number: int) -> np.ndarray:
         """A copy of the units of the layer that has the number `at`, with another one."""
-        units = self.units[self.units[:, _LAYER] == (-1 if at is None else at)]
+        units = _with(self.units, _LAYER, -1 if at is None else at).copy()
         units[:, _LAYER] = number
         return units
+
+
+def _with(units: np.ndarray, column: int, number: int) -> np.ndarray:
+    """Those with this number, of units that are in the order of the column."""
+    start, stop = (int(np.searchsorted(units[:, column], number, side)) for side in ("left", "right"))
+    return units[start:stop]
 
 
 def in_order(units: np.ndarray) -> np.ndarray:
