@@ -43,6 +43,7 @@ RESULTS = "FMAP_BENCHMARK_RESULTS"  # as in `measure`, which is not imported: it
 
 MEASURED = (
     "fmap_cli/statistics/kernels.py",
+    "fmap_cli/statistics/lanes.py",
     "fmap_cli/statistics/reduce.py",
     "fmap_cli/statistics/sheet.py",
     "fmap_cli/network/capture.py",

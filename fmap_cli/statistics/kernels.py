@@ -21,12 +21,11 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from llvmlite import ir
 from numba import carray, cfunc, njit, types
 from numba.core.caching import FunctionCache
-from numba.extending import intrinsic
 
 from .channels import MOMENTS, TALLIES
+from .lanes import CODE_SHIFT, LANES, MAGNITUDE, ROUND, STAMP, WIDE, add, at_index, copy, larger, smaller, sweep
 from .moments import SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE
 
 # Rows of the two arrays that a kernel fills, a column a channel.
@@ -37,52 +36,20 @@ _MOMENTS, _TALLIES = len(MOMENTS), len(TALLIES)
 _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
 _, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS
-_COMPILED_IN = crc32(repr((MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
+_COMPILED_IN = crc32(repr((STAMP, MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
 _HEAD = 9  # int64 that say what a task is: the sizes that `_work` takes
-_LANES = 4  # neighbours often fall into one cell: counting them in turn into four copies avoids waiting for the store
-_BLOCK = 2048  # values that are read twice: 8 KiB, which stay in the first-level cache
+_CLOSE = 1e-3  # below this share of the sum of squares, what is left of it around the mean is summed anew
+_BLOCK = 2048  # values of small planes that are brought together: 8 KiB, which stay in the first-level cache
 _SMALL = 100  # planes of fewer values than this are brought together
 
-_MAGNITUDE = np.int32(0x7FFFFFFF)
 _INFINITE = np.int32(0x7F800000)
 _ZERO = np.int32(0)
-_CODE_SHIFT = np.int32(20)
 _CODE_MASK = np.int32(_CODES - 1)
 _HUGE = np.float32(np.inf)
 
+
 # Sums may be taken in another order, which SIMD needs and float64 forgives; what is not a number stays what it is.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
-
-
-def _pick(comparison: str) -> Any:
-    """The smaller or larger of two floats. Taken to be finite, which SIMD needs; whoever calls it finds out if not."""
-
-    @intrinsic
-    def pick(_context: Any, first: Any, second: Any) -> Any:
-        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            flags = ("nnan", "ninf", "nsz")
-            holds = builder.fcmp_ordered(comparison, *arguments, flags=flags)
-            return builder.select(holds, *arguments, flags=flags)
-
-        return types.float32(types.float32, types.float32), generate
-
-    return pick
-
-
-_smaller = _pick("<")
-_larger = _pick(">")
-
-
-@intrinsic
-def _add(_context: Any, _address: Any, _at: Any, _number: Any) -> Any:
-    """Add a number to one of the int64 at an address, which threads share, and return what it was."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        address, at, number = arguments
-        place = builder.gep(builder.bitcast(address, ir.IntType(64).as_pointer()), [at])
-        return builder.atomic_rmw("add", place, number, "seq_cst")
-
-    return types.int64(types.voidptr, types.int64, types.int64), generate
 
 
 @njit(inline="always")
@@ -93,7 +60,7 @@ def _carefully(values: Any, bits: Any, channel: Any, counts: Any) -> Any:
     low = _HUGE
     high = -_HUGE
     for k in range(len(values)):
-        size = bits[k] & _MAGNITUDE
+        size = bits[k] & MAGNITUDE
         if size > _INFINITE:
             counts[NAN, channel] += 1
         elif size == _INFINITE:
@@ -106,51 +73,75 @@ def _carefully(values: Any, bits: Any, channel: Any, counts: Any) -> Any:
     mean = total / count if count else 0.0
     squares = 0.0
     for k in range(len(values)):
-        if (bits[k] & _MAGNITUDE) < _INFINITE:
+        if (bits[k] & MAGNITUDE) < _INFINITE:
             distance = np.float64(values[k]) - mean
             squares += distance * distance
     return count, mean, squares, low, high
 
 
 @njit(inline="always")
-def _tally(codes: Any, first: Any, share: Any, bins: Any, cells: Any) -> Any:
-    """Count the values of a block, by their codes, into four copies of the cells.
+def _summed(values: Any, codes: Any) -> Any:
+    """What `sweep` finds, of a few values."""
+    low = values[0]
+    high = low
+    zeros = 0
+    total = 0.0
+    squares = 0.0
+    for k in range(len(values)):
+        low = smaller(values[k], low)
+        high = larger(values[k], high)
+        zeros += (codes[k] & MAGNITUDE) == _ZERO
+        total += np.float64(values[k])
+        squares += np.float64(values[k]) * np.float64(values[k])
+    return low, high, zeros, total, squares
 
-    These are all, or the share that periods from `first` on make. A period may begin before the block, and what of it
-    stood there is counted already. Returns where, seen from the next block, the first period to count there begins.
-    """
+
+@njit(inline="always")
+def _distances(values: Any, mean: Any) -> Any:
+    """The sum of squared distances from a mean, which may be off by rounding."""
+    total = 0.0
+    squares = 0.0
+    for k in range(len(values)):
+        distance = np.float64(values[k]) - mean
+        total += distance
+        squares += distance * distance
+    return squares - total * total / len(values)
+
+
+@njit(inline="always")
+def _tally_all(codes: Any, bins: Any, cells: Any) -> None:
+    """Count all values, by their codes, into four copies of the cells."""
     length = len(codes)
-    if not share:
-        even = length // _LANES * _LANES
-        for k in range(0, even, _LANES):
-            cells[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
-            cells[bins[(codes[k + 1] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 1] += 1
-            cells[bins[(codes[k + 2] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 2] += 1
-            cells[bins[(codes[k + 3] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 3] += 1
-        for k in range(even, length):
-            cells[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
-        return 0
-    k = first
-    while k < length:
-        if k >= 0 and k + _THIRD < length:
-            cells[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
-            cells[bins[(codes[k + _FIRST] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 1] += 1
-            cells[bins[(codes[k + _SECOND] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 2] += 1
-            cells[bins[(codes[k + _THIRD] >> _CODE_SHIFT) & _CODE_MASK] * _LANES + 3] += 1
-        else:
-            for at in (k, k + _FIRST, k + _SECOND, k + _THIRD):
-                if 0 <= at < length:
-                    cells[bins[(codes[at] >> _CODE_SHIFT) & _CODE_MASK] * _LANES] += 1
-        k += SHARE_PERIOD
-    last = k - SHARE_PERIOD
-    return last - length if last + _THIRD >= length else k - length
+    even = length // LANES * LANES
+    for k in range(0, even, LANES):
+        cells[bins[(codes[k] >> CODE_SHIFT) & _CODE_MASK] * LANES] += 1
+        cells[bins[(codes[k + 1] >> CODE_SHIFT) & _CODE_MASK] * LANES + 1] += 1
+        cells[bins[(codes[k + 2] >> CODE_SHIFT) & _CODE_MASK] * LANES + 2] += 1
+        cells[bins[(codes[k + 3] >> CODE_SHIFT) & _CODE_MASK] * LANES + 3] += 1
+    for k in range(even, length):
+        cells[bins[(codes[k] >> CODE_SHIFT) & _CODE_MASK] * LANES] += 1
+
+
+@njit(inline="always")
+def _tally_period(codes: Any, first: Any, bins: Any, cells: Any) -> None:
+    """Count what there is of one period. Where nothing is counted zero is added: which it is cannot be predicted."""
+    for at in (first, first + _FIRST, first + _SECOND, first + _THIRD):
+        there = np.int32(0 <= at < len(codes))
+        cells[bins[(codes[at * there] >> CODE_SHIFT) & _CODE_MASK] * LANES] += there
+
+
+@njit(inline="always")
+def _tally_share(codes: Any, first: Any, bins: Any, cells: Any) -> None:
+    """Count the share that periods from `first` on make, which may begin before the values."""
+    for k in range(first, len(codes), SHARE_PERIOD):
+        _tally_period(codes, k, bins, cells)
 
 
 @njit(inline="always")
 def _tally_one(codes: Any, bins: Any, row: Any) -> None:
     """Count all codes into the cells of one channel."""
     for k in range(len(codes)):
-        row[bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK]] += 1
+        row[bins[(codes[k] >> CODE_SHIFT) & _CODE_MASK]] += 1
 
 
 @njit(inline="always")
@@ -171,7 +162,7 @@ def _clear(start: Any, stop: Any, moments: Any, counts: Any) -> None:
         counts[INF, channel] = 0
 
 
-@njit(**_OPTIONS)
+@njit(_nrt=False, **_OPTIONS)
 def _planes(
     bits: Any,
     start: Any,
@@ -183,12 +174,12 @@ def _planes(
     histogram: Any,
     cells: Any,
     copied: Any,
+    known: Any,
 ) -> None:
     outer, _, inner = bits.shape
     each = len(histogram) > 1
     # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
     together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
-    known = np.zeros(stop - start, np.int64)
     # Item by item of the batch, in the order in which the values lie in memory.
     for plane in range(0, outer, together):
         planes = min(together, outer - plane)
@@ -197,50 +188,52 @@ def _planes(
             if together > 1:
                 for at in range(planes):
                     source = bits[plane + at, channel]
-                    target = copied[at * inner : (at + 1) * inner]
-                    for k in range(inner):
-                        target[k] = source[k]
+                    if inner >= WIDE:
+                        copy(at_index(copied, at * inner), at_index(source, 0), inner)
+                    else:
+                        for k in range(inner):
+                            copied[at * inner + k] = source[k]
                 all_codes = copied[:count]
             else:
                 all_codes = bits[plane, channel]
             all_values = all_codes.view(np.float32)
-            low = all_values[0]
-            high = low
-            shift = np.float64(low)
-            total = 0.0
-            squares = 0.0
-            begin = _beginning(plane, channel)
-            zeros = 0
-            for at in range(0, count, _BLOCK):
-                block = all_values[at : at + _BLOCK]
-                codes = all_codes[at : at + _BLOCK]
-                nothing = _ZERO
-                for k in range(len(codes)):
-                    value = block[k]
-                    low = _smaller(value, low)
-                    high = _larger(value, high)
-                    nothing += np.int32((codes[k] & _MAGNITUDE) == _ZERO)
-                    distance = np.float64(value) - shift
-                    total += distance
-                    squares += distance * distance
-                zeros += int(nothing)
-                if each:
-                    _tally_one(codes, bins, histogram[channel])
-                else:
-                    begin = _tally(codes, begin, share, bins, cells)
+            first = _beginning(plane, channel)
+            rounds = 0
+            if share:
+                _tally_period(all_codes, first, bins, cells)
+                first += SHARE_PERIOD
+                rounds = max(0, min(count // ROUND, (count - _THIRD - first + SHARE_PERIOD - 1) // SHARE_PERIOD // 2))
+            if count < WIDE:
+                low, high, zeros, total, squares = _summed(all_values, all_codes)
+            else:
+                low, high, zeros, total, squares = sweep(
+                    at_index(all_codes, 0),
+                    count,
+                    rounds,
+                    at_index(all_codes, first),
+                    at_index(bins, 0),
+                    at_index(cells, 0),
+                )
+            if each:
+                _tally_one(all_codes, bins, histogram[channel])
+            elif share:
+                _tally_share(all_codes, first + rounds * 2 * SHARE_PERIOD, bins, cells)
+            else:
+                _tally_all(all_codes, bins, cells)
             counts[ZEROS, channel] += zeros
-            off = total / count
-            center = shift + off
-            squares -= off * total
+            center = total / count
+            around = squares - center * total
             if not squares < np.inf:  # some value is not finite
-                count, center, squares, low, high = _carefully(all_values, all_codes, channel, counts)
+                count, center, around, low, high = _carefully(all_values, all_codes, channel, counts)
+            elif around < _CLOSE * squares:  # the sums are of numbers so much larger than what remains of them
+                around = _distances(all_values, center)
             if count:
                 # Chan, Golub and LeVeque (1979), equations 2.1
                 before = known[channel - start]
                 weight = count / (before + count)
                 apart = center - moments[MEAN, channel]
                 moments[MEAN, channel] += apart * weight
-                moments[M2, channel] += max(squares, 0.0) + apart * apart * before * weight
+                moments[M2, channel] += max(around, 0.0) + apart * apart * before * weight
                 moments[MIN, channel] = min(moments[MIN, channel], np.float64(low))
                 moments[MAX, channel] = max(moments[MAX, channel], np.float64(high))
                 known[channel - start] = before + count
@@ -277,18 +270,20 @@ def _columns(
         block = values[row, start:stop]
         codes = bits[row, start:stop]
         for k in range(width):
-            low[k] = _smaller(block[k], low[k])
-            high[k] = _larger(block[k], high[k])
-            zeros[k] += np.int32((codes[k] & _MAGNITUDE) == _ZERO)
+            low[k] = smaller(block[k], low[k])
+            high[k] = larger(block[k], high[k])
+            zeros[k] += np.int32((codes[k] & MAGNITUDE) == _ZERO)
         for k in range(width):
             distance = np.float64(block[k]) - shift[k]
             total[k] += distance
             squares[k] += distance * distance
         if each:
             for k in range(width):
-                histogram[start + k, bins[(codes[k] >> _CODE_SHIFT) & _CODE_MASK]] += 1
+                histogram[start + k, bins[(codes[k] >> CODE_SHIFT) & _CODE_MASK]] += 1
+        elif share:
+            _tally_share(codes, _beginning(row, start), bins, cells)
         else:
-            _tally(codes, _beginning(row, start), share, bins, cells)
+            _tally_all(codes, bins, cells)
     for k in range(width):
         channel = start + k
         known = rows
@@ -353,6 +348,7 @@ def _work(
             own,
             cells,
             copied,
+            np.zeros(stop - start, np.int64),
         )
 
 
@@ -365,10 +361,10 @@ def _task(compiled_in: int) -> Callable[[Any], None]:
 
     def task(addresses: Any) -> None:
         sizes = carray(addresses[0], (_HEAD,), np.int64)
-        part = _add(addresses[0], 0, 1)
+        part = add(addresses[0], 0, 1)
         if part >= sizes[1] or compiled_in < 0:
             return
-        cells = np.zeros(sizes[7] * _LANES, np.int32)
+        cells = np.zeros(sizes[7] * LANES, np.int32)
         copied = np.empty(_BLOCK, np.int32)
         while part < sizes[1]:
             _work(
@@ -382,13 +378,13 @@ def _task(compiled_in: int) -> Callable[[Any], None]:
                 copied,
                 part,
             )
-            part = _add(addresses[0], 0, 1)
+            part = add(addresses[0], 0, 1)
         if sizes[6] == 1:
             for cell in range(sizes[7]):
-                at = cell * _LANES
+                at = cell * LANES
                 found = cells[at] + cells[at + 1] + cells[at + 2] + cells[at + 3]
                 if found:
-                    _add(addresses[5], cell, found)
+                    add(addresses[5], cell, found)
 
     return task
 

@@ -17,8 +17,8 @@ from fmap_cli.network.records import Axes
 from fmap_cli.statistics import kernels
 from fmap_cli.statistics import reduce as reduce_room
 from fmap_cli.statistics.channels import ChannelStats
-from fmap_cli.statistics.moments import BIN_EDGES, BINS
-from fmap_cli.statistics.reduce import channel_axes, reduce
+from fmap_cli.statistics.moments import BIN_EDGES, BINS, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE
+from fmap_cli.statistics.reduce import HISTOGRAM_WHOLE, channel_axes, reduce
 from fmap_cli.statistics.reference import channel_stats
 
 NCHW = Axes(("B", "C", "H", "W"), "said")
@@ -150,6 +150,31 @@ def test_a_constant_channel_has_no_spread_at_all() -> None:
     stats = reduce(torch.full((4, 2, 30, 30), 0.1), NCHW)
     assert stats.m2.tolist() == [0, 0]
     assert stats.std.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("inner", [15, 16, 17, 49, 80, 99, 100, 111, 160, 239, 240, 241, 1000])
+def test_maps_of_any_width_are_read_to_the_last_value_and_the_share_stands_where_it_is_said(inner: int) -> None:
+    """Sixteen values are read at once and two periods are counted on the way: what is left over counts as well."""
+    maps, channels = 20, 3
+    output = torch.randn(maps, channels, inner, generator=torch.Generator().manual_seed(inner))
+    output[:, :, -1] = 9.0
+    output[3, 1, -2] = 0.0
+    stats = reduce(output, Axes(("B", "C", "W"), "said"), images=maps)
+    agree(stats, by_channel(output))
+    together = 20 if inner < 100 else 1  # small maps of one channel are laid end to end
+    chosen: list[np.ndarray] = []
+    for channel in range(channels):
+        for first in range(0, maps, together):
+            row = output[first : first + together, channel].flatten().numpy()
+            begin = (first + channel) * SHARE_STRIDE % SHARE_PERIOD - SHARE_PERIOD
+            starts = np.arange(begin, len(row), SHARE_PERIOD)
+            places = (starts[:, None] + SHARE_OFFSETS).ravel()
+            chosen.append(row[places[(places >= 0) & (places < len(row))]])
+    counted = np.concatenate(chosen) if inner > HISTOGRAM_WHOLE else output.numpy().ravel()
+    cells = np.searchsorted(BIN_EDGES, np.abs(counted), side="right") - 1
+    cells = np.where(counted < 0, BINS - 1 - cells, cells)
+    assert stats.histogram is not None
+    assert np.array_equal(stats.histogram[0], np.bincount(cells, minlength=BINS))
 
 
 def test_which_axes_are_channels() -> None:
