@@ -232,19 +232,35 @@ def test_importing_it_imports_no_torch_and_typing_is_declared() -> None:
 # -- results -----------------------------------------------------------------------------------------------------
 
 PHOTO = str(Path(__file__).parent.parent / "sample_images" / "coffee.png")
+
+
+def small(**asked: Any) -> Any:
+    """The embedded model, fed 64 × 64 pixels."""
+    return fmap.load_model(size=64, say=quietly, **asked)
+
+
 VERBS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "layers": (lambda: fmap.layers("resnet18", say=quietly), ["layers", "resnet18"]),
     "fields": (
         lambda: fmap.receptive_fields("resnet18", kind="conv", say=quietly),
         ["rf", "--model", "resnet18", "--kind", "conv"],
     ),
-    "stats": (lambda: fmap.stats(images=PHOTO, kind="conv", say=quietly), ["stats", PHOTO, "--kind", "conv"]),
-    "predict": (lambda: fmap.predict(images=PHOTO, say=quietly), ["predict", PHOTO]),
-    "embed": (lambda: fmap.embed(images=PHOTO, say=quietly), ["embed", PHOTO]),
+    "stats": (
+        lambda: fmap.stats(small(), images=PHOTO, kind="conv", say=quietly),
+        ["stats", PHOTO, "--size", "64", "--kind", "conv"],
+    ),
+    "predict": (lambda: fmap.predict(small(), images=PHOTO, say=quietly), ["predict", PHOTO, "--size", "64"]),
+    "embed": (lambda: fmap.embed(small(), images=PHOTO, say=quietly), ["embed", PHOTO, "--size", "64"]),
     "memory": (lambda: fmap.memory("resnet18", say=quietly), ["memory", "resnet18"]),
     "compare": (
-        lambda: fmap.compare(image=PHOTO, vs=fmap.load_model(dtype="bfloat16", say=quietly), kind="conv", say=quietly),
-        ["compare", PHOTO, "--vs-dtype", "bfloat16", "--kind", "conv"],
+        lambda: fmap.compare(
+            small(),
+            image=PHOTO,
+            vs=small(dtype="bfloat16"),
+            kind="conv",
+            say=quietly,
+        ),
+        ["compare", PHOTO, "--size", "64", "--vs-dtype", "bfloat16", "--kind", "conv"],
     ),
 }
 
@@ -266,19 +282,20 @@ def test_a_result_is_what_the_command_prints(
 
 
 def test_figures_show_in_a_notebook_and_tables_where_there_is_none(tmp_path: Path) -> None:
-    look = fmap.feature_maps(image=PHOTO, layer=["conv1", "features.1"], say=quietly)
+    session = small()
+    look = fmap.feature_maps(session, image=PHOTO, layer=["conv1", "features.1"], say=quietly)
     one, both = (Image.open(io.BytesIO(each)) for each in (look.figure()._repr_png_(), look._repr_png_()))
     assert one.width <= both.width and one.height < both.height
     assert look.save(tmp_path / "maps.png").exists()
     with np.load(look.save(tmp_path / "maps.npz")) as saved:
-        assert saved["features.0.0"].shape == (1, 32, 112, 112)
+        assert saved["features.0.0"].shape == (1, 32, 32, 32)
     with pytest.raises(fmap.FmapError, match="not asked for"):
         look.figure("features.2")
-    seen = fmap.unit(image=PHOTO, layer="features.4", say=quietly)
+    seen = fmap.unit(session, image=PHOTO, layer="features.4", say=quietly)
     assert seen._repr_png_().startswith(b"\x89PNG") and "features.4" in seen.table()
-    run = fmap.stats(images=PHOTO, say=quietly)
+    run = fmap.stats(session, images=PHOTO, say=quietly)
     assert fmap.load_run(run.save(tmp_path / "run.fmap")).document()["layers"] == run.document()["layers"]
-    assert "features.0.0" in fmap.layers(say=quietly)._repr_html_()
+    assert "features.0.0" in fmap.layers(session, say=quietly)._repr_html_()
 
 
 SIZED = {"size": 32, "say": quietly}

@@ -364,7 +364,7 @@ def test_channels_last_and_tokens(
 def test_batching_does_not_change_them(fmap: Run, samples: Path, workdir: Path) -> None:
     found = []
     for size in (1, 3, 16):
-        assert fmap("embed", samples, "--batch", size, "-o", "v.npz").code == 0
+        assert fmap("embed", samples, "--size", 96, "--batch", size, "-o", "v.npz").code == 0
         found.append(vectors(workdir / "v.npz"))
     assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-5)
     assert found[0] == pytest.approx(found[2], rel=1e-4, abs=1e-5)
@@ -389,7 +389,7 @@ def test_a_detectors_backbone(fmap: Run, samples: Path) -> None:
 def test_every_kind_of_file_holds_the_same(fmap: Run, samples: Path, workdir: Path) -> None:
     photos = [str(samples / name) for name in ("coffee.png", "chelsea.png")]
     for suffix in ("npy", "npz", "csv", "safetensors"):
-        told = fmap("embed", *photos, "-o", f"v.{suffix}")
+        told = fmap("embed", *photos, "--size", 64, "-o", f"v.{suffix}")
         assert (told.code, told.err) == (0, "")
         assert f"→ v.{suffix}: 2 × 1280 float32" in told.out
     about = {"layer": "flatten", "model": "efficientnet_lite0", "pool": "none"}
@@ -453,14 +453,15 @@ def test_broken_images_are_left_out_and_named(fmap: Run, samples: Path, workdir:
     assert not (workdir / "w.npz").exists()
 
 
-def test_names_that_are_not_utf8(fmap: Run, samples: Path, workdir: Path) -> None:
+def test_names_that_are_not_utf8(fmap: Run, nets: str, samples: Path, workdir: Path) -> None:
     name = b"caf\xe9.png".decode(errors="surrogateescape")
     try:
         shutil.copy(samples / "coffee.png", name)
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
     for suffix in ("npy", "npz", "csv", "safetensors"):
-        assert fmap("embed", name, "-o", f"v.{suffix}").code == 0
+        run = ["-m", f"{nets}:colours", "--size", 16, "-l", "same"]
+        assert fmap("embed", name, *run, "-o", f"v.{suffix}").code == 0
     assert b"caf\xe9.png" in (workdir / "v.csv").read_bytes()
     with np.load("v.npz") as archive:
         assert archive["images"].tolist() == [name]
@@ -490,7 +491,8 @@ def test_a_photo_and_its_mirror_image_are_nearest_neighbours(fmap: Run, samples:
     for name in ("chelsea", "coffee"):
         ImageOps.mirror(Image.open(samples / f"{name}.png")).save(f"{name}-mirrored.png")
     told = fmap(
-        "embed", samples, "chelsea-mirrored.png", "coffee-mirrored.png", "--similar", 2, "--json", "-o", "v.npz"
+        *("embed", samples, "chelsea-mirrored.png", "coffee-mirrored.png", "--size", 96),
+        *("--similar", 2, "--json", "-o", "v.npz"),
     )
     near = {Path(each["image"]).name: each["similar"] for each in told.json["images"]}
     assert all(len(each) == 2 for each in near.values())
@@ -539,7 +541,7 @@ def test_the_tables_fit_the_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.chdir(samples.parent)
-    told = fmap("embed", "sample_images", *options)
+    told = fmap("embed", "sample_images", "--size", 64, *options)
     lines = told.out.splitlines()
     assert "layer: flatten [1, 1280], what classifier.1 reads · a vector already" in " ".join(lines)
     assert max(map(len, lines)) <= width

@@ -904,8 +904,8 @@ def sample_images(session: Session) -> list[ImageInput]:
     return [read_image(session, str(path), lambda said: None) for path in paths]
 
 
-def embedded() -> Session:
-    return open_session(ModelRequest("efficientnet_lite0"), lambda said: None)
+def embedded(size: int | None = None) -> Session:
+    return open_session(ModelRequest("efficientnet_lite0", size=size), lambda said: None)
 
 
 @pytest.fixture(scope="module")
@@ -931,9 +931,9 @@ def test_the_embedded_model_over_the_sample_images_has_few_and_true_findings(hea
         assert set(silent[name]) <= {channel for each in told for channel in each.channels}
 
 
-def planted(fault: Callable[[nn.Module], None]) -> list[tuple[str, str]]:
+def planted(fault: Callable[[nn.Module], None], size: int | None = 128) -> list[tuple[str, str]]:
     """What is found in the embedded model with a fault, over one image, but for the note on channels silent in it."""
-    session = embedded()
+    session = embedded(size)
     with torch.no_grad():
         fault(session.model.module)
     told = findings(records_of(session, sample_images(session)[:1]), 1)
@@ -941,7 +941,7 @@ def planted(fault: Callable[[nn.Module], None]) -> list[tuple[str, str]]:
 
 
 def test_without_a_fault_one_image_shows_nothing_else() -> None:
-    assert planted(lambda net: None) == []
+    assert planted(lambda net: None, size=None) == []
 
 
 def test_a_normalisation_that_shuts_its_channels_is_found_after_it() -> None:
@@ -951,7 +951,7 @@ def test_a_normalisation_that_shuts_its_channels_is_found_after_it() -> None:
         norm.bias.fill_(-1)
 
     # Without what the block adds, one channel further on is driven beyond 6 at each place: true, and a note.
-    assert planted(shut) == [
+    assert planted(shut, size=None) == [
         ("features.2.1.block.0.2", "dead-channels"),
         ("features.3.0.block.1.2", "constant-channels"),
     ]

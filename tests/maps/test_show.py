@@ -304,7 +304,7 @@ def test_any_file_name_works(fmap: Run, samples: Path, nets: str, workdir: Path,
     assert f"image: {workdir}/in/{shown}" in ran.out
     document = fmap(*show, "--out-dir", "o", "--json", "-l", "conv1").json
     assert document["image"] == str(photo)
-    for suffix in ("pdf", "svg"):
+    for suffix in ("pdf", "svg") if not (name.isascii() and name.isprintable()) else ():
         ran = fmap(*show, "-o", f"a.{suffix}")
         assert (ran.code, ran.err) == (0, ""), "Matplotlib warns of signs its font lacks"
 

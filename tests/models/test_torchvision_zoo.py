@@ -322,7 +322,7 @@ def saved_by(module: nn.Module, path: Path) -> str:
         ("googlenet", {"init_weights": False, "aux_logits": True}),
         ("googlenet", {"init_weights": False, "aux_logits": False}),
         ("inception_v3", {"init_weights": False, "aux_logits": False}),
-        ("vit_b_32", {}),
+        pytest.param("vit_b_32", {}, marks=pytest.mark.slow),  # by default one of another image size, below
         ("lraspp_mobilenet_v3_large", {"weights_backbone": None}),
         ("deeplabv3_mobilenet_v3_large", {"weights_backbone": None, "aux_loss": True}),
         ("deeplabv3_mobilenet_v3_large", {"weights_backbone": None, "aux_loss": False}),
@@ -363,10 +363,11 @@ def test_one_head_alone_fine_tuned(tmp_path: Path) -> None:
 
 
 def test_a_vits_image_size_is_in_the_file(tmp_path: Path) -> None:
-    source = torchvision.models.vit_b_32(image_size=64)
-    model = load_model("vit_b_32", saved_by(source, tmp_path / "mine.pth"))
+    source = torchvision.models.vit_b_32(image_size=64, num_classes=7)
+    model = load_model("vit_b_32", saved_by(source, tmp_path / "mine.pth"), say=SAY_NOTHING)
+    assert model.notes[0] == "classifier rebuilt for 7 classes, as in the checkpoint"
     assert (model.preprocessing.resize, model.preprocessing.crop) == (64, (64, 64))
-    assert run(model).shape == (1, 1000)
+    assert run(model).shape == (1, 7)
 
 
 def test_torchvisions_own_file_fetched_by_hand_is_known_by_its_name(tmp_path: Path) -> None:

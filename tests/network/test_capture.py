@@ -165,7 +165,7 @@ SMALL = [
 
 
 # Made of operations that others of the list have too.
-ALIKE = ("densenet121", "googlenet", "efficientnet_b0", "regnet_y_400mf")
+ALIKE = ("densenet121", "googlenet", "efficientnet_b0", "regnet_y_400mf", "vgg11_bn")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_channels_last_gives_the_same_maps_with_other_strides(model):
     weights = None if model == "efficientnet_lite0" else "random"
     looks = {}
     for layout in ("contiguous", "channels_last"):
-        session = open_session(ModelRequest(model, weights, memory_format=layout), lambda note: None)
+        session = open_session(ModelRequest(model, weights, memory_format=layout, size=96), lambda note: None)
         image = load_image(str(sample_path()), session.model.preprocessing)
         looks[layout] = look(session, image, ["conv1", "conv5", "last"])
     for plain, other in zip(looks["contiguous"].maps, looks["channels_last"].maps, strict=True):

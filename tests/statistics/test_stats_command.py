@@ -255,9 +255,9 @@ def test_dtypes_and_devices_are_named(fmap: Fmap, net: str) -> None:
     "arguments",
     [
         ("-m", "fasterrcnn_mobilenet_v3_large_320_fpn", "-w", "random", "--size", "160"),
-        ("-m", "raft_small", "-w", "random", "--size", "128"),
+        ("-m", "raft_small", "-w", "random", "--size", "128", "-k", "conv"),
         ("-m", "r3d_18", "-w", "random", "--size", "64", "-k", "conv"),
-        ("-m", "swin_t", "-w", "random"),
+        ("-m", "swin_t", "-w", "random", "--size", "64"),
         ("-m", "vit_b_32", "-w", "random"),
         ("-m", "deeplabv3_mobilenet_v3_large", "-w", "random", "--size", "96"),
     ],
