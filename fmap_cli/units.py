@@ -143,6 +143,8 @@ def one_line(text: str) -> str:
     >>> one_line("a\nb\x1b[31m\udcff.png"), one_line("naïve 😀.png")
     ('a\\nb\\x1b[31m\\udcff.png', 'naïve 😀.png')
     """
+    if text.isprintable():  # nearly every one is
+        return text
     return "".join(sign if _is_shown(sign) else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 

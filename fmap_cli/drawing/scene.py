@@ -116,6 +116,7 @@ def font_file(bold: bool) -> str:
     return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name)
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, size: int, bold: bool = False) -> float:
     """The width of a line of text in pixels."""
     return font(size, bold).getlength(text)
