@@ -12,7 +12,7 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.selection import names_picked, of_kinds
 from ..receptive.survey import SeenFields
-from ..session.axes import axes_for
+from ..session.axes import prepare_axes
 from ..session.opening import Session, read_image
 from ..session.passes import run_cheaply
 from . import inventory
@@ -39,8 +39,9 @@ def survey(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    resolver = axes_for(session, image).prepare()
+    prepare_axes(session, image)
     counted, seen, real = _counted(session, image)
+    resolver = seen.resolver(session, image, real)
     layers = []
     for each in counted.layers:
         axes = resolver.of(each.layer, each.shape)
@@ -79,8 +80,8 @@ def _counted(session: Session, image: ImageInput) -> tuple[Count, SeenFields, bo
     from .costs import count_layers
 
     def count(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Count, SeenFields]:
-        seen = SeenFields(session, inputs)
-        with seen.follower:
+        seen = SeenFields(session, image, inputs)
+        with seen.following():
             counted = count_layers(module, inputs, seen.note)
         return counted, seen
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,29 +44,111 @@ def describe(
     >>> [(each.axis, each.kind, each.size, int(each.stride), each.start) for each in seen.axes], seen.cells
     ([('H', 'exact', 1, 1, 0), ('W', 'exact', 1, 1, 0)], (8, 6))
     """
-    listed = found or [None] * len(names)
-    whole = [fields.nothing(shape) if each is None else each for each in listed]
-    extents = tuple(_arranged(each, axes) for each in whole)
-    steps = [_own_step(each, axes, name) for each, name in zip(whole, names, strict=True)]
-    cells = _cells(axes, shape, names)
+    return Describer(names, sizes).describe(found, axes, shape)
 
-    count, ranges = _alike(extents)
-    merged = not cells and (count != 1 or any(_differs(each) for each in whole))
 
-    blind = _some_see_nothing(extents, sizes)
+class Describer:
+    """Says what layers' units see of an input whose axes `names` are `sizes` long.
 
-    def along_axes(parts: Sequence[np.ndarray]) -> tuple[FieldAxis, ...]:
-        return tuple(
-            _axis(name, part.max(axis=1, keepdims=True), step, each, cells, merged=merged, blind=blind)
-            for name, part, step, each in zip(names, parts, steps, whole, strict=True)
+    What is asked for again is not worked out again: a normalisation and a ReLU see what the convolution before them
+    does, and most channels of joined maps are those of earlier ones. Who asks keeps the fields, whose causes tell them
+    apart.
+    """
+
+    def __init__(self, names: Sequence[str], sizes: Sequence[int]) -> None:
+        self.names = names
+        self.sizes = sizes
+        self._layers: dict[Any, ReceptiveField] = {}
+        self._axes: dict[Any, FieldAxis] = {}
+
+    def describe(self, found: Sequence[Field | None] | None, axes: Axes, shape: Sequence[int]) -> ReceptiveField:
+        """What a layer's units see: of its output of this `shape` `Follower.fields_of` has `found`, and `axes` are
+        those of the output.
+        """
+        told_by = (
+            tuple(_told_by(each) for each in found or ()),
+            (axes.names, axes.grid, axes.prefix),
+            tuple(shape),
         )
+        known = self._layers.get(told_by)
+        if known is None:
+            known = self._layers[told_by] = self._described(found or [None] * len(self.names), axes, shape)
+        return known
 
-    groups: tuple[FieldGroup, ...] = ()
-    if count > 1:
-        groups = tuple(
-            FieldGroup(each, along_axes([_of_channel(part, each[0][0]) for part in extents])) for each in ranges
-        )
-    return ReceptiveField(along_axes(extents), groups, count, cells, _share(extents, sizes), extents)
+    def _described(self, listed: Sequence[Field | None], axes: Axes, shape: Sequence[int]) -> ReceptiveField:
+        whole = [fields.nothing(shape) if each is None else each for each in listed]
+        extents = tuple(_arranged(each, axes) for each in whole)
+        steps = [_own_step(each, axes, name) for each, name in zip(whole, self.names, strict=True)]
+        cells = _cells(axes, shape, self.names)
+
+        count, ranges = _alike(extents)
+        merged = not cells and (count != 1 or any(_differs(each) for each in whole))
+
+        blind = _some_see_nothing(extents, self.sizes)
+
+        def along_axes(parts: Sequence[np.ndarray]) -> tuple[FieldAxis, ...]:
+            return tuple(
+                self._along(name, part, step, _causes(each), bool(cells), merged, blind)
+                for name, part, step, each in zip(self.names, parts, steps, whole, strict=True)
+            )
+
+        groups: tuple[FieldGroup, ...] = ()
+        if count > 1:
+            groups = tuple(
+                FieldGroup(each, along_axes([_of_channel(part, each[0][0]) for part in extents])) for each in ranges
+            )
+        return ReceptiveField(along_axes(extents), groups, count, cells, _share(extents, self.sizes), extents)
+
+    def _along(
+        self,
+        name: str,
+        extent: np.ndarray,
+        step: fields.Step | None,
+        causes: _Causes,
+        has_places: bool,
+        merged: bool,
+        blind: bool,
+    ) -> FieldAxis:
+        if extent.shape[1] > 1:
+            extent = extent.max(axis=1, keepdims=True)
+        if extent.size > _MOST_COMPARED:
+            return _axis(name, extent, step, causes, has_places, merged=merged, blind=blind)
+        told_by = name, _contents(extent), step, tuple(map(id, causes)), has_places, merged, blind
+        known = self._axes.get(told_by)
+        if known is None:
+            known = _axis(name, extent, step, causes, has_places, merged=merged, blind=blind)
+            self._axes[told_by] = known
+        return known
+
+
+_MOST_COMPARED = 1 << 18
+"""Numbers up to which arrays are told to be alike by what they hold, and beyond by being the same one."""
+
+
+def _contents(values: np.ndarray) -> Any:
+    """Something that is equal for equal arrays only, as long as they are kept."""
+    return (values.shape, values.tobytes()) if values.size <= _MOST_COMPARED else id(values)
+
+
+def _told_by(one: Field | None) -> Any:
+    """Something that is equal for fields of which the same is to be said."""
+    if one is None:
+        return None
+    return one.shape, one.steps, _contents(one.values), tuple(map(id, _own_causes(one))), _told_by(one.rest)
+
+
+_Causes = tuple[fields.Cause | None, ...]
+"""One of each kind in `fields.CAUSES`."""
+
+
+def _own_causes(one: Field) -> _Causes:
+    return tuple(getattr(one, kind) for kind in fields.CAUSES)
+
+
+def _causes(one: Field) -> _Causes:
+    """The first of each kind among all parts."""
+    kinds = zip(*map(_own_causes, one.parts), strict=True)
+    return tuple(next((cause for cause in each if cause), None) for each in kinds)
 
 
 def box_of(seen: ReceptiveField, channel: int | None, place: tuple[int, int, int]) -> UnitBox:
@@ -124,11 +207,24 @@ def _has_places(axes: Axes) -> bool:
 
 
 def _as_maps(part: Field, axes: Axes) -> np.ndarray:
+    if axes.names.count("C") == 1 and not {*axes.names} & {"N", "?"}:
+        return _as_plain_maps(part, axes)
     rows = []
     for row in torch.from_numpy(part.values.copy()):
         maps = channel_maps(row.expand(part.shape), axes)
         rows.append(maps[tuple(slice(0, 1) if step == 0 else slice(None) for step in maps.stride())])
     return torch.stack(rows).numpy()
+
+
+def _as_plain_maps(part: Field, axes: Axes) -> np.ndarray:
+    """What `channel_maps` makes of each of the four numbers where there are channels and places alone, none repeated."""
+    order = [axes.names.index(name) if name in axes.names else None for name in "CTHW"]
+    where = tuple(slice(None) if at in order else slice(0, 1) for at in range(len(part.shape)))
+    values = part.values[(slice(None), *where)]  # the first item of the batch
+    lengths = [1 if at is None else values.shape[at + 1] for at in order]
+    others = [at + 1 for at in range(len(part.shape)) if at not in order]
+    values = values.transpose(0, *(at + 1 for at in order if at is not None), *others)
+    return values.reshape(4, *lengths)  # [4, C, T, H, W]
 
 
 def _as_channels(part: Field, axes: Axes) -> np.ndarray:
@@ -180,11 +276,14 @@ def _alike(extents: Sequence[np.ndarray]) -> tuple[int, list[tuple[tuple[int, in
         return 1, [((0, 0),)]
     if count > _MOST_CHANNELS:  # a detector's scores of every place
         return 0, []
-    kind = np.zeros(count, np.int64)
-    for extent in extents:
-        if extent.shape[1] == 1:
-            continue
-        columns = extent[fields.UNCLIPPED].swapaxes(0, 1).reshape(count, -1)
+    rows = [
+        extent[fields.UNCLIPPED].swapaxes(0, 1).reshape(count, -1) for extent in extents if extent.shape[1] > 1
+    ]  # [C, ...]
+    # Joined maps are runs of channels that see alike: of each the first stands for all.
+    starts = np.flatnonzero(np.r_[True, _any_differs(rows)])
+    kind = np.zeros(len(starts), np.int64)
+    for columns in rows:
+        columns = columns[starts]
         # One number after the other: sorting numbers is many times quicker than sorting rows of them.
         for column in columns[:, (columns != columns[:1]).any(axis=0)].T:
             _, rank = np.unique(column, return_inverse=True)
@@ -192,8 +291,19 @@ def _alike(extents: Sequence[np.ndarray]) -> tuple[int, list[tuple[tuple[int, in
     number = int(kind.max()) + 1
     if number > _MOST_GROUPS:
         return number, []
+    kind = np.repeat(kind, np.diff(np.r_[starts, count]))
     order = np.argsort(np.unique(kind, return_index=True)[1])
     return number, [_ranges(np.flatnonzero(kind == each)) for each in order]
+
+
+def _any_differs(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Which rows differ from those before them, in any of the tables `[C, ...]`; `[C - 1]`."""
+    found: np.ndarray | None = None
+    for table in rows:
+        differs = (table[1:] != table[:-1]).any(axis=1)
+        found = differs if found is None else found | differs
+    assert found is not None
+    return found
 
 
 def _ranges(channels: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -235,8 +345,8 @@ def _axis(
     name: str,
     extent: np.ndarray,
     step: fields.Step | None,
-    one: Field,
-    cells: Sequence[int],
+    causes: _Causes,
+    has_places: bool,
     *,
     merged: bool,
     blind: bool,
@@ -247,9 +357,7 @@ def _axis(
     `blind` says that nothing reaches some unit though its unclipped field has pixels in the image.
     """
     unclipped = extent[fields.UNCLIPPED]
-    whole, unknown, bound = (
-        next((cause for part in one.parts if (cause := getattr(part, kind))), None) for kind in fields.CAUSES
-    )
+    whole, unknown, bound = causes
     if (unclipped == fields.EMPTY).all():
         return FieldAxis(name, "nothing")
     if (unclipped == fields.UNKNOWN).any():
@@ -262,7 +370,7 @@ def _axis(
     first, last = -unclipped[0], unclipped[1]
     spans = (last - first + 1)[sees]
     size, least = int(spans.max()), int(spans.min())
-    evenly, stride = _stride(unclipped, _PLACES[name], step) if cells else (True, None)
+    evenly, stride = _stride(unclipped, _PLACES[name], step) if has_places else (True, None)
     axis = FieldAxis(name, "exact", size, stride, int(first[sees][0]), least)
     if bound is not None:
         return _because(replace(axis, kind="upper bound"), bound, "which cells {} reads depends on values")

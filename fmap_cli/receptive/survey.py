@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -10,14 +11,15 @@ from torch import nn
 
 from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
-from ..network.axes import axes_by_layout
+from ..network.axes import AxesResolver, axes_by_layout
 from ..network.capture import Sink, capture
 from ..network.records import Axes, LayerRef
 from ..network.selection import OfLayer, names_picked, of_kinds
-from ..session.axes import axes_for
+from ..session.axes import axes_for, following_beside, prepare_axes
 from ..session.opening import Session, read_image
 from ..session.passes import run_cheaply
-from . import Follower, describe
+from . import Follower
+from .describe import Describer
 from .records import FieldListing, FieldRow, ReceptiveField
 
 if TYPE_CHECKING:
@@ -35,9 +37,12 @@ class Laid(TypedDict):
 
 
 class SeenFields:
-    """Follows a pass and keeps what every layer sees of the input, along its axes `names`, which are `sizes` long."""
+    """Follows a pass and keeps what every layer sees of the input, along its axes `names`, which are `sizes` long.
 
-    def __init__(self, session: Session, inputs: tuple[Any, ...]) -> None:
+    Where nobody has followed what the axes of the layers are, it does that as well: a second pass takes as long.
+    """
+
+    def __init__(self, session: Session, image: ImageInput, inputs: tuple[Any, ...]) -> None:
         images = inputs[0] if isinstance(inputs[0], list) else inputs
         feed = feed_of(session.model)
         self.names = feed.axes
@@ -49,6 +54,21 @@ class SeenFields:
             if session.model.input_kind == "images" or [each.shape[n] for n in at if n < each.ndim] == [*self.sizes]:
                 self.follower.start(each, at)
         self._fields: dict[str, Any] = {}
+        self._describer = Describer(self.names, self.sizes)
+        self._axes = following_beside(session, image, inputs)
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Inside, the pass is followed; `note` is to be shown every layer as it happens."""
+        with self.follower, nullcontext() if self._axes is None else self._axes.mode:
+            yield
+
+    def resolver(self, session: Session, image: ImageInput, real: bool) -> AxesResolver:
+        """Who says what the layers' axes are, told what this pass has found of them; not one that was `real`."""
+        resolver = axes_for(session, image)
+        if self._axes is not None and not real:
+            resolver.learn(self._axes.found())
+        return resolver.prepare()
 
     @property
     def by_values(self) -> list[str]:
@@ -59,9 +79,11 @@ class SeenFields:
     def note(self, layer: LayerRef, output: Tensor) -> None:
         self.follower.name(layer.name)
         self._fields[layer.name] = self.follower.fields_of(output)
+        if self._axes is not None:
+            self._axes.note(layer, output)
 
     def of(self, layer: str, axes: Axes, shape: Sequence[int]) -> ReceptiveField:
-        return describe(self._fields[layer], axes, shape, self.names, self.sizes)
+        return self._describer.describe(self._fields[layer], axes, shape)
 
     def laid_out(self, row: OfLayer, layout: str) -> Laid:
         """The axes that a user's letters give a layer, and its field by them. LayerError where they do not fit."""
@@ -84,11 +106,11 @@ def receptive_fields(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    resolver = axes_for(session, image).prepare()
+    prepare_axes(session, image)
     found: list[_Layer] = []
 
     def follow(module: nn.Module, inputs: tuple[Any, ...]) -> SeenFields:
-        seen = SeenFields(session, inputs)
+        seen = SeenFields(session, image, inputs)
         found.clear()
 
         def watch(layer: LayerRef) -> Sink:
@@ -98,11 +120,12 @@ def receptive_fields(
 
             return sink
 
-        with seen.follower:
+        with seen.following():
             capture(module, inputs, watch)
         return seen
 
-    seen, _ = run_cheaply(session, image, follow, lambda found: found.by_values)
+    seen, real = run_cheaply(session, image, follow, lambda found: found.by_values)
+    resolver = seen.resolver(session, image, real)
     names = names_picked(session.model.module, found, patterns)
     shown = []
     for layer, shape in of_kinds([each for each in found if each.layer.name in names], kinds):

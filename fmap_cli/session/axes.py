@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ from torch import nn
 from ..errors import ModelError
 from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
-from ..network.axes import AxesResolver, Followed, Growth, follow, measure, twin_of
+from ..network.axes import AxesResolver, Followed, Following, Growth, follow, measure, twin_of
 from ..network.blank import blank_arithmetic
 from ..network.unchanged import remembered
 from .opening import Session
@@ -70,13 +71,34 @@ def input_axes(session: Session, count: int) -> list[str]:
     return [_AXES[session.model.input_kind]] * count
 
 
+def _named(session: Session, inputs: tuple[Any, ...]) -> Iterable[tuple[Tensor, str]]:
+    """The tensors of the input, each with its axes' names."""
+    images = inputs[0] if isinstance(inputs[0], list) else inputs
+    return zip(images, input_axes(session, len(images)), strict=True)
+
+
+def prepare_axes(session: Session, image: ImageInput) -> None:
+    """Follow now, before a pass of the network itself, unless that pass can do it: see `following_beside`."""
+    if session.model.weights.kind != "none":
+        axes_for(session, image).prepare()
+
+
+def following_beside(session: Session, image: ImageInput, inputs: tuple[Any, ...]) -> Following | None:
+    """Who follows the axes of a pass over these inputs, made by `run_cheaply` for something else: the resolver then
+    `learn`s what was found. None where it is told already, or has to be told before by a pass of its own: a network
+    with weights may run for real here, and then over values that decide.
+    """
+    if session.model.weights.kind != "none" or axes_for(session, image).is_prepared:
+        return None
+    return Following(_named(session, inputs))
+
+
 def _follow_axes(session: Session, image: ImageInput, *, cheaply: bool = True) -> Followed:
     """A pass over an image of this size, followed; not `cheaply` it is the pass over the image itself."""
 
     def followed(module: nn.Module, inputs: tuple[Any, ...]) -> Followed:
-        images = inputs[0] if isinstance(inputs[0], list) else inputs
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            return follow(module, inputs, zip(images, input_axes(session, len(images)), strict=True))
+            return follow(module, inputs, _named(session, inputs))
 
     if cheaply and session.model.input_kind != "images":  # a detector's layers depend on what it finds
         image = replace(image, tensor=image.tensor * 0, more=tuple(each * 0 for each in image.more))

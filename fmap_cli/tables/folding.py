@@ -64,6 +64,8 @@ def folded(text: Text, width: int) -> Text:
     >>> folded(Text("features.1.0.attn.shifted_window_attention"), 20).plain.split("\\n")
     ['features.1.0.attn.', 'shifted_window_', 'attention']
     """
+    if "\n" not in text.plain and cell_len(text.plain) <= width:
+        return text
     lines = []
     for line in text.split("\n", allow_blank=True):
         while cell_len(line.plain) > width:

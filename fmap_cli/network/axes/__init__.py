@@ -7,12 +7,13 @@ operation, `factors` what is carried), `measure` runs the network at other sizes
 from .known import axes_by_layout, axes_by_module, axes_by_rank
 from .maps import channel_axes, channel_maps, undrawn_axes
 from .measure import Growth, measure
-from .resolve import AxesResolver, Followed, follow
+from .resolve import AxesResolver, Followed, Following, follow
 from .twins import meta_twin, twin_of
 
 __all__ = [
     "AxesResolver",
     "Followed",
+    "Following",
     "Growth",
     "axes_by_layout",
     "axes_by_module",

@@ -8,14 +8,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..capture import Sink, capture
+from ..capture import capture
 from ..records import Axes, LayerRef
 from . import factors
 from .factors import FactoredAxes
@@ -44,30 +44,39 @@ class Followed:
     adopted: frozenset[str] = frozenset()
 
 
+class Following:
+    """Follows the axes of one pass: while `mode` is on, and of the layers that `note` is shown as they happen.
+
+    `images` are the tensors of the input, each with its axes' names.
+    """
+
+    def __init__(self, images: Iterable[tuple[Tensor, str]]) -> None:
+        self.mode = AxisFollower()
+        for tensor, names in images:
+            self.mode.start(tensor, names)
+        self._layers: list[LayerRef] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._factored: dict[str, FactoredAxes | None] = {}
+
+    def note(self, layer: LayerRef, output: Tensor) -> None:
+        self._layers.append(layer)
+        self._shapes[layer.name] = tuple(output.shape)
+        factored = self._factored[layer.name] = self.mode.axes_of(output)
+        if factored is None:
+            self.mode.waiting[id(output)] = weakref.ref(output), layer.name
+
+    def found(self) -> Followed:
+        adopted = self.mode.adopted
+        axes = {**self._factored, **adopted}
+        return Followed(tuple(self._layers), self._shapes, axes, tuple(self.mode.lost), frozenset(adopted))
+
+
 def follow(module: nn.Module, inputs: tuple[Any, ...], images: Iterable[tuple[Tensor, str]]) -> Followed:
     """Run the network once and follow its axes; `images` are the tensors of the input, each with its axes' names."""
-    follower = AxisFollower()
-    for tensor, names in images:
-        follower.start(tensor, names)
-    layers: list[LayerRef] = []
-    shapes: dict[str, tuple[int, ...]] = {}
-    factored: dict[str, FactoredAxes | None] = {}
-
-    def watch(layer: LayerRef) -> Sink:
-        def sink(output: Tensor) -> None:
-            layers.append(layer)
-            shapes[layer.name] = tuple(output.shape)
-            factored[layer.name] = follower.axes_of(output)
-            if factored[layer.name] is None:
-                follower.waiting[id(output)] = weakref.ref(output), layer.name
-
-        return sink
-
-    with follower:
-        capture(module, inputs, watch)
-    return Followed(
-        tuple(layers), shapes, {**factored, **follower.adopted}, tuple(follower.lost), frozenset(follower.adopted)
-    )
+    following = Following(images)
+    with following.mode:
+        capture(module, inputs, lambda layer: partial(following.note, layer))
+    return following.found()
 
 
 class AxesResolver:
@@ -123,6 +132,15 @@ class AxesResolver:
                 return -1
             names = factors.named(factored)
         return names.index("B") if list(names).count("B") == 1 else None
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the network was followed, or need not be."""
+        return self._layout is not None or "_blank" in self.__dict__
+
+    def learn(self, followed: Followed) -> None:
+        """Take over what was followed beside a pass without arithmetic that somebody made for more than axes."""
+        self.__dict__["_blank"] = followed
 
     def prepare(self) -> AxesResolver:
         """Follow now, before the network itself runs: one that caches something has other operations the next time."""
