@@ -1,21 +1,22 @@
 """A network's forward without its arithmetic: convolutions and matrix products give zeros of the right shape.
 
-Everything else runs as always, on real tensors, so control flow that reads values (detection's proposals) goes its
-way, and what the weights hold does not matter. For shapes, axes and counts; tens of times quicker than the real thing.
-The meta device does the same for networks that read no values, and takes a millisecond of Python an operation.
+Everything else gives what it always does, on real tensors, so control flow that reads values (detection's proposals)
+goes its way, and what the weights hold does not matter; what makes zeros of zeros is not computed (`zeros`). For
+shapes, axes and counts; tens of times quicker than the real thing. The meta device does the same for networks that
+read no values, and takes a millisecond of Python an operation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from .zeros import Zeros, zeros
 
 _aten = torch.ops.aten
 
@@ -48,16 +49,20 @@ class Blank(TorchDispatchMode):
     supports_higher_order_operators = True
     steps = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._zeros = Zeros()
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing is compiled here; otherwise the first operation would import torch._dynamo
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.steps += 1
-        zeros = _ZEROS.get(getattr(func, "_overloadpacket", func))
-        if zeros is not None:
-            return zeros(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        blank = _BLANK.get(getattr(func, "_overloadpacket", func))
+        if blank is not None:
+            return self._zeros.note(blank(*args, **(kwargs or {})))
+        return self._zeros.run(func, args, kwargs or {})
 
 
 def _convolution(
@@ -87,27 +92,13 @@ def _convolution(
             f"a convolution with a kernel of shape {list(weight.shape)} does not fit an input of {list(images.shape)}"
         )
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
-    output = _zeros(images, (images.shape[0], channels, *sizes))
+    output = zeros(images, (images.shape[0], channels, *sizes))
     last = {2: torch.channels_last, 3: torch.channels_last_3d}.get(places)
     if last is not None and any(
         each.is_contiguous(memory_format=last) and not each.is_contiguous() for each in (images, weight)
     ):
         output = output.contiguous(memory_format=last)
     return output
-
-
-_LARGE = 1 << 20
-_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
-
-
-def _zeros(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Zeros of this shape, on the same device and in the same number format.
-
-    Large ones are memory that the system has not given out yet: NumPy's zeros need no writing, where torch writes
-    every one. Of a detector's maps that are read once, by a normalisation, that is most of a convolution's time.
-    """
-    kind = _NUMPY.get(like.dtype) if like.device.type == "cpu" and prod(shape) >= _LARGE else None
-    return like.new_zeros(shape) if kind is None else torch.from_numpy(np.zeros(shape, kind))
 
 
 def _mm(left: Tensor, right: Tensor) -> Tensor:
@@ -160,7 +151,7 @@ def _encoder_layer(tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return torch.zeros_like(tokens)
 
 
-_ZEROS: dict[Any, Callable[..., Any]] = {
+_BLANK: dict[Any, Callable[..., Any]] = {
     _aten.convolution: _convolution,
     _aten.mm: _mm,
     _aten.addmm: _addmm,

@@ -217,7 +217,7 @@ def _as_maps(part: Field, axes: Axes) -> np.ndarray:
 
 
 def _as_plain_maps(part: Field, axes: Axes) -> np.ndarray:
-    """What `channel_maps` makes of each of the four numbers where there are channels and places alone, none repeated."""
+    """What `channel_maps` makes of each of the four numbers where there are channels and places alone."""
     order = [axes.names.index(name) if name in axes.names else None for name in "CTHW"]
     where = tuple(slice(None) if at in order else slice(0, 1) for at in range(len(part.shape)))
     values = part.values[(slice(None), *where)]  # the first item of the batch

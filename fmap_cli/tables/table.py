@@ -367,7 +367,7 @@ def _side_by_side(cells: Sequence[Text], forms: Sequence[_Form], widths: Sequenc
 
 
 def _line(cells: Sequence[Text | None], forms: Sequence[_Form], widths: Sequence[int], gap: int) -> Text:
-    """Cells of one line each beside one another. Put together from strings: appending to a Text takes thrice as long."""
+    """Cells of one line each beside one another. Strings are put together: appending to a Text takes thrice as long."""
     pieces: list[str] = []
     spans: list[Span] = []
     length = before = 0

@@ -75,3 +75,14 @@ def test_at_a_depth_the_bars_are_those_of_the_containers_shown(fmap: Any) -> Non
     assert bars["layer1"] == max(bars.values()) == 8 and bars["fc"] == 0 < bars["conv1"] < bars["layer1"]
     whole = fmap("layers", "--model", "resnet18").out.splitlines()
     assert [line.count("█") for line in whole if line.split()[:1] == ["layer1"]] == [0]  # its parts are listed
+
+
+@pytest.mark.parametrize("command", ["layers", "rf"])
+def test_one_pass_tells_axes_fields_and_costs(fmap: Any, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    forward = models.ResNet.forward
+    monkeypatch.setattr(models.ResNet, "forward", lambda self, images: passes.append(1) or forward(self, images))
+    rows = fmap(command, "--model", "resnet18", "--json").json["layers"]
+    added = next(row for row in rows if row["name"] == "layer1.0.add")
+    assert len(passes) == 1
+    assert added["axes"] == ["B", "C", "H", "W"] if command == "layers" else added["axes"][0]["size"] == 27

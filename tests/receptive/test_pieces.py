@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from fmap_cli.network.records import Axes
 from fmap_cli.receptive import Follower
-from fmap_cli.receptive.describe import _share
-from fmap_cli.receptive.field import EMPTY, STILL, WHOLE
+from fmap_cli.receptive.describe import Describer, _alike, _share
+from fmap_cli.receptive.field import EMPTY, STILL, WHOLE, Cause, Field, pixels
 from fmap_cli.receptive.steps import _beyond, regular_step
 
 LONG = 300_000  # many pieces
@@ -55,6 +56,39 @@ def test_the_largest_share_is_found_in_any_piece():
     high[1, 5] = 11  # a taller one that is one pixel wide
     assert _share((high, wide), (20, 10)) == 10 / 20 * 5 / 10
     assert _share((high, wide[:, :1]), (20, 10)) == 12 / 20 * 1 / 10
+
+
+@pytest.mark.parametrize("run", [1, 3])
+def test_channels_that_see_alike_are_found_whatever_their_order(run):
+    kinds = np.repeat(np.random.default_rng(1).integers(0, 5, 60), run)
+    extents = []
+    for table in ([0, 4, 0, 4, 8], [7, 7, 5, 5, 5]):  # kinds 0 to 4 differ in the one, the other or both
+        last = np.array(table, np.int32)[kinds].reshape(1, -1, 1, 1, 1)
+        extents.append(np.concatenate([0 * last, last, 0 * last, last]))
+    count, ranges = _alike(extents)
+    first = list(dict.fromkeys(kinds.tolist()))
+    assert count == len(first) == 5
+    found = [[at for start, end in each for at in range(start, end + 1)] for each in ranges]
+    assert found == [np.flatnonzero(kinds == each).tolist() for each in first]
+
+
+def test_fields_alike_but_for_their_causes_are_told_apart():
+    axes, shape = Axes(("B", "C", "H", "W"), ""), (1, 3, 8, 6)
+    rows, columns = pixels(shape, 2), pixels(shape, 3)
+    bounds = [Cause(why=each, layer=each) for each in ("one", "other")]
+    describer = Describer(("H", "W"), (8, 6))
+
+    def told(bound: Cause | None) -> tuple[str, str, int]:
+        field = Field(shape, rows.values.copy(), rows.steps, rows.extent, bound=bound)
+        seen = describer.describe([field, columns], axes, shape)
+        return seen.axes[0].kind, seen.axes[0].by, id(seen)
+
+    assert [told(each)[:2] for each in (None, *bounds)] == [
+        ("exact", ""),
+        ("upper bound", "one"),
+        ("upper bound", "other"),
+    ]
+    assert told(bounds[0])[2] == told(bounds[0])[2]  # worked out once
 
 
 def test_memory_is_laid_out_where_a_part_is_written():
