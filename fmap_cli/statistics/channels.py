@@ -9,7 +9,8 @@ it is shown, and under which name, is an entry of `columns`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ class _Two(NamedTuple):
     counted: np.ndarray  # finite values of the first
     share: np.ndarray  # the second's part of all finite values
     delta: np.ndarray  # from the first's mean to the second's; 0 where one has none
+    plain: bool  # whether every channel has finite values in both, which is cheaper
 
 
 class _All(NamedTuple):
@@ -46,7 +48,9 @@ class _Way(NamedTuple):
 
 # Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979), 2.1.
 _AS_MEAN = _Way(
-    lambda two, first, second: np.where(two.counted > 0, first + two.delta * two.share, second),
+    lambda two, first, second: (
+        first + two.delta * two.share if two.plain else np.where(two.counted > 0, first + two.delta * two.share, second)
+    ),
     lambda every, _: every.mean,
 )
 _AS_SQUARES = _Way(
@@ -54,11 +58,11 @@ _AS_SQUARES = _Way(
     lambda every, values: np.sum(values) + np.sum(every.apart * every.apart * every.finite),
 )
 _LEAST = _Way(
-    lambda _, first, second: np.fmin(first, second),
+    lambda two, first, second: (np.minimum if two.plain else np.fmin)(first, second),
     lambda every, values: np.min(values[every.known]) if every.known.any() else np.nan,
 )
 _GREATEST = _Way(
-    lambda _, first, second: np.fmax(first, second),
+    lambda two, first, second: (np.maximum if two.plain else np.fmax)(first, second),
     lambda every, values: np.max(values[every.known]) if every.known.any() else np.nan,
 )
 _SUM = _Way(lambda _, first, second: first + second, lambda _, values: np.sum(values))
@@ -173,16 +177,23 @@ def merge(first: ChannelStats, second: ChannelStats) -> ChannelStats:
     >>> both.count, both.mean.tolist(), both.m2.tolist(), both.max.tolist(), both.zeros.tolist()
     (4, [2.25], [20.75], [6.0], [1])
     """
+    joined = _joined(first, second)
+    return ChannelStats(first.count + second.count, **joined, histogram=_added(first.histogram, second.histogram))
+
+
+def _joined(first: ChannelStats, second: ChannelStats) -> dict[str, np.ndarray]:
+    """The fields of both records' values, by name."""
     counted, added = first.finite, second.finite
     total = counted + added
+    plain = bool(len(total)) and counted.min() > 0 and added.min() > 0
     with np.errstate(invalid="ignore", over="ignore"):
-        share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
-        delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
-        two = _Two(first, second, counted, share, delta)
-        joined = {
-            name: each.way.join(two, getattr(first, name), getattr(second, name)) for name, each in FIELDS.items()
-        }
-    return ChannelStats(first.count + second.count, **joined, histogram=_added(first.histogram, second.histogram))
+        if plain:
+            share, delta = added / total, second.mean - first.mean
+        else:
+            share = np.divide(added, total, out=np.zeros(len(total)), where=total > 0)
+            delta = np.where((counted > 0) & (added > 0), second.mean - first.mean, 0.0)
+        two = _Two(first, second, counted, share, delta, plain)
+        return {name: each.way.join(two, getattr(first, name), getattr(second, name)) for name, each in FIELDS.items()}
 
 
 def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
@@ -229,6 +240,34 @@ def end_to_end(records: Sequence[ChannelStats]) -> ChannelStats:
         **{name: np.concatenate([getattr(each, name) for each in records]) for name in FIELDS},
         histogram=np.concatenate(histograms) if histograms else None,
     )
+
+
+_PIECE = 8192
+"""So many channels of a row are joined at once: what that takes on the way stays in the cache."""
+
+
+def merge_rows(first: ChannelStats, second: ChannelStats, into: ChannelStats) -> None:
+    """`merge` of two rows of the same records, as `end_to_end` makes them, written over a third one.
+
+    Memory that is there already costs less than new memory, which the system has to clear.
+    """
+    for at in range(0, len(first.mean), _PIECE):
+        own = slice(at, at + _PIECE)
+        some = [
+            ChannelStats(row.count[own], **{name: getattr(row, name)[own] for name in FIELDS})  # type: ignore[index]
+            for row in (first, second)
+        ]
+        for name, values in _joined(*some).items():
+            getattr(into, name)[own] = values
+    np.add(first.count, second.count, out=into.count)  # type: ignore[call-overload]
+    if into.histogram is not None:
+        np.add(first.histogram, second.histogram, out=into.histogram)  # type: ignore[arg-type]
+
+
+def copy_of(row: ChannelStats) -> ChannelStats:
+    """A row with arrays of its own."""
+    own = {name: getattr(row, name).copy() for name in FIELDS}
+    return replace(row, count=copy(row.count), **own, histogram=copy(row.histogram))
 
 
 def cut_apart(row: ChannelStats, extents: Iterable[Extent]) -> Iterator[ChannelStats]:

@@ -24,7 +24,7 @@ from ..running.plan import Plan
 from ..session.axes import axes_for
 from ..session.opening import Session, dtype_name
 from ..session.passes import run
-from .channels import ChannelStats, cut_apart, end_to_end, merge
+from .channels import ChannelStats, copy_of, cut_apart, end_to_end, merge_rows
 from .merging import join_layers
 from .records import ClassRun, LayerRecord, Progress, Run, RunOrigin
 from .reduce import Histogram, reduce
@@ -47,6 +47,7 @@ class _Total:
         self.images = images
         self._records = {each.layer.name: each for each in records}
         self._row: ChannelStats | None = None  # the channels of all layers that are not `same_as` another one
+        self._spare: ChannelStats | None = None  # a row that the next one is written over
         self._added = 0  # images counted in the row and not yet in the records
         self._fitting: Sheet | None = None  # one whose layers are those of the row
 
@@ -57,7 +58,9 @@ class _Total:
         if self._row is not None and (found is self._fitting or self._fits(layers)):
             if isinstance(found, Sheet):
                 self._fitting = found
-            self._row = merge(self._row, found.row if isinstance(found, Sheet) else _end_to_end(found))
+            row, into = self._row, self._spare or copy_of(self._row)
+            merge_rows(row, found.row if isinstance(found, Sheet) else _end_to_end(found), into)
+            self._row, self._spare = into, row
             self._added += images
             return
         if isinstance(found, Sheet):
@@ -66,7 +69,7 @@ class _Total:
         for each in found:
             name = each.layer.name
             records[name] = join_layers(records[name], each) if name in records else each
-        self._records, self._row, self._added, self._fitting = records, None, 0, None
+        self._records, self._row, self._spare, self._added, self._fitting = records, None, None, 0, None
         if self._fits(found):
             self._row = _end_to_end(records.values())
 
@@ -75,7 +78,7 @@ class _Total:
         if self._row is None or not self._added:
             return dict(self._records)
         own = (each.channels.extent for each in self._records.values() if each.same_as is None)
-        parts = cut_apart(self._row, own)
+        parts = cut_apart(copy_of(self._row), own)
         records: dict[str, LayerRecord] = {}
         for name, record in self._records.items():
             channels = next(parts) if record.same_as is None else records[record.same_as].channels

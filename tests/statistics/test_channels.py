@@ -11,6 +11,7 @@ import torch
 from small_runs import INF, NAN, normal, record, run_of
 
 from fmap_cli.network.records import Axes
+from fmap_cli.statistics import channels
 from fmap_cli.statistics.channels import (
     FIELDS,
     MOMENTS,
@@ -19,6 +20,7 @@ from fmap_cli.statistics.channels import (
     cut_apart,
     end_to_end,
     merge,
+    merge_rows,
     whole,
 )
 from fmap_cli.statistics.document import stats_csv, stats_document
@@ -132,3 +134,28 @@ def test_a_moment_that_a_file_is_too_old_for_is_absent(tmp_path: Path, monkeypat
     both = merge(old, run.layers[0].channels)
     assert np.isnan(both.m2).all()  # of all values it is not known
     assert both.mean.tolist() == [-0.25, 5.0]
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_rows_are_joined_as_their_records_are_whatever_stood_in_the_third(
+    holes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces of three channels: of some all have values, in others a channel has none in one or the other."""
+    monkeypatch.setattr(channels, "_PIECE", 3)
+    generator = torch.Generator().manual_seed(2)
+
+    def some(width: int, without: int) -> ChannelStats:
+        values = torch.randn(width, 20, generator=generator)
+        if holes:
+            values[without] = torch.nan
+        return channel_stats(values, "layer")
+
+    first, second = ([some(width, (width * at) % width) for width in (1, 4, 2, 7)] for at in (2, 3))
+    row, other = end_to_end(first), end_to_end(second)
+    into = end_to_end([some(width, 0) for width in (1, 4, 2, 7)])
+    merge_rows(row, other, into)
+    for found, one, two in zip(cut_apart(into, [each.extent for each in first]), first, second, strict=True):
+        whole = merge(one, two)
+        for name in ("mean", "m2", "min", "max", "zeros", "nan", "inf", "histogram"):
+            assert np.array_equal(getattr(found, name), getattr(whole, name), equal_nan=True), name
+    assert np.array_equal(into.count, np.full(14, 40))
