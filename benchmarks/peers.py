@@ -4,7 +4,9 @@
     python benchmarks/peers.py [--rounds 5]
 
 A package that is not installed is skipped, and that is said. What each does is named in the row; where fmap does more
-than the other (it counts where the other keeps), that is named too. Figures are fmap's time over the other's.
+than the other (it counts where the other keeps), that is named too. Figures are fmap's time over the other's. The
+network is the same object in all rounds, as in a notebook: what fmap found out about it in the first, which is dropped,
+it still knows in the others (`fmap_cli/network/unchanged.py`).
 """
 
 from __future__ import annotations
@@ -84,13 +86,16 @@ def torchlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callab
 
 
 def captum(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """Both are told the network, and captum the layer, beforehand."""
     from captum.attr import LayerActivation
 
     batch = torch.rand(1, 3, 224, 224)
-    layers = [each for each in net.modules() if isinstance(each, torch.nn.Conv2d)]
-    theirs = LayerActivation(net, layers)
-    work = "53 convolutions' outputs of one image (fmap: their statistics; captum: kept)"
-    return work, lambda: fmap.stats(net, batch[0], kind="conv", say=quiet), lambda: theirs.attribute(batch)
+    session = fmap.load_model(net, say=quiet)
+    theirs = LayerActivation(net, net.layer4)
+    work = "layer4's output of one image, kept (fmap: its statistics, strongest maps and the answer too)"
+    ours = lambda: fmap.feature_maps(session, batch[0], "layer4", say=quiet).arrays["layer4"]  # noqa: E731
+    assert ours().shape == theirs.attribute(batch).shape
+    return work, ours, lambda: theirs.attribute(batch)
 
 
 def mapextrackt(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:

@@ -45,7 +45,7 @@ class ComponentRow:
         """The channels that have most part in it, each with its weight, the largest first."""
         assert self.basis.components is not None
         direction = self.basis.components.directions[self.number - 1]
-        order = sorted(range(len(direction)), key=lambda at: (-abs(direction[at]), at))[:_NAMED]
+        order = (-abs(direction)).argsort(kind="stable")[:_NAMED].tolist()
         return [(at, float(direction[at])) for at in order]
 
 
