@@ -157,10 +157,12 @@ def _cut_off_in_place(known: Zeros, values: Tensor, *ends: Any) -> Any:
 
 
 def _keeps_kind(values: Tensor, other: Any) -> bool:
-    """Whether what is computed of both has the shape and the number format of the first."""
+    """Whether what is computed of both has the shape and the number format of the first, and lies in memory as it."""
     if not isinstance(other, Tensor):
         return isinstance(other, (int, float))
     if other.dtype != values.dtype or other.device != values.device or other.ndim > values.ndim:
+        return False
+    if not other.is_contiguous():
         return False
     behind = values.shape[values.ndim - other.ndim :]
     return all(length in (1, whole) for length, whole in zip(other.shape, behind, strict=True))
