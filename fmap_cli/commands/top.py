@@ -100,14 +100,15 @@ class TopOptions(RunOptions, FigureOptions):
 @click.option(
     "--sort",
     type=click.Choice(SORTS),
-    help="What channels are sorted by, the largest first.  [default: selectivity; index with --channel]",
+    help="What channels are sorted by, the largest first.  "
+    "[default: selectivity; like with --like; index with --channel]",
 )
 @click.option("--reverse", is_flag=True, help="Sort the other way round: the smallest numbers first.")
 @click.option("--like", metavar="IMAGE", help="Ask about a place of this image: which channels answer most to it?")
 @click.option(
     "--at",
     type=PlaceType(words=()),
-    metavar="Y,X",
+    metavar="ROW,COLUMN",
     help="With --like the place: its row and column in the layer's map.",
 )
 @click.option(
@@ -162,7 +163,7 @@ def command(options: TopOptions) -> int:
     with _found(options) as gone:
         if gone.run is None:  # another process of the team speaks for all
             return gone.exit_code
-        code = _put_out(options, gone.run, save=gone.complete and not options.load)
+        code = _put_out(options, gone.run, save=gone.complete)
         gone.forget()
     return gone.exit_code or code
 
@@ -178,6 +179,7 @@ def _found(options: TopOptions) -> Iterator[Gone[Dossiers]]:
             options.request,
             load=options.images,
             layer=options.patterns,
+            kind=options.kinds,
             channels=options.channels,
             like=options.like,
             at=options.at,

@@ -96,9 +96,10 @@ class Selection:
         picked = [layer for layer, _ in self.chosen()]
         kept = [layer for layer in picked if layer.name in found]
         if not kept:
+            there = ", ".join(dict.fromkeys(layer.kind for layer in picked))
+            others = "" if "*" in self.patterns else "; the pattern '*' picks all layers"
             raise LayerError(
-                f"no layer of kind {' or '.join(kinds)} among these.",
-                hint=f"Their kinds are {', '.join(dict.fromkeys(layer.kind for layer in picked))}.",
+                f"no layer of kind {' or '.join(kinds)} among these.", hint=f"Their kinds are {there}{others}."
             )
         return kept
 
@@ -168,11 +169,13 @@ def _is_spatial(shape: Sequence[int]) -> bool:
     return len(shape) >= 4 and shape[-1] * shape[-2] > 1
 
 
-def pick_names(kinds_of: Mapping[str, str], patterns: Sequence[str], kinds: Sequence[str] = ()) -> frozenset[str]:
+def pick_names(
+    kinds_of: Mapping[str, str], patterns: Sequence[str], kinds: Sequence[str] = (), among: str = "these runs"
+) -> frozenset[str]:
     """The names of saved layers (name → kind) that patterns and kinds pick; without patterns all of these kinds.
 
-    Nothing runs, so a pattern is a name or a glob. Raises LayerError for a pattern that picks nothing, or where no
-    layer is left.
+    Nothing runs, so a pattern is a name or a glob; `among` says in messages what is searched. Raises LayerError for a
+    pattern that picks nothing, or where no layer is left.
 
     >>> sorted(pick_names({"conv1": "conv", "bn1": "norm", "fc": "linear"}, ["*1"], ["conv"]))
     ['conv1']
@@ -183,7 +186,7 @@ def pick_names(kinds_of: Mapping[str, str], patterns: Sequence[str], kinds: Sequ
         if not matches:
             near = near_names(pattern, list(kinds_of))
             wish = f"Did you mean {' or '.join(near)}?" if near else "Give a layer's name or a glob ('layer1.*')."
-            raise LayerError(f"no layer {pattern!r} in these runs.", hint=wish)
+            raise LayerError(f"no layer {pattern!r} in {among}.", hint=wish)
         picked |= matches
     left = frozenset(name for name in picked if not kinds or kinds_of[name] in kinds)
     if not left:

@@ -14,7 +14,7 @@ import numpy as np
 from .. import units
 from ..documents import finite, in_utf8
 from ..top.cutting import Patches
-from ..top.dossiers import fires, selectivity
+from ..top.dossiers import fires, frame_of, selectivity
 from ..top.records import Dossiers, LayerDossiers
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def written_dossiers(found: Dossiers, layer: LayerDossiers) -> bytes:
                     shapes.append([int(each) for each in unit.patch.pixels.shape[:2]])
                     pixels.append(np.ascontiguousarray(unit.patch.pixels).tobytes())
             name = in_utf8(units.one_line(Path(unit.image).name))
-            listed.append([unit.kind, unit.rank, finite(unit.value), name, list(unit.place), at])
+            frame = frame_of(layer, unit.place[1:]) if at >= 0 and unit.patch is not None and unit.patch.whole else None
+            listed.append([unit.kind, unit.rank, finite(unit.value), name, list(unit.place), at, frame])
         rows.append(
             {
                 "channel": channel,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..arguments import AnyImage, AnyModel, Images, Names
     from ..running.records import Resumable
     from ..running.team import Gone
-    from ..session.opening import Session
+    from .liking import Question
     from .records import Dossiers
 
 
@@ -78,8 +78,8 @@ def top(
     `per_image` (1) of one image at most. `by_class` tells classes by folder; `limit`, `shuffle`, `batch` and `workers`
     are those of `stats`. `patches` cuts each unit's field out of its picture, which figures need. `load` names saved
     dossiers that are shown in place of a run, several as one; `layer` and `channels` then choose among what they hold.
-    `like` is an image and `at` a row and a column of its map in the layers: `order` then puts those channels first that
-    are stronger there than in most of the images.
+    `like` is an image and `at` a row and a column of its map in the layers: `order`, `figure` and `print` then put
+    those channels first that are stronger there than in most of the images.
 
     `dossier(layer, channel)` of the result is one channel's: `fires`, `max`, `quantiles`, `selectivity`, `classes` and
     `units`, each with its value, image, place and patch. `figure(layer)` is the contact sheet. Raises LayerError and
@@ -93,8 +93,20 @@ def top(
     if load is not None:
         if images is not None:
             raise FmapError("saved dossiers have their images: give images or load, not both.")
-        loaded = load_dossiers(cast("list[Path]", load)).only(names_of(layer), channels)
-        return loaded if like is None else asked_about(opened(model, say), loaded, like, at, layout)
+        for name, given, default in (
+            ("strongest", strongest, STRONGEST),
+            ("per_image", per_image, 1),
+            ("by_class", by_class, False),
+            ("limit", limit, None),
+            ("shuffle", shuffle, None),
+            ("batch", batch, 8),
+            ("workers", workers, None),
+        ):
+            if given != default:
+                raise FmapError(f"load only shows finished dossiers: {name} has no effect on them.")
+        loaded = load_dossiers(cast("list[Path]", load)).only(names_of(layer), channels, names_of(kind))
+        question = _question(like, at, layout)
+        return loaded if question is None else question.answer(opened(model, say), loaded)
     session = opened(model, say)
     from ..running.going import whole_run
     from .running import TopRun
@@ -103,25 +115,21 @@ def top(
     looking = Looking(
         names_of(layer), names_of(kind), kept, strongest, per_image, by_class, limit, shuffle, batch, workers, layout
     )
-    job = TopRun(looking)
-    found = whole_run(session, sources_of(images), job, say)
-    found = job.finished(found, say) if patches else found
-    return found if like is None else asked_about(session, found, like, at, layout)
+    job = TopRun(looking, _question(like, at, layout))
+    return job.finished(whole_run(session, sources_of(images), job, say), say, patches=patches)
 
 
-def asked_about(
-    session: Session, found: Dossiers, like: AnyImage, at: Sequence[int] | None, layout: str | None
-) -> Dossiers:
-    """The dossiers, with each channel's value at one place of one image. Raises FmapError where none is named."""
+def _question(like: AnyImage | None, at: Sequence[int] | None, layout: str | None) -> Question | None:
+    """What is asked about. Raises FmapError where an image is given and no place, or a place and no image."""
+    from .liking import Question
+
+    if like is None and at is None:
+        return None
+    if like is None:
+        raise FmapError("a place is given and no image that it is of: name it, as in like='cat.jpg'.")
     if at is None or len(at) != 2:
         raise FmapError("a place of the image is needed: its row and column in the layer's map, as in at=(3, 4).")
-    from ..network.shapes import split_layout
-    from ..session.opening import read_image
-    from .liking import liked
-
-    of_arrays, of_outputs = split_layout(layout)
-    image = read_image(session, sources_of([like])[0], lambda _: None, of_arrays)
-    return liked(session, found, image, at, of_outputs)
+    return Question(sources_of([like])[0], at, layout)
 
 
 @contextmanager
@@ -145,7 +153,7 @@ def resumable_top(
     from ..running.team import device_of
     from .running import TopRun
 
-    job = TopRun(looking)
+    job = TopRun(looking, _question(like, at, looking.layout))
     with resumable_run(
         lambda team, say: opened(replace(request, device=device_of(team, request.device)), say),
         sources_of(images),
@@ -155,11 +163,8 @@ def resumable_top(
         progress,
     ) as gone:
         run = gone.run
-        if run is not None and patches:
-            run = job.finished(run, say)
-        if run is not None and like is not None:
-            assert job.session is not None
-            run = asked_about(job.session, run, like, at, looking.layout)
+        if run is not None:
+            run = job.finished(run, say, patches=patches)
         yield replace(gone, run=run)
 
 

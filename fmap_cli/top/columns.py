@@ -8,7 +8,7 @@ from typing import Any
 
 from ..tables.columns import Column
 from .records import QUANTILES, Dossier, Dossiers, LayerDossiers, Unit
-from .words import image_names
+from .words import image_names, share_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,16 @@ def _number(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+    return "–" if value is None else share_in_words(value)
 
 
 def _strongest(row: ChannelRow) -> Unit | None:
     return next(iter(row.dossier.of("strongest")), None)
+
+
+def _strongest_in(row: ChannelRow) -> str:
+    unit = None if row.dossier.never_fires else _strongest(row)
+    return "–" if unit is None else row.called(unit.image)
 
 
 def _classes(row: ChannelRow) -> str:
@@ -58,7 +63,7 @@ CHANNELS: list[Column[ChannelRow]] = [
         "above",
         "above",
         lambda row: row.dossier.above,
-        lambda value: "" if value is None else f"{value:.0%} of images",
+        lambda value: "" if value is None else f"{share_in_words(value)} of images",
         right=True,
         optional=True,
         priority=9,
@@ -81,14 +86,7 @@ CHANNELS: list[Column[ChannelRow]] = [
     ),
     Column("strongest_image", None, lambda row: None if _strongest(row) is None else _strongest(row).image),  # type: ignore[union-attr]
     Column("strongest_at", None, lambda row: None if _strongest(row) is None else place_of(_strongest(row))),  # type: ignore[arg-type]
-    Column(
-        "",
-        "strongest in",
-        cell=lambda row: "–" if _strongest(row) is None else row.called(_strongest(row).image),  # type: ignore[union-attr]
-        least=12,
-        cut="middle",
-        priority=7,
-    ),
+    Column("", "strongest in", cell=_strongest_in, least=12, cut="middle", priority=7),
     Column("best_class", None, lambda row: row.dossier.classes[0].name if row.dossier.classes else None),
     Column("", "classes (mean of maxima)", cell=_classes, optional=True, least=16, cut="items", priority=7),
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import FmapError, LayerError
 from .exact import total
 from .excitations import Excitations, Picks
-from .records import QUANTILES, Answer, Dossier, Dossiers, LayerDossiers, Sort, Unit, patch_key
+from .records import QUANTILES, SORTS, Answer, Dossier, Dossiers, LayerDossiers, Sort, Unit, patch_key
 
 _ANSWERS = 5
 
@@ -32,20 +32,22 @@ def mean_of(found: Excitations) -> np.ndarray:
 
 
 def selectivity_by_class(means: np.ndarray) -> np.ndarray:
-    """(m - r) / (|m| + |r|), float64 `[C]`: m is the largest of a channel's means by class, r the mean of the others.
+    """(m - r) / (m + r), float64 `[C]`: m is the largest of a channel's means by class, r the mean of the others; means
+    below zero count as zero, for such a class does not excite the channel.
 
     It is 0 for a channel that answers to all classes alike and 1 for one that answers to a single one. NaN where there
-    are fewer than two classes. This is Morcos et al.'s class selectivity index ("On the importance of single
-    directions for generalization", 2018), of each image's maximum in place of the mean over the map.
+    are fewer than two classes, and where none of them has a mean above zero. This is Morcos et al.'s class selectivity
+    index ("On the importance of single directions for generalization", 2018), of each image's maximum in place of the
+    mean over the map.
     """
     known = ~np.isnan(means)
     count = known.sum(axis=0)
-    filled = np.where(known, means, -np.inf)
-    best = filled.max(axis=0, initial=-np.inf)
+    above = np.where(known, np.maximum(means, 0), 0)
+    best = above.max(axis=0, initial=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rest = (np.where(known, means, 0).sum(axis=0) - best) / (count - 1)
-        index: np.ndarray = (best - rest) / (np.abs(best) + np.abs(rest))
-    return np.where(count > 1, np.where(best == rest, 0.0, index), np.nan)
+        rest = (above.sum(axis=0) - best) / (count - 1)
+        index: np.ndarray = (best - rest) / (best + rest)
+    return np.where((count > 1) & (best > 0), np.where(best == rest, 0.0, index), np.nan)
 
 
 def sparseness(values: np.ndarray) -> np.ndarray:
@@ -95,6 +97,8 @@ def fires(found: Excitations) -> np.ndarray:
 def ordered(dossiers: Dossiers, layer: LayerDossiers, sort: Sort, reverse: bool, top: int | None) -> list[int]:
     """The channels' numbers as they are shown; those of which the number is not known come last."""
     found = layer.found
+    if sort not in SORTS:
+        raise FmapError(f"channels cannot be sorted by {sort!r}.", hint=f"They can by {', '.join(SORTS)}.")
     if sort == "like":
         if layer.here is None:
             raise FmapError("channels are sorted by a place that is asked about: give an image and a place of it.")
@@ -114,13 +118,16 @@ def ordered(dossiers: Dossiers, layer: LayerDossiers, sort: Sort, reverse: bool,
     return [int(layer.channels[at]) for at in chosen[:top]]
 
 
-def restricted(dossiers: Dossiers, patterns: Sequence[str], channels: Sequence[int] | None) -> Dossiers:
+def restricted(
+    dossiers: Dossiers, patterns: Sequence[str], channels: Sequence[int] | None, kinds: Sequence[str]
+) -> Dossiers:
     """These with the layers and channels asked for alone. Raises LayerError where there are none."""
     from ..network.selection import pick_names
 
     layers = dossiers.layers
-    if patterns:
-        names = pick_names({each.layer.name: each.layer.kind for each in layers}, tuple(patterns), ())
+    if patterns or kinds:
+        kinds_of = {each.layer.name: each.layer.kind for each in layers}
+        names = pick_names(kinds_of, tuple(patterns), tuple(kinds), among="these dossiers")
         layers = tuple(each for each in layers if each.layer.name in names)
     if channels is not None:
         layers = tuple(_with(each, channels) for each in layers)
@@ -185,6 +192,16 @@ def examples_of(found: Excitations) -> Picks:
 def shown_units(found: Excitations) -> list[tuple[Literal["strongest", "weakest", "quantile"], Picks]]:
     """The units that are shown of each channel, by what they are examples of."""
     return [("strongest", found.strongest), ("quantile", examples_of(found)), ("weakest", found.weakest)]
+
+
+def frame_of(layer: LayerDossiers, place: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """Where a cell of the layer's map lies, were the map spread over the whole picture: top, left, height and width as
+    shares of the picture's sides. None where the map has one cell.
+    """
+    if layer.cells == (1, 1):
+        return None
+    high, wide = (max(cells, at + 1) for cells, at in zip(layer.cells, place, strict=True))  # of the first image
+    return place[0] / high, place[1] / wide, 1 / high, 1 / wide
 
 
 def dossier_of(dossiers: Dossiers, layer: LayerDossiers, channel: int) -> Dossier:

@@ -25,6 +25,7 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten, text_width
+from .dossiers import frame_of
 from .records import Dossier, Dossiers, LayerDossiers, Sort, Unit
 from .words import examples_in_words, firing, here_in_words, image_names, sort_in_words
 
@@ -49,7 +50,7 @@ _DIM = 0.4  # how bright a picture is where the channel is silent
 _SMOOTH = 24  # patches of fewer pixels are drawn as squares
 
 
-def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort) -> Scene:
+def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort, reverse: bool = False) -> Scene:
     """The page of one layer: these channels, from top to bottom."""
     dossiers = [found.dossier(layer.layer.name, each) for each in channels]
     if found.images <= found.strongest:  # the strongest are all there are
@@ -61,7 +62,7 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
     ]
     columns = _columns(dossiers)
     scene = Scene(columns.pop("end") + MARGIN)
-    y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort))
+    y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort_in_words(sort, found.by_class, reverse)))
     y = max(_legend(scene, found, layer, dossiers, y), _asked(scene, found, layer, y))
     _headings(scene, columns, y)
     y += 26
@@ -97,30 +98,34 @@ def _columns(dossiers: list[Dossier]) -> dict[str, int]:
 # -- words -------------------------------------------------------------------------------------------------------
 
 
-def _title(found: Dossiers, layer: LayerDossiers, shown: int, sort: Sort) -> tuple[str, list[str]]:
+def _title(found: Dossiers, layer: LayerDossiers, shown: int, order: str) -> tuple[str, list[str]]:
     count = len(layer.channels)
     many = "image" if found.images == 1 else "images"
     which = f"{shown} of {units.count(count)} channels" if shown < count else f"{units.count(count)} channels"
-    title = f"What excites {which} of {layer.layer.name}"
+    name = layer.layer.name if not layer.layer.name.isdigit() else f"layer {layer.layer.name}"
+    title = f"What excites {which} of {name}"
     if found.like is not None:
         row, column = found.like.place
         place = f"{Path(found.like.image).name} at row {row}, column {column}"
-        title = f"Which channels of {layer.layer.name} answer to {place}"
+        title = f"Which channels of {name} answer to {place}"
     over = f"{found.origin.model}, {found.origin.weights.in_words}; {units.count(found.images)} {many}"
-    return title, [f"{over}; {sort_in_words(sort, found.by_class)}"]
+    return title, [f"{over}; {order}"]
 
 
 def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[Dossier], y: int) -> int:
     """What the parts of the page are, and what cannot be concluded."""
-    patches = [unit.patch for each in dossiers for unit in each.units if unit.patch is not None]
+    units = [unit for each in dossiers if not each.never_fires for unit in each.units]
+    patches = [unit.patch for unit in units if unit.patch is not None]
     left = MARGIN if found.like is None else MARGIN + _SIDE
     width = min(scene.width - left - MARGIN, 1400)
-    words = []
+    words: list[str] = []
     if any(each.whole for each in patches):
         words.append(
-            "Where a unit's field is as large as the picture, the whole picture is shown: a frame marks the unit,"
+            "Where a unit's field is as large as the picture, the whole picture is shown: a frame marks the unit, and"
         )
-        words.append("what it does not see is pale, and what does not excite the channel is dark.")
+        words.append("what it does not see is pale.")
+    if any(unit.map is not None and unit.patch is not None and unit.patch.whole for unit in units):
+        words.append("Of the strongest, what does not excite the channel is dark.")
     if any(not each.whole for each in patches):
         words.append("A patch is what the unit sees, no more and no less; gray is beyond the picture's border.")
     others = any(each.of("weakest") for each in dossiers)
@@ -193,6 +198,7 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
         top, inner = y + (_TILE - height) // 2, left + (_TILE - width) // 2
         smooth = max(unit.patch.pixels.shape[:2]) >= _SMOOTH
         scene.add(Picture(inner, top, _seen(unit), (height, width), smooth=smooth))
+        scene.add(Box(inner - 1, top - 1, width + 2, height + 2, None, FAINT))
         if unit.patch.whole and unit.value:  # where all is 0, none of the places is the strongest
             _frame(scene, layer, unit.place[1:], inner, top, (height, width))
     words = units.number(unit.value, 3)
@@ -210,8 +216,6 @@ def _seen(unit: Unit) -> np.ndarray:
     assert patch is not None
     if not patch.whole:
         return np.ascontiguousarray(patch.pixels)
-    if unit.value <= 0:
-        return np.ascontiguousarray((patch.pixels * _DIM).astype(np.uint8))
     lit = patch.pixels if coarse is None else (patch.pixels * _light(coarse, patch.pixels.shape[:2])[..., None])
     height, width = patch.pixels.shape[:2]
     pale = np.ones((height, width), bool)
@@ -237,13 +241,12 @@ def _frame(
     scene: Scene, layer: LayerDossiers, place: tuple[int, int], left: int, top: int, size: tuple[int, int]
 ) -> None:
     """A frame where a cell of the map lies, were the map spread over the whole picture."""
-    if layer.cells == (1, 1):
+    if (frame := frame_of(layer, place)) is None:
         return
     box = []
-    for at, cells, length in zip(place, layer.cells, size, strict=True):
-        cells = max(cells, at + 1)
-        side = max(length / cells, 6)
-        start = min(max((at + 0.5) * length / cells - side / 2, 0), length - side)
+    for first, share, length in zip(frame[:2], frame[2:], size, strict=True):
+        side = max(length * share, 6)
+        start = min(max((first + share / 2) * length - side / 2, 0), length - side)
         box.append((start, side))
     (dy, high), (dx, wide) = box
     scene.add(Box(left + dx - 1, top + dy - 1, wide + 2, high + 2, None, INK))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -12,13 +12,29 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.capture import Sink
 from ..network.records import LayerRef
+from ..network.shapes import split_layout
 from ..running.alike import DOSSIERS_OF_THIS, check_origins
 from ..running.going import origin_of
 from ..session.axes import axes_for
-from ..session.opening import Session
+from ..session.opening import Session, read_image
 from ..session.passes import run
 from .records import Dossiers, Like
 from .watching import maps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A place of an image, row and column of the layers' maps, and the layout as `fmap top` takes it."""
+
+    image: str
+    at: Sequence[int]
+    layout: str | None
+
+    def answer(self, session: Session, found: Dossiers) -> Dossiers:
+        """The dossiers, with each channel's value there. Raises ImageError, and what `liked` raises."""
+        of_arrays, of_outputs = split_layout(self.layout)
+        image = read_image(session, self.image, lambda _: None, of_arrays)
+        return liked(session, found, image, self.at, of_outputs)
 
 
 def liked(session: Session, found: Dossiers, image: ImageInput, place: Sequence[int], layout: str | None) -> Dossiers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..receptive.survey import receptive_fields
 from ..session.batches import Say
 from ..session.opening import Session, read_image
 from .cutting import Cutting, Patches
-from .dossiers import shown_units
+from .excitations import Excitations
 from .gather import pixels_of
 from .records import Dossiers
 
@@ -26,7 +26,10 @@ _AT_ONCE = 64
 def with_patches(
     session: Session, found: Dossiers, pool: Mapping[int, np.ndarray], layout: str | None, say: Say
 ) -> Dossiers:
-    """The dossiers with the patches of all units that they show. What cannot be read again is said, and has none."""
+    """The dossiers with the patches of all units that they may show.
+
+    What cannot be read again is said, and has none.
+    """
     layers, units = _units_of(found)
     names = {number: name for name, number in reversed(layers.items())}
     fields: dict[tuple[int, int], dict[str, FieldRow]] = {}
@@ -69,8 +72,8 @@ def _read(session: Session, name: str, layout: str | None) -> ImageInput:
 
 
 def _units_of(found: Dossiers) -> tuple[dict[str, int], np.ndarray]:
-    """The layers' numbers, and the units that are shown, each once: int32 `[U, 6]`, in order of layer, channel, image
-    and place.
+    """The layers' numbers, and the units that may be shown, each once: int32 `[U, 6]`, in the order of layer, channel,
+    image and place.
     """
     layers: dict[str, int] = {}
     known: dict[int, int] = {}
@@ -80,9 +83,9 @@ def _units_of(found: Dossiers) -> tuple[dict[str, int], np.ndarray]:
         if layers[layer.layer.name] < number:  # one of the tensors that an earlier layer puts out
             continue
         of_layer = []
-        for _, picks in shown_units(layer.found):
-            row, at = np.nonzero(picks.image >= 0)
-            columns = (np.full(len(row), number), layer.channels[row], picks.image[row, at], *picks.place[row, at].T)
+        for image, place in _kept(layer.found):
+            row, at = np.nonzero(image >= 0)
+            columns = (np.full(len(row), number), layer.channels[row], image[row, at], *place[row, at].T)
             of_layer.append(np.stack(columns, axis=1).astype(np.int32))
         rows = np.concatenate(of_layer)
         rows = rows[np.lexsort(rows.T[::-1])]
@@ -90,6 +93,17 @@ def _units_of(found: Dossiers) -> tuple[dict[str, int], np.ndarray]:
         new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
         units.append(rows[new])
     return layers, np.concatenate(units) if units else np.zeros((0, 6), np.int32)
+
+
+def _kept(found: Excitations) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images `[C, N]`, -1 where there is none, and places `[C, N, 3]` of the units that may be shown: also after
+    these dossiers were merged with others, when other images may be examples of the quantiles.
+    """
+    for picks in (found.strongest, found.weakest):
+        yield picks.image, picks.place
+    sample = found.pictured
+    there = np.where(np.isnan(sample.value), -1, sample.image[:, None])
+    yield there.T, sample.place.transpose(1, 0, 2)
 
 
 def _fields(session: Session, image: ImageInput, names: Sequence[str]) -> dict[str, FieldRow]:

@@ -205,51 +205,59 @@ class Dossiers(Drawn):
 
         return dossier_of(self, self[layer], channel)
 
-    def only(self, patterns: Sequence[str] = (), channels: Sequence[int] | None = None) -> Dossiers:
+    def only(
+        self, patterns: Sequence[str] = (), channels: Sequence[int] | None = None, kinds: Sequence[str] = ()
+    ) -> Dossiers:
         """These with some layers and channels alone. Raises LayerError where there are none."""
         from .dossiers import restricted
 
-        return restricted(self, patterns, channels)
+        return restricted(self, patterns, channels, kinds)
+
+    def _order_of(self, sort: Sort | None) -> Sort:
+        return sort or ("selectivity" if self.like is None else "like")
 
     def order(
-        self, layer: str, *, sort: Sort = "selectivity", reverse: bool = False, top: int | None = None
+        self, layer: str, *, sort: Sort | None = None, reverse: bool = False, top: int | None = None
     ) -> list[int]:
-        """A layer's channels as they are shown: the largest number first, of `index` the smallest."""
+        """A layer's channels as they are shown: the largest number first, of `index` the smallest.
+
+        `sort` is one of `SORTS`; by default `like` where a place is asked about, else `selectivity`.
+        """
         from .dossiers import ordered
 
-        return ordered(self, self[layer], sort, reverse, top)
+        return ordered(self, self[layer], self._order_of(sort), reverse, top)
 
     def figure(
-        self, layer: str | None = None, *, sort: Sort = "selectivity", reverse: bool = False, top: int | None = None
+        self, layer: str | None = None, *, sort: Sort | None = None, reverse: bool = False, top: int | None = None
     ) -> Figure:
         """The contact sheet of one layer, the first one unless it is named: a channel a row."""
         from .figure import sheet
 
         one = self.layers[0] if layer is None else self[layer]
         chosen = self.order(one.layer.name, sort=sort, reverse=reverse, top=top or DRAWN)
-        return Figure(sheet(self, one, chosen, sort))
+        return Figure(sheet(self, one, chosen, self._order_of(sort), reverse))
 
     def document(
         self,
         *,
-        sort: Sort = "selectivity",
+        sort: Sort | None = None,
         reverse: bool = False,
         top: int | None = None,
         files: Sequence[str | None] = (),
     ) -> dict[str, Any]:
         from .document import dossiers_document
 
-        return dossiers_document(self, sort, reverse, top, files)
+        return dossiers_document(self, self._order_of(sort), reverse, top, files)
 
-    def csv(self, *, sort: Sort = "selectivity", reverse: bool = False, top: int | None = None) -> str:
+    def csv(self, *, sort: Sort | None = None, reverse: bool = False, top: int | None = None) -> str:
         from .document import dossiers_csv
 
-        return dossiers_csv(self, sort, reverse, top)
+        return dossiers_csv(self, self._order_of(sort), reverse, top)
 
     def print(
         self,
         *,
-        sort: Sort = "selectivity",
+        sort: Sort | None = None,
         reverse: bool = False,
         top: int | None = None,
         files: Sequence[str | None] = (),
@@ -257,7 +265,7 @@ class Dossiers(Drawn):
     ) -> None:
         from .table import print_dossiers
 
-        print_dossiers(self, sort, reverse, top, files, saved)
+        print_dossiers(self, self._order_of(sort), reverse, top, files, saved)
 
     def _write(self, path: Path, suffix: str) -> None:
         if suffix == ".fmap":

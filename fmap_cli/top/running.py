@@ -16,6 +16,7 @@ from ..running.team import Team
 from ..session.batches import Say
 from ..session.opening import Session
 from .gather import Gatherer
+from .liking import Question
 from .merging import joined
 from .patches import with_patches
 from .records import Dossiers, Looking
@@ -23,10 +24,13 @@ from .saved import load_dossiers, save_dossiers
 
 
 class TopRun:
-    """The run that keeps what `looking` says. After it `finished` cuts the patches."""
+    """The run that keeps what `looking` says. After it `finished` cuts the patches, and `asked` answers what is asked
+    about the dossiers, which is tried on those of one image before the run: then it is known that it can be asked.
+    """
 
-    def __init__(self, looking: Looking) -> None:
+    def __init__(self, looking: Looking, asked: Question | None = None) -> None:
         self.looking = looking
+        self.asked = asked
         self.session: Session | None = None
         self.gatherer: Gatherer | None = None
 
@@ -41,9 +45,11 @@ class TopRun:
     def plan(self, session: Session, sources: Sequence[str], team: Team) -> Plan:
         if session.model.input_kind != "image":
             takes = session.model.takes
+            kind = session.model.input_kind
+            words = "lists of images, as detectors do" if kind == "images" else kind.replace("_", " ")
             raise ModelError(
                 f"patches are cut out of single pictures, and {session.model.name} takes "
-                f"{takes.words if takes else session.model.input_kind.replace('_', ' ')}.",
+                f"{takes.words if takes else words}.",
                 hint="`fmap stats` counts what its layers put out.",
             )
         looking = self.looking
@@ -68,6 +74,10 @@ class TopRun:
         earlier: Dossiers | None = None,
         pace: Pace[Dossiers] = Pace(),  # noqa: B008
     ) -> Dossiers:
+        if self.asked is not None:
+            alone = replace(plan, entries=[self.asked.image], classes=None, rank=0, ranks=1)
+            first = TopRun(replace(self.looking, by_class=False, workers=0)).through(session, alone, origin, _silently)
+            self.asked.answer(session, first)
         of_arrays, of_outputs = split_layout(self.looking.layout)
         self.session, self.gatherer = session, Gatherer(session, plan, self.looking, of_outputs, earlier)
         with self.gatherer as gatherer:
@@ -85,7 +95,7 @@ class TopRun:
             )
         if lost := list(dict.fromkeys(gatherer.lost)):
             others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-            say(f"{lost[0]}{others}: values that are NaN are passed over; `fmap stats` says where that begins.")
+            say(f"NaN in layer {lost[0]}{others}: these values are passed over; `fmap stats` says where that begins.")
         return found
 
     def merge(self, parts: Sequence[tuple[str, Dossiers]]) -> Dossiers:
@@ -94,11 +104,17 @@ class TopRun:
             whole = whole[0], joined(whole, each, offset=0)
         return whole[1]
 
-    def finished(self, found: Dossiers, say: Say) -> Dossiers:
-        """The run with the patches of what it shows."""
+    def finished(self, found: Dossiers, say: Say, *, patches: bool) -> Dossiers:
+        """The run, with the patches of what it shows, and with what was asked."""
         assert self.session is not None and self.gatherer is not None
         of_arrays, _ = split_layout(self.looking.layout)
-        return with_patches(self.session, found, self.gatherer.pool, of_arrays, say)
+        if patches:
+            found = with_patches(self.session, found, self.gatherer.pool, of_arrays, say)
+        return found if self.asked is None else self.asked.answer(self.session, found)
+
+
+def _silently(_sentence: str) -> None:
+    """What there is to say of the one image is said where it is asked about."""
 
 
 def _check(name: str, run: Dossiers, origin: RunOrigin) -> None:

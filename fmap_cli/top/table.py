@@ -39,9 +39,7 @@ def print_dossiers(
         out.print(Text(units.one_line(layer.layer.name), "bold"), soft_wrap=True)
         rows = channel_rows(found, layer, order)
         print_rows(out, CHANNELS, rows)
-        said = sort_in_words(sort, found.by_class)
-        if reverse:
-            said = f"the other way round: {said}"
+        said = sort_in_words(sort, found.by_class, reverse)
         count = len(layer.channels)
         if len(order) < count:
             said = f"{len(order)} of {count} channels, {said}; --top N lists more, --csv and --json have them all"
@@ -53,7 +51,9 @@ def print_dossiers(
             for each in silent:
                 print_wrapped(out, Text(f"Channel {each.channel} {firing(each)}.", "yellow"))
         elif never:
-            print_wrapped(out, Text(f"{never} of {count} never fire: they have no value above zero.", "yellow"))
+            print_wrapped(
+                out, Text(f"{never} of {count} channels never fire: they have no value above zero.", "yellow")
+            )
         if (lost := layer.found.without > 0).any():
             most = int(layer.found.without.max())
             print_wrapped(
@@ -72,4 +72,4 @@ def print_dossiers(
 def _without_numbers(channels: Sequence[int], most: int, images: int) -> str:
     names = ", ".join(map(str, channels[:_NAMED])) + (f" and {len(channels) - _NAMED} more" * (len(channels) > _NAMED))
     many = f"Channel {names} has" if len(channels) == 1 else f"Channels {names} have"
-    return f"{many} no value that is a number in up to {most} of {images} images; `fmap stats` says where NaN begins."
+    return f"{many} only NaN in up to {most} of {images} images; `fmap stats` says where NaN begins."

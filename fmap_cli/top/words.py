@@ -24,33 +24,40 @@ def notes_on(found: Dossiers) -> tuple[str, ...]:
         )
     elif found.images < FEW:
         notes.append(
-            f"Over {found.images} images the strongest are hardly a choice: what they have in common may be chance."
+            f"Over {found.images} images the strongest are most of what there is: what they share may be chance."
         )
     if found.by_class and all(len(each.found.classes.names) < 2 for each in found.layers):
         notes.append("There is one class, so no channel can be said to answer to it more than to others.")
     if found.images > SPREAD:
-        notes.append(f"Distributions and quantiles are of {SPREAD} of the {found.images} images, drawn by their names.")
+        what = ["distributions", *(() if found.by_class else ("selectivity",))]
+        what += ["quantiles"] if found.like is None else ["shares above", "quantiles"]
+        said = f"{', '.join(what[:-1])} and {what[-1]}".capitalize()
+        notes.append(f"{said} are of {SPREAD} of the {found.images} images, drawn by their names.")
     how_far = found.progress
     if how_far is not None and how_far.done < how_far.total:
         notes.append(f"The run is unfinished: {how_far.done} of {how_far.total} images.")
     return tuple(notes)
 
 
-def sort_in_words(sort: Sort, by_class: bool) -> str:
+def sort_in_words(sort: Sort, by_class: bool, reverse: bool = False) -> str:
     """By what channels are sorted.
 
-    >>> sort_in_words("selectivity", False)
-    'the most selective first (sparseness over images)'
+    >>> sort_in_words("selectivity", False), sort_in_words("max", False, reverse=True)
+    ('the most selective first (sparseness over images)', 'the weakest first')
     """
     if sort == "like":
-        return "those first that are stronger here than in most images"
+        fewer = "fewest" if reverse else "most"
+        return f"those first that are stronger here than in {fewer} images"
     if sort == "selectivity":
-        return f"the most selective first ({'by class' if by_class else 'sparseness over images'})"
+        return f"the {'least' if reverse else 'most'} selective first ({_HOW[by_class]})"
     return {
-        "fires": "those that fire most often first",
-        "index": "in the order of the channels",
-        "max": "the strongest first",
+        "fires": f"those that fire {'least' if reverse else 'most'} often first",
+        "index": "the last channel first" if reverse else "in the order of the channels",
+        "max": f"the {'weakest' if reverse else 'strongest'} first",
     }[sort]
+
+
+_HOW = {True: "by class", False: "sparseness over images"}
 
 
 def image_names(found: Dossiers) -> Callable[[str], str]:
@@ -89,7 +96,18 @@ def firing(dossier: Dossier) -> str:
     images = f"{dossier.images} image{'s' * (dossier.images != 1)}"
     if dossier.never_fires:
         return f"never fires: its largest value over {images} is {dossier.max:.3g}"
-    return f"fires in {dossier.fires:.0%} of {images}" if dossier.images > 1 else "fires in the one image"
+    return f"fires in {share_in_words(dossier.fires)} of {images}" if dossier.images > 1 else "fires in the one image"
+
+
+def share_in_words(share: float) -> str:
+    """A share in whole percent, which is 0 % and 100 % only where none and all are meant.
+
+    >>> [share_in_words(each) for each in (0, 1 / 300, 0.5, 299 / 300, 1)]
+    ['0%', '<1%', '50%', '>99%', '100%']
+    """
+    if 0 < share < 0.005 or 0.995 <= share < 1:
+        return "<1%" if share < 0.5 else ">99%"
+    return f"{share:.0%}"
 
 
 def examples_in_words(per_image: int, *, others: bool) -> str:
@@ -99,7 +117,7 @@ def examples_in_words(per_image: int, *, others: bool) -> str:
     'Up to 3 of the strongest are of one image.'
     """
     several = f"Up to {per_image} of the strongest are of one image." if per_image > 1 else ""
-    first = several or "Each of the strongest is of another image."
+    first = several or "Each of the strongest is from a different image."
     compared = (
         " For comparison stand images whose maxima are at quantiles of the channel's maxima (50% is an image in the "
         "middle), and those with the smallest maxima."
@@ -116,4 +134,4 @@ def here_in_words(dossier: Dossier) -> str:
     """
     if dossier.here is None or dossier.above is None:
         return ""
-    return f"here {dossier.here:.3g}, above the maxima of {dossier.above:.0%} of the images"
+    return f"here {dossier.here:.3g}, above the maxima of {share_in_words(dossier.above)} of the images"

@@ -193,6 +193,13 @@ def test_merged_parts_are_one_run(few: Path, tmp_path: Path) -> None:
     folders = [few / each for each in CLASSES]
     parts = [(each.name, part(each)) for each in folders]
     assert alike(merge_dossiers(parts), part(*folders))
+    with_patches = [(each.name, fmap.top(session, each, ["1", "3"], workers=0, say=quiet)) for each in folders]
+    merged = merge_dossiers(with_patches)
+    whole_run = fmap.top(session, folders, ["1", "3"], workers=0, say=quiet)
+    for name in ("1", "3"):  # other images are examples of the quantiles than in the parts
+        for channel in range(len(merged[name].channels)):
+            assert same(merged.dossier(name, channel), whole_run.dossier(name, channel))
+            assert all(unit.patch is not None for unit in merged.dossier(name, channel).units)
     with pytest.raises(FmapError, match="same dossiers"):
         merge_dossiers([parts[0], parts[0]])
 
@@ -356,6 +363,11 @@ def test_the_command_and_the_verb_say_the_same(fmap: Callable[..., Ran], few: Pa
     assert "One image says where each channel is strongest in it, not what the channel answers to" in " ".join(
         one.split()
     )
+    assert fmap("top", few / "dogs", "-l", "1", "--by-class", *network, "--save", "more.fmap").code == 0
+    assert fmap("top", "d.fmap", "more.fmap", "--load", "--channel", "1-3", "--save", "m.fmap").code == 0
+    both = load_dossiers(tmp_path / "m.fmap")
+    assert both.images > 60 and both.layers[0].channels.tolist() == [1, 2, 3]
+    fmap("top", few, "-k", "pool", *network).refused("pattern '*' picks all layers")
     fmap("top", "d.fmap", "--load", "--batch", "3").refused("--load only shows finished dossiers: --batch", code=2)
     fmap("top", "d.fmap").refused("give --load", code=2)
     fmap("top", few, "-l", "nothing", *network).refused("nothing")
@@ -387,6 +399,31 @@ def test_channels_of_the_last_layer_are_those_that_it_has_not_those_of_an_earlie
         fmap.top(session, few, "last", channels=[9], say=quiet)
 
 
+def test_a_place_is_asked_about_before_a_long_run_not_after_it(few: Path) -> None:
+    net, passes = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    session = fmap.load_model(net, size=12, say=quiet)
+    photo = few / "cats" / "000.png"
+    for like, at, message in (("nothere.png", (0, 0), "no such file"), (photo, (0, 10), "no place 0,10")):
+        passes.clear()
+        with pytest.raises(FmapError, match=message):
+            fmap.top(session, few, "1", like=like, at=at, batch=1, workers=0, say=quiet)
+        assert len(passes) < 5
+    found = fmap.top(session, few, "1", like=photo, at=(0, 9), workers=0, patches=False, say=quiet)
+    assert found.order("1") == found.order("1", sort="like") and len(passes) > 5
+    with pytest.raises(FmapError, match="cannot be sorted by 'foo'"):
+        found.order("1", sort="foo")  # type: ignore[arg-type]
+    for how, message in (({"like": photo}, "a place of the image is needed"), ({"at": (0, 0)}, "no image")):
+        with pytest.raises(FmapError, match=message):
+            fmap.top(session, few, "1", workers=0, say=quiet, **how)  # type: ignore[arg-type]
+
+
+def test_a_class_that_does_not_excite_a_channel_counts_as_zero() -> None:
+    means = np.array([[0.9, 0.9, -0.1, np.nan], [0.3, -5.0, -0.2, 1.0], [0.0, -7.0, -3.0, np.nan]])
+    found = selectivity_by_class(means)
+    assert found[:2].tolist() == pytest.approx([(0.9 - 0.15) / (0.9 + 0.15), 1.0]) and np.isnan(found[2:]).all()
+
+
 def test_what_has_no_pictures_is_refused() -> None:
     net = nn.Sequential(nn.Conv1d(2, 3, 3))
     session = fmap.load_model(net, input_shape=(2, 20), say=quiet)
@@ -396,6 +433,8 @@ def test_what_has_no_pictures_is_refused() -> None:
         fmap.top(images=PHOTOS[0], per_image=0)
     with pytest.raises(FmapError, match="holds no dossiers"):
         fmap.top(load="a.png")
+    with pytest.raises(FmapError, match="strongest has no effect on them"):
+        fmap.top(load="a.fmap", strongest=3)
 
 
 @pytest.mark.parametrize("images", [1, 2, 60])
@@ -435,7 +474,7 @@ def test_nan_is_said_and_files_of_one_name_are_told_apart(tmp_path: Path) -> Non
     told: list[str] = []
     found = fmap.top(fmap.load_model(net, size=12, say=quiet), tmp_path, "0", workers=0, say=told.append)
     said = " ".join(found.table().split())
-    assert any(each.startswith("0: values that are NaN are passed over") for each in told)
-    assert "Channel 1 has no value that is a number in up to 2 of 2 images" in said and "never fire" not in said
+    assert any(each.startswith("NaN in layer 0: these values are passed over") for each in told)
+    assert "Channel 1 has only NaN in up to 2 of 2 images" in said and "never fire" not in said
     assert "cats/1.png" in said or "dogs/1.png" in said
     assert {"cats/1.png", "dogs/1.png"} <= set(texts(sheet(found, found.layers[0], [0, 1, 2], "index")))

@@ -21,7 +21,8 @@ async function readDossiers(id) {
   return { content, pictures, rows: new Map(rows.map((row) => [row.channel, row])) };
 }
 
-function patchCanvas({ content, pictures }, at, alt) {
+// A picture; where it is the whole one, a frame marks the unit: top, left, height and width as shares of its sides.
+function patchCanvas({ content, pictures }, at, alt, frame) {
   const { height, width, start } = pictures[at];
   const canvas = make("canvas", { width, height, role: "img", "aria-label": alt });
   const image = new ImageData(width, height);
@@ -29,7 +30,19 @@ function patchCanvas({ content, pictures }, at, alt) {
     for (let band = 0; band < 3; band++) image.data[4 * n + band] = content[start + 3 * n + band];
     image.data[4 * n + 3] = 255;
   }
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  const pen = canvas.getContext("2d");
+  pen.putImageData(image, 0, 0);
+  if (frame) {
+    const [[top, high], [left, wide]] = [[frame[0], frame[2], height], [frame[1], frame[3], width]].map(([first, share, length]) => {
+      const side = Math.max(length * share, 6);
+      return [Math.min(Math.max((first + share / 2) * length - side / 2, 0), length - side), side];
+    });
+    for (const [colour, line] of [["#000", 3], ["#fff", 1]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = line;
+      pen.strokeRect(left, top, wide, high);
+    }
+  }
   return canvas;
 }
 
@@ -51,16 +64,18 @@ async function sayDossier() {
       : `It fires in ${percent(row.fires)} of ${counted(row.images, "image")}`];
   if (row.selectivity !== null) parts.push(`selectivity ${number(row.selectivity, 3)}`);
   if (row.classes.length) parts.push(`answers most to ${row.classes.map(([name, mean]) => `${name} (${number(mean, 3)})`).join(", ")}`);
-  el("exciting-words").textContent = `${parts.join("; ")}.`;
+  const framed = row.fires !== 0 && row.units.some(([, , , , , , frame]) => frame);
+  const words = framed ? " Where a unit's field is as large as the picture, the whole picture is shown, and a frame marks the unit." : "";
+  el("exciting-words").textContent = `${parts.join("; ")}.${words}`;
   const groups = [["strongest", "Strongest"], ["quantile", "At quantiles of its maxima"], ["weakest", "Weakest"]].map(([kind, title]) => {
     // What does not excite it is none of its strongest, however few images there are.
     const found = row.units.filter((unit) => unit[0] === kind && row.fires !== 0 && (kind !== "strongest" || unit[2] > 0));
     if (!found.length) return "";
-    const items = found.map(([, rank, value, image, [, y, x], at]) => {
+    const items = found.map(([, rank, value, image, [, y, x], at, frame]) => {
       const what = kind === "quantile" ? `${Math.round(100 * rank)} %: ` : "";
       const alt = `${title}, ${what || `${rank}: `}${number(value)}${image && ` in ${image}`} at row ${y}, column ${x}`;
       const under = make("figcaption", {}, make("b", { text: `${what}${number(value)}` }), make("span", { text: image }));
-      return make("li", { title: alt }, make("figure", {}, ...(at < 0 ? [] : [patchCanvas(all, at, alt)]), under));
+      return make("li", { title: alt }, make("figure", {}, ...(at < 0 ? [] : [patchCanvas(all, at, alt, frame)]), under));
     });
     return make("div", {}, make("h4", { text: title }), make("ul", {}, ...items));
   });
