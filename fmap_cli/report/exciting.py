@@ -92,7 +92,8 @@ def written_dossiers(found: Dossiers, layer: LayerDossiers) -> bytes:
                     shapes.append([int(each) for each in unit.patch.pixels.shape[:2]])
                     pixels.append(np.ascontiguousarray(unit.patch.pixels).tobytes())
             name = in_utf8(units.one_line(Path(unit.image).name))
-            frame = frame_of(layer, unit.place[1:]) if at >= 0 and unit.patch is not None and unit.patch.whole else None
+            marked = at >= 0 and unit.patch is not None and unit.patch.whole and unit.value  # of all 0 none is largest
+            frame = frame_of(layer, unit.place[1:]) if marked else None
             listed.append([unit.kind, unit.rank, finite(unit.value), name, list(unit.place), at, frame])
         rows.append(
             {
