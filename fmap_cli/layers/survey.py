@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -12,11 +12,11 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.selection import names_picked, of_kinds
 from ..receptive.survey import SeenFields
-from ..session.axes import prepare_axes
+from ..session.axes import of_structure, prepare_axes
 from ..session.opening import Session, read_image
 from ..session.passes import run_cheaply
 from . import inventory
-from .records import Listing
+from .records import CountedLayer, Listing
 
 if TYPE_CHECKING:
     from .costs import Count
@@ -39,13 +39,11 @@ def survey(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    prepare_axes(session, image)
-    counted, seen, real = _counted(session, image)
-    resolver = seen.resolver(session, image, real)
-    layers = []
-    for each in counted.layers:
-        axes = resolver.of(each.layer, each.shape)
-        layers.append(replace(each, axes=axes, field=seen.of(each.layer.name, axes, each.shape)))
+    if layout is None:
+        whole, seen = of_structure(session, image, "layers", _whole, lambda whole: not whole.by_values), None
+    else:
+        whole, seen = _surveyed(session, image)
+    layers = whole.layers
     names = names_picked(session.model.module, layers, patterns)
     cut = layers if depth is None else inventory.cut(layers, depth)
     shown = of_kinds([each for each in cut if each.layer.name in names], kinds)
@@ -54,7 +52,7 @@ def survey(
             f"no layer is left at --depth {depth}: the chosen ones are deeper inside.",
             hint=f"The first of them is at depth {min(each.depth for each in layers if each.layer.name in names)}.",
         )
-    if layout is not None:
+    if layout is not None and seen is not None:
         shown = [replace(each, **seen.laid_out(each, layout)) for each in shown]
     convolutions = inventory.convolutions(layers)
     return Listing(
@@ -64,15 +62,51 @@ def survey(
         input_shape=layers[0].shape,
         stages=inventory.stages(layers),
         parameters=sum(parameter.numel() for parameter in session.model.module.parameters()),
-        idle_parameters=counted.idle_parameters,
-        multiply_adds=counted.total,
+        idle_parameters=whole.idle_parameters,
+        multiply_adds=whole.multiply_adds,
         convolutions=len(convolutions),
         pointwise=sum(map(inventory.is_pointwise, convolutions)),
         depthwise=sum(each.geometry is not None and each.geometry.per_channel for each in convolutions),
         strided=sum(map(inventory.is_strided, convolutions)),
+        uncounted=whole.uncounted,
+        notes=whole.notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What a pass says of all layers; `by_values` says whether the network went by values of the image."""
+
+    layers: tuple[CountedLayer, ...]
+    multiply_adds: int
+    idle_parameters: int
+    uncounted: tuple[tuple[str, str], ...]
+    by_values: bool
+    notes: tuple[str, ...]
+
+
+def _whole(session: Session, image: ImageInput) -> _Whole:
+    return _surveyed(session, image)[0]
+
+
+def _surveyed(session: Session, image: ImageInput) -> tuple[_Whole, SeenFields]:
+    """All layers of a pass over an image of this size, and the fields of that pass."""
+    prepare_axes(session, image)
+    counted, seen, real = _counted(session, image)
+    resolver = seen.resolver(session, image, real)
+    layers = []
+    for each in counted.layers:
+        axes = resolver.of(each.layer, each.shape)
+        layers.append(replace(each, axes=axes, field=seen.of(each.layer.name, axes, each.shape)))
+    whole = _Whole(
+        layers=tuple(layers),
+        multiply_adds=counted.total,
+        idle_parameters=counted.idle_parameters,
         uncounted=tuple(counted.uncounted.items()),
+        by_values=real or bool(seen.by_values),
         notes=_decided_by_values(session, image, seen, real),
     )
+    return whole, seen
 
 
 def _counted(session: Session, image: ImageInput) -> tuple[Count, SeenFields, bool]:

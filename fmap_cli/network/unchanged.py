@@ -28,10 +28,17 @@ _MOST = 200_000
 """So many notes about one network are taken; a larger one is looked at anew each time."""
 
 
-def remembered(module: nn.Module, key: Hashable, find: Callable[[], _Found]) -> _Found:
+def remembered(
+    module: nn.Module,
+    key: Hashable,
+    find: Callable[[], _Found],
+    *,
+    is_lasting: Callable[[_Found], bool] = lambda _: True,
+) -> _Found:
     """What `find` answers, or answered under this key when the network was as it is now.
 
-    The answer must go by the network's structure and by `key` alone, and nobody may change it.
+    The answer must go by the network's structure and by `key` alone, and nobody may change it. One that is not
+    `is_lasting` is not kept.
     """
     try:
         now = _notes_on(module)
@@ -40,9 +47,12 @@ def remembered(module: nn.Module, key: Hashable, find: Callable[[], _Found]) -> 
             _kept[module] = now, (answers := {})
     except (_UnseenError, RecursionError, TypeError):  # a network without a hash of its own has no place here, either
         return find()
-    if key not in answers:
-        answers[key] = find()
-    return answers[key]
+    if key in answers:
+        return answers[key]
+    found = find()
+    if is_lasting(found):
+        answers[key] = found
+    return found
 
 
 class _UnseenError(Exception):

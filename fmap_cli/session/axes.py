@@ -38,26 +38,29 @@ def axes_for(session: Session, image: ImageInput, layout: str | None = None) -> 
     if size not in session.resolvers:
         session.resolvers[size] = AxesResolver(
             session.model.module,
-            lambda: _of_structure(session, image, "followed", _follow_axes),
+            lambda: of_structure(session, image, "followed", _follow_axes),
             lambda: _follow_axes(session, image, cheaply=False),
-            lambda: _of_structure(session, image, "measured", _measure_axes),
+            lambda: of_structure(session, image, "measured", _measure_axes),
         )
     resolver = session.resolvers[size]
     return resolver if layout is None else resolver.overruled(layout)
 
 
-def _of_structure(
-    session: Session, image: ImageInput, what: str, find: Callable[[Session, ImageInput], _Found]
+def of_structure(
+    session: Session,
+    image: ImageInput,
+    what: str,
+    find: Callable[[Session, ImageInput], _Found],
+    is_lasting: Callable[[_Found], bool] = lambda _: True,
 ) -> _Found:
     """What goes by the network and the size of its input alone: of a network in hand it is found once, as long as it
-    stays as it is."""
+    stays as it is, and if it is `is_lasting`."""
     model = session.model
     if model.weights.kind != "given" or model.input_kind == "images":  # a detector's layers depend on what it finds
         return find(session, image)
     inputs = tuple((tuple(each.shape), each.dtype) for each in (image.tensor, *image.more))
-    return remembered(
-        model.module, (what, inputs, place_of(session), model.input_kind, model.takes), lambda: find(session, image)
-    )
+    key = (what, inputs, place_of(session), model.input_kind, model.takes)
+    return remembered(model.module, key, lambda: find(session, image), is_lasting=is_lasting)
 
 
 _AXES = {"image": "BCHW", "image_pair": "BCHW", "images": "CHW", "video": "BCTHW"}

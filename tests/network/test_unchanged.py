@@ -185,3 +185,23 @@ def test_a_network_in_hand_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> Non
     net.conv.weight.data = net.conv.weight.data * 2
     _seen(net)
     assert len(tries) == 2 * first
+
+
+class ByValues(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.more = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        return self.more(y) if x.max() > 0.9 else y
+
+
+def test_what_goes_by_the_picture_is_found_out_for_each() -> None:
+    net = fmap.load_model(ByValues(), mean=0.0, std=1.0, say=lambda _: None)
+    listed = {}
+    for value in (0.0, 1.0, 0.0):
+        found = fmap.layers(net, image=torch.full((3, 224, 224), value), say=lambda _: None)
+        assert found.notes
+        listed[value] = [row.layer.name for row in found.layers]
+        assert ("more" in listed[value]) == (value == 1.0)
