@@ -64,6 +64,7 @@ def sparseness(values: np.ndarray) -> np.ndarray:
         scaled = values / largest  # squares of large and small numbers stay numbers
         share = scaled.mean(axis=0) ** 2 / (scaled**2).mean(axis=0)
         found: np.ndarray = (1 - share) / (1 - 1 / count) if count > 1 else np.full(values.shape[1], np.nan)
+    found = np.where(found < 1e-12, 0.0, found)  # what rounding leaves of equal values
     return np.where((largest > 0) & np.isfinite(largest), found, np.nan)
 
 

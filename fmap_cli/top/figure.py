@@ -27,7 +27,7 @@ from ..drawing.page import (
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten, text_width
 from .dossiers import frame_of
 from .records import Dossier, Dossiers, LayerDossiers, Sort, Unit
-from .words import examples_in_words, firing, here_in_words, image_names, sort_in_words
+from .words import examples_in_words, firing, here_in_words, image_names, order_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def sheet(found: Dossiers, layer: LayerDossiers, channels: list[int], sort: Sort
     ]
     columns = _columns(dossiers)
     scene = Scene(columns.pop("end") + MARGIN)
-    y = draw_sentence_title(scene, *_title(found, layer, len(channels), sort_in_words(sort, found.by_class, reverse)))
+    y = draw_sentence_title(scene, *_title(found, layer, len(channels), order_in_words(found, layer, sort, reverse)))
     y = max(_legend(scene, found, layer, dossiers, y), _asked(scene, found, layer, y))
     _headings(scene, columns, y)
     y += 26

@@ -10,7 +10,7 @@ from .. import units
 from ..tables.table import console, print_files, print_line, print_rows, print_wrapped
 from .columns import CHANNELS, channel_rows
 from .records import Dossiers, Sort
-from .words import firing, scale_in_words, sort_in_words
+from .words import firing, order_in_words, scale_in_words
 
 _ROWS = 20  # channels of a layer, unless told otherwise
 _NAMED = 5
@@ -39,13 +39,13 @@ def print_dossiers(
         out.print(Text(units.one_line(layer.layer.name), "bold"), soft_wrap=True)
         rows = channel_rows(found, layer, order)
         print_rows(out, CHANNELS, rows)
-        said = sort_in_words(sort, found.by_class, reverse)
+        said = order_in_words(found, layer, sort, reverse)
         count = len(layer.channels)
         if len(order) < count:
             said = f"{len(order)} of {count} channels, {said}; --top N lists more, --csv and --json have them all"
         seen = layer.found.images - layer.found.without
         never = int(((layer.found.fired == 0) & (seen > 0)).sum())
-        print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}. {scale_in_words(found.by_class)}", "dim"))
+        print_wrapped(out, Text(f"{said[0].upper()}{said[1:]}.", "dim"))
         silent = [each.dossier for each in rows if each.dossier.never_fires]
         if len(silent) == never <= _NAMED:
             for each in silent:
@@ -59,6 +59,7 @@ def print_dossiers(
             print_wrapped(
                 out, Text(_without_numbers(layer.channels[lost].tolist(), most, layer.found.images), "yellow")
             )
+    print_wrapped(out, Text(scale_in_words(found.by_class), "dim"))
     for note in found.notes:
         print_wrapped(out, Text(f"Note: {note}"))
     if found.failures:

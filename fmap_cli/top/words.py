@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from .. import units
+from .dossiers import selectivity
 from .excitations import SPREAD
-from .records import Dossier, Dossiers, Sort
+from .records import Dossier, Dossiers, LayerDossiers, Sort
 
 FEW = 20
 """From fewer images on, what a channel answers to can hardly be told."""
@@ -39,6 +41,13 @@ def notes_on(found: Dossiers) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def order_in_words(found: Dossiers, layer: LayerDossiers, sort: Sort, reverse: bool) -> str:
+    """In which order a layer's channels are."""
+    if sort == "selectivity" and np.isnan(selectivity(found, layer)).all():
+        return "in the order of the channels, for none has a selectivity"
+    return sort_in_words(sort, found.by_class, reverse)
+
+
 def sort_in_words(sort: Sort, by_class: bool, reverse: bool = False) -> str:
     """By what channels are sorted.
 
@@ -61,14 +70,20 @@ _HOW = {True: "by class", False: "sparseness over images"}
 
 
 def image_names(found: Dossiers) -> Callable[[str], str]:
-    """What images are called where there is little room: by their files' names, and with their folders' where two files
-    are called alike.
+    """What images are called where there is little room: by their files' names, and with as many of their folders' as
+    tell them apart where files are called alike.
     """
-    counts = Counter(Path(each).name for each in set(found.names.values()))
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for each in set(found.names.values()):
+        alike.setdefault(Path(each).name, []).append(Path(each).parts)
 
     def called(image: str) -> str:
-        path = Path(image)
-        return units.one_line(f"{path.parent.name}/{path.name}" if counts[path.name] > 1 else path.name)
+        parts = Path(image).parts
+        others = [each for each in alike.get(parts[-1] if parts else "", []) if each != parts]
+        count = 1
+        while count < len(parts) and any(each[-count:] == parts[-count:] for each in others):
+            count += 1
+        return units.one_line("/".join(parts[-count:]) if parts else image)
 
     return called
 
