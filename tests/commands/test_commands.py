@@ -183,9 +183,11 @@ def test_every_exit_code_is_in_the_table_of_the_docs() -> None:
 
 
 def test_exit_codes_stand_in_one_place() -> None:
-    for file in (ROOT / "fmap_cli").rglob("*.py"):
+    files = list((ROOT / "fmap_cli" / "commands").glob("*.py"))
+    assert len(files) > 20
+    for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Return) and file.parent.name == "commands":
+            if isinstance(node, ast.Return):
                 assert not (isinstance(node.value, ast.Constant) and type(node.value.value) is int), file
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 from fmap_cli.errors import FmapError, ModelError
@@ -89,7 +90,7 @@ def test_it_works_after_a_backward_pass() -> None:
         "from fmap_cli.foreign.isolated import run_isolated\n"
         "print(run_isolated('isolated_tasks', 'gradient_of_square', 3.0, say=print))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE, timeout=120)
+    ran = forked.run([sys.executable, "-c", script], text=True, cwd=HERE, timeout=120)
     assert (ran.stdout, ran.stderr) == ("6.0\n", "")
 
 

@@ -123,7 +123,7 @@ def test_json_has_the_promised_names_and_nothing_else_is_printed(fmap: Run, samp
 
 
 def test_json_is_the_same_from_run_to_run(fmap: Run) -> None:
-    assert fmap("show", "--json").out == fmap("show", "--json").out
+    assert fmap("show", "--size", 64, "--json").out == fmap("show", "--size", 64, "--json").out
 
 
 def test_its_numbers_are_torchs_own_in_float64(fmap: Run, samples: Path, embedded: LoadedModel) -> None:
@@ -171,10 +171,10 @@ def test_a_single_value_has_no_standard_deviation(fmap: Run, nets: str) -> None:
 
 def test_several_images_each_have_an_entry(fmap: Run, samples: Path) -> None:
     photos = [samples / "coffee.png", samples / "chelsea.png"]
-    document = fmap("show", *photos, "--json").json
+    document = fmap("show", "--size", 64, *photos, "--json").json
     assert document["image"] is None and "layers" not in document
     assert [entry["image"] for entry in document["images"]] == [str(photo) for photo in photos]
-    single = fmap("show", photos[1], "--json").json
+    single = fmap("show", "--size", 64, photos[1], "--json").json
     second = document["images"][1]
     assert second["layers"] == single["layers"]
     assert second["predictions"] == single["predictions"]
@@ -202,14 +202,14 @@ def test_the_same_command_writes_the_same_bytes(fmap: Run, nets: str, suffix: st
 
 
 def test_upper_case_suffixes_are_understood(fmap: Run) -> None:
-    assert fmap("show", "-o", "a.PNG").code == 0
+    assert fmap("show", "--size", 64, "-o", "a.PNG").code == 0
     assert Image.open("a.PNG").format == "PNG"
 
 
 def test_an_svg_holds_its_words_as_shapes_or_text_and_its_tiles_as_pictures(fmap: Run) -> None:
     import xml.etree.ElementTree as ElementTree
 
-    fmap("show", "-o", "a.svg")
+    fmap("show", "--size", 64, "-o", "a.svg")
     root = ElementTree.parse("a.svg").getroot()
     assert root.tag.endswith("svg")
     written = Path("a.svg").read_text()
@@ -230,7 +230,17 @@ def test_a_pdf_has_one_page_of_the_figures_shape(fmap: Run, nets: str) -> None:
 
 
 def test_a_directory_is_made_and_names_are_stable(fmap: Run, samples: Path, workdir: Path) -> None:
-    ran = fmap("show", samples / "coffee.png", samples / "chelsea.png", "-l", "features.[01]", "--out-dir", "new/deep")
+    ran = fmap(
+        "show",
+        "--size",
+        64,
+        samples / "coffee.png",
+        samples / "chelsea.png",
+        "-l",
+        "features.[01]",
+        "--out-dir",
+        "new/deep",
+    )
     assert ran.code == 0
     names = {f"{stem}-efficientnet_lite0-features.{at}.png" for stem in ("coffee", "chelsea") for at in (0, 1)}
     assert {file.name for file in (workdir / "new/deep").iterdir()} == names
@@ -242,7 +252,7 @@ def test_images_of_one_name_do_not_overwrite_each_other(fmap: Run, samples: Path
     for folder, photo in (("a", "coffee"), ("b", "chelsea"), ("c", "camera")):
         (workdir / folder).mkdir()
         (workdir / folder / "x.png").write_bytes((samples / f"{photo}.png").read_bytes())
-    ran = fmap("show", "a/x.png", "b/x.png", "c/x.png", "--out-dir", "o")
+    ran = fmap("show", "--size", 64, "a/x.png", "b/x.png", "c/x.png", "--out-dir", "o")
     assert ran.code == 0
     assert sorted(file.name for file in (workdir / "o").iterdir()) == [
         f"x{number}-efficientnet_lite0-{CONV1}.png" for number in ("-2", "-3", "")
@@ -260,7 +270,7 @@ def test_a_figure_that_cannot_be_written_ends_the_run_in_one_line(
         (workdir / f"{name}.png").write_bytes((samples / "coffee.png").read_bytes())
     taken = workdir / "o" / f"{at}-efficientnet_lite0-{CONV1}.png"
     taken.mkdir(parents=True)
-    ran = fmap("show", "a.png", "b.png", "c.png", "--out-dir", "o")
+    ran = fmap("show", "--size", 64, "a.png", "b.png", "c.png", "--out-dir", "o")
     assert (ran.code, ran.out) == (1, "")
     assert f"cannot write o/{taken.name}: it is a directory." in ran.err
     assert not [file for file in (workdir / "o").iterdir() if file.name.startswith(".")]
@@ -272,7 +282,7 @@ def test_what_cannot_be_read_stands_between_the_images_in_their_order(fmap: Run,
     for name in "abc":
         (workdir / f"{name}.png").write_bytes((samples / "coffee.png").read_bytes())
     (workdir / "broken.png").write_bytes(b"no picture")
-    ran = fmap("show", *(f"{name}.png" for name in order), "--out-dir", "o", "--json")
+    ran = fmap("show", "--size", 64, *(f"{name}.png" for name in order), "--out-dir", "o", "--json")
     assert ran.code == 1
     assert [Path(each["image"]).stem for each in ran.json["images"]] == ["a", "b", "c"]
     assert [Path(each["image"]).stem for each in ran.json["failed"]] == ["broken", "missing"]
@@ -325,12 +335,16 @@ def test_a_name_that_is_no_utf8_works(fmap: Run, installed: Run, samples: Path, 
 
 
 def test_globs_and_repeated_layers_come_in_execution_order_once(fmap: Run) -> None:
-    rows = fmap("show", "-l", "classifier.1", "-l", "features.?", "-l", "features.0", "--json").json["layers"]
+    rows = fmap("show", "--size", 64, "-l", "classifier.1", "-l", "features.?", "-l", "features.0", "--json").json[
+        "layers"
+    ]
     assert [row["name"] for row in rows] == [*(f"features.{at}" for at in range(9)), "classifier.1"]
 
 
 def test_a_stage_an_operation_and_positions_are_layers_too(fmap: Run) -> None:
-    rows = fmap("show", "-l", "features.2.1.add", "-l", "first", "-l", "last", "-l", "conv2", "--json").json["layers"]
+    rows = fmap(
+        "show", "--size", 64, "-l", "features.2.1.add", "-l", "first", "-l", "last", "-l", "conv2", "--json"
+    ).json["layers"]
     names = [row["name"] for row in rows]
     assert names[0] == CONV1 and "features.2.1.add" in names and len(names) == 4
 
@@ -607,8 +621,8 @@ def test_arrays_and_how_their_axes_lie(fmap: Run, samples: Path) -> None:
 
 
 def test_the_tables_numbers_are_the_jsons(fmap: Run) -> None:
-    row = fmap("show", "--json").json["layers"][0]
-    line = next(line for line in fmap("show").out.splitlines() if line.startswith(CONV1))
+    row = fmap("show", "--size", 64, "--json").json["layers"][0]
+    line = next(line for line in fmap("show", "--size", 64).out.splitlines() if line.startswith(CONV1))
     shape, *numbers = line.split("]")[1].split()[:0], *line.split("]")[1].split()
     for word, name in zip(numbers, ("mean", "std", "min", "max"), strict=False):
         assert float(word) == pytest.approx(row[name], rel=5e-3)

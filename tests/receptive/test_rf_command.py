@@ -207,7 +207,7 @@ def test_the_box_of_all_channels_is_their_hull(fmap: Run) -> None:
 
 
 def test_noise_is_seeded_and_said(fmap: Run) -> None:
-    arguments = ("rf", "-l", "features.2", "--effective", "--noise", 2, "--json", "-o", "e.png")
+    arguments = ("rf", "-l", "features.2", "--size", 64, "--effective", "--noise", 2, "--json", "-o", "e.png")
     first, second = fmap(*arguments).json, fmap(*arguments).json
     assert first == second
     assert (first["count"], first["source"]) == (2, "Gaussian noise (seed 0)")
