@@ -13,10 +13,11 @@ def main() -> None:
     """Run `fmap`. Failures a user can mend are one or two lines on stderr and exit code 1; usage errors are 2."""
     try:
         from . import interrupts
-        from .foreign import guests
+        from .foreign import allocation, guests
 
         guests.keep_streams()  # first: what is opened gets the descriptor of a stream that was closed
         interrupts.answer()
+        allocation.keep()
         # A notebook's `!fmap` inherits a backend that may not be there. fmap draws into files and needs none.
         os.environ.pop("MPLBACKEND", None)
         code = run()
