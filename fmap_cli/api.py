@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -789,9 +790,12 @@ def memory(
         measure=measure,
     )
     if isinstance(request.model, ModelRequest) and isinstance(request.model.model, str):
-        from .foreign.isolated import run_isolated
+        from .foreign.isolated import Isolated
 
-        found: Forecast = run_isolated("fmap_cli.memory.forecast", "forecast", request, say=say)
+        with Isolated("fmap_cli.memory.forecast", "forecast", request) as other:
+            for each in ("numpy", "fmap_cli.memory.table"):  # what its answer comes in and is printed with
+                import_module(each)
+            found: Forecast = other.result(say)
         return found
     from .memory.forecast import forecast
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.foreign.raised import what
-from fmap_cli.models import building, checkpoint, tensor_files
+from fmap_cli.models import building
 from fmap_cli.models.names import unknown
 from fmap_cli.models.nearest import built_hint
 from fmap_cli.models.preprocessing import InputOverrides, assumed
@@ -67,6 +67,8 @@ def load(asked: Asked) -> LoadedModel:
         return _load_pretrained(
             name, entry, fetched(name, entry, asked.say), Weights("pretrained", entry.name), overrides
         )
+    from fmap_cli.models import checkpoint  # takes as long to import as all of this: only where there is a file
+
     checkpoint.check_is_file(weights, name, f"It has {', '.join(each.name for each in all_weights(name))}")
     entry = entry_of_file(name, weights)
     if entry is not None:
@@ -80,6 +82,8 @@ def load(asked: Asked) -> LoadedModel:
 
 
 def _load_pretrained(name: str, entry: Any, file: Path, weights: Weights, overrides: InputOverrides) -> LoadedModel:
+    from fmap_cli.models import tensor_files
+
     quantized = name.startswith("quantized_")
     state = tensor_files.load_tensors_only(file)
     arguments: dict[str, Any] = {"weights": entry, "progress": False}
@@ -162,6 +166,8 @@ def _detector_unfilled(name: str, entry: Any) -> torch.nn.Module:
 
 def _load_file(name: str, path: str, overrides: InputOverrides) -> LoadedModel:
     """A checkpoint of the user's own: fine-tuned, perhaps to other classes; the default set's preprocessing."""
+    from fmap_cli.models import checkpoint
+
     entry = all_weights(name).DEFAULT
     classes = len(labels_of(entry) or ())
 
