@@ -15,7 +15,7 @@ from pathlib import Path
 import measure
 
 TARGET, TORCH_TARGET = 0.75, 1.12
-NEEDLESS = {"torch._dynamo", "triton", "torch.utils.flop_counter", "matplotlib.figure", "matplotlib.pyplot", "timm"}
+NEEDLESS = {"torch._dynamo", "triton", "torch.utils.flop_counter", "matplotlib", "timm"}
 """Slow to import, and no part of showing one layer as a PNG."""
 IMAGE = "sample_images/coffee.png"
 

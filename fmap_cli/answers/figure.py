@@ -95,7 +95,7 @@ def draw_boxes(
     """Each object's box on a photo (height, width) drawn at `corner` (top, left) with `size`, its class above it."""
     top, left = corner
     scale = size[0] / photo[0], size[1] / photo[1]
-    colours = class_colours(20)
+    colours = class_colours(20) if found else ()  # Matplotlib's, which takes its time to import
     for detection in reversed(found):  # the surest on top
         y, x, bottom, right = (
             edge * factor for edge, factor in zip(detection.box, (scale[0], scale[1], scale[0], scale[1]), strict=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .viridis import viridis
+
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
 TWO_HUES = (
@@ -68,8 +70,8 @@ _COLD = ((15, 30, 130), (0, 80, 220), (0, 165, 255), (130, 240, 255))
 
 def palette(name: str) -> np.ndarray:
     """Matplotlib's colour map `name`, or `TWO_HUES`, as `[256, 3]` uint8. Raises KeyError for an unknown name."""
-    from matplotlib import colormaps
-
+    if name == SEQUENTIAL:
+        return viridis()
     if name == TWO_HUES:
         stops = np.array([*reversed(_COLD), *_WARM], np.float64)
         places = np.concatenate([np.linspace(0, 0.5, len(_COLD)), np.linspace(0.5, 1, len(_WARM))])
@@ -77,6 +79,8 @@ def palette(name: str) -> np.ndarray:
         places[len(_COLD)] += 0.5 / (_LEVELS - 1)
         levels = np.linspace(0.0, 1.0, _LEVELS)
         return np.rint(np.stack([np.interp(levels, places, hue) for hue in stops.T], axis=1)).astype(np.uint8)
+    from matplotlib import colormaps
+
     colours: Any = colormaps[name](np.linspace(0.0, 1.0, _LEVELS))
     return np.rint(colours[:, :3] * 255).astype(np.uint8)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -109,11 +110,16 @@ def font(size: int, bold: bool = False) -> FreeTypeFont:
 
 
 def font_file(bold: bool) -> str:
-    """Where the font lies."""
-    import matplotlib
-
+    """Where the font lies: beside Matplotlib, which is imported only where its data are elsewhere."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name)
+    spec = find_spec("matplotlib")
+    beside = Path(spec.origin).parent / "mpl-data" if spec is not None and spec.origin else Path()
+    lies = beside / "fonts" / "ttf" / name
+    if not lies.is_file():
+        import matplotlib
+
+        lies = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    return str(lies)
 
 
 @lru_cache(maxsize=4096)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import matplotlib
 import numpy as np
@@ -324,3 +326,21 @@ def test_no_other_number_of_columns_makes_larger_tiles(count: int, aspect: float
     chosen = fit_columns(count, aspect, area, (2, 3))
     assert 1 <= chosen <= count
     assert all(height(chosen) >= height(other) for other in range(1, count + 1))
+
+
+def test_viridis_is_that_of_matplotlib():
+    from matplotlib import colormaps
+
+    theirs = colormaps["viridis"](np.linspace(0.0, 1.0, 256))
+    assert (palette("viridis") == np.rint(theirs[:, :3] * 255)).all()
+
+
+def test_maps_in_viridis_are_drawn_without_importing_matplotlib():
+    lines = (
+        "import sys",
+        "from fmap_cli.drawing.grid import palette",
+        "from fmap_cli.drawing.scene import text_width",
+        "print(palette('viridis')[0].tolist(), text_width('features.2', 17) > 0, 'matplotlib' in sys.modules)",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[68, 1, 84] True False\n"
