@@ -1,16 +1,20 @@
-"""The README is true: its commands run as they stand there, and so do the examples in the help."""
+"""The README is true: its commands run as they stand there, and so do the examples in the help and the notebook."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from fmap_cli import cli
 from fmap_cli.commands.group import COMMANDS as EVERY_COMMAND
@@ -184,3 +188,37 @@ def test_the_readmes_python_runs(clone: Path, monkeypatch: pytest.MonkeyPatch) -
         exec(compile(block, "README.md", "exec"), names)
     for written in ("run.json", "layers.csv", "maps.png"):
         assert (clone / written).stat().st_size > 0
+
+
+# -- the notebook in docs/ --------------------------------------------------------------------------------------------
+
+
+def test_the_notebooks_cells_run_and_show_pictures_and_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after another in this process, as a kernel would run them: what a cell ends with is shown."""
+    monkeypatch.chdir(ROOT / "docs")
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in nbformat.read("notebook.ipynb", as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        code = ast.parse(cell.source)
+        last = code.body.pop() if isinstance(code.body[-1], ast.Expr) else None
+        exec(compile(code, "notebook.ipynb", "exec"), names)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), "notebook.ipynb", "eval"), names)
+            ways = {"image/png": "_repr_png_", "text/html": "_repr_html_"}
+            shown += [kind for kind, way in ways.items() if (show := getattr(value, way, None)) and show() is not None]
+    shows(shown)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_in_a_fresh_kernel() -> None:
+    notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "docs")}}).execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shows([kind for cell in cells for output in cell.outputs for kind in output.get("data", {})])
+
+
+def shows(shown: list[str]) -> None:
+    assert shown.count("image/png") >= 4
+    assert shown.count("text/html") >= 3

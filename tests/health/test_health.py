@@ -910,7 +910,7 @@ def embedded(size: int | None = None) -> Session:
 
 @pytest.fixture(scope="module")
 def healthy() -> list[LayerRecord]:
-    session = embedded()
+    session = embedded(128)
     return records_of(session, sample_images(session))
 
 
