@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -16,7 +17,7 @@ from ..answers.reading import class_scores, embedding_in, tensors
 from ..errors import ImageError, ImagesFailedError, LayerError, ModelError
 from ..inputs.records import ImageInput
 from ..network.axes import axes_by_rank
-from ..network.capture import Sink
+from ..network.capture import Sink, watching
 from ..network.records import Axes, LayerRef
 from ..network.selection import Selection
 from ..session.axes import axes_for
@@ -55,6 +56,15 @@ class Place:
         """The classifiers that read these layers."""
         return " + ".join(filter(None, (each.enters for each in (self, *self.more)))) or None
 
+    @property
+    def watched(self) -> dict[str, Any]:
+        """What of a pass has to be looked at for these layers."""
+        layers = [each.layer for each in (self, *self.more)]
+        if self.is_answer:
+            return {"operations": False, "paths": frozenset()}
+        alone = all(each.is_module and each.call == 0 for each in layers)
+        return {"operations": not alone, "paths": frozenset(each.path for each in layers) if alone else None}
+
 
 def embed(
     session: Session,
@@ -89,25 +99,27 @@ def embed(
     vectors = np.empty((0, 0))
     place: Place | None = None
     origin = session.origin
-    for batch in batches(session, sources, size, say, failures, layout, advanced):
-        if place is None:
-            origin = session.origin_of(*batch)
-            place = find_place(session, batch[0], pattern, pooling, of_outputs)
-            if place.note is not None:
-                say(place.note)
-            if pooling not in (None, place.pooling):
-                say(f"layer {place.name} is a vector already: --pool {pooling} changes nothing.")
-        rows = _vectors(session, batch, place)
-        if not names:
-            vectors = np.empty((len(sources), rows.shape[1]), rows.dtype)
-        if rows.shape[1] != vectors.shape[1]:
-            raise LayerError(
-                f"layer {place.name!r} gives {rows.shape[1]} values for {batch[0].name}"
-                f" and {vectors.shape[1]} for {names[0]}: vectors of one length are needed.",
-                hint="Pool with --pool avg, or bring the images to one size with --size H,W.",
-            )
-        vectors[len(names) : len(names) + len(rows)] = rows
-        names += [image.name for image in batch]
+    with ExitStack() as hooks:  # they stay in the network from batch to batch
+        for batch in batches(session, sources, size, say, failures, layout, advanced):
+            if place is None:
+                origin = session.origin_of(*batch)
+                place = find_place(session, batch[0], pattern, pooling, of_outputs)
+                if place.note is not None:
+                    say(place.note)
+                if pooling not in (None, place.pooling):
+                    say(f"layer {place.name} is a vector already: --pool {pooling} changes nothing.")
+                through = hooks.enter_context(watching(session.model.module, **place.watched))
+            rows = _vectors(session, batch, place, through)
+            if not names:
+                vectors = np.empty((len(sources), rows.shape[1]), rows.dtype)
+            if rows.shape[1] != vectors.shape[1]:
+                raise LayerError(
+                    f"layer {place.name!r} gives {rows.shape[1]} values for {batch[0].name}"
+                    f" and {vectors.shape[1]} for {names[0]}: vectors of one length are needed.",
+                    hint="Pool with --pool avg, or bring the images to one size with --size H,W.",
+                )
+            vectors[len(names) : len(names) + len(rows)] = rows
+            names += [image.name for image in batch]
     if place is None:
         raise failures[0][1] if len(failures) == 1 else ImagesFailedError(failures)
     vectors = vectors[: len(names)]
@@ -127,16 +139,19 @@ def embed(
     )
 
 
-def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.ndarray:
-    """The layer's output for these images as `[B, D]`; of several layers, one after the other."""
+def _vectors(session: Session, batch: Sequence[ImageInput], place: Place, through: Callable[..., Any]) -> np.ndarray:
+    """The layer's output for these images as `[B, D]`; of several layers, one after the other.
+
+    `through` is the pass that looks at what of it is `watched` (`capture.watching`).
+    """
     if place.is_answer:
-        output = run(session, batch, lambda layer: None, operations=False, paths=frozenset())
+        output = run(session, batch, lambda layer: None, through=through)
         named = embedding_in(output)
         if named is None:
             raise ModelError(f"{session.model.name} gives nothing for {batch[0].name}, and did for the image before.")
         found = {place.layer.name: _pooled(named[1], place)}
     else:
-        found = _captured(session, batch, place)
+        found = _captured(session, batch, place, through)
     parts = []
     for each in (place, *place.more):
         name = each.layer.name
@@ -147,7 +162,9 @@ def _vectors(session: Session, batch: Sequence[ImageInput], place: Place) -> np.
     return torch.cat(parts, dim=1).numpy()
 
 
-def _captured(session: Session, batch: Sequence[ImageInput], place: Place) -> dict[str, Tensor]:
+def _captured(
+    session: Session, batch: Sequence[ImageInput], place: Place, through: Callable[..., Any]
+) -> dict[str, Tensor]:
     """The vectors of the place's layers, by the layer's name."""
     places = {each.layer.name: each for each in (place, *place.more)}
     found: dict[str, Tensor] = {}
@@ -157,9 +174,7 @@ def _captured(session: Session, batch: Sequence[ImageInput], place: Place) -> di
             return None
         return lambda output: found.update({layer.name: _pooled(output, places[layer.name])})
 
-    alone = all(each.layer.is_module and each.layer.call == 0 for each in places.values())
-    paths = frozenset(each.layer.path for each in places.values()) if alone else None
-    run(session, batch, watch, operations=not alone, paths=paths)
+    run(session, batch, watch, through=through)
     return found
 
 
