@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -64,14 +64,39 @@ def arguments_by_name(schema: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
     What is only there for the result (`out=`) is left out: what it holds before does not count.
     """
-    arguments = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
-    arguments.update(zip((each.name for each in schema.arguments), args, strict=False))
-    arguments.update(kwargs)
-    written = {id(arguments.get(each.name)) for each in schema.arguments if is_written(each)}
-    for each in schema.arguments:
-        if each.is_out:
-            arguments.pop(each.name, None)
+    form = _form_of(schema)
+    arguments = {**form.defaults, **dict(zip(form.names, args, strict=False)), **kwargs}
+    written = {id(arguments.get(name)) for name in form.written}
+    for name in form.outs:
+        arguments.pop(name, None)
     return arguments, written
+
+
+class _Form(NamedTuple):
+    """What a schema says of an operation's arguments: torch makes new objects of all of it at every question."""
+
+    schema: Any  # kept, so that no other takes its place
+    names: tuple[str, ...]
+    defaults: dict[str, Any]
+    written: tuple[str, ...]
+    outs: tuple[str, ...]
+
+
+_FORMS: dict[int, _Form] = {}
+
+
+def _form_of(schema: Any) -> _Form:
+    form = _FORMS.get(id(schema))
+    if form is None:
+        listed = schema.arguments
+        form = _FORMS[id(schema)] = _Form(
+            schema,
+            tuple(each.name for each in listed),
+            {each.name: each.default_value for each in listed if each.has_default_value()},
+            tuple(each.name for each in listed if is_written(each)),
+            tuple(each.name for each in listed if each.is_out),
+        )
+    return form
 
 
 def is_written(argument: Any) -> bool:
