@@ -40,7 +40,7 @@ class ReportOptions(Options):
     attention: bool
     effect: bool
     memory: bool
-    dossiers: Path | None
+    dossiers: tuple[Path, ...]
     redact: bool
     dated: bool
     max_size: int
@@ -124,8 +124,9 @@ class BytesType(click.ParamType):
 @click.option(
     "--dossiers",
     type=FileType((".fmap",)),
+    multiple=True,
     metavar="FILE",
-    help="Show what excites each channel, as `fmap top --save` found it.",
+    help="Show what excites each channel, as `fmap top --save` found it; several files as one.",
 )
 @click.option("--redact", is_flag=True, help="Leave out the photo and all names of files.")
 @click.option("--dated", is_flag=True, help="Say when the page was made; without, the same input gives the same bytes.")
@@ -182,7 +183,7 @@ def _found(options: ReportOptions) -> Report:
         attention=options.attention,
         effect=options.effect,
         memory=options.memory,
-        dossiers=options.dossiers,
+        dossiers=options.dossiers or None,
         redact=options.redact,
         made=options.made,
         max_size=options.max_size,

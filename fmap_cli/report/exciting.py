@@ -93,7 +93,7 @@ def written_dossiers(found: Dossiers, layer: LayerDossiers) -> bytes:
                     pixels.append(np.ascontiguousarray(unit.patch.pixels).tobytes())
             name = in_utf8(units.one_line(Path(unit.image).name))
             marked = at >= 0 and unit.patch is not None and unit.patch.whole and unit.value  # of all 0 none is largest
-            frame = frame_of(layer, unit.place[1:]) if marked else None
+            frame = frame_of(layer, unit.place[1:], unit.patch.cells) if marked and unit.patch else None
             listed.append([unit.kind, unit.rank, finite(unit.value), name, list(unit.place), at, frame])
         rows.append(
             {

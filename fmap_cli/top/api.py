@@ -33,6 +33,8 @@ def saved_paths(name: str, given: Any) -> list[Path] | None:
     """The files of saved dossiers that are named, by one path or several; None where none are asked for."""
     if given is None:
         return None
+    if not isinstance(given, (str, Path, list, tuple)):
+        raise FmapError(f"{name} is {given!r}: expected the path of saved dossiers, or several.")
     paths = [given] if isinstance(given, (str, Path)) else list(given)
     if not paths:
         raise FmapError("no dossiers were named.", hint='Give the path of some: top(load="photos.fmap").')

@@ -17,6 +17,8 @@ BEYOND = 160
 AS_IT_IS, ALL, CUT = 0, 1, 2
 """What a patch is of the pixels that it has: just these, all of the picture in small, or a part of the picture."""
 
+BOX = 10
+"""So many numbers say what a patch is."""
 _LAYER, _CHANNEL, _IMAGE, _PLACE, _BOX = 0, 1, 2, slice(3, 6), 6
 
 
@@ -28,9 +30,10 @@ class Patches(Mapping[PatchKey, Patch]):
     the patches are held, whichever takes less memory.
 
     `layers` says which number a layer has; layers that put out one tensor have the same one. `units` int32 `[U, 7]` are
-    layer, channel, image, frame, row, column and box, in the order of layer and channel. `boxes` int64 `[P, 8]` are
-    first and last row, first and last column, the picture's height and width, which of the `pixels` and what the patch
-    is of these. `pixels` are uint8 `[h, w, 3]`.
+    layer, channel, image, frame, row, column and box, in the order of layer and channel. `boxes` int64 `[P, 10]`
+    are first and last row, first and last column, the picture's height and width, which of the `pixels`, what the patch
+    is of these, and height and width of the layer's map of this picture, 0 where they are not known. `pixels` are
+    uint8 `[h, w, 3]`.
     """
 
     layers: Mapping[str, int]
@@ -40,7 +43,7 @@ class Patches(Mapping[PatchKey, Patch]):
 
     @classmethod
     def none(cls) -> Patches:
-        return cls({}, np.zeros((0, 7), np.int32), np.zeros((0, 8), np.int64), ())
+        return cls({}, np.zeros((0, 7), np.int32), np.zeros((0, BOX), np.int64), ())
 
     def __getitem__(self, key: PatchKey) -> Patch:
         layer, channel, *unit = key
@@ -63,13 +66,14 @@ class Patches(Mapping[PatchKey, Patch]):
         return self.units.nbytes + self.boxes.nbytes + sum(each.nbytes for each in self.pixels)
 
     def _patch(self, at: int) -> Patch:
-        top, bottom, left, right, height, width, which, what = self.boxes[at].tolist()
+        top, bottom, left, right, height, width, which, what, *cells = self.boxes[at].tolist()
         pixels = self.pixels[which]
         if what == ALL:
             pixels = in_small(pixels, WHOLE)
         elif what == CUT:
             pixels = in_small(cut_out(pixels, (top, bottom), (left, right)), CROPPED)
-        return Patch((top, bottom), (left, right), (height, width), pixels, whole=what == ALL)
+        of_map = (cells[0], cells[1]) if cells[0] else None
+        return Patch((top, bottom), (left, right), (height, width), pixels, what == ALL, of_map)
 
     def only(
         self,
@@ -147,8 +151,8 @@ class Cutting:
         self._pixels: list[np.ndarray] = []
 
     def cut(self, pixels: np.ndarray, spans: np.ndarray) -> np.ndarray:
-        """The boxes int64 `[N]` of a picture's units, whose fields are `spans` int64 `[N, 4]`: first and last row, and
-        first and last column, both counted, also beyond the border.
+        """The boxes int64 `[N]` of a picture's units, whose fields are `spans` int64 `[N, 6]`: first and last row, and
+        first and last column, both counted, also beyond the border; and height and width of the map, or 0.
 
         Of a field as large as the picture, or larger, the whole picture is taken: a crop would be mostly border.
         """
@@ -158,8 +162,8 @@ class Cutting:
         whole = (high >= height) & (wide >= width)
         crops = _bytes_of(high[~whole], wide[~whole], CROPPED).sum()
         in_all = crops + (_bytes_of(np.array([height]), np.array([width]), WHOLE)[0] if whole.any() else 0)
-        boxes = np.zeros((len(different), 8), np.int64)
-        boxes[:, :4] = different
+        boxes = np.zeros((len(different), BOX), np.int64)
+        boxes[:, :4], boxes[:, 8:] = different[:, :4], different[:, 4:]
         boxes[:, 4:6] = height, width
         boxes[:, 6] = len(self._pixels)
         if in_all >= pixels.nbytes:
@@ -170,7 +174,7 @@ class Cutting:
             if whole.any():
                 self._pixels.append(in_small(pixels, WHOLE))
             for at in np.flatnonzero(~whole):
-                top, bottom, left, right = different[at].tolist()
+                top, bottom, left, right, *_ = different[at].tolist()
                 boxes[at, 6] = len(self._pixels)
                 self._pixels.append(in_small(cut_out(pixels, (top, bottom), (left, right)), CROPPED))
         first = self._count
@@ -180,7 +184,7 @@ class Cutting:
 
     def patches(self, layers: Mapping[str, int], units: np.ndarray) -> Patches:
         """Those of these units, in their order, each with its box."""
-        boxes = np.concatenate(self._boxes) if self._boxes else np.zeros((0, 8), np.int64)
+        boxes = np.concatenate(self._boxes) if self._boxes else np.zeros((0, BOX), np.int64)
         return Patches(layers, units, boxes, self._pixels)
 
 

@@ -105,7 +105,8 @@ def ordered(dossiers: Dossiers, layer: LayerDossiers, sort: Sort, reverse: bool,
             raise FmapError("channels are sorted by a place that is asked about: give an image and a place of it.")
         with np.errstate(invalid="ignore", divide="ignore"):
             share = layer.here / found.strongest.value[:, 0]
-        keys = [np.nan_to_num(each, nan=-np.inf) for each in (above(layer), share)]
+        answers = layer.here > 0  # what is not above zero is no answer, though it be the largest
+        keys = [np.where(answers, np.nan_to_num(each, nan=-np.inf), -np.inf) for each in (above(layer), share)]
         chosen = np.lexsort((layer.channels, *(each if reverse else -each for each in reversed(keys))))
     elif sort == "index":
         chosen = np.argsort(layer.channels, kind="stable")
@@ -126,6 +127,7 @@ def restricted(
     from ..network.selection import pick_names
 
     layers = dossiers.layers
+    patterns = (patterns,) if isinstance(patterns, str) else patterns
     if patterns or kinds:
         kinds_of = {each.layer.name: each.layer.kind for each in layers}
         names = pick_names(kinds_of, tuple(patterns), tuple(kinds), among="these dossiers")
@@ -195,13 +197,16 @@ def shown_units(found: Excitations) -> list[tuple[Literal["strongest", "weakest"
     return [("strongest", found.strongest), ("quantile", examples_of(found)), ("weakest", found.weakest)]
 
 
-def frame_of(layer: LayerDossiers, place: tuple[int, int]) -> tuple[float, float, float, float] | None:
+def frame_of(
+    layer: LayerDossiers, place: tuple[int, int], cells: tuple[int, int] | None = None
+) -> tuple[float, float, float, float] | None:
     """Where a cell of the layer's map lies, were the map spread over the whole picture: top, left, height and width as
-    shares of the picture's sides. None where the map has one cell.
+    shares of the picture's sides. None where the map has one cell. `cells` is how large it is of this picture, where
+    that is known; else as large as of the first one.
     """
-    if layer.cells == (1, 1):
+    if (cells or layer.cells) == (1, 1):
         return None
-    high, wide = (max(cells, at + 1) for cells, at in zip(layer.cells, place, strict=True))  # of the first image
+    high, wide = (max(length, at + 1) for length, at in zip(cells or layer.cells, place, strict=True))
     return place[0] / high, place[1] / wide, 1 / high, 1 / wide
 
 

@@ -145,7 +145,7 @@ def _asked(scene: Scene, found: Dossiers, layer: LayerDossiers, y: int) -> int:
     pixels = found.like.pixels
     height, width = fit((pixels.shape[0], pixels.shape[1]), (150, _SIDE - 24), whole=False)
     scene.add(Picture(MARGIN, y, np.ascontiguousarray(pixels), (height, width), smooth=True))
-    _frame(scene, layer, found.like.place, MARGIN, y, (height, width))
+    _frame(scene, frame_of(layer, found.like.place), MARGIN, y, (height, width))
     return y + height + 20
 
 
@@ -200,7 +200,7 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
         scene.add(Picture(inner, top, _seen(unit), (height, width), smooth=smooth))
         scene.add(Box(inner - 1, top - 1, width + 2, height + 2, None, FAINT))
         if unit.patch.whole and unit.value:  # where all is 0, none of the places is the strongest
-            _frame(scene, layer, unit.place[1:], inner, top, (height, width))
+            _frame(scene, frame_of(layer, unit.place[1:], unit.patch.cells), inner, top, (height, width))
     words = units.number(unit.value, 3)
     if unit.kind == "quantile":
         words = f"{unit.rank:.0%}: {words}"
@@ -238,10 +238,10 @@ def _light(coarse: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _frame(
-    scene: Scene, layer: LayerDossiers, place: tuple[int, int], left: int, top: int, size: tuple[int, int]
+    scene: Scene, frame: tuple[float, float, float, float] | None, left: int, top: int, size: tuple[int, int]
 ) -> None:
-    """A frame where a cell of the map lies, were the map spread over the whole picture."""
-    if (frame := frame_of(layer, place)) is None:
+    """A frame in a picture, where there is one to be drawn."""
+    if frame is None:
         return
     box = []
     for first, share, length in zip(frame[:2], frame[2:], size, strict=True):

@@ -122,20 +122,24 @@ def _literal(name: str) -> str:
 def _spans(
     fields: Mapping[str, FieldRow], names: Mapping[int, str], units: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """The units' fields, int64 `[N, 4]`: first and last row, first and last column, beyond the border where they reach
-    there; those of the picture where a unit sees all of it, or where it is not known what it sees.
+    """The units' fields, int64 `[N, 6]`: first and last row, first and last column, beyond the border where they reach
+    there; those of the picture where a unit sees all of it, or where it is not known what it sees. Then height and
+    width of the layer's map, 0 where they are not known.
     """
     high, wide = size
-    found = np.empty((len(units), 4), np.int64)
-    found[:] = 0, high - 1, 0, wide - 1
+    found = np.empty((len(units), 6), np.int64)
+    found[:] = 0, high - 1, 0, wide - 1, 0, 0
     for number in np.unique(units[:, 0]).tolist():
         row = fields.get(names[number])
-        if row is None or row.field.kind == "unknown":
+        if row is None:
             continue
         of_layer = np.flatnonzero(units[:, 0] == number)
+        found[of_layer, 4:] = row.field.cells[-2:] or 0
+        if row.field.kind == "unknown":
+            continue
         spans = spans_of(row.field, units[of_layer][:, [1, 3, 4, 5]])[:, -2:]
         known = (spans[:, :, 0] <= spans[:, :, 1]).all(axis=1)
         covers = (spans[:, :, 0] <= 0).all(axis=1) & (spans[:, :, 1] >= (high - 1, wide - 1)).all(axis=1)
         there = known & ~covers
-        found[of_layer[there]] = spans[there].reshape(-1, 4)
+        found[of_layer[there], :4] = spans[there].reshape(-1, 4)
     return found

@@ -73,7 +73,8 @@ class Patch:
 
     `rows` and `columns` are its first and last pixel of each, counted in the picture, also beyond its border; `size` is
     the picture's. `pixels` uint8 `[h, w, 3]` are these pixels, gray beyond the border, or where they are many a smaller
-    version of them. Where `whole` they are the whole picture, since the field is at least as large.
+    version of them. Where `whole` they are the whole picture, since the field is at least as large. `cells` are height
+    and width of the layer's map of this picture, None where they are not known.
     """
 
     rows: tuple[int, int]
@@ -81,6 +82,7 @@ class Patch:
     size: tuple[int, int]
     pixels: np.ndarray = field(repr=False)
     whole: bool = False
+    cells: tuple[int, int] | None = None
 
 
 class Answer(NamedTuple):

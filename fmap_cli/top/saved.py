@@ -30,7 +30,7 @@ from ..running.text import (
     progress_in,
     string_in,
 )
-from .cutting import AS_IT_IS, CUT, Patches, in_order
+from .cutting import AS_IT_IS, BOX, CUT, Patches, in_order
 from .exact import LIMBS
 from .excitations import GRID, WEAKEST, Classes, Excitations, Picks, Sample
 from .records import Dossiers, LayerDossiers
@@ -234,13 +234,17 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
 def _read_patches(file: Any, layers: Sequence[LayerDossiers]) -> Patches:
     units = array_in(file, "patch.units", ("I32", "I64"), (None, 7))
     pixels = _pictures(file)
-    boxes = array_in(file, "patch.boxes", ("I64",), (None, 8))
+    boxes = array_in(file, "patch.boxes", ("I64",), (None, None))
+    if boxes.shape[1] not in (BOX, BOX - 2):  # the first version did not know how large maps are
+        raise DamagedError(f"'patch.boxes' has {boxes.shape[1]} columns, expected {BOX}")
+    boxes = np.pad(boxes, ((0, 0), (0, BOX - boxes.shape[1])))
     if boxes.size:
         high, wide = (boxes[:, at + 1] - boxes[:, at] + 1 for at in (0, 2))
         if (
             np.abs(boxes).max() > 2**40
             or min(high.min(), wide.min(), boxes[:, 4:6].min()) < 1
             or not 0 <= boxes[:, 6].min() <= boxes[:, 6].max() < len(pixels)
+            or not 0 <= boxes[:, 8:].min() <= boxes[:, 8:].max() < 2**31
             or not AS_IT_IS <= boxes[:, 7].min() <= boxes[:, 7].max() <= CUT
         ):
             raise DamagedError("'patch.boxes' has what is no box")

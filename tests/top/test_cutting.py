@@ -43,13 +43,14 @@ def test_a_patch_is_its_rows_and_columns_however_it_is_held(count: int) -> None:
     pixels = picture(0)
     random = np.random.default_rng(1)
     first = random.integers(-9, 25, (count, 2))
-    spans = np.stack([first[:, 0], first[:, 0] + 8, first[:, 1], first[:, 1] + 5], axis=1)
+    none = np.zeros(count, np.int64)
+    spans = np.stack([first[:, 0], first[:, 0] + 8, first[:, 1], first[:, 1] + 5, none, none], axis=1)
     cutting = Cutting()
     patches = cutting.patches({"a": 0}, units_at(cutting.cut(pixels, spans)))
     assert set(patches.boxes[:, 7]) == ({AS_IT_IS} if count == 3 else {CUT})
     assert patches.nbytes - patches.units.nbytes - patches.boxes.nbytes <= pixels.nbytes
     around = np.pad(pixels, ((50, 50), (50, 50), (0, 0)), constant_values=160)
-    for channel, (top, bottom, left, right) in enumerate(spans.tolist()):
+    for channel, (top, bottom, left, right, *_) in enumerate(spans.tolist()):
         patch = patches["a", channel, 0, 0, 0, 0]
         crop = around[top + 50 : bottom + 51, left + 50 : right + 51]
         assert alike(patch, Patch((top, bottom), (left, right), (40, 30), crop))
@@ -58,7 +59,7 @@ def test_a_patch_is_its_rows_and_columns_however_it_is_held(count: int) -> None:
 
 def test_large_fields_and_pictures_are_held_in_small() -> None:
     pixels = picture(2, 300, 200)
-    spans = np.array([[0, 127, 10, 73], [-5, 320, -5, 320]])
+    spans = np.array([[0, 127, 10, 73, 4, 5], [-5, 320, -5, 320, 4, 5]])
     cutting = Cutting()
     few = cutting.patches({"a": 0}, units_at(cutting.cut(pixels, spans)))
     expected = (
@@ -67,13 +68,17 @@ def test_large_fields_and_pictures_are_held_in_small() -> None:
     )
     for channel in (0, 1):
         patch = few["a", channel, 0, 0, 0, 0]
-        assert patch.whole == (channel == 1) and np.array_equal(patch.pixels, np.asarray(expected[channel]))
+        assert (
+            patch.cells == (4, 5)
+            and patch.whole == (channel == 1)
+            and np.array_equal(patch.pixels, np.asarray(expected[channel]))
+        )
 
 
 def test_joined_patches_keep_layers_apart_that_share_a_tensor_on_one_side_only() -> None:
     def made(seed: int, layers: dict[str, int]) -> Patches:
         cutting = Cutting()
-        boxes = cutting.cut(picture(seed), np.array([[0, 4, 0, 4], [3, 9, 3, 9]]))
+        boxes = cutting.cut(picture(seed), np.array([[0, 4, 0, 4, 0, 0], [3, 9, 3, 9, 0, 0]]))
         units = [units_at(boxes[::-1] if number else boxes, number) for number in sorted({*layers.values()})]
         return cutting.patches(layers, np.concatenate(units))
 
@@ -128,6 +133,7 @@ def test_layers_of_one_tensor_are_written_once(found: Dossiers, tmp_path: Path) 
 
 
 def test_some_layers_and_channels_alone_are_saved_with_their_patches(found: Dossiers, tmp_path: Path) -> None:
+    assert [each.layer.name for each in found.only("0.relu").layers] == ["0.relu"]
     part = found.only(["1", "0.relu"], [1, 3])
     part.save(tmp_path / "part.fmap")
     loaded = load_dossiers(tmp_path / "part.fmap")

@@ -38,7 +38,12 @@ def test_channels_are_sorted_by_the_share_of_maxima_below_the_value_at_the_place
         assert layer.here is not None and np.allclose(layer.here, here, rtol=1e-5, atol=1e-6)
         maxima = np.stack([each[name].numpy().max(axis=(1, 2)) for each in photos])
         above = (maxima < here).mean(axis=0)
-        order = sorted(range(len(here)), key=lambda at: (-above[at], -here[at] / maxima[:, at].max(), at))
+        ratio = here / maxima.max(axis=0)  # what is not above zero is no answer, and comes last
+        keys = [
+            (-a, -r, at) if value > 0 else (1, 0, at)
+            for at, (value, a, r) in enumerate(zip(here, above, ratio, strict=True))
+        ]
+        order = [at for *_, at in sorted(keys)]
         assert found.order(name, sort="like") == order
         one = found.dossier(name, order[0])
         assert one.above == pytest.approx(above[order[0]]) and one.here == pytest.approx(here[order[0]], rel=1e-5)

@@ -424,6 +424,22 @@ def test_a_class_that_does_not_excite_a_channel_counts_as_zero() -> None:
     assert found[:2].tolist() == pytest.approx([(0.9 - 0.15) / (0.9 + 0.15), 1.0]) and np.isnan(found[2:]).all()
 
 
+def test_the_frame_is_where_the_map_of_this_very_picture_has_its_cell(tmp_path: Path) -> None:
+    found = {}
+    for name, size in (("a", (12, 12)), ("b", (12, 30)), ("c", (24, 12))):
+        pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        found[f"{name}.png"] = size
+    net = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.MaxPool2d(3, 3), nn.Conv2d(1, 1, 31, padding=15)).eval()
+    session = fmap.load_model(net, size=12, mean=0, std=1, say=quiet)
+    model = replace(session.model, preprocessing=session.model.preprocessing.at_own_size)
+    session = replace(session, model=model)
+    one = fmap.top(session, tmp_path, "2", batch=1, workers=0, say=quiet).dossier("2", 0)
+    for unit in one.units:
+        high, wide = found[Path(unit.image).name]
+        assert unit.patch is not None and unit.patch.whole and unit.patch.cells == (high // 3, wide // 3)
+
+
 def test_what_has_no_pictures_is_refused() -> None:
     net = nn.Sequential(nn.Conv1d(2, 3, 3))
     session = fmap.load_model(net, input_shape=(2, 20), say=quiet)
@@ -433,6 +449,8 @@ def test_what_has_no_pictures_is_refused() -> None:
         fmap.top(images=PHOTOS[0], per_image=0)
     with pytest.raises(FmapError, match="holds no dossiers"):
         fmap.top(load="a.png")
+    with pytest.raises(FmapError, match="load is 3: expected the path"):
+        fmap.top(load=3)  # type: ignore[arg-type]
     with pytest.raises(FmapError, match="strongest has no effect on them"):
         fmap.top(load="a.fmap", strongest=3)
 
