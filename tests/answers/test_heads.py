@@ -16,6 +16,7 @@ import torch
 
 from fmap_cli.embedding import embed as many
 from fmap_cli.models.records import ModelRequest
+from fmap_cli.network.capture import watching
 from fmap_cli.session.opening import Session, open_session, read_image
 
 Run = Callable[..., Any]
@@ -134,7 +135,8 @@ def fed(nets: str, samples: Path, net: str, size: int = 64) -> tuple[Session, An
 
 def vector_of(session: Session, image: Any) -> tuple[many.Place, np.ndarray]:
     place = many.find_place(session, image, None, None)
-    return place, many._vectors(session, [image], place)
+    with watching(session.model.module, **place.watched) as through:
+        return place, many._vectors(session, [image], place, through)
 
 
 def answer_of(session: Session, image: Any) -> Any:
