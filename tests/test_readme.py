@@ -169,8 +169,9 @@ def test_every_example_of_the_help_is_of_options_that_there_are(clone: Path, mon
     for name, line in examples():
         command = group.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None
-        # Within the group's context: a command keeps the names of its help option from the first one it is given.
-        command.make_context(name, shlex.split(line, comments=True)[2:], parent=click.Context(group, info_name="fmap"))
+        # Click keeps a command's help option as in its first context: one without the group's settings has no -h.
+        parent = click.Context(group, info_name="fmap", **group.context_settings)
+        command.make_context(name, shlex.split(line, comments=True)[2:], parent=parent)
 
 
 def test_every_command_is_written_about() -> None:
