@@ -20,6 +20,7 @@ from pathlib import Path
 
 import measure
 
+from fmap_cli.foreign import allocation
 from fmap_cli.frameworks import load_torchvision
 
 load_torchvision()
@@ -123,6 +124,7 @@ def main() -> int:
             )
             met &= show_rate(f"`{work}` over {options.photos} photos, embedded model", seconds, batch, target)
         if options.only in "show":
+            allocation.keep()  # as the program does as it starts; the bare loop has it as well
             figures = ["show", few, "--layer", "features.2", "--out-dir", out / "fmap"]
             bare = out / "bare"
             bare.mkdir()

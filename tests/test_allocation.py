@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from fmap_cli.foreign import allocation
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a C library's own way to keep memory")
 
@@ -56,3 +60,33 @@ def test_the_program_keeps_memory() -> None:
 )
 def test_what_the_user_has_set_stays(environment: dict[str, str]) -> None:
     assert megabytes_cleared("allocation.keep()", **environment) >= 300
+
+
+TRIM, MMAP = -1, -3
+
+
+@pytest.mark.parametrize(
+    ("own", "accepted", "expected"),
+    [
+        ({}, 1 << 30, [(TRIM, 1 << 30), (MMAP, 1 << 30)]),
+        ({}, 1 << 25, [(TRIM, 1 << 30), (MMAP, 1 << 30), (MMAP, 1 << 25)]),
+        ({"MALLOC_TRIM_THRESHOLD_": "1"}, 1 << 30, []),
+    ],
+    ids=["any size", "an older library", "told by the user"],
+)
+def test_freed_memory_is_kept_unless_the_user_says_how(
+    own: dict[str, str], accepted: int, expected: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_so: list[tuple[int, int]] = []
+
+    def mallopt(parameter: int, value: int) -> int:
+        set_so.append((parameter, value))
+        return int(parameter == TRIM or value <= accepted)
+
+    for name in [each for each in os.environ if each.startswith("MALLOC_") or each == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(name)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    allocation.keep()
+    assert set_so == expected

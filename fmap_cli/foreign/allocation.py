@@ -16,6 +16,10 @@ _KEPT = 1 << 30
 """Blocks up to this size are taken from memory that the process has, and so much of it is kept when all is free."""
 
 
+_MOST_BEFORE = 1 << 25
+"""The largest such size that the C library took before it took any (glibc's HEAP_MAX_SIZE / 2)."""
+
+
 def keep() -> None:
     """From now on; nothing where the user has set how memory is kept, or where the C library is another one."""
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
@@ -28,5 +32,6 @@ def keep() -> None:
         parameter = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
-        parameter(name, _KEPT)
+    parameter(_TRIM_THRESHOLD, _KEPT)
+    if not parameter(_MMAP_THRESHOLD, _KEPT):
+        parameter(_MMAP_THRESHOLD, _MOST_BEFORE)

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from ..drawing.files import FreeNames
 from ..files import make_directory, write_file
-from ..session.ahead import keep_freed_memory, without_team
+from ..session.ahead import without_team
 from .raw import write_raw
 from .records import Drawing, FeatureMap, Look
 
@@ -41,7 +41,6 @@ class FigureFiles:
         if self.directory is not None:
             make_directory(self.directory)
         object.__setattr__(self, "_names", FreeNames(self.directory or Path()))
-        keep_freed_memory()
         pool = ThreadPoolExecutor(1, thread_name_prefix="fmap-draw", initializer=without_team)
         object.__setattr__(self, "_pool", pool)
 

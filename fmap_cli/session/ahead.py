@@ -76,20 +76,3 @@ def without_team() -> None:
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD).omp_set_num_threads(1)
-
-
-def keep_freed_memory() -> None:
-    """From now on this process keeps up to 64 MB of what it frees, for what it takes next.
-
-    Where a page of pixels goes and the next one comes, glibc otherwise gives the memory back to the system in between,
-    which clears it page by page: a fifth of what a figure takes. For the program alone: in somebody else's process that
-    is not ours to decide.
-    """
-    if sys.platform.startswith("linux") and not any(name.startswith("MALLOC_") for name in os.environ):
-        with suppress(OSError, AttributeError):
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_MMAP_THRESHOLD, 16 << 20)
-            mallopt(_TRIM_THRESHOLD, 64 << 20)
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them

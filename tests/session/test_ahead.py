@@ -1,10 +1,6 @@
 """Images are read while the network runs on those before them, in their order and as if one after another."""
 
-import ctypes
-import os
-import sys
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +8,7 @@ from PIL import Image
 
 from fmap_cli.errors import ImageError
 from fmap_cli.models.records import ModelRequest
-from fmap_cli.session.ahead import keep_freed_memory, read_ahead
+from fmap_cli.session.ahead import read_ahead
 from fmap_cli.session.opening import open_session, read_image
 
 
@@ -81,16 +77,3 @@ def test_a_fault_of_fmap_itself_is_raised_when_its_turn_comes(session, paths, mo
     assert [next(reader)[0], next(reader)[0]] == paths[:2]
     with pytest.raises(ZeroDivisionError):
         next(reader)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's own settings")
-@pytest.mark.parametrize(("own", "count"), [({}, 2), ({"MALLOC_TRIM_THRESHOLD_": "1"}, 0)])
-def test_freed_memory_is_kept_unless_the_user_says_how(own, count, monkeypatch):
-    set_so = []
-    for name in [each for each in os.environ if each.startswith("MALLOC_")]:
-        monkeypatch.delenv(name)
-    for name, value in own.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *each: set_so.append(each)))
-    keep_freed_memory()
-    assert len(set_so) == count
