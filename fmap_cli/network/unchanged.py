@@ -162,8 +162,8 @@ class _Notes:
             if each is nn.Module or each is object:
                 break
             for name, own in vars(each).items():
-                if type(own) is types.FunctionType:
-                    self.taken.append(id(own))
+                if type(own) is types.FunctionType:  # by its code as well: the place of an old one may be taken
+                    self.taken += (id(own), own.__code__)
                 elif name.startswith("__"):  # what Python notes there itself
                     continue
                 elif type(own) in _PLAIN or type(own) in _IN_ORDER or type(own) in _BY_KEY:

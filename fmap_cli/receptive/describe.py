@@ -158,12 +158,9 @@ def box_of(seen: ReceptiveField, channel: int | None, place: tuple[int, int, int
     for extent in seen.extents:
         if channel is None:
             extent = extent.max(axis=1, keepdims=True)
-        where = (channel or 0, *place)
-        at = tuple(min(index, length - 1) for index, length in zip(where, extent.shape[1:], strict=True))
-        first, last, first_unclipped, last_unclipped = (int(each) for each in extent[(slice(None), *at)])
+        first, last, *unclipped = _read_at(extent, np.array([(channel or 0, *place)]))[:, 0].tolist()
         inside.append(None if last == fields.EMPTY else (-first, last))
-        finite = abs(last_unclipped) < fields.FAR
-        outside.append((-first_unclipped, last_unclipped) if finite else None)
+        outside.append((-unclipped[0], unclipped[1]) if abs(unclipped[1]) < fields.FAR else None)
     return UnitBox(tuple(inside), tuple(outside))
 
 
@@ -173,11 +170,16 @@ def spans_of(seen: ReceptiveField, units: np.ndarray) -> np.ndarray:
     """
     found = np.empty((len(units), len(seen.extents), 2), np.int64)
     for axis, extent in enumerate(seen.extents):
-        at = np.minimum(units, np.array(extent.shape[1:]) - 1)
-        first, last = extent[2:, at[:, 0], at[:, 1], at[:, 2], at[:, 3]].astype(np.int64)
+        _, _, first, last = _read_at(extent, units)
         finite = np.abs(last) < fields.FAR
         found[:, axis] = np.where(finite[:, None], np.stack([-first, last], axis=1), (0, -1))
     return found
+
+
+def _read_at(extent: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Of an extent `[4, C, T, H, W]` the numbers of units `[N, 4]`, int64 `[4, N]`; on axes of length 1 all are one."""
+    at = np.minimum(units, np.array(extent.shape[1:]) - 1)
+    return extent[:, at[:, 0], at[:, 1], at[:, 2], at[:, 3]].astype(np.int64)
 
 
 # -- from the output's axes to channels and places ---------------------------------------------------------------

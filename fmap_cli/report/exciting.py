@@ -14,7 +14,7 @@ import numpy as np
 from .. import units
 from ..documents import finite, in_utf8
 from ..top.cutting import Patches
-from ..top.dossiers import fires, frame_of, selectivity
+from ..top.dossiers import fires, frame_of_unit, selectivity
 from ..top.records import Dossiers, LayerDossiers
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def written_dossiers(found: Dossiers, layer: LayerDossiers) -> bytes:
                     shapes.append([int(each) for each in unit.patch.pixels.shape[:2]])
                     pixels.append(np.ascontiguousarray(unit.patch.pixels).tobytes())
             name = in_utf8(units.one_line(Path(unit.image).name))
-            marked = at >= 0 and unit.patch is not None and unit.patch.whole and unit.value  # of all 0 none is largest
-            frame = frame_of(layer, unit.place[1:], unit.patch.cells) if marked and unit.patch else None
+            frame = None if at < 0 else frame_of_unit(layer, unit)
             listed.append([unit.kind, unit.rank, finite(unit.value), name, list(unit.place), at, frame])
         rows.append(
             {

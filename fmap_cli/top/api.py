@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -92,31 +92,24 @@ def top(
     >>> unit.kind, unit.place, unit.patch.pixels.shape
     ('strongest', (0, 13, 26), (19, 19, 3))
     """
+    kept = None if channels is None else tuple(sorted({*channels}))
+    looking = Looking(
+        names_of(layer), names_of(kind), kept, strongest, per_image, by_class, limit, shuffle, batch, workers, layout
+    )
     if load is not None:
         if images is not None:
             raise FmapError("saved dossiers have their images: give images or load, not both.")
-        for name, given, default in (
-            ("strongest", strongest, STRONGEST),
-            ("per_image", per_image, 1),
-            ("by_class", by_class, False),
-            ("limit", limit, None),
-            ("shuffle", shuffle, None),
-            ("batch", batch, 8),
-            ("workers", workers, None),
-        ):
-            if given != default:
-                raise FmapError(f"load only shows finished dossiers: {name} has no effect on them.")
-        loaded = load_dossiers(cast("list[Path]", load)).only(names_of(layer), channels, names_of(kind))
+        shown = Looking(looking.patterns, looking.kinds, looking.channels, layout=layout)
+        for each in fields(Looking):
+            if getattr(looking, each.name) != getattr(shown, each.name):
+                raise FmapError(f"load only shows finished dossiers: {each.name} has no effect on them.")
+        loaded = load_dossiers(cast("list[Path]", load)).only(looking.patterns, channels, looking.kinds)
         question = _question(like, at, layout)
         return loaded if question is None else question.answer(opened(model, say), loaded)
     session = opened(model, say)
     from ..running.going import whole_run
     from .running import TopRun
 
-    kept = None if channels is None else tuple(sorted({*channels}))
-    looking = Looking(
-        names_of(layer), names_of(kind), kept, strongest, per_image, by_class, limit, shuffle, batch, workers, layout
-    )
     job = TopRun(looking, _question(like, at, layout))
     return job.finished(whole_run(session, sources_of(images), job, say), say, patches=patches)
 

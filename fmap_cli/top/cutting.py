@@ -157,7 +157,7 @@ class Cutting:
         Of a field as large as the picture, or larger, the whole picture is taken: a crop would be mostly border.
         """
         height, width = pixels.shape[:2]
-        different, box = _different(spans)
+        different, box = different_rows(spans)
         high, wide = different[:, 1] - different[:, 0] + 1, different[:, 3] - different[:, 2] + 1
         whole = (high >= height) & (wide >= width)
         crops = _bytes_of(high[~whole], wide[~whole], CROPPED).sum()
@@ -188,8 +188,8 @@ class Cutting:
         return Patches(layers, units, boxes, self._pixels)
 
 
-def _different(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that differ, and which of them each row is."""
+def different_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that differ, in order, and which of them each row is."""
     order = np.lexsort(rows.T[::-1])
     ordered = rows[order]
     new = np.ones(len(rows), bool)

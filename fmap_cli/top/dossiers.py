@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..arguments import names_of
 from ..errors import FmapError, LayerError
 from .exact import total
 from .excitations import Excitations, Picks
@@ -127,10 +128,9 @@ def restricted(
     from ..network.selection import pick_names
 
     layers = dossiers.layers
-    patterns = (patterns,) if isinstance(patterns, str) else patterns
     if patterns or kinds:
         kinds_of = {each.layer.name: each.layer.kind for each in layers}
-        names = pick_names(kinds_of, tuple(patterns), tuple(kinds), among="these dossiers")
+        names = pick_names(kinds_of, names_of(patterns), names_of(kinds), among="these dossiers")
         layers = tuple(each for each in layers if each.layer.name in names)
     if channels is not None:
         layers = tuple(_with(each, channels) for each in layers)
@@ -197,9 +197,10 @@ def shown_units(found: Excitations) -> list[tuple[Literal["strongest", "weakest"
     return [("strongest", found.strongest), ("quantile", examples_of(found)), ("weakest", found.weakest)]
 
 
-def frame_of(
-    layer: LayerDossiers, place: tuple[int, int], cells: tuple[int, int] | None = None
-) -> tuple[float, float, float, float] | None:
+Frame = tuple[float, float, float, float]
+
+
+def frame_of(layer: LayerDossiers, place: tuple[int, int], cells: tuple[int, int] | None = None) -> Frame | None:
     """Where a cell of the layer's map lies, were the map spread over the whole picture: top, left, height and width as
     shares of the picture's sides. None where the map has one cell. `cells` is how large it is of this picture, where
     that is known; else as large as of the first one.
@@ -208,6 +209,15 @@ def frame_of(
         return None
     high, wide = (max(length, at + 1) for length, at in zip(cells or layer.cells, place, strict=True))
     return place[0] / high, place[1] / wide, 1 / high, 1 / wide
+
+
+def frame_of_unit(layer: LayerDossiers, unit: Unit) -> Frame | None:
+    """The frame of a unit in its patch; None where that is no whole picture, and where all is 0, of which none is the
+    strongest.
+    """
+    if unit.patch is None or not unit.patch.whole or not unit.value:
+        return None
+    return frame_of(layer, unit.place[1:], unit.patch.cells)
 
 
 def dossier_of(dossiers: Dossiers, layer: LayerDossiers, channel: int) -> Dossier:

@@ -134,8 +134,9 @@ class Classes:
     limbs: np.ndarray
 
     @classmethod
-    def none(cls, channels: int) -> Classes:
-        return cls((), np.zeros((0, channels), np.int64), np.zeros((0, channels, LIMBS), np.int64))
+    def none(cls, channels: int, names: tuple[str, ...] = ()) -> Classes:
+        count = len(names)
+        return cls(names, np.zeros((count, channels), np.int64), np.zeros((count, channels, LIMBS), np.int64))
 
     def joined(self, other: Classes) -> Classes:
         if self.names == other.names:

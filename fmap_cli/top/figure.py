@@ -25,7 +25,7 @@ from ..drawing.page import (
     fit,
 )
 from ..drawing.scene import FAINT, GRAY, INK, WHITE, Box, Colour, Picture, Plot, Scene, Text, shorten, text_width
-from .dossiers import frame_of
+from .dossiers import Frame, frame_of, frame_of_unit
 from .records import Dossier, Dossiers, LayerDossiers, Sort, Unit
 from .words import examples_in_words, firing, here_in_words, image_names, order_in_words
 
@@ -114,8 +114,8 @@ def _title(found: Dossiers, layer: LayerDossiers, shown: int, order: str) -> tup
 
 def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[Dossier], y: int) -> int:
     """What the parts of the page are, and what cannot be concluded."""
-    units = [unit for each in dossiers if not each.never_fires for unit in each.units]
-    patches = [unit.patch for unit in units if unit.patch is not None]
+    shown = [unit for each in dossiers if not each.never_fires for unit in each.units]
+    patches = [unit.patch for unit in shown if unit.patch is not None]
     left = MARGIN if found.like is None else MARGIN + _SIDE
     width = min(scene.width - left - MARGIN, 1400)
     words: list[str] = []
@@ -124,7 +124,7 @@ def _legend(scene: Scene, found: Dossiers, layer: LayerDossiers, dossiers: list[
             "Where a unit's field is as large as the picture, the whole picture is shown: a frame marks the unit, and"
         )
         words.append("what it does not see is pale.")
-    if any(unit.map is not None and unit.patch is not None and unit.patch.whole for unit in units):
+    if any(unit.map is not None and unit.patch is not None and unit.patch.whole for unit in shown):
         words.append("Of the strongest, what does not excite the channel is dark.")
     if any(not each.whole for each in patches):
         words.append("A patch is what the unit sees, no more and no less; gray is beyond the picture's border.")
@@ -199,8 +199,7 @@ def _draw_unit(scene: Scene, layer: LayerDossiers, unit: Unit, left: int, y: int
         smooth = max(unit.patch.pixels.shape[:2]) >= _SMOOTH
         scene.add(Picture(inner, top, _seen(unit), (height, width), smooth=smooth))
         scene.add(Box(inner - 1, top - 1, width + 2, height + 2, None, FAINT))
-        if unit.patch.whole and unit.value:  # where all is 0, none of the places is the strongest
-            _frame(scene, frame_of(layer, unit.place[1:], unit.patch.cells), inner, top, (height, width))
+        _frame(scene, frame_of_unit(layer, unit), inner, top, (height, width))
     words = units.number(unit.value, 3)
     if unit.kind == "quantile":
         words = f"{unit.rank:.0%}: {words}"
@@ -237,9 +236,7 @@ def _light(coarse: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return light
 
 
-def _frame(
-    scene: Scene, frame: tuple[float, float, float, float] | None, left: int, top: int, size: tuple[int, int]
-) -> None:
+def _frame(scene: Scene, frame: Frame | None, left: int, top: int, size: tuple[int, int]) -> None:
     """A frame in a picture, where there is one to be drawn."""
     if frame is None:
         return

@@ -114,10 +114,7 @@ class Keeper:
     def _class_of(self, group: str) -> int:
         """The row of a class in the sums, which is made where there is none."""
         if group not in self.classes.names:
-            none = Classes.none(len(self.fired))
-            self.classes = self.classes.joined(
-                Classes((group,), *(np.zeros((1, *each.shape[1:]), np.int64) for each in (none.counts, none.limbs)))
-            )
+            self.classes = self.classes.joined(Classes.none(len(self.fired), (group,)))
         return self.classes.names.index(group)
 
     def _insert(self, seen: Seen) -> None:

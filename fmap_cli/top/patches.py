@@ -14,7 +14,7 @@ from ..receptive.records import FieldRow
 from ..receptive.survey import receptive_fields
 from ..session.batches import Say
 from ..session.opening import Session, read_image
-from .cutting import Cutting, Patches
+from .cutting import Cutting, Patches, different_rows
 from .excitations import Excitations
 from .gather import pixels_of
 from .records import Dossiers
@@ -87,11 +87,7 @@ def _units_of(found: Dossiers) -> tuple[dict[str, int], np.ndarray]:
             row, at = np.nonzero(image >= 0)
             columns = (np.full(len(row), number), layer.channels[row], image[row, at], *place[row, at].T)
             of_layer.append(np.stack(columns, axis=1).astype(np.int32))
-        rows = np.concatenate(of_layer)
-        rows = rows[np.lexsort(rows.T[::-1])]
-        new = np.ones(len(rows), bool)
-        new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-        units.append(rows[new])
+        units.append(different_rows(np.concatenate(of_layer))[0])
     return layers, np.concatenate(units) if units else np.zeros((0, 6), np.int32)
 
 

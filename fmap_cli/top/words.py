@@ -58,15 +58,13 @@ def sort_in_words(sort: Sort, by_class: bool, reverse: bool = False) -> str:
         fewer = "fewest" if reverse else "most"
         return f"those first that are stronger here than in {fewer} images"
     if sort == "selectivity":
-        return f"the {'least' if reverse else 'most'} selective first ({_HOW[by_class]})"
+        how = "by class" if by_class else "sparseness over images"
+        return f"the {'least' if reverse else 'most'} selective first ({how})"
     return {
         "fires": f"those that fire {'least' if reverse else 'most'} often first",
         "index": "the last channel first" if reverse else "in the order of the channels",
         "max": f"the {'weakest' if reverse else 'strongest'} first",
     }[sort]
-
-
-_HOW = {True: "by class", False: "sparseness over images"}
 
 
 def image_names(found: Dossiers) -> Callable[[str], str]:
