@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import io
 import os
 import signal
 import sys
@@ -53,11 +56,35 @@ def answer() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the program, whose results are out: nothing that a network has left running keeps it."""
+    """End the program, whose results are out: nothing that a network has left running keeps it.
+
+    Whoever runs the program inside another one (a profiler, `coverage run`) is told first, as by any `sys.exit`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _ending.set()
     threading.Thread(target=_cut_off, args=(code,), daemon=True).start()
+    atexit.register(_end_process, code)
     sys.exit(code)
+
+
+def _end_process(code: int) -> None:
+    """The end of a process without taking torch's libraries down, which takes 0.2 s and changes nothing.
+
+    Before it everything else that is registered for the end runs, and what was written to open files gets there. Where
+    that fails the interpreter ends as it always does, and says so.
+    """
+    atexit.unregister(_end_process)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    for each in gc.get_objects():
+        if type(each) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom) and not each.closed:
+            each.flush()
+    if "ctypes" in sys.modules:  # what machine code has written by way of C's own streams
+        with suppress(AttributeError, OSError, TypeError):
+            sys.modules["ctypes"].CDLL(None).fflush(None)
+    os._exit(code)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -187,6 +187,47 @@ def test_an_interrupt_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (130, "", "\nfmap: interrupted.\n")
 
 
+_LEAVES_THINGS = """
+import atexit, ctypes, torch
+
+class Torn:
+    def __del__(self):
+        print("torn down", flush=True)
+
+kept = Torn()
+notes = open("notes.txt", "w")
+libc = ctypes.CDLL(None)
+
+def net():
+    notes.write("written")
+    atexit.register(libc.puts, b"C's own")
+    atexit.register(print, "registered")
+    return torch.nn.Conv2d(3, 4, 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows names its C library otherwise")
+@pytest.mark.parametrize("around", ["", "try", "fails"])
+def test_what_is_open_and_registered_is_seen_to_at_the_end_and_nothing_is_torn_down(workdir: Path, around: str) -> None:
+    (workdir / "net.py").write_text(_LEAVES_THINGS)
+    program = """
+import sys
+sys.argv[1:] = ["layers", "net.py:net"]
+from fmap_cli.cli import main
+"""
+    program += {
+        "": "main()",
+        "try": "try:\n    main()\nexcept SystemExit as end:\n    print('told', end.code)",
+        "fails": "import atexit\natexit.register(lambda: sys.stderr.close())\nmain()",
+    }[around]
+    done = subprocess.run([sys.executable, "-c", program], cwd=workdir, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done
+    assert (workdir / "notes.txt").read_text() == "written"
+    assert {"registered", "C's own"} <= set(done.stdout.splitlines()), done
+    assert ("told 0" in done.stdout) == (around == "try")
+    assert ("torn down" in done.stdout) == (around == "fails"), "the interpreter's own end is for what fails"
+
+
 def test_messages_stay_lines_whatever_a_name_holds(fmap: Run) -> None:
     ran = fmap("show", "no\nsuch\x1b[31m.png")
     ran.refused("such\\x1b[31m.png")
