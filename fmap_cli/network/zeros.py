@@ -6,8 +6,10 @@ sixty megabytes that hold zeros is most of what is left to compute of a detector
 
 from __future__ import annotations
 
+import mmap
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
@@ -20,20 +22,38 @@ from .calls import is_written, storage_of, tensors_in
 _aten = torch.ops.aten
 
 _LARGE = 1 << 16
+_HUGE = 1 << 22  # bytes from which large pages pay, as NumPy has it
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
 
 
 def zeros(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Zeros of this shape, on the same device and in the same number format.
 
-    Large ones are memory that the system has not given out yet: NumPy's zeros need no writing, where torch writes
-    every one. Of a detector's maps that nobody reads that is most of a convolution's time.
+    Large ones are memory that the system has not given out yet, where torch writes every one. Of a detector's maps that
+    nobody reads that is most of a convolution's time.
     """
     count = 1
     for length in shape:
         count *= length
     kind = _NUMPY.get(like.dtype) if count >= _LARGE and like.device.type == "cpu" else None
-    return like.new_zeros(shape) if kind is None else torch.from_numpy(np.zeros(shape, kind))
+    return like.new_zeros(shape) if kind is None else torch.from_numpy(_untouched(shape, count, kind))
+
+
+def _untouched(shape: tuple[int, ...], count: int, kind: Any) -> np.ndarray:
+    """An array of zeros in pages of its own, which the system fills with zeros when somebody first reads them.
+
+    (NumPy's own zeros are that as well, as long as the C library asks the system for them. It does not where it keeps
+    memory that was given back, and writes zeros into that.)
+    """
+    if hasattr(mmap, "MAP_ANONYMOUS"):
+        length = count * np.dtype(kind).itemsize
+        with suppress(OSError):  # too many pieces of memory
+            memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            if length >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+                with suppress(OSError):  # not in this system
+                    memory.madvise(mmap.MADV_HUGEPAGE)
+            return np.ndarray(shape, kind, memory)
+    return np.zeros(shape, kind)
 
 
 class Zeros:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -40,12 +41,10 @@ def written_into(
 def reordered(one: Field, order: Sequence[int]) -> Field:
     """Axes in another order: `[B, H, W, C]` of `[B, C, H, W]` by `(0, 2, 3, 1)`."""
     order = [at % len(one.shape) for at in order]
-    return replace(
-        one,
+    return one.with_values(
+        one.values.transpose(0, *(at + 1 for at in order)),
         shape=tuple(one.shape[at] for at in order),
-        values=one.values.transpose(0, *(at + 1 for at in order)),
         steps=tuple(one.steps[at] for at in order),
-        _varies={},
     )
 
 
@@ -84,9 +83,27 @@ def reshaped(one: Field, shape: Sequence[int]) -> Field:
             told += [at for at in new if any(moving)]
             lengths += [one.shape[at] for at in old]
             new_lengths += [shape[at] for at in new]
-    values = np.broadcast_to(one.values, (4, *lengths)).reshape(4, *new_lengths)
-    done = replace(one, shape=shape, values=values, steps=tuple(steps), _varies={})
-    return settled(done, told, one.steps) if told or values.shape[1:] != tuple(new_lengths) else done
+    done = _in_runs(one, shape) if told == [0] and len(shape) == 1 else None
+    if done is None:
+        values = np.broadcast_to(one.values, (4, *lengths)).reshape(4, *new_lengths)
+        done = one.with_values(values, shape=shape, steps=tuple(steps))
+    return settled(done, told, one.steps) if told else done
+
+
+_LONG = 1 << 16
+"""Values in a row up to which each has numbers of its own."""
+
+
+def _in_runs(one: Field, shape: tuple[int, ...]) -> Field | None:
+    """All values in one row, held once for all neighbours that see alike; None where there are few, or none do."""
+    last = len(one.shape)
+    while last and one.held.shape[last] == 1:
+        last -= 1
+    run = prod(one.shape[last:])
+    if run == 1 or shape[0] <= _LONG:
+        return None
+    held = np.broadcast_to(one.held, (4, *one.shape[:last], *one.held.shape[last + 1 :])).reshape(4, -1)
+    return one.with_values(held, run=run, shape=shape, steps=(None,))
 
 
 def rearranged(one: Field, at: int, order: np.ndarray) -> Field:
@@ -97,7 +114,7 @@ def rearranged(one: Field, at: int, order: np.ndarray) -> Field:
     step = one.steps[at]
     if step != STILL:
         step = regular_step(values[UNCLIPPED], at + 1, [step, None if step is None else (step[0], -step[1])])
-    return replace(one, values=values, steps=(*one.steps[:at], step, *one.steps[at + 1 :]), _varies={})
+    return one.with_values(values, steps=(*one.steps[:at], step, *one.steps[at + 1 :]))
 
 
 def picked(one: Field | None, sources: np.ndarray, candidates: Iterable[Step | None] = ()) -> Field | None:
@@ -110,7 +127,7 @@ def picked(one: Field | None, sources: np.ndarray, candidates: Iterable[Step | N
     laid_out = np.broadcast_to(one.values, (4, *one.shape)).reshape(4, -1)
     with_none = np.concatenate([np.full((4, 1), EMPTY, np.int32), laid_out], axis=1)
     values = with_none[:, sources.ravel()].reshape(4, *sources.shape)
-    empty = replace(one, shape=sources.shape, values=values, steps=(None,) * sources.ndim, _varies={})
+    empty = one.with_values(values, shape=sources.shape, steps=(None,) * sources.ndim)
     done = settled(empty, range(sources.ndim), {*one.steps, *candidates})
     if all(each == STILL for each in one.steps):
         done = replace(done, steps=(STILL,) * sources.ndim)

@@ -39,9 +39,9 @@ def window(
     step = advanced(one.steps[at], advance)
     flat = one.values.shape[at + 1] == 1
     if flat and (length > 1 or one.steps[at] == STILL) and exists.any(axis=1).all():
-        return replace(one, shape=shape, steps=(*one.steps[:at], step, *one.steps[at + 1 :]), _varies={})
+        return one.with_values(one.values, shape=shape, steps=(*one.steps[:at], step, *one.steps[at + 1 :]))
     if flat:
-        one = replace(one, values=np.repeat(one.values, length, axis=at + 1), _varies={})
+        one = one.with_values(np.repeat(one.values, length, axis=at + 1))
     low, high = min(int(seen.min()), int(table.min()), 0), max(int(seen.max()), int(table.max()), length - 1)
     longer, bound = continued(one, at, low, high)
     values = np.empty((4, *one.values.shape[1 : at + 1], new, *one.values.shape[at + 2 :]), np.int32)
@@ -53,7 +53,7 @@ def window(
     if step == STILL and repeats(values, at + 1):
         values = values.take([0], axis=at + 1)
     steps = (*one.steps[:at], step, *one.steps[at + 1 :])
-    return replace(one, shape=shape, values=values, steps=steps, bound=one.bound or bound, _varies={})
+    return one.with_values(values, shape=shape, steps=steps, bound=one.bound or bound)
 
 
 def largest(values: np.ndarray, axis: int, table: np.ndarray, taken: np.ndarray | None) -> np.ndarray:
@@ -82,11 +82,11 @@ def gathered(one: Field, axes: Sequence[int], because: Cause) -> Field:
     axes = [at % len(one.shape) for at in axes]
     places = [at for at in range(len(one.shape)) if one.moves(at)]
     places += [at for at in axes if at not in places and one.shape[at] == 1 and one.steps[at] not in (STILL, None)]
-    varied = tuple(at + 1 for at in axes if one.values.shape[at + 1] > 1)
-    values = one.values.max(axis=varied, keepdims=True) if varied else one.values
+    varied = tuple(at + 1 for at in axes if one.held.shape[at + 1] > 1)
+    values = one.held.max(axis=varied, keepdims=True) if varied else one.held
     shape = tuple(1 if at in axes else length for at, length in enumerate(one.shape))
     steps = tuple(STILL if at in axes and one.shape[at] > 1 else step for at, step in enumerate(one.steps))
-    done = replace(one, shape=shape, values=values, steps=steps, _varies={})
+    done = one.with_values(values, run=1 if varied else one.run, shape=shape, steps=steps)
     if (
         places
         and not any(done.moves(at) for at in range(len(shape)))
@@ -110,7 +110,7 @@ def _made_whole(one: Field, because: Cause) -> Field:
     values[UNCLIPPED][finite] = WHOLE
     # What was unknown before is known now: all of it.
     values[UNCLIPPED][values[UNCLIPPED] == UNKNOWN] = WHOLE
-    return replace(one, values=values, whole=one.whole or because, unknown=None, bound=None, _varies={})
+    return one.with_values(values, whole=one.whole or because, unknown=None, bound=None)
 
 
 def accumulated(one: Field, at: int, *, backwards: bool = False) -> Field:
@@ -123,7 +123,7 @@ def accumulated(one: Field, at: int, *, backwards: bool = False) -> Field:
     step = one.steps[at]
     if step != STILL:
         step = regular_step(values[UNCLIPPED], at + 1)
-    return replace(one, values=values, steps=(*one.steps[:at], step, *one.steps[at + 1 :]), _varies={})
+    return one.with_values(values, steps=(*one.steps[:at], step, *one.steps[at + 1 :]))
 
 
 def over_all(one: Field, because: Cause) -> Field:
@@ -149,9 +149,9 @@ def made_unknown(one: Field, because: Cause) -> Field:
 
 def merged(one: Field) -> Field:
     """The hull of all values, as it is, on a shape of length 1 on all axes."""
-    values = one.values.max(axis=tuple(range(1, one.values.ndim)), keepdims=True)
+    values = one.held.max(axis=tuple(range(1, one.held.ndim)), keepdims=True)
     shape = (1,) * len(one.shape)
-    return replace(one, shape=shape, values=values, steps=(STILL,) * len(shape), rest=None, _varies={})
+    return one.with_values(values, shape=shape, steps=(STILL,) * len(shape), rest=None)
 
 
 def made_bound(one: Field, because: Cause) -> Field:

@@ -77,11 +77,12 @@ class Describer:
 
     def _described(self, listed: Sequence[Field | None], axes: Axes, shape: Sequence[int]) -> ReceptiveField:
         whole = [fields.nothing(shape) if each is None else each for each in listed]
-        extents = tuple(_arranged(each, axes) for each in whole)
+        run = _common_run(whole, axes)
+        extents = tuple(_arranged(each, axes, run) for each in whole)
         steps = [_own_step(each, axes, name) for each, name in zip(whole, self.names, strict=True)]
         cells = _cells(axes, shape, self.names)
 
-        count, ranges = _alike(extents)
+        count, ranges = _alike(extents, run)
         merged = not cells and (count != 1 or any(_differs(each) for each in whole))
 
         blind = _some_see_nothing(extents, self.sizes)
@@ -97,7 +98,7 @@ class Describer:
             groups = tuple(
                 FieldGroup(each, along_axes([_of_channel(part, each[0][0]) for part in extents])) for each in ranges
             )
-        return ReceptiveField(along_axes(extents), groups, count, cells, _share(extents, self.sizes), extents)
+        return ReceptiveField(along_axes(extents), groups, count, cells, _share(extents, self.sizes), extents, run)
 
     def _along(
         self,
@@ -134,7 +135,7 @@ def _told_by(one: Field | None) -> Any:
     """Something that is equal for fields of which the same is to be said."""
     if one is None:
         return None
-    return one.shape, one.steps, _contents(one.values), tuple(map(id, _own_causes(one))), _told_by(one.rest)
+    return one.shape, one.steps, _contents(one.held), tuple(map(id, _own_causes(one))), _told_by(one.rest)
 
 
 _Causes = tuple[fields.Cause | None, ...]
@@ -158,7 +159,7 @@ def box_of(seen: ReceptiveField, channel: int | None, place: tuple[int, int, int
     for extent in seen.extents:
         if channel is None:
             extent = extent.max(axis=1, keepdims=True)
-        first, last, *unclipped = _read_at(extent, np.array([(channel or 0, *place)]))[:, 0].tolist()
+        first, last, *unclipped = _read_at(extent, np.array([(channel or 0, *place)]), seen.run)[:, 0].tolist()
         inside.append(None if last == fields.EMPTY else (-first, last))
         outside.append((-unclipped[0], unclipped[1]) if abs(unclipped[1]) < fields.FAR else None)
     return UnitBox(tuple(inside), tuple(outside))
@@ -170,23 +171,32 @@ def spans_of(seen: ReceptiveField, units: np.ndarray) -> np.ndarray:
     """
     found = np.empty((len(units), len(seen.extents), 2), np.int64)
     for axis, extent in enumerate(seen.extents):
-        _, _, first, last = _read_at(extent, units)
+        _, _, first, last = _read_at(extent, units, seen.run)
         finite = np.abs(last) < fields.FAR
         found[:, axis] = np.where(finite[:, None], np.stack([-first, last], axis=1), (0, -1))
     return found
 
 
-def _read_at(extent: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Of an extent `[4, C, T, H, W]` the numbers of units `[N, 4]`, int64 `[4, N]`; on axes of length 1 all are one."""
-    at = np.minimum(units, np.array(extent.shape[1:]) - 1)
+def _read_at(extent: np.ndarray, units: np.ndarray, run: int) -> np.ndarray:
+    """Of an extent `[4, C / run, T, H, W]` the numbers of units `[N, 4]`, int64 `[4, N]`; on axes of length 1 all are
+    one."""
+    at = np.minimum(units // (run, 1, 1, 1), np.array(extent.shape[1:]) - 1)
     return extent[:, at[:, 0], at[:, 1], at[:, 2], at[:, 3]].astype(np.int64)
 
 
 # -- from the output's axes to channels and places ---------------------------------------------------------------
 
 
-def _arranged(one: Field, axes: Axes) -> np.ndarray:
-    """`[4, C, T, H, W]` of the first item of the batch, of length 1 where all is alike.
+def _common_run(listed: Sequence[Field], axes: Axes) -> int:
+    """Of how many neighbouring channels one has the numbers of all, in each of these fields."""
+    if axes.names != ("C",):
+        return 1
+    runs = {part.run for each in listed for part in each.parts if part.held.size > 4}
+    return runs.pop() if len(runs) == 1 else 1
+
+
+def _arranged(one: Field, axes: Axes, run: int) -> np.ndarray:
+    """`[4, C / run, T, H, W]` of the first item of the batch, of length 1 where all is alike.
 
     Of a layer without a map it is what any place sees, for each channel if there is an axis of channels.
     """
@@ -194,7 +204,7 @@ def _arranged(one: Field, axes: Axes) -> np.ndarray:
         return np.full((4, 1, 1, 1, 1), fields.EMPTY, np.int32)
     joined: np.ndarray | None = None
     for part in one.parts:
-        laid_out = _as_maps(part, axes) if _has_places(axes) else _as_channels(part, axes)
+        laid_out = _as_maps(part, axes) if _has_places(axes) else _as_channels(part, axes, run)
         joined = laid_out if joined is None else np.maximum(joined, laid_out)
     assert joined is not None
     for axis in range(1, 5):
@@ -229,8 +239,8 @@ def _as_plain_maps(part: Field, axes: Axes) -> np.ndarray:
     return values.reshape(4, *lengths)  # [4, C, T, H, W]
 
 
-def _as_channels(part: Field, axes: Axes) -> np.ndarray:
-    values = part.values
+def _as_channels(part: Field, axes: Axes, run: int) -> np.ndarray:
+    values = part.values if run == 1 else part.held
     named = len(axes.names) == len(part.shape)
     for at, name in enumerate(axes.names if named else ()):
         if name.startswith("B"):
@@ -245,8 +255,8 @@ def _as_channels(part: Field, axes: Axes) -> np.ndarray:
 def _differs(one: Field) -> bool:
     """Whether values see differently."""
     return one.rest is not None or any(
-        length > 1 and bool((one.values != one.values.take([0], axis=axis)).any())
-        for axis, length in enumerate(one.values.shape)
+        length > 1 and bool((one.held != one.held.take([0], axis=axis)).any())
+        for axis, length in enumerate(one.held.shape)
         if axis
     )
 
@@ -268,15 +278,16 @@ def _cells(axes: Axes, shape: Sequence[int], names: Sequence[str]) -> tuple[int,
     return tuple(sizes.get(name, 1) for name in names)
 
 
-def _alike(extents: Sequence[np.ndarray]) -> tuple[int, list[tuple[tuple[int, int], ...]]]:
+def _alike(extents: Sequence[np.ndarray], run: int = 1) -> tuple[int, list[tuple[tuple[int, int], ...]]]:
     """How many kinds of channels there are, those that see alike being one; and each kind's channels as ranges.
 
-    Kinds are in the order of their first channels, and listed where they are not too many. 0 is for too many to count.
+    Extents have one channel for `run` of them. Kinds are in the order of their first channels, and listed where they
+    are not too many. 0 is for too many to count.
     """
     count = max(extent.shape[1] for extent in extents)
     if count == 1:
         return 1, [((0, 0),)]
-    if count > _MOST_CHANNELS:  # a detector's scores of every place
+    if count * run > _MOST_CHANNELS:  # a detector's scores of every place
         return 0, []
     rows = [
         extent[fields.UNCLIPPED].swapaxes(0, 1).reshape(count, -1) for extent in extents if extent.shape[1] > 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import lcm, prod
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,9 @@ class Field:
     """One axis of the image, `extent` pixels long, for every value of a tensor of this `shape`.
 
     `values` is int32 `[4, ...]`: minus the first pixel seen, the last one, and the same unclipped. Behind the first
-    axis stand the tensor's own, of length 1 where the field is the same all along. `steps` says for each axis of the
+    axis stand the tensor's own, of length 1 where the field is the same all along. Of a row of very many values (a
+    detector's scores) of which `run` neighbours each see alike, `held` has one for all of these; otherwise it is
+    `values`, which are laid out when somebody asks for them. `steps` says for each axis of the
     tensor how the unclipped field moves along it, `STILL` where it does not (channels), None where not regularly.
     The causes say where the first of each kind came from. A value sees what it sees by `rest`, too: of a query by a
     key the one varies along the rows and the other along the columns, and laid out they would fill hundreds of
@@ -57,15 +60,29 @@ class Field:
     """
 
     shape: tuple[int, ...]
-    values: np.ndarray
+    held: np.ndarray
     steps: tuple[Step | None, ...]
     extent: int
     whole: Cause | None = None
     unknown: Cause | None = None
     bound: Cause | None = None
     rest: Field | None = None
-    # Which axes vary is asked more often than it changes.
+    run: int = 1
+    # Which axes vary is asked more often than it changes, and a row is laid out once.
     _varies: dict[int, bool] = field(default_factory=dict, repr=False)
+    _laid_out: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    @property
+    def values(self) -> np.ndarray:
+        if self.run == 1:
+            return self.held
+        if not self._laid_out:
+            self._laid_out.append(np.repeat(self.held, self.run, axis=1))
+        return self._laid_out[0]
+
+    def with_values(self, values: np.ndarray, *, run: int = 1, **changes: Any) -> Field:
+        """The field with other values, and what else changes."""
+        return replace(self, held=values, run=run, _varies={}, _laid_out=[], **changes)
 
     @property
     def parts(self) -> tuple[Field, ...]:
@@ -74,10 +91,10 @@ class Field:
 
     def varies(self, at: int) -> bool:
         """Whether the unclipped field differs along an axis."""
-        if self.values.shape[at + 1] == 1:
+        if self.held.shape[at + 1] == 1:
             return False
         if at not in self._varies:
-            values = self.values[UNCLIPPED]
+            values = self.held[UNCLIPPED]
             self._varies[at] = bool((values != values.take([0], axis=at + 1)).any())
         return self._varies[at]
 
@@ -118,7 +135,7 @@ def spread(one: Field, shape: Sequence[int]) -> Field:
         if at >= new and one.shape[at - new] != length:
             steps[at] = STILL
     rest = None if one.rest is None else spread(one.rest, shape)
-    return replace(one, shape=shape, values=values, steps=tuple(steps), rest=rest, _varies={})
+    return one.with_values(values, shape=shape, steps=tuple(steps), rest=rest)
 
 
 def hull(fields: Iterable[Field | None], shape: Sequence[int] | None = None) -> Field | None:
@@ -166,7 +183,7 @@ def common_step(fields: Sequence[Field], at: int) -> Step | None:
 
     What is the whole image wherever it is, or nothing, moves along with anything.
     """
-    steps = {each.steps[at] for each in fields if (np.abs(each.values[UNCLIPPED]) < FAR).any()}
+    steps = {each.steps[at] for each in fields if (np.abs(each.held[UNCLIPPED]) < FAR).any()}
     if not steps:
         return fields[0].steps[at]
     common, *others = steps
@@ -190,7 +207,7 @@ def flat(one: Field) -> Field:
 
 def is_whole(one: Field) -> bool:
     """Whether all values see the whole image."""
-    return bool((one.values[UNCLIPPED] == WHOLE).all())
+    return bool((one.held[UNCLIPPED] == WHOLE).all())
 
 
 def nothing(shape: Sequence[int]) -> Field:

@@ -242,8 +242,8 @@ def _same_everywhere(one: Fields, other: Fields) -> bool:
         a is not None
         and b is not None
         and a.rest is b.rest is None
-        and a.values.size == b.values.size == 4
-        and (a.values.ravel() == b.values.ravel()).all()
+        and a.held.size == b.held.size == 4
+        and (a.held.ravel() == b.held.ravel()).all()
         for a, b in zip(one, other, strict=True)
     )
 
@@ -359,7 +359,7 @@ class _Storage:
             shape = tuple(tensor.shape)
             values = self.values[at] if self.whole is not None else self._view(at, _layout(tensor))
             assert values is not None
-            told = replace(causes, shape=shape, values=values, steps=(None,) * len(shape), rest=None, _varies={})
+            told = causes.with_values(values, shape=shape, steps=(None,) * len(shape), rest=None)
             found.append(told_from_memory(told, steps))
         return tuple(found)
 

@@ -87,7 +87,7 @@ class ReceptiveField:
     of the layer's map along the same axes, 1 along those that it does not have (a sequence's), empty where it has none.
     `share` is the largest part of the input's area (volume) that a unit sees. `extents` holds for each axis minus the
     first pixel seen, the last one, and the same unclipped, int32 `[4, C, T, H, W]`; axes along which all is alike are
-    of length 1.
+    of length 1. Of very many channels of which `run` neighbours each see alike they hold one for all of these.
     """
 
     axes: tuple[FieldAxis, ...]
@@ -96,6 +96,7 @@ class ReceptiveField:
     cells: tuple[int, ...]
     share: float
     extents: tuple[np.ndarray, ...]
+    run: int = 1
 
     @property
     def kind(self) -> FieldKind:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from math import gcd
 
 import numpy as np
@@ -70,20 +69,21 @@ _PERIODS = range(1, 9)
 """Tried where steps have to be told from values: a map may be as many times larger by a pixel shuffle."""
 
 
-def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None] = ()) -> Step | None:
+def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None] = (), run: int = 1) -> Step | None:
     """How unclipped values `[2, ...]` move along an axis, told from them: one of the candidates or of short periods.
 
     None where they do not move evenly. Places that see nothing, the whole image or nobody knows what are passed over.
+    Each value along the axis is that of `run` places.
     """
     rows = np.moveaxis(values, axis, 1)  # [2, places, ...]
-    if _advance(rows, 1, 0) is not None:
+    if _advance(rows, 1, 0, run) is not None:
         return STILL
     periods = [
         *(step for step in candidates if step is not None and step != STILL),
         *((each, None) for each in _PERIODS),
     ]
     for period, advance in periods:
-        told = _advance(rows, period, advance) if period > 0 else None
+        told = _advance(rows, period, advance, run) if period > 0 else None
         if told:
             return period, told
     return None
@@ -92,16 +92,16 @@ def regular_step(values: np.ndarray, axis: int, candidates: Iterable[Step | None
 _AT_ONCE = 1 << 16
 
 
-def _advance(rows: np.ndarray, period: int, advance: int | None) -> int | None:
-    """How far all known values `[2, places, ...]` move within a period: by `advance`, if given, or all alike.
+def _advance(rows: np.ndarray, period: int, advance: int | None, run: int) -> int | None:
+    """How far all known values `[2, places / run, ...]` move within a period: by `advance`, if given, or all alike.
 
     None where some do not, or none is known. Goes a piece at a time: of a detector's millions of scores in one row the
     first thousands mostly tell.
     """
     long = max(256, _AT_ONCE * rows.shape[1] // max(rows.size, 1))
     some = False
-    for at in range(0, rows.shape[1] - period, long):
-        piece = rows[:, at : at + long + period]
+    for at in range(0, rows.shape[1] * run - period, long):
+        piece = _laid_out(rows, at, at + long + period, run)
         known = np.abs(piece) < FAR
         moved = piece[:, period:] - piece[:, :-period]
         moved[0] *= -1  # the first row counts down
@@ -115,6 +115,14 @@ def _advance(rows: np.ndarray, period: int, advance: int | None) -> int | None:
     return advance if some else None
 
 
+def _laid_out(rows: np.ndarray, start: int, stop: int, run: int) -> np.ndarray:
+    """Places from `start` to `stop` of rows `[2, places / run, ...]`, each value as often as it stands for places."""
+    if run == 1:
+        return rows[:, start:stop]
+    first = start // run
+    return np.repeat(rows[:, first : -(-stop // run)], run, axis=1)[:, start - first * run : stop - first * run]
+
+
 def _once(values: np.ndarray) -> np.ndarray:
     """The values with length 1 along axes where all is alike."""
     for axis in range(1, values.ndim):
@@ -125,14 +133,15 @@ def _once(values: np.ndarray) -> np.ndarray:
 
 def settled(one: Field, told: Sequence[int], candidates: Iterable[Step | None] = ()) -> Field:
     """The field with length 1 along axes where all is alike, and with steps read off its values for some axes."""
-    values = _once(one.values)
+    values = _once(one.held)
+    run = one.run if values.shape == one.held.shape else 1
     steps = list(one.steps)
     for at in told:
         if values.shape[at + 1] == 1:
             steps[at] = STILL
         else:
-            steps[at] = regular_step(values[UNCLIPPED], at + 1, candidates)
-    return replace(one, values=values, steps=tuple(steps), _varies={})
+            steps[at] = regular_step(values[UNCLIPPED], at + 1, candidates, run)
+    return one.with_values(values, run=run, steps=tuple(steps))
 
 
 def told_from_memory(one: Field, candidates: Iterable[Step | None]) -> Field:
@@ -142,7 +151,7 @@ def told_from_memory(one: Field, candidates: Iterable[Step | None]) -> Field:
     goes on there.
     """
     # First of all, channels are alike as a rule: the steps below then read one of hundreds.
-    one = replace(one, values=_once(one.values).copy(), _varies={})
+    one = one.with_values(_once(one.values).copy())
     for at in range(len(one.shape)):
         values = one.values[UNCLIPPED]
         if values.shape[at + 1] == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fmap_cli.network.blank import blank_arithmetic
-from fmap_cli.network.zeros import Zeros
+from fmap_cli.network.zeros import Zeros, zeros
 
 
 class _Mode(TorchDispatchMode):
@@ -128,11 +129,39 @@ def test_a_blank_network_computes_nothing_of_its_zeros() -> None:
     assert not {"aten::native_batch_norm", "aten::relu", "aten::hardtanh"} & {*ran.names}
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("refused", [False, True])
+def test_large_zeros_are_memory_of_their_own_that_nobody_has_touched(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, refused: bool
+) -> None:
+    if refused:
+        monkeypatch.setattr(
+            "fmap_cli.network.zeros.mmap.mmap", lambda *_, **__: (_ for _ in ()).throw(OSError("no more"))
+        )
+    like = torch.ones(1, dtype=dtype)
+    one, other = zeros(like, (2, 1 << 16)), zeros(like, (2, 1 << 16))
+    one += 1
+    assert (one.shape, one.dtype, one.is_contiguous(), one._base) == ((2, 1 << 16), dtype, True, None)
+    assert bool((one == 1).all()) and not other.any()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux how much memory there is")
+def test_zeros_that_nobody_reads_take_no_memory() -> None:
+    def pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = pages()
+    held = zeros(torch.ones(1), (1 << 26,))
+    assert pages() - before < 1000
+    held.fill_(1)
+    assert pages() - before > 60_000, "this can fail"
+
+
 def test_tensors_that_are_gone_are_forgotten() -> None:
-    zeros = Zeros()
-    held = zeros.note(torch.zeros(3))
+    known = Zeros()
+    held = known.note(torch.zeros(3))
     for _ in range(5):
-        zeros.note(torch.zeros(3))
-    assert len(zeros._held) == len(zeros._inside) == 1
-    assert zeros.has(held)
-    assert not zeros.has(torch.zeros(3))
+        known.note(torch.zeros(3))
+    assert len(known._held) == len(known._inside) == 1
+    assert known.has(held)
+    assert not known.has(torch.zeros(3))

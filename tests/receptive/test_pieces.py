@@ -10,7 +10,7 @@ import torch
 
 from fmap_cli.network.records import Axes
 from fmap_cli.receptive import Follower
-from fmap_cli.receptive.describe import Describer, _alike, _share
+from fmap_cli.receptive.describe import Describer, _alike, _share, box_of, spans_of
 from fmap_cli.receptive.field import EMPTY, STILL, WHOLE, Cause, Field, pixels
 from fmap_cli.receptive.steps import _beyond, regular_step
 
@@ -108,6 +108,79 @@ def test_memory_is_laid_out_where_a_part_is_written():
     assert before == [4 * 6]
     assert seen == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3]]
     assert after == [[0, 1, 2, 3, 0, 1]]
+
+
+@pytest.mark.parametrize("classes", [1, 7])
+def test_of_a_row_of_scores_one_stands_for_all_of_its_place(monkeypatch: pytest.MonkeyPatch, classes: int) -> None:
+    """Whether one value is held for a place's classes or each has its own, the same is said of every layer and unit."""
+    image = torch.zeros(1, 3, 202, 202)
+
+    def followed() -> dict[str, tuple[Field, ...]]:
+        follower = Follower()
+        follower.start(image, (2, 3))
+        with follower:
+            maps = torch.conv2d(image, torch.ones(classes, 3, 3, 3), stride=2)  # [1, classes, 100, 100]
+            row = maps.permute(0, 2, 3, 1).reshape(1, -1, classes)[0].flatten()  # [10000 · classes]
+            tensors = {
+                "row": row,
+                "compared": row > 0.5,
+                "two": row + maps.permute(0, 3, 2, 1).reshape(-1),
+                "picked": row[::5],
+                "chosen": row[row > -1],
+                "joined": torch.cat([row, row]),
+                "back": row.reshape(100, 100, classes),
+                "sum": row.sum(),
+                "running": row.cumsum(0),
+            }
+            return {name: follower.fields_of(each) for name, each in tensors.items()}
+
+    room = sys.modules["fmap_cli.receptive.arranged"]
+    monkeypatch.setattr(room, "_LONG", 1 << 30)
+    laid_out = followed()
+    monkeypatch.setattr(room, "_LONG", 1 << 10)
+    held = followed()
+    assert [each.run for each in held["row"]] == [classes, classes]
+    assert held["compared"][0].held.shape == (4, 10_000)
+    assert all(part.run == 1 for each in laid_out.values() for field in each for part in field.parts)
+    monkeypatch.setattr(sys.modules["fmap_cli.receptive.describe"], "_MOST_CHANNELS", 1 << 10)
+    units = np.array([[at, 0, 0, 0] for at in (0, 1, classes, 4_321 * classes - 1, 10_000 * classes - 1)])
+    for name, fields in laid_out.items():
+        shape = fields[0].shape
+        axes = Axes(("C",) if len(shape) == 1 else ("?",) * len(shape), "")
+        seen, same = (Describer("HW", (202, 202)).describe(each, axes, shape) for each in (fields, held[name]))
+        for one, other in zip(fields, held[name], strict=True):
+            assert (one.steps, one.shape) == (other.steps, other.shape), name
+            for part, twin in zip(one.parts, other.parts, strict=True):
+                assert np.array_equal(
+                    np.broadcast_to(part.values, (4, *shape)), np.broadcast_to(twin.values, (4, *shape))
+                )
+        assert (seen.axes, seen.groups, seen.group_count, seen.share) == (
+            same.axes,
+            same.groups,
+            same.group_count,
+            same.share,
+        )
+        if name in ("row", "compared"):
+            assert same.run == classes and same.extents[0].shape[1] == 10_000
+            assert np.array_equal(spans_of(seen, units), spans_of(same, units))
+            boxes = [[box_of(each, at, (0, 0, 0)) for at in units[:, 0].tolist()] for each in (seen, same)]
+            assert boxes[0] == boxes[1] and len(set(boxes[0])) > 2
+
+
+@pytest.mark.parametrize("run", [2, 91])
+def test_a_row_held_in_runs_moves_as_it_does_laid_out(run: int) -> None:
+    chance = np.random.default_rng(3)
+    for advance, period in ((0, 1), (4, 1), (3, 5), (-2, 2)):
+        rows = row(advance, period)[:, : LONG // run]
+        for at in (None, 0, LONG // run - 1, int(chance.integers(LONG // run))):
+            values = rows.copy()
+            values[:, 20:24] = EMPTY
+            if at is not None:
+                values[1, at] += 1
+            steps = [None, (run, advance), (period * run, advance)]
+            told = regular_step(np.repeat(values, run, axis=1), 1, steps)
+            assert regular_step(values, 1, steps, run) == told
+            assert (told is None) == (at is not None), "all of the row is read"
 
 
 def test_beyond_a_map_that_is_shorter_than_its_period_fields_are_rounded_outwards() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import replace
 from math import gcd
 from typing import Any
 
@@ -41,7 +40,7 @@ def mixed_channels(one: Field, at: int, channels: int, groups: int) -> Field:
         if groups > 1:
             values = np.repeat(values, channels // groups, axis=at + 1)
     shape = (*one.shape[:at], channels, *one.shape[at + 1 :])
-    return replace(one, shape=shape, values=values, _varies={})
+    return one.with_values(values, shape=shape)
 
 
 def _convolved(call: Call, one: Field, weight: Any, plan: tuple[Any, ...]) -> Field:
