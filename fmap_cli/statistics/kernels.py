@@ -16,7 +16,8 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -25,7 +26,22 @@ from numba import carray, cfunc, njit, types
 from numba.core.caching import FunctionCache
 
 from .channels import MOMENTS, TALLIES
-from .lanes import CODE_SHIFT, LANES, MAGNITUDE, ROUND, STAMP, WIDE, add, at_index, copy, larger, smaller, sweep
+from .lanes import (
+    CODE_SHIFT,
+    LANES,
+    MAGNITUDE,
+    ROUND,
+    STAMP,
+    WIDE,
+    add,
+    at_index,
+    copy,
+    further,
+    larger,
+    smaller,
+    sweep,
+    tally,
+)
 from .moments import SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE
 
 # Rows of the two arrays that a kernel fills, a column a channel.
@@ -37,7 +53,7 @@ _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
 _, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS
 _COMPILED_IN = crc32(repr((STAMP, MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
-_HEAD = 9  # int64 that say what a task is: the sizes that `_work` takes
+_HEAD = 14  # int64 that say what a task is, `Task` has them
 _CLOSE = 1e-3  # below this share of the sum of squares, what is left of it around the mean is summed anew
 _BLOCK = 2048  # values of small planes that are brought together: 8 KiB, which stay in the first-level cache
 _SMALL = 100  # planes of fewer values than this are brought together
@@ -162,81 +178,93 @@ def _clear(start: Any, stop: Any, moments: Any, counts: Any) -> None:
         counts[INF, channel] = 0
 
 
+@njit(inline="always")
+def _bring_together(
+    bits: Any, plane: Any, planes: Any, channel: Any, address: Any, copied: Any, copied_at: Any
+) -> None:
+    """Copy some planes of a channel, the first of which lies at an address, to where one follows the other."""
+    _, channels, inner = bits.shape
+    for at in range(planes):
+        if inner >= WIDE:
+            copy(further(copied_at, at * inner), further(address, at * channels * inner), inner)
+        else:
+            source = bits[plane + at, channel]
+            for k in range(inner):
+                copied[at * inner + k] = source[k]
+
+
+@njit(inline="always")
+def _codes(bits: Any, plane: Any, channel: Any, copied: Any, count: Any, together: Any) -> Any:
+    """What is read at a time, as an array."""
+    return copied[:count] if together > 1 else bits[plane, channel]
+
+
 @njit(_nrt=False, **_OPTIONS)
 def _planes(
+    values: Any,
     bits: Any,
+    sizes: Any,
     start: Any,
     stop: Any,
-    share: Any,
     bins: Any,
     moments: Any,
     counts: Any,
     histogram: Any,
     cells: Any,
+    list_of_whole: Any,
+    list_of_rest: Any,
     copied: Any,
     known: Any,
 ) -> None:
-    outer, _, inner = bits.shape
+    outer, channels, inner, share = sizes[2:6]
+    together = sizes[9]
     each = len(histogram) > 1
-    # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
-    together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
-    # Item by item of the batch, in the order in which the values lie in memory.
-    for plane in range(0, outer, together):
+    copied_at, cells_at, bins_at = at_index(copied, 0), at_index(cells, 0), at_index(bins, 0)
+    # Item by item of the batch, the last one first: it was written last, so it is in the cache.
+    for plane in range((outer - 1) // together * together, -1, -together):
         planes = min(together, outer - plane)
+        count = planes * inner
+        rounds, many, lists = sizes[10], sizes[11], list_of_whole
+        if planes < together:
+            rounds, many, lists = sizes[12], sizes[13], list_of_rest
         for channel in range(start, stop):
-            count = planes * inner
+            address = further(values, (plane * channels + channel) * inner)
             if together > 1:
-                for at in range(planes):
-                    source = bits[plane + at, channel]
-                    if inner >= WIDE:
-                        copy(at_index(copied, at * inner), at_index(source, 0), inner)
-                    else:
-                        for k in range(inner):
-                            copied[at * inner + k] = source[k]
-                all_codes = copied[:count]
-            else:
-                all_codes = bits[plane, channel]
-            all_values = all_codes.view(np.float32)
-            first = _beginning(plane, channel)
-            rounds = 0
-            if share:
-                _tally_period(all_codes, first, bins, cells)
-                first += SHARE_PERIOD
-                rounds = max(0, min(count // ROUND, (count - _THIRD - first + SHARE_PERIOD - 1) // SHARE_PERIOD // 2))
+                _bring_together(bits, plane, planes, channel, address, copied, copied_at)
+                address = copied_at
+            begins = (plane + channel) * SHARE_STRIDE % SHARE_PERIOD
             if count < WIDE:
-                low, high, zeros, total, squares = _summed(all_values, all_codes)
+                codes = _codes(bits, plane, channel, copied, count, together)
+                low, high, zeros, total, squares = _summed(codes.view(np.float32), codes)
             else:
                 low, high, zeros, total, squares = sweep(
-                    at_index(all_codes, 0),
-                    count,
-                    rounds,
-                    at_index(all_codes, first),
-                    at_index(bins, 0),
-                    at_index(cells, 0),
+                    address, count, rounds, further(address, begins), bins_at, cells_at
                 )
-            if each:
-                _tally_one(all_codes, bins, histogram[channel])
-            elif share:
-                _tally_share(all_codes, first + rounds * 2 * SHARE_PERIOD, bins, cells)
+            if share:  # what the sweep has not counted, now that it is in the cache
+                tally(address, further(lists, 2 * many * begins), many, bins_at, cells_at)
+            elif each:
+                _tally_one(_codes(bits, plane, channel, copied, count, together), bins, histogram[channel])
             else:
-                _tally_all(all_codes, bins, cells)
+                _tally_all(_codes(bits, plane, channel, copied, count, together), bins, cells)
             counts[ZEROS, channel] += zeros
+            finite = count
             center = total / count
             around = squares - center * total
             if not squares < np.inf:  # some value is not finite
-                count, center, around, low, high = _carefully(all_values, all_codes, channel, counts)
+                codes = _codes(bits, plane, channel, copied, count, together)
+                finite, center, around, low, high = _carefully(codes.view(np.float32), codes, channel, counts)
             elif around < _CLOSE * squares:  # the sums are of numbers so much larger than what remains of them
-                around = _distances(all_values, center)
-            if count:
+                around = _distances(_codes(bits, plane, channel, copied, count, together).view(np.float32), center)
+            if finite:
                 # Chan, Golub and LeVeque (1979), equations 2.1
                 before = known[channel - start]
-                weight = count / (before + count)
+                weight = finite / (before + finite)
                 apart = center - moments[MEAN, channel]
                 moments[MEAN, channel] += apart * weight
                 moments[M2, channel] += max(around, 0.0) + apart * apart * before * weight
                 moments[MIN, channel] = min(moments[MIN, channel], np.float64(low))
                 moments[MAX, channel] = max(moments[MAX, channel], np.float64(high))
-                known[channel - start] = before + count
+                known[channel - start] = before + finite
     for channel in range(start, stop):
         if not known[channel - start]:
             moments[MEAN, channel] = np.nan
@@ -307,21 +335,16 @@ def _columns(
 
 
 @njit(**_OPTIONS)
-def _work(
-    sizes: Any, values: Any, bins: Any, moments: Any, counts: Any, histogram: Any, cells: Any, copied: Any, part: int
-) -> None:
-    """One part of a task, a range of the channels.
-
-    `sizes` is (claimed, parts, outer, C, inner, share, rows, width, stride): so many rows of histograms of so many
-    cells, and how far it is from one row of moments or of tallies to the next.
-    """
-    _, parts, outer, channels, inner, share, rows, width, stride = sizes
+def _work(sizes: Any, addresses: Any, cells: Any, copied: Any, part: int) -> None:
+    """One part of a task, a range of the channels. What `sizes` and `addresses` are a `Task` says."""
+    parts, outer, channels, inner, share, rows, width, stride = sizes[1:9]
     start = channels * part // parts
     stop = channels * (part + 1) // parts
-    kind = carray(bins, (_CODES,), np.uint16)
-    sums = carray(moments, (_MOMENTS, stride), np.float64)
-    tallies = carray(counts, (_TALLIES, stride), np.int64)
-    own = carray(histogram, (rows, width), np.int64)
+    values = addresses[1]
+    kind = carray(addresses[2], (_CODES,), np.uint16)
+    sums = carray(addresses[3], (_MOMENTS, stride), np.float64)
+    tallies = carray(addresses[4], (_TALLIES, stride), np.int64)
+    own = carray(addresses[5], (rows, width), np.int64)
     _clear(start, stop, sums, tallies)
     if inner == 1:
         _columns(
@@ -338,15 +361,18 @@ def _work(
         )
     else:
         _planes(
+            values,
             carray(values, (outer, channels, inner), np.int32),
+            sizes,
             start,
             stop,
-            share,
             kind,
             sums,
             tallies,
             own,
             cells,
+            addresses[6],
+            addresses[7],
             copied,
             np.zeros(stop - start, np.int64),
         )
@@ -364,20 +390,27 @@ def _task(compiled_in: int) -> Callable[[Any], None]:
         part = add(addresses[0], 0, 1)
         if part >= sizes[1] or compiled_in < 0:
             return
-        cells = np.zeros(sizes[7] * LANES, np.int32)
-        copied = np.empty(_BLOCK, np.int32)
+        cells = np.zeros(2 * sizes[7] * LANES, np.int32)  # the second half is for what a list has too much
+        copied = np.empty(_BLOCK + WIDE, np.int32)
+        copied = copied[-np.int64(copied.ctypes.data) % 64 // 4 :]  # sixteen values in one line of the cache
+        head = (
+            sizes[0],
+            sizes[1],
+            sizes[2],
+            sizes[3],
+            sizes[4],
+            sizes[5],
+            sizes[6],
+            sizes[7],
+            sizes[8],
+            sizes[9],
+            sizes[10],
+            sizes[11],
+            sizes[12],
+            sizes[13],
+        )
         while part < sizes[1]:
-            _work(
-                (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8]),
-                addresses[1],
-                addresses[2],
-                addresses[3],
-                addresses[4],
-                addresses[5],
-                cells,
-                copied,
-                part,
-            )
+            _work(head, addresses, cells, copied, part)
             part = add(addresses[0], 0, 1)
         if sizes[6] == 1:
             for cell in range(sizes[7]):
@@ -455,6 +488,29 @@ def _address(constant: bytes) -> int:
 _KEPT: list[np.ndarray] = []
 
 
+@lru_cache(maxsize=4096)
+def _counted(length: int, cells: int) -> tuple[int, int, int]:
+    """Which of so many values a share is: (rounds of `sweep`, how long a list for `tally` is, where the lists lie).
+
+    Rounds are periods that lie within the values wherever the first one begins. There is a list of what is counted
+    before and after them for each place where the first one may begin, all of one length: how often a loop goes round
+    is better known before. What is too much in a list is counted beyond the `cells`.
+    """
+    rounds = max(0, min(length // ROUND, (length - _THIRD) // SHARE_PERIOD // 2))
+    lists = []
+    for begins in range(SHARE_PERIOD):
+        periods = (begins - SHARE_PERIOD, *range(begins + 2 * rounds * SHARE_PERIOD, length, SHARE_PERIOD))
+        places = (period + offset for period in periods for offset in SHARE_OFFSETS)
+        lists.append([at for at in places if 0 <= at < length])
+    most = max(map(len, lists))
+    table = np.zeros((SHARE_PERIOD, most, 2), np.int32)
+    table[:, :, 1] = np.arange(most) % LANES
+    for line, counted in zip(table, lists, strict=True):
+        line[: len(counted), 0] = counted
+        line[len(counted) :, 1] += cells * LANES
+    return rounds, most, _address(table.tobytes())
+
+
 class Task:
     """A reduction of float32 values `[outer, C, inner]` to rows that are there already, made any number of times.
 
@@ -481,9 +537,18 @@ class Task:
         channels = shape[1]
         # More parts than threads: who is kept from its core by another program then keeps the others waiting for less.
         parts = min(_PARTS * threads if threads > 1 else 1, channels)
-        self._head = np.array((0, parts, *shape, share, *histogram.shape, moments.strides[0] // 8), np.int64)
+        outer, _, inner = shape
+        # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
+        together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1
+        counted = [
+            _counted(planes * inner if share else 0, histogram.shape[1]) for planes in (together, outer % together)
+        ]
+        stride = moments.strides[0] // 8
+        lists = (each[:2] for each in counted)
+        self._head = np.array((0, parts, *shape, share, *histogram.shape, stride, together, *chain(*lists)), np.int64)
         filled = (each.ctypes.data for each in (moments, tallies, histogram))
-        self._addresses = np.array((self._head.ctypes.data, 0, _address(bins), *filled), np.int64)
+        lie = (each[2] for each in counted)
+        self._addresses = np.array((self._head.ctypes.data, 0, _address(bins), *filled, *lie), np.int64)
         self._where = self._addresses.ctypes.data
         self._threads = min(threads, parts)
         self._run = _compiled()

@@ -32,7 +32,10 @@ CODE_SHIFT = np.int32(20)
 
 _FINITE = ("nnan", "ninf", "nsz")  # what LLVM may take for granted of floats
 _INT32, _INT64, _BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
-_FLOATS, _DOUBLES, _INTS = (ir.VectorType(each, WIDE) for each in (ir.FloatType(), ir.DoubleType(), _INT32))
+_FLOATS, _INTS = ir.VectorType(ir.FloatType(), WIDE), ir.VectorType(_INT32, WIDE)
+_QUARTERS = range(4)
+_QUARTER = WIDE // 4  # so many float64 at a time
+_FEW, _DOUBLES = ir.VectorType(ir.FloatType(), _QUARTER), ir.VectorType(ir.DoubleType(), _QUARTER)
 
 
 def _pick(comparison: str) -> Any:
@@ -76,6 +79,18 @@ def at_index(_context: Any, _array: Any, _index: Any) -> Any:
     return types.voidptr(_array, types.int64), generate
 
 
+def _hidden(builder: Any, number: Any) -> Any:
+    """An int64 of which LLVM does not know that it is this one."""
+    return builder.call(ir.InlineAsm(ir.FunctionType(_INT64, [_INT64]), "", "=r,0", False), [number])
+
+
+def _splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A vector of which each lane is this value."""
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
+    places = ir.Constant(ir.VectorType(_INT32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), places)
+
+
 class _Lanes:
     """Generates what is done with sixteen values at a time: their extremes, zeros and sums, each in sixteen lanes.
 
@@ -85,69 +100,72 @@ class _Lanes:
 
     def __init__(self, builder: Any, first: Any) -> None:
         self.builder = builder
-        every = builder.shuffle_vector(
-            builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), first, _INT32(0)),
-            ir.Constant(_FLOATS, ir.Undefined),
-            ir.Constant(_INTS, [0] * WIDE),
-        )
-        self.low = cgutils.alloca_once_value(builder, every)
-        self.high = cgutils.alloca_once_value(builder, every)
-        self.zeros = cgutils.alloca_once_value(builder, ir.Constant(_INTS, [0] * WIDE))
-        self.total = cgutils.alloca_once_value(builder, ir.Constant(_DOUBLES, [0.0] * WIDE))
-        self.squares = cgutils.alloca_once_value(builder, ir.Constant(_DOUBLES, [0.0] * WIDE))
+        # LLVM would make additions of what is multiplied by one, which wait for the units that compare and convert.
+        one = builder.bitcast(_hidden(builder, _INT64(0x3FF0000000000000)), ir.DoubleType())
+        self.one = _splat(builder, one, _DOUBLES)
+        every = _splat(builder, first, _FLOATS)
+        nothing = ir.Constant(_DOUBLES, [0.0] * _QUARTER)
+        none = ir.Constant(_INTS, [0] * WIDE)
+        self.low, self.high, self.zeros = (cgutils.alloca_once_value(builder, x) for x in (every, every, none))
+        self.total, self.squares = ([cgutils.alloca_once_value(builder, nothing) for _ in _QUARTERS] for _ in range(2))
 
-    def take(self, address: Any, last: Any = None) -> None:
+    def _read(self, start: Any, at: int, kind: Any) -> Any:
+        place = self.builder.gep(start, [_INT64(at)])
+        return self.builder.load(self.builder.bitcast(place, kind.as_pointer()), align=4)
+
+    def take(self, address: Any, again: Any, last: Any = None) -> None:
         """Sixteen values from an address on: all of them, or for zeros and sums only the `last` so many."""
         builder = self.builder
-        values = builder.load(builder.bitcast(address, _FLOATS.as_pointer()), align=4)
+        values = self._read(address, 0, _FLOATS)
         for place, comparison in ((self.low, "<"), (self.high, ">")):
             before = builder.load(place)
             holds = builder.fcmp_ordered(comparison, values, before, flags=_FINITE)
             builder.store(builder.select(holds, values, before, flags=_FINITE), place)
-        if last is not None:
-            lane = ir.Constant(_INTS, list(range(WIDE)))
-            one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), builder.trunc(last, _INT32), _INT32(0))
-            first = builder.shuffle_vector(one, one, ir.Constant(_INTS, [0] * WIDE))
-            first = builder.sub(ir.Constant(_INTS, [WIDE] * WIDE), first)
-            counts = builder.icmp_signed(">=", lane, first)
-            zero = builder.and_(self._are_zero(values), counts)
-            values = builder.select(counts, values, ir.Constant(_FLOATS, [0.0] * WIDE))
-        else:
-            zero = self._are_zero(values)
-        builder.store(builder.sub(builder.load(self.zeros), builder.sext(zero, _INTS)), self.zeros)
-        wide = builder.fpext(values, _DOUBLES)
-        builder.store(builder.fadd(builder.load(self.total), wide), self.total)
-        product = builder.fmul(wide, wide, flags=("contract",))
-        builder.store(builder.fadd(builder.load(self.squares), product, flags=("contract",)), self.squares)
-
-    def _are_zero(self, values: Any) -> Any:
-        builder = self.builder
         magnitude = builder.and_(builder.bitcast(values, _INTS), ir.Constant(_INTS, [int(MAGNITUDE)] * WIDE))
-        return builder.icmp_unsigned("==", magnitude, ir.Constant(_INTS, [0] * WIDE))
+        zero = builder.icmp_unsigned("==", magnitude, ir.Constant(_INTS, [0] * WIDE))
+        counts = None
+        if last is not None:
+            first = _splat(builder, builder.sub(_INT32(WIDE), builder.trunc(last, _INT32)), _INTS)
+            counts = builder.icmp_signed(">=", ir.Constant(_INTS, list(range(WIDE))), first)
+            zero = builder.and_(zero, counts)
+        builder.store(builder.sub(builder.load(self.zeros), builder.sext(zero, _INTS)), self.zeros)
+        for at in _QUARTERS:
+            few = self._read(again, 4 * at * _QUARTER, _FEW)
+            if counts is not None:
+                lanes = ir.Constant(ir.VectorType(_INT32, _QUARTER), [*range(at * _QUARTER, (at + 1) * _QUARTER)])
+                there = builder.shuffle_vector(counts, counts, lanes)
+                few = builder.select(there, few, ir.Constant(_FEW, [0.0] * _QUARTER))
+            wide = builder.fpext(few, _DOUBLES)
+            for place, factor in ((self.total[at], self.one), (self.squares[at], wide)):
+                product = builder.fmul(wide, factor, flags=("contract",))
+                builder.store(builder.fadd(builder.load(place), product, flags=("contract",)), place)
 
     def together(self) -> tuple[Any, ...]:
         """(lowest, highest, zeros, sum, sum of squares) of all lanes."""
         builder = self.builder
 
-        def smaller(one: Any, other: Any) -> Any:
-            return builder.select(builder.fcmp_ordered("<", one, other, flags=_FINITE), one, other, flags=_FINITE)
-
-        def larger(one: Any, other: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", one, other, flags=_FINITE), one, other, flags=_FINITE)
+        def picked(comparison: str) -> Callable[[Any, Any], Any]:
+            return lambda one, other: builder.select(
+                builder.fcmp_ordered(comparison, one, other, flags=_FINITE), one, other, flags=_FINITE
+            )
 
         return (
-            self._folded(self.low, smaller),
-            self._folded(self.high, larger),
-            builder.sext(self._folded(self.zeros, builder.add), _INT64),
+            self._folded([self.low], picked("<")),
+            self._folded([self.high], picked(">")),
+            builder.sext(self._folded([self.zeros], builder.add), _INT64),
             self._folded(self.total, builder.fadd),
             self._folded(self.squares, builder.fadd),
         )
 
-    def _folded(self, place: Any, two: Callable[[Any, Any], Any]) -> Any:
+    def _folded(self, held: Any, two: Callable[[Any, Any], Any]) -> Any:
         """One of all lanes: the upper half joined to the lower one until one is left."""
         builder = self.builder
-        lanes = builder.load(place)
-        half = WIDE // 2
+        parts = [builder.load(each) for each in held]
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [two(parts[at], parts[half + at]) for at in range(half)]
+        lanes = parts[0]
+        half = lanes.type.count // 2
         while half:
             halves = (
                 builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(_INT32, half), [*range(at, at + half)]))
@@ -156,6 +174,20 @@ class _Lanes:
             lanes = two(*halves)
             half //= 2
         return builder.extract_element(lanes, _INT32(0))
+
+
+def _count(builder: Any, values: Any, at: Any, bins: Any, cells: Any, lane: Any) -> None:
+    """Count the value there into its cell, in one of the copies."""
+    code = builder.load(builder.bitcast(_value(builder, values, at), _INT32.as_pointer()))
+    code = builder.zext(builder.lshr(code, _INT32(int(CODE_SHIFT))), _INT64)
+    cell = builder.zext(builder.load(builder.gep(builder.bitcast(bins, ir.IntType(16).as_pointer()), [code])), _INT64)
+    cell = builder.add(builder.mul(cell, _INT64(LANES)), lane)
+    cell = builder.gep(builder.bitcast(cells, _INT32.as_pointer()), [cell])
+    builder.store(builder.add(builder.load(cell), _INT32(1)), cell)
+
+
+def _value(builder: Any, start: Any, at: Any) -> Any:
+    return builder.gep(start, [builder.mul(at, _INT64(4))])
 
 
 @intrinsic
@@ -168,40 +200,59 @@ def sweep(_context: Any, _values: Any, _length: Any, _rounds: Any, _periods: Any
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, length, rounds, periods, bins, cells = arguments
-        bins = builder.bitcast(bins, ir.IntType(16).as_pointer())
-        cells = builder.bitcast(cells, _INT32.as_pointer())
         lanes = _Lanes(builder, builder.load(builder.bitcast(values, ir.FloatType().as_pointer())))
+        # The same address, read as another one: four values are converted faster from memory than from a register.
+        again = builder.inttoptr(_hidden(builder, builder.ptrtoint(values, _INT64)), _BYTES)
 
-        def value(start: Any, at: Any) -> Any:
-            return builder.gep(start, [builder.mul(at, _INT64(4))])
+        def take(at: Any, last: Any = None) -> None:
+            lanes.take(_value(builder, values, at), _value(builder, again, at), last)
 
         with cgutils.for_range(builder, rounds) as loop:
-            here = value(values, builder.mul(loop.index, _INT64(ROUND)))
-            period = value(periods, builder.mul(loop.index, _INT64(2 * SHARE_PERIOD)))
+            here = builder.mul(loop.index, _INT64(ROUND))
+            period = _value(builder, periods, builder.mul(loop.index, _INT64(2 * SHARE_PERIOD)))
             for step in range(ROUND // WIDE):
-                lanes.take(value(here, _INT64(step * WIDE)))
+                take(builder.add(here, _INT64(step * WIDE)))
                 if step < 2:
                     for lane, offset in enumerate(SHARE_OFFSETS):
-                        code = builder.load(
-                            builder.bitcast(value(period, _INT64(step * SHARE_PERIOD + offset)), _INT32.as_pointer())
-                        )
-                        code = builder.zext(builder.lshr(code, _INT32(int(CODE_SHIFT))), _INT64)
-                        cell = builder.zext(builder.load(builder.gep(bins, [code])), _INT64)
-                        cell = builder.gep(cells, [builder.add(builder.mul(cell, _INT64(LANES)), _INT64(lane))])
-                        builder.store(builder.add(builder.load(cell), _INT32(1)), cell)
+                        _count(builder, period, _INT64(step * SHARE_PERIOD + offset), bins, cells, _INT64(lane))
         done = builder.mul(rounds, _INT64(ROUND))
         more = builder.sdiv(builder.sub(length, done), _INT64(WIDE))
-        rest = value(values, done)
         with cgutils.for_range(builder, more) as loop:
-            lanes.take(value(rest, builder.mul(loop.index, _INT64(WIDE))))
+            take(builder.add(done, builder.mul(loop.index, _INT64(WIDE))))
         left = builder.srem(builder.sub(length, done), _INT64(WIDE))
         with cgutils.if_unlikely(builder, builder.icmp_signed(">", left, _INT64(0))):
-            lanes.take(value(values, builder.sub(length, _INT64(WIDE))), left)
+            take(builder.sub(length, _INT64(WIDE)), left)
         return context.make_tuple(builder, signature.return_type, lanes.together())
 
     found = types.Tuple((types.float32, types.float32, types.int64, types.float64, types.float64))
     pointer, number = types.voidptr, types.int64
     return found(pointer, number, number, pointer, pointer, pointer), generate
+
+
+@intrinsic
+def tally(_context: Any, _values: Any, _list: Any, _length: Any, _bins: Any, _cells: Any) -> Any:
+    """Count so many values into cells. A list says which: pairs of int32, the place and the copy of the cells."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        values, places, length, bins, cells = arguments
+        with cgutils.for_range(builder, length) as loop:
+            pair = builder.bitcast(_value(builder, places, builder.mul(loop.index, _INT64(2))), _INT32.as_pointer())
+            at, lane = (builder.sext(builder.load(builder.gep(pair, [_INT32(side)])), _INT64) for side in range(2))
+            _count(builder, values, at, bins, cells, lane)
+        return context.get_dummy_value()
+
+    pointer, number = types.voidptr, types.int64
+    return types.void(pointer, pointer, number, pointer, pointer), generate
+
+
+@intrinsic
+def further(_context: Any, _address: Any, _values: Any) -> Any:
+    """The address so many values of 32 bits further."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return _value(builder, *arguments)
+
+    return types.voidptr(types.voidptr, types.int64), generate
 
 
 @intrinsic

@@ -154,16 +154,22 @@ def test_a_constant_channel_has_no_spread_at_all() -> None:
     assert stats.std.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("inner", [15, 16, 17, 49, 80, 99, 100, 111, 160, 239, 240, 241, 1000])
-def test_maps_of_any_width_are_read_to_the_last_value_and_the_share_stands_where_it_is_said(inner: int) -> None:
+@pytest.mark.parametrize(
+    ("inner", "maps"),
+    [(inner, 20) for inner in (15, 16, 17, 49, 80, 99, 100, 111, 160, 239, 240, 241, 1000)]
+    + [(17, 150), (49, 50), (99, 61)],  # more small maps than are laid end to end at once: fewer are left
+)
+def test_maps_of_any_width_are_read_to_the_last_value_and_the_share_stands_where_it_is_said(
+    inner: int, maps: int
+) -> None:
     """Sixteen values are read at once and two periods are counted on the way: what is left over counts as well."""
-    maps, channels = 20, 3
+    channels = 3
     output = torch.randn(maps, channels, inner, generator=torch.Generator().manual_seed(inner))
     output[:, :, -1] = 9.0
     output[3, 1, -2] = 0.0
     stats = reduce(output, Axes(("B", "C", "W"), "said"), images=maps)
     agree(stats, by_channel(output))
-    together = 20 if inner < 100 else 1  # small maps of one channel are laid end to end
+    together = min(maps, 2048 // inner) if inner < 100 else 1  # small maps of one channel are laid end to end
     chosen: list[np.ndarray] = []
     for channel in range(channels):
         for first in range(0, maps, together):
