@@ -14,32 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from hypothesis import HealthCheck, settings
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each: threads that wait for each other would share them
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 from fmap_cli.frameworks import load_torchvision
 
-load_torchvision()  # as the program does, before any test imports torch
-
-import forked  # noqa: E402
-from leaks import pytest_runtest_setup, pytest_runtest_teardown  # noqa: E402, F401
-from order import (  # noqa: E402, F401
-    pytest_addoption,
-    pytest_collection_modifyitems,
-    pytest_configure,
-    pytest_configure_node,
-    pytest_terminal_summary,
-)
-
 ROOT = Path(__file__).parent.parent
-pytest_plugins = ("bytecode",)
+pytest_plugins = ("bytecode", "order")
 
 # How fast a shared machine makes up examples is the subject of no test.
 settings.register_profile("fmap", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fmap")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """torch is imported as the program does it, before any test imports it; but not by a process that only shares the
+    tests out to others, which would start them seconds later.
+    """
+    worker = hasattr(config, "workerinput")
+    if worker:  # a core for each: threads that wait for each other would share them
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if worker or config.option.dist == "no":
+        load_torchvision()
+        config.pluginmanager.import_plugin("leaks")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
