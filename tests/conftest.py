@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from fmap_cli.frameworks import load_torchvision
 
 ROOT = Path(__file__).parent.parent
-pytest_plugins = ("bytecode", "order")
+pytest_plugins = ("bytecode", "order", "kept")
 
 # How fast a shared machine makes up examples is the subject of no test.
 settings.register_profile("fmap", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -156,23 +156,6 @@ def estimates_here(monkeypatch: pytest.MonkeyPatch) -> None:
         return getattr(importlib.import_module(module), function)(*arguments, say)
 
     monkeypatch.setattr("fmap_cli.foreign.isolated.run_isolated", run_here)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def embedded_weights_read_once() -> Iterator[None]:
-    """Several hundred tests open the embedded model: its file is checked and read once, and each has a copy."""
-    from fmap_cli.models import embedded
-
-    read, kept = embedded._own_tensors, {}
-
-    def copied(file: Path) -> dict[str, Any]:
-        if file not in kept:
-            kept[file] = read(file)
-        return {name: tensor.clone() for name, tensor in kept[file].items()}
-
-    embedded._own_tensors = copied
-    yield
-    embedded._own_tensors = read
 
 
 @pytest.fixture(scope="session")

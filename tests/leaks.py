@@ -84,11 +84,13 @@ def _temporary_modules() -> set[str]:
     """The names under which files of pytest's temporary folders are imported. Several thousand modules are looked
     through only where they are others than the last time: this runs twice a test.
     """
-    global _modules, _temporary
+    global _modules
     if sys.modules != _modules:
+        changed = {name for name, module in sys.modules.items() if _modules.get(name) is not module}
+        _temporary.difference_update(changed | (_modules.keys() - sys.modules.keys()))
+        _temporary.update(name for name in changed if _is_temporary(name))
         _modules = dict(sys.modules)
-        _temporary = {name for name in _modules if _is_temporary(name)}
-    return _temporary
+    return set(_temporary)
 
 
 _modules: dict[str, Any] = {}

@@ -17,8 +17,22 @@ Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 EDGE = 12  # nothing comes nearer to the edge of the page
 
 
+_last: tuple[list[object], dict[str, Axes]] = [], {}
+
+
 def drawn(scene: Scene) -> dict[str, Axes]:
-    """Each chart's Axes by its name, drawn, so that they know where everything is."""
+    """Each chart's Axes by its name, drawn, so that they know where everything is.
+
+    A page that was asked about just before is not drawn again: what it says and its faults are often asked together.
+    """
+    global _last
+    parts = [scene, scene.width, scene.height, *scene.items]
+    if len(parts) != len(_last[0]) or any(one is not other for one, other in zip(parts, _last[0], strict=True)):
+        _last = parts, _drawn(scene)
+    return dict(_last[1])
+
+
+def _drawn(scene: Scene) -> dict[str, Axes]:
     with style():
         figure = charts(scene)
         FigureCanvasAgg(figure)

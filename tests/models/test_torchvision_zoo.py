@@ -56,6 +56,7 @@ def run(model: LoadedModel, height: int = 64, width: int = 64) -> Any:
 # --- Random weights ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("random_weights_drawn_anew")
 def test_the_same_seed_gives_the_same_weights() -> None:
     before = torch.random.get_rng_state()
     first, again, other = (load_model("squeezenet1_1", "random", seed=seed) for seed in (5, 5, 6))
@@ -66,6 +67,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert str(first.weights) == "random (seed 5)"
 
 
+@pytest.mark.usefixtures("random_weights_drawn_anew")
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3", "mnasnet0_5", "fcn_resnet50", "vit_b_32"])
 def test_random_networks_are_those_of_the_pretrained_sets(name: str) -> None:
     with warnings.catch_warnings():
