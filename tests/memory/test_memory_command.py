@@ -80,6 +80,11 @@ def here(estimates_here: None) -> None:
     """Estimates are made in this process. `installed` runs the program as it is."""
 
 
+def test_estimates_are_made_here(fmap: Run, own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmap_cli.foreign.isolated._start", lambda *_: pytest.fail("a process was started"))
+    assert fmap("memory", f"{own}:small", "--size", 16).code == 0
+
+
 def test_the_bill_of_a_network_whose_sum_fits_on_paper(fmap: Run, own: str) -> None:
     document = fmap("memory", f"{own}:small", "--size", 16, "--batch", 4, "--optimizer", "adamw", "--json").json
     train, inference = document["runs"]
