@@ -172,7 +172,7 @@ SECONDS = "in time; a loop in it may have no end"
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: scripted(Forever()), SECONDS),
+        pytest.param(lambda: scripted(Forever()), SECONDS, marks=pytest.mark.slow),
         pytest.param(lambda: scripted(Loading()), SECONDS, marks=pytest.mark.slow),
         pytest.param(lambda: scripted(Doubling()), "it asks for more than 1,024 MiB", marks=pytest.mark.slow),
         pytest.param(lambda: scripted(Huge()), "it asks for more than 1,024 MiB", marks=pytest.mark.slow),
@@ -184,6 +184,20 @@ SECONDS = "in time; a loop in it may have no end"
 def test_a_script_that_asks_for_too_much_is_not_opened(make: Callable[[], None], words: str) -> None:
     make()
     assert words in refused()
+
+
+def test_a_loop_without_end_is_given_up_after_the_time_that_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight seconds, of which this one waits for two; under `-m slow` they are waited for."""
+    own, waited = trial.Isolated.heard_within, []
+
+    def sooner(self: trial.Isolated, seconds: float) -> None:
+        waited.append(seconds)
+        own(self, min(seconds, 2) if seconds < trial.SECONDS + 1 else seconds)
+
+    monkeypatch.setattr(trial.Isolated, "heard_within", sooner)
+    scripted(Forever())
+    assert SECONDS in refused()
+    assert trial.SECONDS in waited
 
 
 BRIGHT = torch.full((1, 3, 8, 8), 3.0)
