@@ -1,13 +1,7 @@
-"""A command run and measured: how it ended, its time, its memory, and what it left running.
-
-`python tests/measured.py` imports torch once and forks for each command that it reads from standard input. A fork calls
-the program's own `main`; what it saves is the seconds of importing. Its peak counts what it shares with its parent, as
-an interpreter of its own would have it.
-"""
+"""A command run and measured: how it ended, its time, its memory, and what it left running."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -17,12 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import forked
 
 ROOT = Path(__file__).parent.parent
+MOST_ADDRESSES = (24 << 30, 24 << 30)  # the machine is not for one command alone
 GRACE_SECONDS = 4  # in which a command's other processes may end after it
 
 
@@ -39,32 +33,25 @@ class Measured:
     orphans: tuple[str, ...]
 
 
-class Warm:
-    """A process that forks for each command: torch is imported once."""
-
-    def __enter__(self) -> Warm:
-        self._server = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+def run_warm(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> Measured:
+    """`fmap ARGUMENTS` in a folder, in a fork of a process that has imported torch. A command that takes longer is
+    killed. A fork's peak counts what it shares with its parent, as an interpreter of its own would have it.
+    """
+    started = time.monotonic()
+    with (folder / ".out").open("wb") as out, (folder / ".err").open("wb") as err:
+        process = forked.Popen(
+            ["fmap", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+            start_new_session=True,
         )
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._server.stdin is not None and self._server.stdout is not None
-        self._server.stdin.close()
-        self._server.wait(30)
-        self._server.stdout.close()
-
-    def run(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> Measured:
-        """`fmap ARGUMENTS` in a folder. A command that takes longer is killed."""
-        assert self._server.stdin is not None and self._server.stdout is not None
-        task = {"arguments": arguments, "folder": str(folder), "environment": environment, "seconds": seconds}
-        self._server.stdin.write(json.dumps(task) + "\n")
-        self._server.stdin.flush()
-        return _measured(json.loads(self._server.stdout.readline()), folder)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, MOST_ADDRESSES)
+    ended = _waited(process.pid, started, seconds)
+    process.returncode = ended["code"]
+    return _measured(ended, folder)
 
 
 def run_cold(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> Measured:
@@ -95,7 +82,7 @@ def _enter(folder: Path, environment: Mapping[str, str]) -> None:
         handle = os.open(file, mode, 0o600)
         os.dup2(handle, number)
         os.close(handle)
-    resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))  # the machine is not for one command alone
+    resource.setrlimit(resource.RLIMIT_AS, MOST_ADDRESSES)
 
 
 def _waited(number: int, started: float, seconds: float) -> dict[str, Any]:
@@ -133,29 +120,3 @@ def processes_of(session: int) -> list[str]:
             except OSError:
                 continue
     return found
-
-
-def _serve() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    forked.import_all()
-    from fmap_cli import cli
-
-    for line in sys.stdin:
-        task = json.loads(line)
-        started = time.monotonic()
-        number = os.fork()
-        if number == 0:
-            answers.close()
-            _enter(Path(task["folder"]), task["environment"])
-            sys.argv = ["fmap", *task["arguments"]]
-            sys.path.insert(0, "")
-            sys.stdin = sys.__stdin__ = open(0)  # noqa: SIM115
-            forked.ended(cli.main)
-        answers.write(json.dumps(_waited(number, started, task["seconds"])) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    _serve()

@@ -17,7 +17,7 @@ from typing import Any
 import corpus
 import hostile
 import pytest
-from measured import Measured, Warm, run_cold
+from measured import Measured, run_cold, run_warm
 
 MOST_SECONDS = 20
 MOST_BYTES = 2 << 30
@@ -78,9 +78,9 @@ def test_a_result_or_a_clear_line_within_20_seconds_and_2_gib(
     slowest: list[tuple[float, str]] = []
     largest: list[tuple[int, str]] = []
     report = Path(os.environ.get("FMAP_CORPUS_REPORT", tmp_path)) / f"{kind}.txt"
-    with Warm() as warm, report.open("w") as lines:
+    with report.open("w") as lines:
         for number, case in enumerate(itertools.islice(corpus.KINDS[kind](), 0, None, EVERY)):
-            ran, found = measure(case, tmp_path / str(number), warm.run)
+            ran, found = measure(case, tmp_path / str(number), run_warm)
             label = f"{case.kind} | {case.name} | {' '.join(case.command)}"
             slowest.append((ran.seconds, label))
             largest.append((ran.peak_bytes, label))
@@ -128,13 +128,12 @@ def test_sound_and_cut_files_and_a_command_that_does_all_that_none_may(tmp_path:
         "", "", ("predict", "a.png", "-m", "bad.py:make", "--size", "16,16"), {"a.png": image, "bad.py": BAD.encode()}
     )
     cut = corpus.Case("", "", ("predict", "a.png", *corpus.MODEL), {"a.png": image[:40]})
-    with Warm() as warm:
-        ran, found = measure(good, tmp_path / "good", warm.run)
-        assert (ran.code, found) == (0, [])
-        assert ran.peak_bytes > 100 << 20 and ran.cpu_seconds > 0
-        assert measure(bad, tmp_path / "bad", warm.run)[1] == ["execution", "orphan", "left behind"]
-        ran, found = measure(cut, tmp_path / "cut", warm.run)
-        assert (ran.code, found) == (1, [])
+    ran, found = measure(good, tmp_path / "good", run_warm)
+    assert (ran.code, found) == (0, [])
+    assert ran.peak_bytes > 100 << 20 and ran.cpu_seconds > 0
+    assert measure(bad, tmp_path / "bad", run_warm)[1] == ["execution", "orphan", "left behind"]
+    ran, found = measure(cut, tmp_path / "cut", run_warm)
+    assert (ran.code, found) == (1, [])
 
 
 def test_the_rules_see_each_fault(tmp_path: Path) -> None:
