@@ -92,7 +92,27 @@ def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_a_command_of_the_readme_runs(
     line: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """On pictures of 128 pixels, unless it names a place; under `-m slow` whole."""
+    assert run(smaller(line), clone, monkeypatch, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_readme_runs_whole(
+    line: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(line, clone, monkeypatch, capsys)
+
+
+def smaller(line: str) -> str:
+    """A command with pictures of 128 pixels, where it takes any size: its options and layers are there for them too."""
+    words = shlex.split(line, comments=True)
+    command = group.get_command(None, words[1])  # type: ignore[arg-type]
+    assert command is not None
+    sized = any("--size" in option.opts for option in command.params)
+    fixed = {"--size", "--at", "--similar", "vit_b_16"} & set(words) and words[1] != "embed"
+    bare, sign, comment = line.partition(" #")
+    return f"{bare.rstrip()} --size 128 {sign}{comment}" if sized and not fixed else line
 
 
 def test_what_the_first_look_promises(
