@@ -111,6 +111,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def reads_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of 16 pixels are read before a process that would read them has started: there is one only where a test
+    says `--workers` or asks for `as_by_default`.
+    """
+    if "as_by_default" not in request.fixturenames:
+        monkeypatch.setattr("fmap_cli.running.reading._default_workers", lambda: 0)
+
+
+@pytest.fixture
+def as_by_default() -> None:
+    """With as many processes that read images as a command has when nothing is said."""
+
+
 def rows(document: Any) -> dict[str, Any]:
     return {row["name"]: row for row in document["layers"]}
 
@@ -218,11 +232,11 @@ def test_batches_do_not_change_the_numbers(fmap: Fmap, net: str, photos: Path) -
         same(whole, other, rel=1e-5)  # a convolution of another batch rounds differently
 
 
-def test_workers_do_not_change_the_numbers(fmap: Fmap, net: str, photos: Path) -> None:
-    by_hand, by_workers = (
-        fmap("stats", photos, "-m", net, "--size", 16, "--workers", workers, "--json").json for workers in (0, 2)
-    )
+def test_workers_do_not_change_the_numbers(fmap: Fmap, net: str, photos: Path, as_by_default: None) -> None:
+    asked = ("stats", photos, "-m", net, "--size", 16, "--json")
+    by_hand, by_workers, by_default = (fmap(*asked, *more).json for more in (("--workers", 0), ("--workers", 2), ()))
     same(by_hand, by_workers, exactly=True)
+    same(by_hand, by_default, exactly=True)
 
 
 def test_layers_that_are_chosen_have_the_numbers_they_have_among_all(fmap: Fmap, net: str, photos: Path) -> None:
