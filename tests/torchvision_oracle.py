@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, fx, nn
 from torchvision import models
@@ -27,6 +28,28 @@ def task_of(name: str) -> str:
     return found.group(1) if found else "classification"
 
 
+@contextmanager
+def weights_laid_out() -> Iterator[None]:
+    """Networks built inside have weights of usual size out of one block of random numbers, over and over: drawing each
+    takes most of the time that building takes. The block's length is prime, so that no two filters are the same.
+    """
+    block = torch.randn(65_537, generator=torch.Generator().manual_seed(0))
+
+    def laid_out(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+        each = tensor[0].numel() if tensor.ndim > 1 else tensor.numel()
+        values = block.repeat(-(-tensor.numel() // len(block)))[: tensor.numel()]
+        with torch.no_grad():
+            return tensor.copy_(values.view(tensor.shape).div_(max(each, 1) ** 0.5))
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("kaiming_uniform_", "kaiming_normal_", *(f"_no_grad_{each}_" for each in _DRAWN)):
+            patched.setattr(nn.init, name, laid_out)
+        yield
+
+
+_DRAWN = ("uniform", "normal", "trunc_normal")  # which xavier's and the others end in
+
+
 def build(name: str, device: str = "cpu", **options: Any) -> nn.Module:
     """A torchvision model with random weights (none at all on `meta`), in eval mode."""
     if task_of(name) in ("detection", "segmentation"):
@@ -36,7 +59,8 @@ def build(name: str, device: str = "cpu", **options: Any) -> nn.Module:
     if device == "meta" and not name.startswith("regnet"):  # a regnet asks its tensors for numbers as it is built
         with torch.device("meta"):
             return models.get_model(name, weights=None, **options).eval()
-    return models.get_model(name, weights=None, **options).to(device).eval()
+    with weights_laid_out():
+        return models.get_model(name, weights=None, **options).to(device).eval()
 
 
 def inputs_for(name: str, size: int = 224, device: str = "cpu") -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torchvision_oracle import weights_laid_out
 
 import fmap_cli as fmap
 from fmap_cli.errors import LayerError
@@ -31,7 +32,7 @@ FAMILIES: dict[str, tuple[int, ...]] = {
 
 
 def network(name: str) -> nn.Module:
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), weights_laid_out():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         more: dict[str, Any] = {}

@@ -14,6 +14,7 @@ import torch
 import torchvision.models
 from messages import both_lines
 from torch import nn
+from torchvision_oracle import weights_laid_out
 
 from fmap_cli.errors import ModelError, WeightsError
 from fmap_cli.models import load_model
@@ -182,7 +183,7 @@ def test_a_set_in_the_cache_is_loaded_without_a_word(
 @pytest.mark.parametrize("name", ["googlenet", "mnasnet0_5", "densenet121", "deeplabv3_mobilenet_v3_large"])
 def test_pretrained_networks_are_built_as_torchvision_builds_them(name: str, cache: Path) -> None:
     structure = {"googlenet": {"init_weights": False}, "deeplabv3_mobilenet_v3_large": {"aux_loss": True}}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), weights_laid_out():
         warnings.simplefilter("ignore")
         source = torchvision.models.get_model(
             name, weights=None, **structure.get(name, {}), **({"weights_backbone": None} if "lab" in name else {})
@@ -334,7 +335,7 @@ def saved_by(module: nn.Module, path: Path) -> str:
     ],
 )
 def test_a_fine_tuned_classifier_just_works(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), weights_laid_out():
         warnings.simplefilter("ignore")
         source = torchvision.models.get_model(name, weights=None, num_classes=7, **arguments)
     model = load_model(name, saved_by(source, tmp_path / "mine.pth"), say=SAY_NOTHING)
@@ -365,7 +366,8 @@ def test_one_head_alone_fine_tuned(tmp_path: Path) -> None:
 
 
 def test_a_vits_image_size_is_in_the_file(tmp_path: Path) -> None:
-    source = torchvision.models.vit_b_32(image_size=64, num_classes=7)
+    with weights_laid_out():
+        source = torchvision.models.vit_b_32(image_size=64, num_classes=7)
     model = load_model("vit_b_32", saved_by(source, tmp_path / "mine.pth"), say=SAY_NOTHING)
     assert model.notes[0] == "classifier rebuilt for 7 classes, as in the checkpoint"
     assert (model.preprocessing.resize, model.preprocessing.crop) == (64, (64, 64))
@@ -374,7 +376,8 @@ def test_a_vits_image_size_is_in_the_file(tmp_path: Path) -> None:
 
 def test_torchvisions_own_file_fetched_by_hand_is_known_by_its_name(tmp_path: Path) -> None:
     entry = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
-    source = torchvision.models.resnet50()
+    with weights_laid_out():
+        source = torchvision.models.resnet50()
     model = load_model("resnet50", saved_by(source, tmp_path / entry.url.rpartition("/")[2]), say=SAY_NOTHING)
     assert str(model.weights) == "resnet50-0676ba61.pth (IMAGENET1K_V1)"
     assert model.preprocessing.resize == 256  # the default set's is 232

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from messages import both_lines
 from PIL import Image
 from torch import nn
+from torchvision_oracle import weights_laid_out
 
 from fmap_cli.commands.group import group
 from fmap_cli.errors import FmapError, ModelError, WeightsError
@@ -236,7 +237,8 @@ def test_a_scripts_conditions_loops_lists_and_methods_are_followed(folder: Path)
     ],
 )
 def test_torchvisions_models_are_seen_inside(tmp_path: Path, name: str, kind: str) -> None:
-    network = torchvision.models.get_model(name, weights=None).eval()
+    with weights_laid_out():
+        network = torchvision.models.get_model(name, weights=None).eval()
     image = torch.randn(1, 3, 224, 224)
     file = str(tmp_path / ("net.pt2" if kind == "export" else "net.pt"))
     with warnings.catch_warnings():
