@@ -674,12 +674,14 @@ def test_names_are_no_markup(fmap: Fmap, nets: str) -> None:
     assert "[bold]x[/]" in fmap("compare", "-m", f"{nets}:markup", "--vs-seed", 1, "--size", 8).out
 
 
-def test_figures_are_written_in_every_format(fmap: Fmap, samples: Path, workdir: Path) -> None:
+def test_figures_are_written_in_every_format(fmap: Fmap, tiny: str, samples: Path, workdir: Path) -> None:
     asked = ("compare", samples / "coffee.png", "--size", 96, "--vs-dtype", "bfloat16", "-k", "conv")
     ran = fmap(*asked, "-o", "apart.png")
     assert ran.code == 0
     assert "→ apart.png" in ran.out
-    model, other = (fmap_cli.load_model(dtype=each, size=96, say=print) for each in ("float32", "bfloat16"))
+    model, other = (
+        fmap_cli.load_model(f"{tiny}:plain", dtype=each, size=96, say=print) for each in ("float32", "bfloat16")
+    )
     found = fmap_cli.compare(model, image=samples / "coffee.png", vs=other, kind="conv", say=print)
     for suffix in ("jpg", "webp", "pdf", "svg"):
         found.save(f"apart.{suffix}")

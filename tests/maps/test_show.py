@@ -185,7 +185,7 @@ def test_several_images_each_have_an_entry(fmap: Run, samples: Path) -> None:
 
 @pytest.mark.parametrize(("suffix", "form"), [(".png", "PNG"), (".jpg", "JPEG"), (".jpeg", "JPEG"), (".webp", "WEBP")])
 def test_a_picture_is_what_its_name_says(fmap: Run, nets: str, suffix: str, form: str) -> None:
-    show = ("show", "-m", f"{nets}:many", "--size", 64)
+    show = ("show", "-m", f"{nets}:many", "--size", 64, "--top", 4)
     assert fmap(*show, "-o", f"a{suffix}").code == 0
     assert fmap(*show, "-o", "reference.png").code == 0
     with Image.open(f"a{suffix}") as opened:
@@ -315,7 +315,7 @@ def test_any_file_name_works(fmap: Run, samples: Path, nets: str, workdir: Path,
     document = fmap(*show, "--out-dir", "o", "--json", "-l", "conv1").json
     assert document["image"] == str(photo)
     for suffix in ("pdf", "svg") if not (name.isascii() and name.isprintable()) else ():
-        ran = fmap(*show, "-o", f"a.{suffix}")
+        ran = fmap(*show, "-l", "conv1", "--top", 1, "-o", f"a.{suffix}")
         assert (ran.code, ran.err) == (0, ""), "Matplotlib warns of signs its font lacks"
 
 
