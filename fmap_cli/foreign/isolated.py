@@ -66,6 +66,7 @@ class Isolated:
         self._child = _start((sys.argv, module, function, arguments), purpose, quiet)
         self._until: float | None = None
         self._silent = False
+        self._answered = False
 
     def __enter__(self) -> Isolated:
         return self
@@ -73,8 +74,14 @@ class Isolated:
     def __exit__(self, kind: Any, *_: Any) -> None:
         assert self._child.stdout is not None
         self._child.stdout.close()
+        if self._answered:  # it is about to end, which takes a while with torch inside: nobody needs to wait for that
+            threading.Thread(target=self._see_it_end, args=(5,), daemon=True).start()
+        else:
+            self._see_it_end(5 if kind is None else 0.2)
+
+    def _see_it_end(self, patience: float) -> None:
         try:
-            self._child.wait(5 if kind is None else 0.2)
+            self._child.wait(patience)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
@@ -108,6 +115,7 @@ class Isolated:
                 kind, message, hint = value
                 raise kind(message, hint=hint)
             else:
+                self._answered = True
                 return value
 
 
@@ -171,13 +179,16 @@ def work_for(parent: int, purpose: str) -> None:
     try:
         sys.argv, module, function, arguments = pickle.load(sys.stdin.buffer)
         call = getattr(importlib.import_module(module), function)
-        send("result", call(*arguments, lambda sentence: send("say", sentence)))
+        result = call(*arguments, lambda sentence: send("say", sentence))
+        sys.stderr.flush()
+        send("result", result)
     except FmapError as error:
         send("error", (type(error), error.message, error.hint))
     except BaseException as error:
         hint = "If the network's own code raised this, run one forward of it by itself to see where."
         send("error", (FmapError, f"the process that {purpose} failed: {raised.what(error)}", hint))
     sys.stderr.flush()
+    os.closerange(0, 3)  # whoever reads what this process and the other one print need not wait for the rest
     os._exit(0)  # tearing torch down takes a while, and changes nothing
 
 

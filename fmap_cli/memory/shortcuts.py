@@ -33,7 +33,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     shortcut = _SHORTCUTS.get(func)
     if shortcut is not None:
         output = shortcut(*args, **kwargs)
-        if output is not None:
+        if output is not NotImplemented:
             return output
     return func(*args, **kwargs)
 
@@ -51,6 +51,13 @@ def _plain(*tensors: Any) -> bool:
     )
 
 
+def _like(tensor: Tensor) -> Tensor:
+    """An empty tensor such as this one (`empty_like` on `meta` is Python, too)."""
+    if not _plain(tensor):
+        return torch.empty_like(tensor)
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
 def _batch_norm(
     images: Tensor,
     weight: Tensor | None,
@@ -62,10 +69,10 @@ def _batch_norm(
     eps: float,
 ) -> Any:
     if weight is None or images.ndim < 2 or not _plain(images):
-        return None
+        return NotImplemented
     channels = images.shape[1] if training else 0
     return (
-        torch.empty_like(images),
+        _like(images),
         images.new_empty((channels,), dtype=torch.float32),
         images.new_empty((channels,), dtype=torch.float32),
     )
@@ -84,35 +91,41 @@ def _batch_norm_backward(
     wanted: list[bool],
 ) -> Any:
     if not training or weight is None or not _plain(images):
-        return None
+        return NotImplemented
     return (
-        torch.empty_like(images) if wanted[0] else None,
-        torch.empty_like(weight) if wanted[1] else None,
-        torch.empty_like(weight) if wanted[2] else None,
+        _like(images) if wanted[0] else None,
+        _like(weight) if wanted[1] else None,
+        _like(weight) if wanted[2] else None,
     )
 
 
 def _binary(first: Any, second: Any, **kwargs: Any) -> Any:
-    return torch.empty_like(first) if not kwargs.get("out") and _plain(first, second) else None
+    return _like(first) if not kwargs.get("out") and _plain(first, second) else NotImplemented
 
 
 def _binary_in_place(first: Any, second: Any, **kwargs: Any) -> Any:
     if isinstance(second, (int, float)) and first.is_meta and not first.is_complex():
-        return first if isinstance(second, int) or first.is_floating_point() else None
-    return first if _plain(first, second) else None
+        return first if isinstance(second, int) or first.is_floating_point() else NotImplemented
+    return first if _plain(first, second) else NotImplemented
+
+
+def _lists_in_place(first: list[Tensor], second: Any, **kwargs: Any) -> Any:
+    if isinstance(second, (int, float)):
+        return None if all(each.is_meta and each.is_floating_point() for each in first) else NotImplemented
+    return None if len(first) == len(second) and all(map(_plain, first, second)) else NotImplemented
 
 
 def _unary(values: Tensor, **kwargs: Any) -> Any:
-    return torch.empty_like(values) if _plain(values) and values.is_floating_point() else None
+    return _like(values) if _plain(values) and values.is_floating_point() else NotImplemented
 
 
 def _unary_backward(gradient: Tensor, values: Tensor, **kwargs: Any) -> Any:
-    return torch.empty_like(values) if _plain(gradient, values) else None
+    return _like(values) if _plain(gradient, values) else NotImplemented
 
 
 def _addmm(bias: Tensor, left: Tensor, right: Tensor, **kwargs: Any) -> Any:
     if not (left.is_meta and left.dtype == right.dtype == bias.dtype and left.shape[1] == right.shape[0]):
-        return None
+        return NotImplemented
     return left.new_empty((left.shape[0], right.shape[1]))
 
 
@@ -127,33 +140,33 @@ def _layer_norm_backward(
     wanted: list[bool],
 ) -> Any:
     if not _plain(gradient, images) or images.dtype != torch.float32:
-        return None
+        return NotImplemented
     return (
-        torch.empty_like(images) if wanted[0] else None,
-        torch.empty_like(weight) if wanted[1] and weight is not None else None,
-        torch.empty_like(bias) if wanted[2] and bias is not None else None,
+        _like(images) if wanted[0] else None,
+        _like(weight) if wanted[1] and weight is not None else None,
+        _like(bias) if wanted[2] and bias is not None else None,
     )
 
 
 def _resize(images: Tensor, size: Any, *args: Any) -> Any:
-    return images.new_empty((*images.shape[:2], *size)) if _plain(images) and min(size) > 0 else None
+    return images.new_empty((*images.shape[:2], *size)) if _plain(images) and min(size) > 0 else NotImplemented
 
 
 def _threshold_backward(gradient: Tensor, answer: Tensor, threshold: Any) -> Any:
-    return torch.empty_like(answer) if _plain(gradient, answer) else None
+    return _like(answer) if _plain(gradient, answer) else NotImplemented
 
 
 def _layer_norm(images: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
     if not _plain(images) or images.dtype != torch.float32:
-        return None
+        return NotImplemented
     outer = images.shape[: images.ndim - len(shape)]
     statistics = (*outer, *(1 for _ in shape))
-    return torch.empty_like(images), images.new_empty(statistics), images.new_empty(statistics)
+    return _like(images), images.new_empty(statistics), images.new_empty(statistics)
 
 
 def _grid_sampler(images: Tensor, grid: Tensor, *args: Any) -> Any:
     if not images.is_meta or not grid.is_meta or images.ndim != 4 or images.dtype != grid.dtype:
-        return None
+        return NotImplemented
     return images.new_empty((*images.shape[:2], *grid.shape[1:3]))
 
 
@@ -175,4 +188,7 @@ _SHORTCUTS: dict[Any, Any] = {
     _aten.add_.Tensor: _binary_in_place,
     _aten.mul_.Tensor: _binary_in_place,
     _aten.threshold_backward.default: _threshold_backward,
+    _aten._foreach_add_.List: _lists_in_place,
+    _aten._foreach_add_.Scalar: _lists_in_place,
+    _aten._foreach_mul_.Scalar: _lists_in_place,
 }

@@ -50,8 +50,25 @@ def test_any_other_end_is_one_line(function: str, words: str) -> None:
 def test_no_process_stays_behind() -> None:
     said: list[str] = []
     run_isolated("isolated_tasks", "tells", say=said.append)
+    deadline = time.monotonic() + 20
     with pytest.raises(ProcessLookupError):
-        os.kill(int(said[0]), 0)
+        while time.monotonic() < deadline:  # nobody waits for its end
+            os.kill(int(said[0]), 0)
+            time.sleep(0.01)
+
+
+def test_nobody_waits_for_the_end_of_a_process_that_has_answered() -> None:
+    """Neither who asked, nor who reads what both print: here the end takes ten seconds."""
+    code = (
+        "import os\n"
+        "from fmap_cli.foreign.isolated import run_isolated\n"
+        "print(run_isolated('isolated_tasks', 'ends_slowly', 10, say=print), flush=True)\n"
+        "os._exit(0)\n"
+    )
+    start = time.monotonic()
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("done\n", "its last word\n")
+    assert time.monotonic() - start < 8
 
 
 def test_an_exception_here_ends_the_other_process() -> None:
