@@ -29,6 +29,20 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run `fmap` with these arguments; returns the exit code."""
+    if not _forecasts(sys.argv[1:] if arguments is None else arguments):
+        return _run(arguments)
+    from .foreign.isolated import made_ready
+
+    with made_ready("fmap_cli.memory.forecast"):  # it imports torch while this process reads what is asked of it
+        return _run(arguments)
+
+
+def _forecasts(arguments: list[str]) -> bool:
+    """Whether these ask for what is computed in a process of its own."""
+    return arguments[:1] == ["memory"] and not any(each.startswith(("-h", "--help", "--shape")) for each in arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     from .commands.group import group
     from .legible import legible_streams
 

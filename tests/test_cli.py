@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,30 @@ def test_help_and_version_import_no_torch(arguments: list[str]) -> None:
     assert "click" in modules
     heavy = {"torch", "torchvision", "matplotlib", "PIL", "numpy"} & modules
     assert not heavy, heavy
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("memory", True),
+        ("memory resnet18 --batch 4", True),
+        ("memory --help", False),
+        ("memory resnet18 -h", False),
+        ("memory --shape=1,2", False),
+        ("help memory", False),
+        ("layers memory", False),
+        ("", False),
+    ],
+)
+def test_a_process_is_made_ready_where_something_is_forecast(
+    monkeypatch: pytest.MonkeyPatch, line: str, expected: bool
+) -> None:
+    """And before anything else, even before Click is imported."""
+    ready: list[str] = []
+    monkeypatch.setattr("fmap_cli.foreign.isolated.made_ready", lambda module: ready.append(module) or nullcontext())
+    monkeypatch.setattr(cli, "_run", lambda arguments: len(ready))
+    assert cli.run(line.split()) == int(expected)
+    assert ready == ["fmap_cli.memory.forecast"][: int(expected)]
 
 
 def test_that_guard_can_fail() -> None:

@@ -6,7 +6,7 @@ thread held at that moment stays locked there for ever. A new interpreter takes 
 in which it imports torch. It knows nothing of this one's `__main__`, so no script runs twice.
 
 What to do goes to its standard input. Sentences for the user come back from its standard output as they arise, at the
-end a result or an error.
+end a result or an error. A process may be `made_ready` before it is known what it is to do: it imports torch meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import FmapError
@@ -34,6 +35,29 @@ def run_isolated(module: str, function: str, *arguments: Any, say: Callable[[str
     """
     with Isolated(module, function, *arguments) as other:
         return other.result(say)
+
+
+_PURPOSE = "makes the estimate"
+
+_ready: dict[str, subprocess.Popen[bytes]] = {}
+"""Processes that have not been told what to do, by their module."""
+
+
+@contextmanager
+def made_ready(module: str) -> Iterator[None]:
+    """Inside, a process that imports `module` is under way for the first `Isolated` that calls a function of it.
+
+    Unless somebody has taken it, it is ended with the block.
+    """
+    with suppress(FmapError):  # who needs it tries again, and says why there is none
+        _ready[module] = _start(module=module)
+    try:
+        yield
+    finally:
+        if module in _ready:
+            unused = _ready.pop(module)
+            unused.kill()
+            unused.communicate()
 
 
 class EndedError(FmapError):
@@ -59,11 +83,12 @@ class Isolated:
         module: str,
         function: str,
         *arguments: Any,
-        purpose: str = "makes the estimate",
+        purpose: str = _PURPOSE,
         quiet: bool = False,
     ) -> None:
         self._purpose = purpose
-        self._child = _start((sys.argv, module, function, arguments), purpose, quiet)
+        self._child = _ready.pop(module) if module in _ready else _start(purpose, quiet)
+        _tell(self._child, (_paths(), sys.argv, module, function, arguments))
         self._until: float | None = None
         self._silent = False
         self._answered = False
@@ -119,16 +144,19 @@ class Isolated:
                 return value
 
 
-def _start(task: Any, purpose: str = "makes the estimate", quiet: bool = False) -> subprocess.Popen[bytes]:
-    """A new interpreter that imports what this one can import, and has been told its task."""
-    path = [each for each in sys.path if isinstance(each, str)]
-    code = f"import sys; sys.path[:] = {path!a}; from fmap_cli.foreign.isolated import work_for"
-    code += f"; work_for({os.getpid()}, {purpose!a})"
+def _paths() -> list[str]:
+    return [each for each in sys.path if isinstance(each, str)]
+
+
+def _start(purpose: str = _PURPOSE, quiet: bool = False, module: str = "") -> subprocess.Popen[bytes]:
+    """A new interpreter that imports what this one can import, `module` first of all, and waits for its task."""
+    code = f"import sys; sys.path[:] = {_paths()!a}; from fmap_cli.foreign.isolated import work_for"
+    code += f"; work_for({os.getpid()}, {purpose!a}, {module!a})"
     # Ctrl-C is for both. The other process waits with it until it is ready to end without a traceback.
     masked = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else ()
     try:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -139,13 +167,15 @@ def _start(task: Any, purpose: str = "makes the estimate", quiet: bool = False) 
     finally:
         if masked:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _tell(child: subprocess.Popen[bytes], task: Any) -> None:
     assert child.stdin is not None
     try:
         with child.stdin:
             pickle.dump(task, child.stdin)
     except BrokenPipeError:
         pass  # it has ended already; how, its exit code says
-    return child
 
 
 def _ended(code: int, purpose: str) -> str:
@@ -156,7 +186,7 @@ def _ended(code: int, purpose: str) -> str:
     return f"the process that {purpose} ended with code {code} and no result."
 
 
-def work_for(parent: int, purpose: str) -> None:
+def work_for(parent: int, purpose: str, module: str) -> None:
     """Read a task from standard input, carry it out, answer on standard output, and end this process."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for what a shell script runs in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -177,7 +207,9 @@ def work_for(parent: int, purpose: str) -> None:
             os._exit(1)
 
     try:
-        sys.argv, module, function, arguments = pickle.load(sys.stdin.buffer)
+        if module:
+            importlib.import_module(module)
+        sys.path[:], sys.argv, module, function, arguments = pickle.load(sys.stdin.buffer)
         call = getattr(importlib.import_module(module), function)
         result = call(*arguments, lambda sentence: send("say", sentence))
         sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import signal
 import sys
@@ -71,3 +72,7 @@ def ends_slowly(seconds: float, say: Callable[[str], None]) -> str:
     os._exit = slowly  # type: ignore[assignment]
     sys.stderr.write("its last word\n")
     return "done"
+
+
+def calls(module: str, function: str, say: Callable[[str], None]) -> object:
+    return getattr(importlib.import_module(module), function)(say)

@@ -71,6 +71,31 @@ def test_nobody_waits_for_the_end_of_a_process_that_has_answered() -> None:
     assert time.monotonic() - start < 8
 
 
+def test_a_process_made_ready_is_taken_once_and_ended_where_nobody_takes_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = isolated._start
+
+    def noted(*arguments: object, **named: object) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments, **named))  # type: ignore[arg-type]
+        return started[-1]
+
+    monkeypatch.setattr(isolated, "_start", noted)
+    with isolated.made_ready("isolated_tasks"):
+        assert len(started) == 1
+        (tmp_path / "late.py").write_text("def three(say): return 3\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        for expected in (1, 2):  # the second one is not ready
+            assert run_isolated("isolated_tasks", "calls", "late", "three", say=print) == 3
+            assert len(started) == expected
+    with pytest.raises(KeyError), isolated.made_ready("isolated_tasks"):
+        raise KeyError
+    assert started[-1].returncode is not None and len(started) == 3
+    with isolated.made_ready("no_such_module"), pytest.raises(FmapError, match="no_such_module"):
+        run_isolated("no_such_module", "double", 1, say=print)
+
+
 def test_an_exception_here_ends_the_other_process() -> None:
     said: list[str] = []
 
@@ -86,7 +111,7 @@ def test_an_exception_here_ends_the_other_process() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_while_the_other_process_starts_ends_it_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
-    child = isolated._start(([], "isolated_tasks", "hangs", ()))
+    child = isolated._start()
     child.send_signal(signal.SIGINT)
     assert child.stdout is not None
     with child.stdout:
