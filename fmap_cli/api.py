@@ -376,8 +376,8 @@ def findings(run: Run, thresholds: Thresholds | None = None, **changes: float) -
     In the order of the layers, each with its evidence in words. `changes` are thresholds of docs/health.md by
     their names, `dead_share=0.2`; `thresholds` are all of them.
 
-    >>> [finding.check for finding in findings(stats(say=lambda _: None))]
-    ['dead-channels']
+    >>> {finding.check for finding in findings(stats(say=lambda _: None))}
+    {'dead-channels'}
     """
     from .health import Thresholds
     from .health import findings as found_in

@@ -114,7 +114,11 @@ def _children() -> set[int]:
     process that forks others, and the browser that a file's tests share."""
     found = set()
     for file in Path("/proc/self/task").glob("*/children"):
-        for number in file.read_text().split():
+        try:
+            numbers = file.read_text().split()
+        except OSError:  # a thread that has ended since
+            continue
+        for number in numbers:
             try:
                 command = Path(f"/proc/{number}/cmdline").read_bytes()
             except OSError:

@@ -158,7 +158,7 @@ class Framings:
 
     @property
     def sentence(self) -> str:
-        """What is out of the ordinary, of how many pictures, and which is the farthest.
+        r"""What is out of the ordinary, of how many pictures, and which is the farthest.
 
         >>> wide, small, usual = ((300, 6000), (256, 5120)), ((8, 8), (256, 256)), ((400, 600), (256, 384))
         >>> framings = Framings()

@@ -140,7 +140,7 @@ def _span_in(first: str, last: str, room: float) -> str:
     """The names' span in so many pixels: what is left out comes before or after the blocks' numbers, never these.
 
     >>> _span_in("encoder.layers.encoder_layer_0.self_attention", "encoder.layers.encoder_layer_11.self_attention", 150)
-    '…0…11.…_attention'
+    '…0…11.self_attention'
     """
     whole = _span(first, last)
     parts, ends = whole.split("."), list(zip(first.split("."), last.split("."), strict=True))

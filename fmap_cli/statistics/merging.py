@@ -64,6 +64,7 @@ def notes(name: str, run: Run) -> tuple[str, ...]:
     """What a person should know before relying on this run.
 
     >>> from fmap_cli.models.records import Weights
+    >>> from fmap_cli.running.records import Progress, RunOrigin
     >>> origin = RunOrigin("resnet18", Weights("unknown", "IMAGENET1K_V1"))
     >>> notes("a.fmap", Run(origin, ("photos",), 319, (), progress=Progress(320, 500, "")))
     ('a.fmap is of an unfinished run: 320 of 500 images.',)

@@ -90,7 +90,7 @@ def top(
     >>> found = top(layer="features.2", say=lambda _: None)
     >>> unit = found.dossier("features.2", 3).units[0]
     >>> unit.kind, unit.place, unit.patch.pixels.shape
-    ('strongest', (0, 13, 26), (19, 19, 3))
+    ('strongest', (0, 30, 41), (19, 19, 3))
     """
     kept = None if channels is None else tuple(sorted({*channels}))
     looking = Looking(

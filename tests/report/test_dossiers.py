@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, Ran
-from test_browser import browser, open_page  # noqa: F401
+from test_browser import CHROMIUM, browser, open_page  # noqa: F401
 
 import fmap_cli as fmap
 
@@ -37,6 +37,7 @@ def file(saved: Path) -> Path:
     return fmap.report(net, CAT, dossiers=saved, say=quietly).save(saved.parent / "page.html")
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here to open pages in")
 def test_the_panel_has_the_values_and_pixels_of_the_dossier(open_page: Callable[..., Any], saved: Path) -> None:  # noqa: F811
     page = open_page(hash_="#layer=2&channel=3&sort=selectivity")
     page.wait_for_selector("#exciting-units li")
