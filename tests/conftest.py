@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -168,6 +169,7 @@ def estimates_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     importlib.import_module("fmap_cli.models.programs.trial")  # which keeps the class: programs are tried apart
     monkeypatch.setattr("fmap_cli.foreign.isolated.Isolated", Here)
+    monkeypatch.setattr("fmap_cli.foreign.isolated.made_ready", lambda module: contextlib.nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def here(estimates_here: None) -> None:
 
 
 def test_estimates_are_made_here(fmap: Run, own: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fmap_cli.foreign.isolated._start", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr("fmap_cli.foreign.isolated._start", lambda *_, **__: pytest.fail("a process was started"))
     assert fmap("memory", f"{own}:small", "--size", 16).code == 0
 
 
@@ -183,6 +183,44 @@ def test_what_if_has_a_row_for_each_change(fmap: Run) -> None:
     assert rows["frozen backbone"]["allocated_bytes"] < plain
 
 
+def test_what_if_is_a_table_of_the_same_numbers(fmap: Run, own: str) -> None:
+    asked = ("memory", f"{own}:small", "--size", 64, "--batch", 8, "--train", "--what-if")
+    document = fmap(*asked, "--json").json
+    rows = fmap(*asked, "--units", "MB").out.split("What if, in training, one thing changed:\n")[1].splitlines()
+    plain = document["runs"][0]["allocated_bytes"]
+    assert next(row for row in rows if row.startswith("as it is")).split()[-2:] == [
+        f"{document['runs'][0][key] / 1e6:.1f}" for key in ("allocated_bytes", "reserved_bytes")
+    ]
+    for each in document["what_ifs"]:
+        row = next(row for row in rows if row.startswith(each["name"])).split()
+        if each["allocated_bytes"] is None:
+            assert row[-3:] == ["–", "–", "–"]
+        else:
+            change = f"{(each['allocated_bytes'] / plain - 1) * 100:+.1f}"
+            assert row[-4:-1] == [f"{each['allocated_bytes'] / 1e6:.1f}", change, "%"], each
+    assert {each["name"] for each in document["what_ifs"] if each["allocated_bytes"] is None} == {
+        "gradient checkpointing"  # there is no set of blocks to choose from
+    }
+
+
+def test_a_budget_that_no_batch_fits_says_what_one_image_takes(fmap: Run, own: str) -> None:
+    ran = fmap("memory", f"{own}:small", "--size", 512, "--batch", 8, "--budget", "1MB", "--units", "MB")
+    assert ran.code == 0
+    rows = ran.out.split("The largest batch in 1.0 MB:\n")[1].splitlines()
+    needed = [row.split()[-1] for row in rows if " by " in row and "none" in row]
+    assert len(needed) == 4  # training and inference, by reserved and by allocated memory
+    assert f"Not even a batch of 1 fits: it takes {min(map(float, needed))} MB." in ran.out
+
+
+def test_frozen_and_checkpointed_parts_are_named_above_the_bill(fmap: Run, own: str) -> None:
+    out = fmap(
+        "memory", f"{own}:small", "--size", 16, "--batch", 2, "--train", "--freeze", "0", "--checkpoint", "0"
+    ).out
+    frozen, learning = 3 * 8 * 9 + 8 + 8 * 8 * 9 + 8, 8 * 5 + 5
+    assert f"{frozen} of {frozen + learning} parameters frozen" in " ".join(out.split())
+    assert "computed again in the backward pass: 0" in out
+
+
 def test_the_figure(fmap: Run, own: str, workdir: Path) -> None:
     ran = fmap("memory", f"{own}:small", "--size", 16, "-o", "course.png")
     assert ran.code == 0
@@ -198,6 +236,16 @@ def test_a_real_run_beside_the_estimate(fmap: Run) -> None:
     assert [each["mode"] for each in ran.json["measured"]] == ["train", "inference"]
     for each in ran.json["measured"]:
         assert each["estimated_bytes"] == pytest.approx(each["measured_bytes"], rel=0.05)
+
+
+def test_what_was_measured_stands_beside_the_estimate(fmap: Run, own: str) -> None:
+    ran = fmap("memory", f"{own}:small", "--size", 64, "--batch", 8, "--measure", "cpu", "--units", "MB")
+    rows = ran.out.split("\nmeasured ")[1].splitlines()
+    for mode in ("training", "inference"):
+        estimated, measured, off = next(row for row in rows if row.startswith(f"{mode} on cpu")).split()[3:6]
+        exact = (float(estimated) / float(measured) - 1) * 100
+        assert float(off) == pytest.approx(exact, abs=4)  # of numbers with one digit behind the point
+    assert "Measured on the CPU: torch.profiler's allocations in the second step" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
     "cdist of itself": lambda x: torch.cdist(x[0, :, :4] + 2, x[0, :, 5:], p=1.0),
     "pairs": lambda x: torch.view_as_real(torch.complex(x, 2 * x)),
     "of pairs": lambda x: torch.view_as_complex(x[..., :8].contiguous().view(1, 1, 9, 4, 2)).abs(),
+    "gate of the rows below": lambda x: F.glu(x[:, :, :8], 2),
+    "gate of the columns beside": lambda x: F.glu(x[..., 1:], -1),
     "fft along one axis": lambda x: torch.fft.rfft(x, dim=3).real[..., :3],
     "convolution over time": lambda x: torch.conv_tbc(x[0].permute(1, 0, 2), torch.ones(3, 9, 2).to(x),
         torch.zeros(2).to(x), 1),
