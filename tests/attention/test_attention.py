@@ -15,6 +15,7 @@ from torchvision import models
 
 import fmap_cli as fmap
 from fmap_cli.attention.records import Attention, LayerAttention
+from fmap_cli.attention.words import looks
 from fmap_cli.session.passes import network_inputs
 
 SIZE = 64
@@ -418,6 +419,43 @@ def test_rows_and_columns_are_not_swapped(token: bool) -> None:
     assert layer.numbers.own_distance[0] == pytest.approx(8 * 13**0.5, rel=1e-4)
     assert layer.numbers.own_entropy[0] == pytest.approx(0, abs=1e-4)
     assert layer.query.pixels == (11.5, 35.5)
+
+
+def said(found: Attention) -> str:
+    return looks(only(found), found.origin.called)
+
+
+def test_the_sentence_names_the_place_that_is_looked_at_and_what_even_would_be() -> None:
+    assert said(looked(Planted(False), size=(48, 80), at=(1, 4))) == (
+        "It looks most at row 3, column 7: 100 %, where even would be 1.7 %."
+    )
+    even = said(looked(Planted(False), size=(48, 80), at="mean"))
+    assert even == "They look at all 60 places nearly alike: at most 1.7 % at one, where even would be 1.7 %."
+
+
+class InTime(nn.Module):
+    """Each unit looks at the frame after its own, one row down; or, of a sequence, two steps on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = F.avg_pool3d(x, (2, 8, 8)) if x.ndim == 5 else F.avg_pool1d(x, 4)
+        tokens = maps.flatten(2).transpose(1, 2)
+        at = torch.arange(tokens.shape[1]).reshape(maps.shape[2:])
+        target = (at.roll((-1, -1), (0, 1)) if x.ndim == 5 else at.roll(-2)).flatten()
+        bias = torch.zeros(len(target), len(target))
+        bias[torch.arange(len(target)), target] = 60.0
+        return F.scaled_dot_product_attention(*[tokens[:, None]] * 3, attn_mask=bias)[:, 0].mean(1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "at", "words"),
+    [((3, 8, 24, 32), (0, 1, 3), "frame 1, row 2, column 3"), ((3, 40), (3,), "step 5")],
+    ids=["clip", "sequence"],
+)
+def test_the_sentence_of_a_clip_names_the_frame_and_of_a_sequence_the_step(
+    shape: tuple[int, ...], at: tuple[int, ...], words: str
+) -> None:
+    model = fmap.load_model(InTime(), input_shape=shape, say=lambda _: None)
+    assert f" most at {words}: 100 %" in said(fmap.attention(model, at=at, say=lambda _: None))
 
 
 def test_a_class_token_is_drawn_where_there_is_one_and_numbers_are_by_hand() -> None:
