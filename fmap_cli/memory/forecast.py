@@ -10,6 +10,7 @@ from ..frameworks import load_torchvision
 load_torchvision()  # before the first `import torch`, which takes a quarter less time that way
 
 from ..errors import ModelError
+from ..models.building import seeded
 from ..network.plain_sizes import plain_sizes
 from .bill import make_bill
 from .choices import checkpointed_blocks, freeze
@@ -22,8 +23,11 @@ from .what_ifs import find_what_ifs
 
 
 def forecast(request: MemoryRequest, say: Say) -> Forecast:
-    """Everything that is asked for. Raises ModelError where the network refuses the batch or the size."""
-    with plain_sizes():
+    """Everything that is asked for. Raises ModelError where the network refuses the batch or the size.
+
+    What a network draws by chance (a detector the size that it trains an image at) is the same every time.
+    """
+    with plain_sizes(), seeded(0):
         return _forecast(request, say)
 
 

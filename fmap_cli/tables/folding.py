@@ -14,6 +14,8 @@ from ..legible import encoding_of, substitute, unreadable
 
 def legible(out: Console, text: Text) -> Text:
     """The text in signs that `out` can show; to be done before anything is measured, for some become two."""
+    if text.plain.isascii():  # nearly all cells: asking a console for its file takes longer
+        return text
     for sign in unreadable(text.plain, encoding_of(out.file)):
         text = Text(substitute(sign)).join(text.split(sign, allow_blank=True))
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -338,6 +339,31 @@ def test_a_network_that_takes_no_picture_is_counted_for_the_input_that_is_said(f
 
 def test_an_abort_in_the_network_is_a_line(installed: Run, own: str) -> None:
     installed("memory", f"{own}:aborts", "--size", 16).refused("SIGABRT")
+
+
+def test_what_a_network_draws_is_the_same_every_time_and_the_callers_numbers_stay() -> None:
+    """As torchvision's detectors draw the size that they train an image at."""
+    import torch
+
+    import fmap_cli
+
+    class Draws(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Conv2d(3, 8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sides = torch.randint(8, 2000, (1,), device="cpu").item(), random.randint(8, 2000)
+            return self.body(torch.nn.functional.interpolate(x, size=sides)).mean((2, 3))
+
+    net, kept = Draws(), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        before = torch.get_rng_state(), random.getstate()
+        kept.append([bill.allocated for bill in fmap_cli.memory(net, 2, say=lambda _: None).bills])
+        assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+    assert kept[0] == kept[1]
 
 
 def test_a_batch_of_one_that_batchnorm_refuses(fmap: Run) -> None:
