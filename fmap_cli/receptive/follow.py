@@ -304,11 +304,14 @@ class _Storage:
 
     As long as one tensor that is all of it is written, `whole` is how that lies in memory and `values` have length 1
     where all is alike. A detector's hundred megabytes of regions are laid out only where a part of them is written.
+    Then there is a number for `grain` neighbouring places: all channels of a token, as long as they see alike and only
+    whole tokens are read and written. 0 is for nothing laid out so far.
     """
 
     storage: Any  # kept, so that no other takes its place
     places: int
-    values: list[np.ndarray | None]  # an axis of the image: [4, places], or [4, ...] of `whole`; None where empty
+    grain: int
+    values: list[np.ndarray | None]  # an axis of the image: [4, places / grain], or [4, ...] of `whole`; None: empty
     causes: list[Field | None]
     steps: list[set[fields.Step | None]]
     whole: _Layout | None
@@ -316,6 +319,7 @@ class _Storage:
     def __init__(self, tensor: Tensor, axes: int) -> None:
         self.storage = tensor.untyped_storage()
         self.places = self.storage.nbytes() // tensor.element_size()
+        self.grain = 0
         self.values = [None] * axes
         self.causes = [None] * axes
         self.steps = [set() for _ in range(axes)]
@@ -323,7 +327,8 @@ class _Storage:
 
     def write(self, tensor: Tensor, found: Fields) -> None:
         if self.whole != _layout(tensor):
-            self._lay_out()
+            every = [part for each in found if each is not None for part in each.parts]
+            self._lay_out(_layout(tensor), all(part.held.shape[-1] == 1 for part in every))
         for at, each in enumerate(found):
             parts = () if each is None else each.parts
             if self.whole is not None:
@@ -350,7 +355,7 @@ class _Storage:
 
     def fields_of(self, tensor: Tensor) -> Fields:
         if self.whole != _layout(tensor):
-            self._lay_out()
+            self._lay_out(_layout(tensor), True)
         found: list[Field | None] = []
         for at, (causes, steps) in enumerate(zip(self.causes, self.steps, strict=True)):
             if causes is None:
@@ -363,13 +368,26 @@ class _Storage:
             found.append(told_from_memory(told, steps))
         return tuple(found)
 
-    def _lay_out(self) -> None:
-        """A number for each place: tensors that lie otherwise in this memory are read or written from here on."""
+    def _lay_out(self, layout: _Layout, alike: bool) -> None:
+        """A number for each grain of memory, where a tensor that lies otherwise than `whole` is read or written.
+
+        `alike` says that what is written is so along the tensor's last axis.
+        """
         whole, self.whole = self.whole, None
+        laid_out = self.values if whole is None else [None] * len(self.values)
+        grain = self.grain or (layout[0][-1] if layout[0] else 1)
+        fits = alike and _in_grains(layout, grain) and self.places % grain == 0
+        if whole is not None:
+            fits = fits and _in_grains(whole, grain)
+            fits = fits and all(joined is None or joined.shape[-1] == 1 for joined in self.values)
+        if not fits and self.grain > 1:
+            self.values = [None if each is None else np.repeat(each, grain, axis=1) for each in laid_out]
+            laid_out = self.values
+        self.grain = grain if fits else 1
         for at, joined in enumerate(self.values):
-            if whole is None and joined is not None:
+            if laid_out[at] is not None:
                 continue
-            self.values[at] = np.full((4, self.places), fields.EMPTY, np.int32)
+            self.values[at] = np.full((4, self.places // self.grain), fields.EMPTY, np.int32)
             if whole is not None and joined is not None:
                 self._view(at, whole)[...] = joined
 
@@ -378,8 +396,19 @@ class _Storage:
         values = self.values[at]
         assert values is not None
         shape, steps, offset = layout
+        if self.grain > 1:
+            shape, steps = (*shape[:-1], 1), tuple(step // self.grain for step in steps)
+            offset //= self.grain
         strides = (values.strides[0], *(step * values.itemsize for step in steps))
         return np.lib.stride_tricks.as_strided(values[:, offset:], (4, *shape), strides, writeable=True)
+
+
+def _in_grains(layout: _Layout, grain: int) -> bool:
+    """Whether a tensor is made of whole pieces of memory of this length, each one row of its last axis."""
+    shape, steps, offset = layout
+    if not shape or shape[-1] != grain or steps[-1] != 1:
+        return False
+    return offset % grain == 0 and all(step % grain == 0 for step in steps[:-1])
 
 
 def _layout(tensor: Tensor) -> _Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -181,6 +182,73 @@ def test_a_row_held_in_runs_moves_as_it_does_laid_out(run: int) -> None:
             told = regular_step(np.repeat(values, run, axis=1), 1, steps)
             assert regular_step(values, 1, steps, run) == told
             assert (told is None) == (at is not None), "all of the row is read"
+
+
+def _tokens_written(steps: Callable[[torch.Tensor, torch.Tensor], None]) -> tuple[list[Field | None], list[int]]:
+    """What tokens see after some were written over, and how many neighbours have one number in their memory."""
+    follower = Follower()
+    image = torch.zeros(1, 3, 16, 16)
+    follower.start(image, (2, 3))
+    with follower:
+        maps = torch.conv2d(image, torch.ones(6, 3, 4, 4), stride=4)  # [1, 6, 4, 4]
+        tokens = maps.flatten(2).transpose(1, 2).contiguous()  # [1, 16, 6]
+        tokens = torch.cat([torch.zeros(1, 1, 6), tokens], 1)  # [1, 17, 6]
+        steps(tokens, maps)
+    # Outside, nobody follows how one channel is cut out: it is read from memory.
+    found = [*follower.fields_of(tokens), *follower.fields_of(tokens[:, 3:, 2])]
+    return found, [each.grain for each in follower._laid_out.values()]
+
+
+def _whole_tokens(tokens: torch.Tensor, maps: torch.Tensor) -> None:
+    tokens[:, 1:] += maps.flatten(2).transpose(1, 2).roll(1, 1)
+    tokens[:, :3] = tokens[:, 5:8]
+
+
+def _some_channels(tokens: torch.Tensor, maps: torch.Tensor) -> None:
+    _whole_tokens(tokens, maps)
+    tokens[:, 2:9, 1:3] = maps.flatten(2)[:, 1:3, 4:11].transpose(1, 2)
+
+
+def _unlike_channels(tokens: torch.Tensor, maps: torch.Tensor) -> None:
+    tokens[:, 1:] += maps.flatten(2).transpose(1, 2)
+    tokens[:, :6] += maps[0, 0, 0].new_zeros(6, 6) + torch.nn.functional.pad(maps[0, :, 0, :], (1, 1))  # by channels
+
+
+def _one_row(tokens: torch.Tensor, maps: torch.Tensor) -> None:
+    tokens[0, 4] = 0
+    tokens.view(-1)[7:20] = maps.reshape(-1)[:13]
+
+
+@pytest.mark.parametrize("steps", [_whole_tokens, _some_channels, _unlike_channels, _one_row])
+def test_memory_of_whole_tokens_has_a_number_a_token(
+    monkeypatch: pytest.MonkeyPatch, steps: Callable[[torch.Tensor, torch.Tensor], None]
+) -> None:
+    found, grains = _tokens_written(steps)
+    monkeypatch.setattr(sys.modules["fmap_cli.receptive.follow"], "_in_grains", lambda layout, grain: False)
+    laid_out, ones = _tokens_written(steps)
+    assert ones == [1] * len(ones) and ones
+    assert grains == [1], "the last question was for one channel"
+    assert len(found) == len(laid_out) == 4
+    for one, other in zip(found, laid_out, strict=True):
+        assert one is not None and other is not None
+        assert (one.shape, one.steps, one.extent) == (other.shape, other.steps, other.extent)
+        assert np.array_equal(*np.broadcast_arrays(one.values, other.values))
+
+
+def test_tokens_are_held_once_as_long_as_they_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = sys.modules["fmap_cli.receptive.follow"]
+    sizes: list[int] = []
+    own = room._Storage.write
+
+    def write(self: object, *arguments: object) -> None:
+        own(self, *arguments)
+        sizes.append(max(each.size for each in self.values))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(room._Storage, "write", write)
+    _tokens_written(_whole_tokens)
+    assert max(sizes) == 4 * 17
+    _tokens_written(_some_channels)
+    assert max(sizes) == 4 * 17 * 6
 
 
 def test_beyond_a_map_that_is_shorter_than_its_period_fields_are_rounded_outwards() -> None:
