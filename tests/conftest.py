@@ -20,6 +20,7 @@ import forked
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fmap_cli.foreign import allocation
 from fmap_cli.frameworks import load_torchvision
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker:  # a core for each: threads that wait for each other would share them
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     if worker or config.option.dist == "no":
+        allocation.keep()  # as the program does
         load_torchvision()
         config.pluginmanager.import_plugin("leaks")
 
