@@ -3,7 +3,7 @@
     python benchmarks/top.py [--photos 500] [--rounds 3]
 
 The bare loop is that of benchmarks/folders.py. Both sides start from a network that is loaded. For patches the units'
-fields are cut out at the end, for which pictures beyond the 32 MB in hand are read again. Targets: 0.8
+fields are cut out at the end, for which pictures beyond the 8 MB in hand are read again. Targets: 0.8
 of the bare loop's rate for one layer, 0.6 for all of them, both without the patches; and in memory at most 200 MB more
 over all photos than over one, for one layer with patches and for all of them without.
 """

@@ -11,20 +11,19 @@ large maps a share is counted (`moments` says which).
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numba import carray, cfunc, njit, types
-from numba.core.caching import FunctionCache
+from numba import carray, njit
 
+from ..foreign import vectors
+from ..foreign.compiling import as_callback
+from ..foreign.threads import in_threads
+from ..foreign.vectors import WIDE, add, at_index
 from .channels import MOMENTS, TALLIES
 from .lanes import (
     CODE_SHIFT,
@@ -32,9 +31,6 @@ from .lanes import (
     MAGNITUDE,
     ROUND,
     STAMP,
-    WIDE,
-    add,
-    at_index,
     copy,
     further,
     larger,
@@ -52,7 +48,7 @@ _MOMENTS, _TALLIES = len(MOMENTS), len(TALLIES)
 _CODES = 4096  # the values that the upper 12 bits of a float32 have
 _PARTS = 3
 _, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS
-_COMPILED_IN = crc32(repr((STAMP, MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
+_COMPILED_IN = crc32(repr((STAMP, vectors.STAMP, MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
 _HEAD = 14  # int64 that say what a task is, `Task` has them
 _CLOSE = 1e-3  # below this share of the sum of squares, what is left of it around the mean is summed anew
 _BLOCK = 2048  # values of small planes that are brought together: 8 KiB, which stay in the first-level cache
@@ -425,56 +421,7 @@ def _task(compiled_in: int) -> Callable[[Any], None]:
 @cache
 def _compiled() -> Callable[[int, int], None]:
     """The task as machine code, kept on disk where there is a place for it."""
-    signature = types.void(types.CPointer(types.voidptr))
-    task = _task(_COMPILED_IN)
-    try:
-        try:
-            made: Any = cfunc(signature, cache=True)(task)
-        except (OSError, RuntimeError):
-            raise
-        except Exception:  # what is kept is damaged, and reading that raises anything: it is made anew
-            FunctionCache(task).flush()
-            made = cfunc(signature, cache=True)(task)
-    except Exception:  # nowhere to write to: compiled in each run
-        made = cfunc(signature)(task)
-    team = _torch_team()
-    call: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
-
-    def run(addresses: int, threads: int) -> None:
-        if threads == 1:
-            call(addresses)
-        elif team is not None:
-            team(made.address, addresses, threads, 0)
-        else:
-            waiting = [_pool(threads - 1).submit(call, addresses) for _ in range(threads - 1)]
-            call(addresses)
-            for each in waiting:
-                each.result()
-
-    return run
-
-
-@cache
-def _torch_team() -> Any:
-    """GNU OpenMP's `GOMP_parallel(function, data, threads, flags)` from the library that torch has loaded.
-
-    Between two operations torch's threads wait for the next one by spinning; threads of our own would have to share the
-    cores with them. None where torch uses another library: then threads of our own it is.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        parallel = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD).GOMP_parallel
-    except (OSError, AttributeError):
-        return None
-    parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    parallel.restype = None
-    return parallel
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="fmap-kernels")
+    return in_threads(as_callback(_task(_COMPILED_IN)))
 
 
 @cache

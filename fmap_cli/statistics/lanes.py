@@ -1,4 +1,4 @@
-"""What Numba has no words for: sixteen values at a time, and a number that threads share.
+"""What Numba has no words for: extremes, zeros, sums and a histogram's share of sixteen values at a time.
 
 Written out in LLVM's own terms, which are turned into the instructions of the processor at hand.
 """
@@ -15,14 +15,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..foreign.vectors import WIDE
 from .moments import SHARE_OFFSETS, SHARE_PERIOD
 
 assert __spec__ is not None
 STAMP = crc32(__spec__.loader.get_data(__file__))  # type: ignore[union-attr]
 """Says which these functions are, for code that is kept on disk and has them in it."""
 
-WIDE = 16
-"""So many values are read at once."""
 ROUND = 5 * WIDE
 """So many values are read for every two periods of the share that is counted."""
 LANES = 4
@@ -54,29 +53,6 @@ def _pick(comparison: str) -> Any:
 
 smaller = _pick("<")
 larger = _pick(">")
-
-
-@intrinsic
-def add(_context: Any, _address: Any, _at: Any, _number: Any) -> Any:
-    """Add a number to one of the int64 at an address, which threads share, and return what it was."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        address, at, number = arguments
-        place = builder.gep(builder.bitcast(address, _INT64.as_pointer()), [at])
-        return builder.atomic_rmw("add", place, number, "seq_cst")
-
-    return types.int64(types.voidptr, types.int64, types.int64), generate
-
-
-@intrinsic
-def at_index(_context: Any, _array: Any, _index: Any) -> Any:
-    """Where a value of a one-dimensional array without gaps lies."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.bitcast(builder.gep(array.data, [arguments[1]]), _BYTES)
-
-    return types.voidptr(_array, types.int64), generate
 
 
 def _hidden(builder: Any, number: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .machine import compiled
+from ..foreign.compiling import compiled
 
 LIMBS = 9
 _UNIT = -149

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from ..errors import LayerError, ModelError
 from ..inputs.records import ImageInput
-from ..models.records import Preprocessing
 from ..network.capture import SameTensors, Sink, watching
 from ..network.records import Axes, LayerRef
 from ..network.selection import Selection
@@ -25,24 +25,10 @@ from ..session.axes import axes_for
 from ..session.opening import Session
 from ..session.passes import run
 from .excitations import Excitations, priority_of
-from .keeping import Keeper
+from .keeping import Keeper, take_all
+from .pool import Pool
 from .records import Dossiers, LayerDossiers, Looking
 from .watching import Seen, maps_of, seen_in
-
-_POOL = 32 << 20
-"""So many bytes of pictures are held for the patches at the end; more are read again."""
-
-
-def pixels_of(tensor: Tensor, preprocessing: Preprocessing) -> np.ndarray:
-    """What the network saw as a picture, uint8 `[H, W, 3]`: the tensor before it was normalised."""
-    shape = (-1, 1, 1)
-    mean = torch.tensor(preprocessing.mean).reshape(shape)
-    std = torch.tensor(preprocessing.std).reshape(shape)
-    values = tensor.float() * std + mean
-    if len(values) != 3:
-        values = values.mean(dim=0, keepdim=True).expand(3, -1, -1)
-    pixels: np.ndarray = (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    return pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +63,14 @@ class Gatherer:
         self.selection = Selection(looking.patterns or ("last",), session.model.module)
         self.layers: dict[str, _Layer] = {}
         self.images = 0
-        self.pool: dict[int, np.ndarray] = {}
-        self.pooled = 0
+        self.pool = Pool()
         self.lost: list[str] = []  # layers with NaN, once a batch
         self.chosen: set[str] | None = None
         self.axes: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Axes] = {}
         self.hooks = ExitStack()
+        # What layers take in is short work in Python beside machine code; more threads would wait for one another.
+        self.threads = min(torch.get_num_threads(), 4)
+        self.helpers: ThreadPoolExecutor | None = None
         self.through: Any = None
         if earlier is not None:
             keepers = {id(each.found): Keeper(each.found) for each in earlier.layers}
@@ -90,6 +78,9 @@ class Gatherer:
             self.images = earlier.images
 
     def __enter__(self) -> Gatherer:
+        if self.threads > 1:
+            pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="fmap-top")
+            self.helpers = self.hooks.enter_context(pool)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,10 +104,7 @@ class Gatherer:
             self._keep(each)
         self.images += len(images)
         for at, image in images:
-            pixels = image.tensor.shape[-1] * image.tensor.shape[-2] * 3
-            if self.pooled + pixels <= _POOL:
-                self.pooled += pixels
-                self.pool[self.number(at)] = pixels_of(image.tensor, self.session.model.preprocessing)
+            self.pool.add(self.number(at), image.tensor, self.session.model.preprocessing)
 
     def _pass(self, batch: list[tuple[int, ImageInput]], group: str, layers: dict[str, _Layer]) -> _Shown:
         images = [image for _, image in batch]
@@ -176,6 +164,7 @@ class Gatherer:
     def _keep(self, shown: _Shown) -> None:
         """Take in what a batch shows. Layers that have had one keeper so far and now show different things part."""
         layers = {name: self.layers.get(name, layer) for name, (layer, _) in shown.items()}
+        pairs: list[tuple[Keeper, Seen]] = []
         groups: dict[tuple[int, int], list[str]] = {}
         for name, (_, seen) in shown.items():
             groups.setdefault((id(layers[name].keeper), id(seen)), []).append(name)
@@ -186,8 +175,9 @@ class Gatherer:
             if owners[owned] > mine:
                 owners[owned] -= mine
                 keeper = keeper.copy()
-            keeper.take(shown[names[0]][1])
+            pairs.append((keeper, shown[names[0]][1]))
             layers |= {name: _Layer(layers[name].of, keeper) for name in names}
+        take_all(pairs, self.helpers, self.threads)
         self.layers |= layers
 
     def _watching(self, known: dict[str, _Layer]) -> Any:

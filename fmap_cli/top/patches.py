@@ -16,7 +16,7 @@ from ..session.batches import Say
 from ..session.opening import Session, read_image
 from .cutting import Cutting, Patches, different_rows
 from .excitations import Excitations
-from .gather import pixels_of
+from .pool import pixels_of
 from .records import Dossiers
 
 _AT_ONCE = 64

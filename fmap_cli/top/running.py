@@ -109,7 +109,7 @@ class TopRun:
         assert self.session is not None and self.gatherer is not None
         of_arrays, _ = split_layout(self.looking.layout)
         if patches:
-            found = with_patches(self.session, found, self.gatherer.pool, of_arrays, say)
+            found = with_patches(self.session, found, self.gatherer.pool.pictures, of_arrays, say)
         return found if self.asked is None else self.asked.answer(self.session, found)
 
 

@@ -1,4 +1,4 @@
-"""A layer's live output → what of it may be kept: one reduction over every map, and places only where needed."""
+"""A layer's live output → what of it may be kept: every map read once, and places found only where needed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from ..network.axes import channel_maps
 from ..network.records import Axes
 from .excitations import GRID
 from .keeping import Keeper
-from .searching import any_nan, judge, look, put_places
+from .putting import places_in
+from .searching import Found, Lists, judge, look, observe
 
 _LARGEST_MAP = 32 * 32
 """Of maps of more places none is kept beside the strongest units."""
+_WORTH_A_THREAD = 1 << 17
+"""From so many values for each on, another thread of torch's pays for waking it."""
 
 
 def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
@@ -48,10 +51,8 @@ class Seen:
     """What a layer's channels answer to a batch of images, as far as it may be kept.
 
     `maxima` float32 `[B, C]` are the largest numbers of the maps, `valid` bool `[B, C]` whether there is one, and
-    `lost` says that some of their values are NaN. A frame of a map has `size` (height, width). Of `N` maps, in the
-    order of their images, the units are known: `image` and `channel` int64 `[N]`, `value` float32 and `at` int64
-    `[N, R]`, the place in the map or -1, and `coarse` uint8 `[N, R, GRID, GRID]`; `kinds` int64 `[N]` are the sums of
-    what they come into question for (`searching`).
+    `lost` says that some of their values are NaN. A frame of a map has `size` (height, width). `found` is what is known
+    of those maps of which something may be kept, as `searching` has it.
     """
 
     images: np.ndarray
@@ -61,18 +62,14 @@ class Seen:
     maxima: np.ndarray
     valid: np.ndarray
     lost: bool
-    image: np.ndarray
-    channel: np.ndarray
-    value: np.ndarray
-    at: np.ndarray
-    coarse: np.ndarray
-    kinds: np.ndarray
+    found: Found
 
     def places(self, image: int) -> np.ndarray:
         """Of this image of the batch, all of whose units are known, where they stand: int32 `[C, 3]`."""
-        found = np.zeros((self.maxima.shape[1], 3), np.int32)
-        put_places(self.image, self.channel, self.at, image, self.size, found)
-        return found
+        places = np.zeros((self.maxima.shape[1], 3), np.int32)
+        kinds, _, at, _ = self.found
+        places_in(at[image], kinds[image], self.size, places)
+        return places
 
 
 def seen_in(
@@ -81,39 +78,58 @@ def seen_in(
     """What these images show, whose maps are `[B, C, T, H, W]`, of what may be kept beside what is `known`."""
     count, channels, _, high, wide = maps.shape
     whole = maps.detach().reshape(count, channels, -1)
-    flat, largest = whole, whole.amax(dim=2).cpu()
-    maxima, valid = largest.float().numpy(), _all_of(count, channels)
-    lost = any_nan(maxima)
-    if lost:
-        flat, largest, valid = _without_nan(whole)
-        maxima = largest.float().numpy()
-    image, channel, kinds = np.empty((3, count * channels), np.int64)
+    rounds = min(per_image, whole.shape[2])
+    found = (
+        np.empty((count, channels), np.uint8),
+        np.empty((count, channels, rounds), np.float32),
+        np.empty((count, channels, rounds), np.int32),
+        np.empty((count, channels, rounds, GRID, GRID), np.uint8),
+    )
     pictured = np.array([known.pictured.wants(each) for each in priorities])
-    found = judge(maxima, known.strongest.ends, known.weakest.ends, valid, pictured, image, channel, kinds)
-    image, channel, kinds = image[:found], channel[:found], kinds[:found]
-    rounds = min(per_image, flat.shape[2])
-    value = np.zeros((found, rounds), np.float32)
-    at = np.full((found, rounds), -1, np.int64)
-    coarse = np.zeros((found, rounds, GRID, GRID), np.uint8)
-    if found:
-        rows, of = _rows(flat, image, channel)
-        known_largest = largest.numpy()[image, channel] if rows.dtype == np.float64 else maxima[image, channel]
-        look(rows, of, known_largest, kinds, (high, wide), high * wide <= _LARGEST_MAP, value, at, coarse)
-    numbers = np.asarray(images, np.int64)
-    return Seen(numbers, priorities, group, (high, wide), maxima, valid, lost, image, channel, value, at, coarse, kinds)
+    lists = known.strongest.ends, known.weakest.ends
+    size, drawing = (high, wide), high * wide <= _LARGEST_MAP
+    lost, valid = False, _all_of(count, channels)
+    if whole.dtype is torch.float32 and whole.is_cpu and whole.is_contiguous():
+        maxima = np.empty((count, channels), np.float32)
+        lost = observe(whole.numpy(), pictured, *lists, size, drawing, maxima, found, _threads(whole))
+    else:
+        largest = whole.amax(dim=2).cpu()
+        maxima = largest.float().numpy()
+        lost = bool(np.isnan(maxima).any())
+        if not lost:
+            _search(whole, largest, valid, pictured, lists, size, drawing, found)
+    if lost:
+        whole, largest, valid = _without_nan(whole)
+        maxima = largest.float().numpy()
+        _search(whole, largest, valid, pictured, lists, size, drawing, found)
+    return Seen(np.asarray(images, np.int64), priorities, group, size, maxima, valid, lost, found)
 
 
-def _rows(flat: Tensor, image: np.ndarray, channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Maps `[M, P]` in the processor's memory, and which of them are asked for: all of the batch's, or the chosen ones
-    alone where they have to be copied.
+def _threads(maps: Tensor) -> int:
+    return min(torch.get_num_threads(), max(1, maps.numel() // _WORTH_A_THREAD))
+
+
+def _search(
+    maps: Tensor,
+    largest: Tensor,
+    valid: np.ndarray,
+    pictured: np.ndarray,
+    lists: tuple[Lists, Lists],
+    size: tuple[int, int],
+    drawing: bool,
+    found: Found,
+) -> None:
+    """What `observe` does, of maps `[B, C, P]` without NaN on any device and of any float type; those that are searched
+    are copied.
     """
-    rows = flat.flatten(0, 1)
-    of = image * flat.shape[1] + channel
-    if rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64):
-        return rows.numpy(), of
-    picked = rows[torch.from_numpy(of).to(rows.device)]
-    picked = picked if picked.dtype == torch.float64 else picked.float()
-    return picked.cpu().numpy(), np.arange(len(of))
+    judge(largest.float().numpy(), valid, pictured, *lists, found[0])
+    of = np.flatnonzero(found[0])
+    if not len(of):
+        return
+    rows = maps.flatten(0, 1)[torch.from_numpy(of).to(maps.device)]
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    known = largest.to(rows.dtype).flatten().numpy()[of]
+    look(rows.cpu().numpy(), of, known, size, drawing, found)
 
 
 @lru_cache(maxsize=1024)

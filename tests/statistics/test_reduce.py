@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
+from fmap_cli.foreign import threads
 from fmap_cli.network.records import Axes
 from fmap_cli.statistics import kernels
 from fmap_cli.statistics import reduce as reduce_room
@@ -78,14 +79,14 @@ def test_large_outputs_by_any_number_of_threads(
 def test_threads_of_our_own_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     output = torch.randn(4, 40, 56, 56)
     kernels._compiled.cache_clear()
-    monkeypatch.setattr(kernels, "_torch_team", lambda: None)
+    monkeypatch.setattr(threads, "_torch_team", lambda: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(reduce_room, "_WORTH_A_THREAD", 1 << 15)
     try:
         agree(reduce(output, NCHW), by_channel(output))
     finally:
-        kernels._pool(4).shutdown()
-        kernels._pool.cache_clear()
+        threads._pool(4).shutdown()
+        threads._pool.cache_clear()
         kernels._compiled.cache_clear()
 
 

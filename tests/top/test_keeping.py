@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ import fmap_cli as fmap
 from fmap_cli.running.going import origin_of
 from fmap_cli.running.plan import plan_run
 from fmap_cli.session.opening import read_image
-from fmap_cli.top.excitations import GRID, Excitations, Picks
+from fmap_cli.top.excitations import GRID, Excitations, Picks, Sample
 from fmap_cli.top.gather import Gatherer
-from fmap_cli.top.keeping import Keeper
+from fmap_cli.top.keeping import Keeper, Rows, take_all
 from fmap_cli.top.records import Looking
 from fmap_cli.top.watching import seen_in
 
 STRONGEST = 5
+watching = importlib.import_module("fmap_cli.top.watching")
 
 
 def quiet(_: str) -> None: ...
@@ -164,3 +167,49 @@ def test_layers_that_share_a_tensor_for_some_images_part_where_they_do_not(tmp_p
         assert record.images == 6
         assert np.allclose(record.spread.value, maxima, rtol=1e-6, atol=1e-6)
         assert np.array_equal(record.strongest.image[:, :6], np.argsort(-maxima.T, axis=1))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (7, 7), (14, 14), (40, 40)], ids=str)
+@pytest.mark.parametrize("per_image", [1, 3])
+def test_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], per_image: int) -> None:
+    random = np.random.default_rng(7)
+    maps = torch.from_numpy(random.integers(-9, 9, (20, 30, 1, *size)).astype(np.float32))
+    alone = kept_of(maps, 8, per_image)
+    monkeypatch.setattr(watching, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    together = kept_of(maps, 8, per_image)
+    for one, other in zip((alone.strongest, alone.weakest), (together.strongest, together.weakest), strict=True):
+        assert all(map(np.array_equal, one.arrays, other.arrays))
+    assert np.array_equal(alone.pictured.place, together.pictured.place)
+    maps[3, 4, 0, 0, 0] = torch.nan  # found by whichever thread it was
+    keeper = Keeper(Excitations.none(30, STRONGEST))
+    assert seen_in(maps[:8], range(8), list(range(8)), "", keeper, per_image=per_image).lost
+
+
+def test_a_sample_goes_on_from_what_it_handed_out() -> None:
+    rows = Rows(Sample.none(2, places=True), 3)
+    handed = []
+    for image, priority in enumerate([5, 9, 9, 1, 7, 9]):
+        if rows.wants(priority):
+            place = np.full((2, 3), image, np.int32)
+            rows.add(priority, image, np.full(2, image, np.float32), place)
+        handed.append(rows.sample())
+    assert [each.image.tolist() for each in handed] == [[0], [0, 1], [0, 1, 2], [0, 1, 3], [0, 3, 4], [0, 3, 4]]
+    assert all(
+        (each.value == each.image[:, None]).all() and (each.place[:, 0, 0] == each.image).all() for each in handed
+    )
+
+
+def test_a_failure_of_one_layer_is_raised_when_all_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+
+    def take(keeper: Keeper, seen: Any) -> None:
+        if seen == 3:
+            raise ValueError("three")
+        taken.append(seen)
+
+    monkeypatch.setattr(Keeper, "take", take)
+    keeper = Keeper(Excitations.none(1, STRONGEST))
+    with ThreadPoolExecutor(1) as helpers, pytest.raises(ValueError, match="three"):
+        take_all([(keeper, each) for each in range(10)], helpers, 2)  # type: ignore[misc]
+    assert sorted(taken) == [0, 1, 2, *range(4, 10)]
