@@ -111,13 +111,14 @@ def test_a_write_that_the_system_refuses_leaves_what_was_there(
 
 
 @pytest.fixture
-def file_size_limit() -> Iterator[Callable[[int], None]]:
+def file_size_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Sets the number of bytes beyond which no file of this process grows."""
     import resource
 
     from fmap_cli.statistics import kernels
 
     kernels._compiled()  # writes a cache the first time
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a module's file would be cut off, and read by others
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
