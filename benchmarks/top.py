@@ -2,7 +2,7 @@
 
     python benchmarks/top.py [--photos 500] [--rounds 3]
 
-The bare loop is that of benchmarks/folders.py. Both sides start from a network that is loaded. For patches the units'
+The bare loop is benchmarks/bare_loop.py. Both sides start from a network that is loaded. For patches the units'
 fields are cut out at the end, for which pictures beyond the 8 MB in hand are read again. Targets: 0.8
 of the bare loop's rate for one layer, 0.6 for all of them, both without the patches; and in memory at most 200 MB more
 over all photos than over one, for one layer with patches and for all of them without.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import folders
 import measure
+from bare_loop import WORKERS, bare_loop
 
 from fmap_cli.models.records import ModelRequest
 from fmap_cli.session.opening import open_session
@@ -63,14 +64,14 @@ def main() -> int:
         folder = Path(name, "photos")
         folder.mkdir()
         measure.write_photos(folder, options.photos)
-        bare = folders.bare_loop(session, folder, 8)
+        loops = {"bare loop": bare_loop(folder, 8), "bare loop, memory kept": bare_loop(folder, 8, kept=True)}
         for words, layer, target in (("one layer", LAYER, 0.8), ("all layers", "*", 0.6)):
             ran: list[Dossiers] = []
 
             def ours(layer: str = layer, ran: list[Dossiers] = ran) -> None:
-                ran[:] = [top(session, folder, layer, workers=folders.WORKERS, patches=False, say=quiet)]
+                ran[:] = [top(session, folder, layer, workers=WORKERS, patches=False, say=quiet)]
 
-            seconds = measure.interleaved({f"fmap top, {words}": ours, "bare loop": bare}, options.rounds)
+            seconds = measure.interleaved({f"fmap top, {words}": ours, **loops}, options.rounds)
             work = f"`top` over {options.photos} photos, embedded model, {words}"
             met &= folders.show_rate(work, seconds, 8, target)
             print(f"{words}: {bytes_a_channel(ran[0]):.0f} bytes a channel")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ..errors import DONE, FAILED, FmapError, ImageError, ModelError
+from ..foreign import allocation
 from ..inputs.records import ImageInput
 from ..interrupts import stoppable
 from ..session.batches import Say
@@ -108,24 +109,25 @@ def go_through(
     first_refusal: FmapError | None = None
     in_vain = 0
     prepared = earlier is not None  # what went in before is not known: pictures, as a rule
-    for read in read_batches(session, plan, done, size, workers, layout, _sparingly(say)):
-        failures += [(name, error.message) for name, error in read.failures]
-        by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
-        for group, images in by_class:
-            refused = _added(gatherer, list(images), group)
-            failures += [(name, error.message) for name, error in refused]
-            first_refusal = first_refusal or (refused[0][1] if refused else None)
-            in_vain += len(refused)
-            if first_refusal is not None and not gatherer.images and in_vain >= min(_PATIENCE, total):
-                raise first_refusal
-        done = read.stop
-        prepared |= any(image.prepared for _, image in read.images)
-        pace.advanced(done, total, len(failures))
-        if pace.stop():
-            break
-        if pace.note_down is not None and time.monotonic() - saved >= pace.note_every and done < total:
-            pace.note_down(gatherer.run(origin, plan, failures, done))
-            saved = time.monotonic()
+    with allocation.kept() if total - done > size else nullcontext():
+        for read in read_batches(session, plan, done, size, workers, layout, _sparingly(say)):
+            failures += [(name, error.message) for name, error in read.failures]
+            by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])
+            for group, images in by_class:
+                refused = _added(gatherer, list(images), group)
+                failures += [(name, error.message) for name, error in refused]
+                first_refusal = first_refusal or (refused[0][1] if refused else None)
+                in_vain += len(refused)
+                if first_refusal is not None and not gatherer.images and in_vain >= min(_PATIENCE, total):
+                    raise first_refusal
+            done = read.stop
+            prepared |= any(image.prepared for _, image in read.images)
+            pace.advanced(done, total, len(failures))
+            if pace.stop():
+                break
+            if pace.note_down is not None and time.monotonic() - saved >= pace.note_every and done < total:
+                pace.note_down(gatherer.run(origin, plan, failures, done))
+                saved = time.monotonic()
     if done == total and plan.ranks == 1 and gatherer.images and not prepared:
         origin = _unprepared(origin)
     return gatherer.run(origin, plan, failures, done)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 from ..errors import FmapError, ModelError
+from ..foreign import allocation
 from ..inputs.feeds import source_name
 from ..inputs.framing import Framings
 from ..inputs.records import ImageInput
@@ -38,19 +40,20 @@ def batches(
     done = 0
     advanced(done, len(sources))
     batch: list[ImageInput] = []
-    for source, image in read_ahead(session, sources, say, layout, ahead=2 * size):
-        if isinstance(image, FmapError):
-            failures.append((source_name(source), image))
-            continue
-        framings.add(image.name, image.framing)
-        if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
+    with allocation.kept() if len(sources) > size else nullcontext():
+        for source, image in read_ahead(session, sources, say, layout, ahead=2 * size):
+            if isinstance(image, FmapError):
+                failures.append((source_name(source), image))
+                continue
+            framings.add(image.name, image.framing)
+            if batch and (len(batch) == size or image.tensor.shape != batch[0].tensor.shape):
+                yield batch
+                done += len(batch)
+                advanced(done + len(failures), len(sources), len(failures))
+                batch = []
+            batch.append(image)
+        if batch:
             yield batch
-            done += len(batch)
-            advanced(done + len(failures), len(sources), len(failures))
-            batch = []
-        batch.append(image)
-    if batch:
-        yield batch
     advanced(len(sources), len(sources), len(failures))
     framings.say(say)
 
