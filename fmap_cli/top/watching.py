@@ -89,7 +89,7 @@ def seen_in(
     lists = known.strongest.ends, known.weakest.ends
     size, drawing = (high, wide), high * wide <= _LARGEST_MAP
     lost, valid = False, _all_of(count, channels)
-    if whole.dtype is torch.float32 and whole.is_cpu and whole.is_contiguous():
+    if whole.dtype is torch.float32 and whole.is_cpu and whole.is_contiguous() and not whole.is_neg():
         maxima = np.empty((count, channels), np.float32)
         lost = observe(whole.numpy(), pictured, *lists, size, drawing, maxima, found, _threads(whole))
     else:

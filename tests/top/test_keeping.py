@@ -213,3 +213,11 @@ def test_a_failure_of_one_layer_is_raised_when_all_have_ended(monkeypatch: pytes
     with ThreadPoolExecutor(1) as helpers, pytest.raises(ValueError, match="three"):
         take_all([(keeper, each) for each in range(10)], helpers, 2)  # type: ignore[misc]
     assert sorted(taken) == [0, 1, 2, *range(4, 10)]
+
+
+def test_a_tensor_that_is_negative_in_name_alone_is_read_as_its_values() -> None:
+    maps = torch._neg_view(torch.randn(4, 3, 1, 5, 5, generator=torch.Generator().manual_seed(1)))
+    assert maps.is_neg() and maps.is_contiguous()
+    lazy, plain = (kept_of(each, 4, 1) for each in (maps, maps.resolve_neg()))
+    assert all(map(np.array_equal, lazy.strongest.arrays, plain.strongest.arrays))
+    assert np.array_equal(lazy.strongest.value[:, 0], maps.amax(dim=(0, 2, 3, 4)).numpy())
