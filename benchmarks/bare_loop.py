@@ -46,8 +46,8 @@ def bare_loop(folder: Path, batch: int, *, kept: bool = False) -> Callable[[], m
     return run
 
 
-def main() -> None:
-    from fmap_cli.foreign import allocation
+def loop(folder: Path, batch: int) -> Callable[[], None]:
+    """The loop itself, whose network is loaded when this returns."""
     from fmap_cli.frameworks import load_torchvision
 
     load_torchvision()
@@ -58,12 +58,10 @@ def main() -> None:
     from fmap_cli.models.records import ModelRequest
     from fmap_cli.session.opening import open_session
 
-    if "kept" in sys.argv[3:]:
-        allocation.keep()
     session = open_session(ModelRequest("efficientnet_lite0"), lambda _: None)
 
     class Photos(Dataset[torch.Tensor]):
-        files = sorted(map(str, Path(sys.argv[1]).iterdir()))
+        files = sorted(map(str, folder.iterdir()))
 
         def __len__(self) -> int:
             return len(self.files)
@@ -71,13 +69,25 @@ def main() -> None:
         def __getitem__(self, at: int) -> torch.Tensor:
             return load_image(self.files[at], session.model.preprocessing).tensor
 
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        start = measure.clock()
-        loader = DataLoader(Photos(), batch_size=int(sys.argv[2]), num_workers=WORKERS)
+    def run() -> None:
+        loader = DataLoader(Photos(), batch_size=batch, num_workers=WORKERS)
         with torch.inference_mode():
             for each in loader:
                 session.model.module(each)
+
+    return run
+
+
+def main() -> None:
+    from fmap_cli.foreign import allocation
+
+    if "kept" in sys.argv[3:]:
+        allocation.keep()
+    run = loop(Path(sys.argv[1]), int(sys.argv[2]))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = measure.clock()
+        run()
         print(measure.clock() - start, flush=True)
 
 
