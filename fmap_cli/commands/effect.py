@@ -13,9 +13,9 @@ from ..effect.records import SHOWN, WITHS, Effects, With
 from ..models.records import ModelRequest
 from .options import (
     FIGURE_SUFFIXES,
-    ChannelsType,
     FileType,
     Options,
+    channels_option,
     csv_option,
     json_option,
     labels_option,
@@ -78,7 +78,7 @@ class EffectOptions(Options):
     help="With --with mean: take the means of this run, which `fmap stats --save` wrote.",
 )
 @target_options
-@click.option("--channels", type=ChannelsType(), metavar="LIST", help="These channels alone, as in 0-15,31.")
+@channels_option("--channels", help="These channels alone, as in 0-15,31.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),

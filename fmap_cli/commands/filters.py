@@ -11,9 +11,9 @@ from ..filters.records import NEAR, SORTS, Drawing, Filters, Sort
 from ..models.records import ModelRequest
 from .options import (
     ChannelsOptions,
-    ChannelsType,
     ColourMapType,
     FiniteRange,
+    channels_option,
     csv_option,
     figure_options,
     json_option,
@@ -62,7 +62,7 @@ class FiltersOptions(ChannelsOptions):
     metavar="PATTERN",
     help="A layer's name, a glob ('layer?.0.conv1') or conv3 (the third convolution). Repeatable.  [default: conv1]",
 )
-@click.option("--channels", type=ChannelsType(), metavar="LIST", help="These filters, e.g. 0-15,31.")
+@channels_option("--channels", help="These filters, e.g. 0-15,31.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="The first N filters in the order of --sort.")
 @click.option(
     "--sort",

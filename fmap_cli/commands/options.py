@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -103,6 +104,15 @@ class ChannelsType(click.ParamType):
                 self.fail(f"{part!r} is too long a range.", param, ctx)
             channels.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
         return tuple(channels)
+
+
+def channels_option(*names: str, help: str) -> Callable[[Any], Any]:
+    """An option that takes `ChannelsType`; given several times it means all of them."""
+
+    def together(_ctx: click.Context, _param: click.Parameter, lists: tuple[tuple[int, ...], ...]) -> Any:
+        return tuple(dict.fromkeys(chain.from_iterable(lists))) or None
+
+    return click.option(*names, type=ChannelsType(), multiple=True, callback=together, metavar="LIST", help=help)
 
 
 class PlaceType(click.ParamType):

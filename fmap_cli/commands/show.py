@@ -18,10 +18,10 @@ from ..reduced.asking import contradiction
 from ..reduced.records import CLUSTERS, COLOURS, REDUCTIONS, SHARINGS, Asked, Reduction, Sharing
 from .options import (
     ChannelsOptions,
-    ChannelsType,
     ColourMapType,
     FiniteRange,
     PlaceType,
+    channels_option,
     figure_options,
     json_option,
     labels_option,
@@ -121,7 +121,7 @@ class ShowOptions(ChannelsOptions):
 )
 @model_options
 @labels_option
-@click.option("--channels", type=ChannelsType(), metavar="LIST", help="Draw these channels, e.g. 0-15,31.")
+@channels_option("--channels", help="Draw these channels, e.g. 0-15,31.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Draw the N channels with the largest --by.")
 @click.option(
     "--by",

@@ -15,10 +15,10 @@ from ..models.records import ModelRequest
 from ..top.records import DRAWN, SORTS, STRONGEST, Looking, Sort
 from .options import (
     FIGURE_SUFFIXES,
-    ChannelsType,
     FigureOptions,
     FileType,
     PlaceType,
+    channels_option,
     csv_option,
     json_option,
     layout_option,
@@ -90,7 +90,7 @@ class TopOptions(RunOptions, FigureOptions):
 @click.command("top")
 @click.argument("images", nargs=-1, metavar="[IMAGE|DIR|DOSSIERS.fmap...]")
 @picking_options("last, the map that the classifier pools")
-@click.option("--channel", "channels", type=ChannelsType(), metavar="LIST", help="Only these channels, e.g. 0-15,447.")
+@channels_option("--channel", "channels", help="Only these channels, e.g. 0-15,447.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),

@@ -102,6 +102,8 @@ def _title(found: Dossiers, layer: LayerDossiers, shown: int, order: str) -> tup
     count = len(layer.channels)
     many = "image" if found.images == 1 else "images"
     which = f"{shown} of {units.count(count)} channels" if shown < count else f"{units.count(count)} channels"
+    if count == 1:
+        which = f"channel {layer.channels[0]}"
     name = layer.layer.name if not layer.layer.name.isdigit() else f"layer {layer.layer.name}"
     title = f"What excites {which} of {name}"
     if found.like is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import fmap_cli as fmap
 from fmap_cli.top.cutting import AS_IT_IS, CUT, Cutting, Patches
+from fmap_cli.top.figure import _title
 from fmap_cli.top.merging import merge_dossiers
 from fmap_cli.top.records import Dossiers, Patch
 from fmap_cli.top.saved import load_dossiers
@@ -160,3 +161,8 @@ def test_files_of_the_first_version_are_read(found: Dossiers, tmp_path: Path) ->
     save_file(arrays, tmp_path / "old.fmap", metadata={"format": "fmap-top", "version": "1"})
     old = load_dossiers(tmp_path / "old.fmap")
     assert len(old.patches) and same(old, load_dossiers(tmp_path / "new.fmap"))
+
+
+def test_the_sheet_of_one_channel_says_which_it_is(found: Dossiers) -> None:
+    one = replace(found.layers[0], channels=np.array([2]))
+    assert _title(found, one, 1, "index")[0].startswith("What excites channel 2 of ")

@@ -367,6 +367,8 @@ def test_the_command_and_the_verb_say_the_same(fmap: Callable[..., Ran], few: Pa
     assert fmap("top", "d.fmap", "more.fmap", "--load", "--channel", "1-3", "--save", "m.fmap").code == 0
     both = load_dossiers(tmp_path / "m.fmap")
     assert both.images > 60 and both.layers[0].channels.tolist() == [1, 2, 3]
+    several = fmap("top", "d.fmap", "--load", "--channel", "3,1", "--channel", "0", "--channel", "1", "--json").json
+    assert [each["channel"] for each in several["layers"][0]["channels"]] == [0, 1, 3]
     fmap("top", few, "-k", "pool", *network).refused("pattern '*' picks all layers")
     fmap("top", "d.fmap", "--load", "--batch", "3").refused("--load only shows finished dossiers: --batch", code=2)
     fmap("top", "d.fmap").refused("give --load", code=2)
