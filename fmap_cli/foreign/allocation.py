@@ -34,13 +34,14 @@ def keep() -> None:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Keep memory inside; afterwards give back what is free, unless the program, or another thread, goes on keeping it.
+def kept(wanted: bool = True) -> Iterator[None]:
+    """Keep memory inside, where that is wanted; afterwards give back what is free, unless the program, or another
+    thread, goes on keeping it.
 
     The library's limits cannot be read. Untouched, they follow the blocks that a process gives back: from one pass on
     whose outputs are large they are the highest of their own, and so they are left here.
     """
-    library = _begin()
+    library = _begin() if wanted else None
     try:
         yield
     finally:

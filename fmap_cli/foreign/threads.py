@@ -10,6 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+WORTH_A_THREAD = 1 << 17
+"""So many values for each thread, 20 µs of work, which is about what handing a part to another thread takes."""
+_PARTS = 3
+
+
+def threads_for(values: int, most: int) -> int:
+    """In how many threads so many values are worth reading, of those that there are."""
+    return min(most, max(1, values // WORTH_A_THREAD))
+
+
+def parts_for(threads: int, most: int) -> int:
+    """Into how many parts a task is cut that so many threads share, and that has no more than `most`.
+
+    More parts than threads: who is kept from its core by another program then keeps the others waiting for less.
+    """
+    return min(_PARTS * threads if threads > 1 else 1, most)
+
 
 def in_threads(made: Any) -> Callable[[int, int], None]:
     """How to call a `numba.cfunc` that takes one pointer: with the address that it gets, in so many threads at once."""
@@ -23,9 +40,11 @@ def in_threads(made: Any) -> Callable[[int, int], None]:
             team(made.address, address, threads, 0)
         else:
             waiting = [_pool(threads - 1).submit(call, address) for _ in range(threads - 1)]
-            call(address)
-            for each in waiting:
-                each.result()
+            try:
+                call(address)
+            finally:  # what lies at the address is in use until all have ended
+                for each in waiting:
+                    each.result()
 
     return run
 

@@ -6,6 +6,7 @@ LLVM turns these into the instructions of the processor at hand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -25,6 +26,26 @@ _INT32, _INT64, _BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointe
 _FLOATS, _INTS = (ir.VectorType(each, WIDE) for each in (ir.FloatType(), _INT32))
 _MAGNITUDE, _INFINITE = 0x7FFFFFFF, 0x7F800000
 _FINITE = ("nnan", "nsz")  # what LLVM may take for granted of floats
+
+
+def splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A vector of which each lane is this value."""
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
+    places = ir.Constant(ir.VectorType(_INT32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), places)
+
+
+def folded(builder: Any, lanes: Any, two: Callable[[Any, Any], Any]) -> Any:
+    """One value of all lanes: the upper half joined to the lower one until one is left."""
+    half = lanes.type.count // 2
+    while half:
+        halves = (
+            builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(_INT32, half), [*range(at, at + half)]))
+            for at in (0, half)
+        )
+        lanes = two(*halves)
+        half //= 2
+    return builder.extract_element(lanes, _INT32(0))
 
 
 @intrinsic
@@ -86,16 +107,7 @@ def largest(_context: Any, _values: Any, _length: Any) -> Any:
             take(some(builder.sub(length, _INT64(WIDE))), 0)
             with cgutils.if_likely(builder, builder.icmp_signed(">", left, _INT64(WIDE))):
                 take(some(builder.sub(length, left)), 1)
-        lanes = larger(builder.load(tops[0]), builder.load(tops[1]))
-        half = WIDE // 2
-        while half:
-            halves = (
-                builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(_INT32, half), [*range(at, at + half)]))
-                for at in (0, half)
-            )
-            lanes = larger(*halves)
-            half //= 2
-        found = builder.extract_element(lanes, _INT32(0))
+        found = folded(builder, larger(builder.load(tops[0]), builder.load(tops[1])), larger)
         infinite = ir.Constant(_INTS, [_INFINITE] * WIDE)
         lost = [builder.icmp_signed(">", builder.load(each), infinite) for each in magnitudes]
         bits = builder.bitcast(builder.or_(*lost), ir.IntType(WIDE))
@@ -116,8 +128,7 @@ def before_first(_context: Any, _array: Any, _start: Any, _number: Any) -> Any:
         length = builder.extract_value(array.shape, 0)
         kind = context.get_value_type(signature.args[0].dtype)
         lanes = ir.VectorType(kind, WIDE)
-        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), arguments[2], _INT32(0))
-        wanted = builder.shuffle_vector(one, one, ir.Constant(_INTS, [0] * WIDE))
+        wanted = splat(builder, arguments[2], lanes)
         place = cgutils.alloca_once_value(builder, arguments[1])
         mask = cgutils.alloca_once_value(builder, ir.IntType(WIDE)(0))
         head, body, end = (builder.append_basic_block(f"before_first.{name}") for name in ("head", "body", "end"))

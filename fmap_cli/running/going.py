@@ -109,7 +109,7 @@ def go_through(
     first_refusal: FmapError | None = None
     in_vain = 0
     prepared = earlier is not None  # what went in before is not known: pictures, as a rule
-    with allocation.kept() if total - done > size else nullcontext():
+    with allocation.kept(total - done > size):
         for read in read_batches(session, plan, done, size, workers, layout, _sparingly(say)):
             failures += [(name, error.message) for name, error in read.failures]
             by_class = groupby(read.images, key=lambda each: None if plan.classes is None else plan.classes[each[0]])

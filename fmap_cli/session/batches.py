@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 
 from ..errors import FmapError, ModelError
 from ..foreign import allocation
@@ -40,7 +39,7 @@ def batches(
     done = 0
     advanced(done, len(sources))
     batch: list[ImageInput] = []
-    with allocation.kept() if len(sources) > size else nullcontext():
+    with allocation.kept(len(sources) > size):
         for source, image in read_ahead(session, sources, say, layout, ahead=2 * size):
             if isinstance(image, FmapError):
                 failures.append((source_name(source), image))

@@ -22,7 +22,7 @@ from numba import carray, njit
 
 from ..foreign import vectors
 from ..foreign.compiling import as_callback
-from ..foreign.threads import in_threads
+from ..foreign.threads import in_threads, parts_for
 from ..foreign.vectors import WIDE, add, at_index
 from .channels import MOMENTS, TALLIES
 from .lanes import (
@@ -46,7 +46,6 @@ ZEROS, NAN, INF = map(TALLIES.index, ("zeros", "nan", "inf"))
 _MOMENTS, _TALLIES = len(MOMENTS), len(TALLIES)
 
 _CODES = 4096  # the values that the upper 12 bits of a float32 have
-_PARTS = 3
 _, _FIRST, _SECOND, _THIRD = SHARE_OFFSETS
 _COMPILED_IN = crc32(repr((STAMP, vectors.STAMP, MOMENTS, TALLIES, SHARE_OFFSETS, SHARE_PERIOD, SHARE_STRIDE)).encode())
 _HEAD = 14  # int64 that say what a task is, `Task` has them
@@ -482,8 +481,7 @@ class Task:
         threads: int = 1,
     ) -> None:
         channels = shape[1]
-        # More parts than threads: who is kept from its core by another program then keeps the others waiting for less.
-        parts = min(_PARTS * threads if threads > 1 else 1, channels)
+        parts = parts_for(threads, channels)
         outer, _, inner = shape
         # Small planes of one channel are brought together first: ending a sum costs as much as fifty values.
         together = max(1, min(outer, _BLOCK // inner)) if inner < _SMALL else 1

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..foreign.vectors import WIDE
+from ..foreign.vectors import WIDE, folded, splat
 from .moments import SHARE_OFFSETS, SHARE_PERIOD
 
 assert __spec__ is not None
@@ -60,13 +60,6 @@ def _hidden(builder: Any, number: Any) -> Any:
     return builder.call(ir.InlineAsm(ir.FunctionType(_INT64, [_INT64]), "", "=r,0", False), [number])
 
 
-def _splat(builder: Any, value: Any, kind: Any) -> Any:
-    """A vector of which each lane is this value."""
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
-    places = ir.Constant(ir.VectorType(_INT32, kind.count), [0] * kind.count)
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), places)
-
-
 class _Lanes:
     """Generates what is done with sixteen values at a time: their extremes, zeros and sums, each in sixteen lanes.
 
@@ -78,8 +71,8 @@ class _Lanes:
         self.builder = builder
         # LLVM would make additions of what is multiplied by one, which wait for the units that compare and convert.
         one = builder.bitcast(_hidden(builder, _INT64(0x3FF0000000000000)), ir.DoubleType())
-        self.one = _splat(builder, one, _DOUBLES)
-        every = _splat(builder, first, _FLOATS)
+        self.one = splat(builder, one, _DOUBLES)
+        every = splat(builder, first, _FLOATS)
         nothing = ir.Constant(_DOUBLES, [0.0] * _QUARTER)
         none = ir.Constant(_INTS, [0] * WIDE)
         self.low, self.high, self.zeros = (cgutils.alloca_once_value(builder, x) for x in (every, every, none))
@@ -101,7 +94,7 @@ class _Lanes:
         zero = builder.icmp_unsigned("==", magnitude, ir.Constant(_INTS, [0] * WIDE))
         counts = None
         if last is not None:
-            first = _splat(builder, builder.sub(_INT32(WIDE), builder.trunc(last, _INT32)), _INTS)
+            first = splat(builder, builder.sub(_INT32(WIDE), builder.trunc(last, _INT32)), _INTS)
             counts = builder.icmp_signed(">=", ir.Constant(_INTS, list(range(WIDE))), first)
             zero = builder.and_(zero, counts)
         builder.store(builder.sub(builder.load(self.zeros), builder.sext(zero, _INTS)), self.zeros)
@@ -140,16 +133,7 @@ class _Lanes:
         while len(parts) > 1:
             half = len(parts) // 2
             parts = [two(parts[at], parts[half + at]) for at in range(half)]
-        lanes = parts[0]
-        half = lanes.type.count // 2
-        while half:
-            halves = (
-                builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(_INT32, half), [*range(at, at + half)]))
-                for at in (0, half)
-            )
-            lanes = two(*halves)
-            half //= 2
-        return builder.extract_element(lanes, _INT32(0))
+        return folded(builder, parts[0], two)
 
 
 def _count(builder: Any, values: Any, at: Any, bins: Any, cells: Any, lane: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..foreign.threads import threads_for
 from ..network.axes import channel_axes
 from ..network.records import Axes
 from .channels import ChannelStats, merge
@@ -28,8 +29,6 @@ HISTOGRAM_WHOLE = 16
 Counting into cells takes as long as all the rest together; `moments` says which values it is.
 """
 
-_WORTH_A_THREAD = 1 << 17
-"""So many values for each thread, 20 µs of work, which is about what handing a part to another thread takes."""
 _EXACT_IN_FLOAT32 = (torch.float16, torch.bfloat16)
 _BINS_OF_CODES = BIN_OF_CODE.tobytes()
 _PIECE = 1 << 22
@@ -100,7 +99,7 @@ def _is_shared(output: Tensor, channels: int, histogram: Histogram, images: int)
 
 
 def _threads(output: Tensor) -> int:
-    return min(torch.get_num_threads(), max(1, output.numel() // _WORTH_A_THREAD))
+    return threads_for(output.numel(), torch.get_num_threads())
 
 
 def _views(output: Tensor, channels: Sequence[int]) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ import numpy as np
 from numba import carray
 
 from ..foreign.compiling import as_callback, compiled, part
-from ..foreign.threads import in_threads
+from ..foreign.threads import in_threads, parts_for
 from ..foreign.vectors import STAMP, WIDE, add, at_index, before_first, largest
 from .excitations import GRID
 
@@ -24,10 +24,10 @@ STRONG, WEAK, PICTURED = 1, 2, 4
 """What a map comes into question for: the strongest units, the weakest, the sample whose places are kept."""
 
 _MAGNITUDE, _INFINITE = 0x7FFFFFFF, 0x7F800000
-_HEAD = 13  # int64 that say what a task is
+_HEAD = 12  # int64 that say what a task is
 _COMPILED_IN = crc32(repr((STAMP, GRID)).encode())
-_PARTS = 3
-"""So many parts has a thread's work: who is kept from its core by another program keeps the others waiting for less."""
+_LARGEST_FRAME = 32 * 32
+"""Of frames of more places no coarse map is drawn."""
 
 Lists = tuple[np.ndarray, np.ndarray]
 """The values and images `[C, N]` of the lists so far, whose last columns say what another unit has to exceed."""
@@ -128,7 +128,6 @@ def _look_at(
     b: int,
     c: int,
     size: tuple[int, int],
-    drawing: bool,
     scratch: Scratch,
     found: Found,
     drawn: np.ndarray,
@@ -167,7 +166,7 @@ def _look_at(
         if strong:
             whole = np.float32(best)
             where = ((b * value.shape[1] + c) * value.shape[2] + turn) * cells
-            if drawing and 0 < whole < np.inf:
+            if of_frame <= _LARGEST_FRAME and 0 < whole < np.inf:
                 _draw(row, first // of_frame * of_frame, whole, size[1], scratch, drawn, where)
             else:
                 for k in range(where, where + cells):
@@ -177,14 +176,12 @@ def _look_at(
 def _looking(compiled_in: int) -> Callable[..., None]:
     """`look` as machine code, kept for as long as what comes from other files stays the same, `compiled_in`."""
 
-    def looked(
-        rows: np.ndarray, of: np.ndarray, maxima: np.ndarray, size: tuple[int, int], drawing: bool, found: Found
-    ) -> None:
+    def looked(rows: np.ndarray, of: np.ndarray, maxima: np.ndarray, size: tuple[int, int], found: Found) -> None:
         channels = found[0].shape[1]
         scratch, drawn = _scratch(size, rows, found[3]), found[3].reshape(-1)
         for each in range(len(of) if compiled_in >= 0 else 0):
             b, c = divmod(of[each], channels)
-            _look_at(rows[each], maxima[each], b, c, size, drawing, scratch, found, drawn)
+            _look_at(rows[each], maxima[each], b, c, size, scratch, found, drawn)
 
     return compiled(looked)
 
@@ -192,17 +189,15 @@ def _looking(compiled_in: int) -> Callable[..., None]:
 _looked = _looking(_COMPILED_IN)
 
 
-def look(
-    rows: np.ndarray, of: np.ndarray, maxima: np.ndarray, size: tuple[int, int], drawing: bool, found: Found
-) -> None:
+def look(rows: np.ndarray, of: np.ndarray, maxima: np.ndarray, size: tuple[int, int], found: Found) -> None:
     """What there is to know of the maps `of` int64 `[N]`, their places in `[B, C]`, whose kinds are in `found` already.
 
     `rows` `[N, P]` are these maps, without NaN, and `maxima` `[N]` their largest values. Of those for the strongest
-    units R are found, of others one; of the former a coarse map as well, where `drawing`: 0 where the unit's value is
-    not above 0 or not finite. `size` is height and width of a frame of the map, which is cut into cells as adaptive
-    pooling cuts it.
+    units R are found, of others one; of the former a coarse map as well: 0 where the unit's value is not above 0 or
+    not finite, and of large frames. `size` is height and width of a frame of the map, which is cut into cells as
+    adaptive pooling cuts it.
     """
-    _looked(rows, of, maxima, size, drawing, found)
+    _looked(rows, of, maxima, size, found)
 
 
 @part
@@ -212,7 +207,6 @@ def _observe(
     strong: Lists,
     weak: Lists,
     size: tuple[int, int],
-    drawing: bool,
     maxima: np.ndarray,
     found: Found,
     start: int,
@@ -234,11 +228,12 @@ def _observe(
                     number = row[at] if row[at] > number else number
                     nan |= bits[at] & _MAGNITUDE > _INFINITE
             maxima[b, c] = number
-            lost |= nan
-            kind = _kind(number, pictured[b], strong, weak, c)
-            found[0][b, c] = kind
-            if kind and not nan:
-                _look_at(row, number, b, c, size, drawing, scratch, found, drawn)
+            if nan:  # then nothing may be compared with it
+                lost = True
+                continue
+            found[0][b, c] = _kind(number, pictured[b], strong, weak, c)
+            if found[0][b, c]:
+                _look_at(row, number, b, c, size, scratch, found, drawn)
     return lost
 
 
@@ -266,7 +261,6 @@ def _task(compiled_in: int) -> Callable[[Any], None]:
                     carray(addresses[6], (channels, head[9]), np.int64),
                 ),
                 (head[10], head[11]),
-                head[12] != 0,
                 carray(addresses[7], (count, channels), np.float32),
                 (
                     carray(addresses[8], (count, channels), np.uint8),
@@ -294,7 +288,6 @@ def observe(
     strong: Lists,
     weak: Lists,
     size: tuple[int, int],
-    drawing: bool,
     maxima: np.ndarray,
     found: Found,
     threads: int,
@@ -302,11 +295,9 @@ def observe(
     """`judge` and `look` in one reading of maps `[B, C, P]`, float32 and without gaps: also their largest values, into
     `maxima` float32 `[B, C]`. Returns whether one of the values is NaN: then nothing of what is found counts.
     """
-    parts = min(_PARTS * threads if threads > 1 else 1, maps.shape[1])
+    parts = parts_for(threads, maps.shape[1])
     rounds, grid = found[3].shape[2:4]
-    head = np.array(
-        (0, parts, 0, *maps.shape, rounds, grid, strong[0].shape[1], weak[0].shape[1], *size, drawing), np.int64
-    )
+    head = np.array((0, parts, 0, *maps.shape, rounds, grid, strong[0].shape[1], weak[0].shape[1], *size), np.int64)
     arrays = head, maps, pictured, *strong, *weak, maxima, *found
     addresses = np.array([each.ctypes.data for each in arrays], np.int64)
     _in_team()(addresses.ctypes.data, min(threads, parts))

@@ -11,17 +11,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..foreign.threads import threads_for
 from ..network.axes import channel_maps
 from ..network.records import Axes
 from .excitations import GRID
 from .keeping import Keeper
 from .putting import places_in
 from .searching import Found, Lists, judge, look, observe
-
-_LARGEST_MAP = 32 * 32
-"""Of maps of more places none is kept beside the strongest units."""
-_WORTH_A_THREAD = 1 << 17
-"""From so many values for each on, another thread of torch's pays for waking it."""
 
 
 def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
@@ -87,26 +83,23 @@ def seen_in(
     )
     pictured = np.array([known.pictured.wants(each) for each in priorities])
     lists = known.strongest.ends, known.weakest.ends
-    size, drawing = (high, wide), high * wide <= _LARGEST_MAP
+    size = high, wide
     lost, valid = False, _all_of(count, channels)
     if whole.dtype is torch.float32 and whole.is_cpu and whole.is_contiguous() and not whole.is_neg():
         maxima = np.empty((count, channels), np.float32)
-        lost = observe(whole.numpy(), pictured, *lists, size, drawing, maxima, found, _threads(whole))
+        threads = threads_for(whole.numel(), torch.get_num_threads())
+        lost = observe(whole.numpy(), pictured, *lists, size, maxima, found, threads)
     else:
         largest = whole.amax(dim=2).cpu()
         maxima = largest.float().numpy()
         lost = bool(np.isnan(maxima).any())
         if not lost:
-            _search(whole, largest, valid, pictured, lists, size, drawing, found)
+            _search(whole, largest, valid, pictured, lists, size, found)
     if lost:
         whole, largest, valid = _without_nan(whole)
         maxima = largest.float().numpy()
-        _search(whole, largest, valid, pictured, lists, size, drawing, found)
+        _search(whole, largest, valid, pictured, lists, size, found)
     return Seen(np.asarray(images, np.int64), priorities, group, size, maxima, valid, lost, found)
-
-
-def _threads(maps: Tensor) -> int:
-    return min(torch.get_num_threads(), max(1, maps.numel() // _WORTH_A_THREAD))
 
 
 def _search(
@@ -116,7 +109,6 @@ def _search(
     pictured: np.ndarray,
     lists: tuple[Lists, Lists],
     size: tuple[int, int],
-    drawing: bool,
     found: Found,
 ) -> None:
     """What `observe` does, of maps `[B, C, P]` without NaN on any device and of any float type; those that are searched
@@ -129,7 +121,7 @@ def _search(
     rows = maps.flatten(0, 1)[torch.from_numpy(of).to(maps.device)]
     rows = rows if rows.dtype == torch.float64 else rows.float()
     known = largest.to(rows.dtype).flatten().numpy()[of]
-    look(rows.cpu().numpy(), of, known, size, drawing, found)
+    look(rows.cpu().numpy(), of, known, size, found)
 
 
 @lru_cache(maxsize=1024)

@@ -69,7 +69,7 @@ def test_large_outputs_by_any_number_of_threads(
     shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(reduce_room, "_WORTH_A_THREAD", 1 << 15)
+    monkeypatch.setattr("fmap_cli.foreign.threads.WORTH_A_THREAD", 1 << 15)
     output = torch.randn(shape, generator=torch.Generator().manual_seed(3)).relu()
     output[0, 0].fill_(math.nan)
     output[-1, -1].view(-1)[-1] = -math.inf
@@ -81,7 +81,7 @@ def test_threads_of_our_own_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     kernels._compiled.cache_clear()
     monkeypatch.setattr(threads, "_torch_team", lambda: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr(reduce_room, "_WORTH_A_THREAD", 1 << 15)
+    monkeypatch.setattr("fmap_cli.foreign.threads.WORTH_A_THREAD", 1 << 15)
     try:
         agree(reduce(output, NCHW), by_channel(output))
     finally:

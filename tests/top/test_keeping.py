@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from fmap_cli.top.records import Looking
 from fmap_cli.top.watching import seen_in
 
 STRONGEST = 5
-watching = importlib.import_module("fmap_cli.top.watching")
 
 
 def quiet(_: str) -> None: ...
@@ -175,7 +173,7 @@ def test_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch, size: tupl
     random = np.random.default_rng(7)
     maps = torch.from_numpy(random.integers(-9, 9, (20, 30, 1, *size)).astype(np.float32))
     alone = kept_of(maps, 8, per_image)
-    monkeypatch.setattr(watching, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr("fmap_cli.foreign.threads.WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     together = kept_of(maps, 8, per_image)
     for one, other in zip((alone.strongest, alone.weakest), (together.strongest, together.weakest), strict=True):
