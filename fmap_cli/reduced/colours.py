@@ -67,21 +67,21 @@ def paint(
 
     Background is the photo in gray; units that are not finite are magenta.
     """
-    gray = gray_photo(photo, size)
     if method not in ("pca", "kmeans"):
         return _one_value(found, ends, photo, size, over)
     if method == "pca":
         colours, known = component_colours(found.values, ends), np.isfinite(found.values).all(0)
     else:
         colours, known = cluster_colours(found.values[0]), np.isfinite(found.values[0])
-    behind = np.zeros(known.shape, bool) if found.background is None else found.background
     colours[~known] = NAN_RGB
     smooth = over and method == "pca" and known.all()  # clusters' colours cannot be mixed
     pages = np.stack([_resize(each, size, smooth) for each in colours])
     if over:
-        pages = blend(pages, gray, OPACITY)
-    hidden = np.stack([_resize(each.astype(np.uint8) * 255, size, False) > 127 for each in behind])
-    return np.where(hidden[..., None], np.rint(gray).astype(np.uint8), pages)
+        pages = blend(pages, gray_photo(photo, size), OPACITY)
+    if found.background is None:
+        return pages
+    hidden = np.stack([_resize(each.astype(np.uint8) * 255, size, False) > 127 for each in found.background])
+    return np.where(hidden[..., None], np.rint(gray_photo(photo, size)).astype(np.uint8), pages)
 
 
 def _one_value(found: ReducedMap, ends: Ends, photo: np.ndarray, size: tuple[int, int], over: bool) -> np.ndarray:
