@@ -95,15 +95,13 @@ class ShowOptions(ChannelsOptions):
             raise click.UsageError(f"--raw writes pixels: --out has to end in {', '.join(RAW_SUFFIXES)}.")
         if self.raw and self.with_fields:
             raise click.UsageError("--raw writes bare tiles, --rf draws on the photo beside them: give one of them.")
-        if self.raw and self.overlay:
+        if self.raw and self.overlay and not self.is_reduced:
             raise click.UsageError("--raw writes bare tiles, --overlay puts them over the photo: give one of them.")
         one_channel = self.channels is not None or self.top is not None or self.every or self.with_fields
         one_channel |= (self.by, self.scale, self.score) != ("std", "channel", 0.5)
         wrong = contradiction(self.asked, of_channels=one_channel)
         if wrong is not None:
             raise click.UsageError(wrong)
-        if self.is_reduced and self.raw:
-            raise click.UsageError("--raw writes single channels: --save keeps the values of --reduce and --similar.")
         if self.cmap is not None and self.reduce in ("pca", "kmeans"):
             raise click.UsageError(f"--cmap colours single values, and --reduce {self.reduce} has colours of its own.")
 
@@ -154,7 +152,11 @@ class ShowOptions(ChannelsOptions):
 @click.option(
     "--overlay", is_flag=True, help="Lay each map over the photo in gray: the larger a value, the more opaque."
 )
-@click.option("--raw", is_flag=True, help="Write the bare tiles, one pixel a unit, without any text.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Write the bare tiles (of --reduce and --similar the bare pictures), one pixel a unit, without any text.",
+)
 @figure_options(
     tile="a tile",
     names="image, model and layer",
@@ -293,7 +295,9 @@ def _show_reduced(options: ShowOptions) -> int:
     if options.out_dir is not None:
         make_directory(options.out_dir)
     path = options.out or (options.out_dir or Path()) / page_name(found)
-    drawn = found.figure(overlay=options.overlay, clip=options.clip, cmap=options.cmap, tile=options.tile)
+    drawn = found.figure(
+        overlay=options.overlay, clip=options.clip, cmap=options.cmap, tile=options.tile, raw=options.raw
+    )
     drawn.save(path)
     if options.save is not None:
         found.save(options.save)

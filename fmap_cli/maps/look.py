@@ -21,6 +21,7 @@ from ..session.opening import Session, dtype_name
 from ..session.picked import look_at_layers
 from ..session.seen import picture_seen
 from ..statistics.channels import ChannelStats
+from ..statistics.moments import as_numbers
 from ..statistics.reference import channel_stats, layer_stats
 from .records import Choice, FeatureMap, Look
 
@@ -155,7 +156,7 @@ def _feature_map(
         shape=tuple(values.shape),
         dtype=dtype_name(output.dtype),
         axes=axes,
-        stats=layer_stats(values),
+        stats=as_numbers(channels) if maps.numel() == values.numel() else layer_stats(values),
         channels=channels,
         drawn=drawn,
         maps=maps[torch.from_numpy(drawn).to(maps.device)].detach().to("cpu", torch.float32, copy=True).numpy(),

@@ -20,18 +20,16 @@ from ..drawing.page import (
     draw_sentence_title,
 )
 from ..drawing.scene import GRAY, INK, Scene, Text, shorten
-from ..errors import OutputError
 from ..inputs.records import ImageInput
 from .colours import colour_of, component_bar, ends_of, over_gray, paint
 from .columns import brighter_in_words, cluster_rows, component_rows
-from .grid import draw_grid, lay_out
+from .grid import draw_grid, lay_out, refuse_large_page
 from .records import Basis, Drawing, Reduced
 from .words import about, basis_in_words, colours_in_words, foreground_in_words, headline
 
 _SIDE = 380
 _APART = 14
 _SHOWN_BASES = 12
-_LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 
 
 def reduced_figure(reduced: Reduced, drawing: Drawing) -> Scene:
@@ -40,12 +38,7 @@ def reduced_figure(reduced: Reduced, drawing: Drawing) -> Scene:
     left = 2 * MARGIN + _SIDE
     grid = lay_out(reduced, drawing)
     scene.width = left + max(grid.size[1], 560) + MARGIN
-    if scene.width * grid.size[0] > _LARGEST_PAGE_PX:
-        raise OutputError(
-            f"{len(reduced.images)} images of {len(reduced.layers)} layers would take {units.count(scene.width)} pixels"
-            f" across and {units.count(grid.size[0])} down.",
-            hint="Draw fewer layers or images, or smaller pictures (--tile).",
-        )
+    refuse_large_page(reduced, scene.width, grid.size[0])
     top = draw_sentence_title(scene, headline(reduced), [about(reduced)]) + 6
     draw_grid(scene, reduced, drawing, grid, top, left)
     scene.height = max(top + grid.size[0], _draw_side(scene, reduced, drawing, top)) + MARGIN

@@ -10,6 +10,7 @@ from typing import TypeVar
 from .. import units
 from ..drawing.page import SMALL_SIZE, TEXT_SIZE, View, draw_outline, fit
 from ..drawing.scene import GRAY, INK, WHITE, Colour, Picture, Scene, Text, end_of, shorten, text_width
+from ..errors import OutputError
 from .colours import Ends, basis_name, ends_of, paint
 from .columns import alike_in_words, map_size, shares_in_words
 from .records import Drawing, Reduced, ReducedMap
@@ -19,6 +20,7 @@ _LARGEST, _SMALLEST = 560, 112
 _GAP, _APART, _FRAME_GAP = 14, 30, 2
 _HEAD, _CAPTION = 62, 26
 _MARK: Colour = (255, 0, 200)
+_LARGEST_PAGE_PX = 170_000_000  # more than this, few programs open
 
 _Some = TypeVar("_Some", range, tuple[str, ...])
 
@@ -96,6 +98,16 @@ def _grid(reduced: Reduced, blocks: Sequence[Block], side_by_side: bool, drawing
     width = max(size[1] for size in sizes)
     widths = {name: of * (width + _FRAME_GAP) - _FRAME_GAP for name, of in frames.items()}
     return Grid(tuple(blocks), side_by_side, sizes, widths, width)
+
+
+def refuse_large_page(reduced: Reduced, width: int, height: int) -> None:
+    """Raises OutputError for a page that few programs would open."""
+    if width * height > _LARGEST_PAGE_PX:
+        raise OutputError(
+            f"{len(reduced.images)} images of {len(reduced.layers)} layers would take {units.count(width)} pixels"
+            f" across and {units.count(height)} down.",
+            hint="Draw fewer layers or images, or smaller pictures (--tile).",
+        )
 
 
 def draw_grid(scene: Scene, reduced: Reduced, drawing: Drawing, grid: Grid, top: int, left: int) -> None:

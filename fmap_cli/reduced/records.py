@@ -233,17 +233,26 @@ class Reduced(Drawn):
         print_reduced(self, files, arrays)
 
     def figure(
-        self, *, overlay: bool = False, clip: float | None = None, cmap: str | None = None, tile: int | None = None
+        self,
+        *,
+        overlay: bool = False,
+        clip: float | None = None,
+        cmap: str | None = None,
+        tile: int | None = None,
+        raw: bool = False,
     ) -> Figure:
         """One page: a row an image, beside the picture that the network saw one for each layer.
 
         `overlay` lays the pictures over the photo in gray; `clip` is the percentage of values at either end that take
         the end's colour (1 of components, else 0), `cmap` the colour map of single values, `tile` a picture's height.
+        `raw` leaves the pictures alone on the page, one pixel a unit unless `tile` says how high they are.
         """
         from .asking import drawing_of
         from .figure import reduced_figure
+        from .raw import raw_figure
 
-        return Figure(reduced_figure(self, drawing_of(overlay=overlay, clip=clip, cmap=cmap, tile=tile)))
+        draw = raw_figure if raw else reduced_figure
+        return Figure(draw(self, drawing_of(overlay=overlay, clip=clip, cmap=cmap, tile=tile)))
 
     def _write(self, path: Path, suffix: str) -> None:
         if suffix not in ARRAY_SUFFIXES:

@@ -325,7 +325,7 @@ def test_a_bug_of_fmaps_own_is_not_dressed_up_as_the_networks(monkeypatch) -> No
     def broken(*args: object) -> None:
         raise RuntimeError("a bug in fmap")
 
-    monkeypatch.setattr("fmap_cli.maps.look.layer_stats", broken)
+    monkeypatch.setattr("fmap_cli.maps.look.channel_stats", broken)
     with pytest.raises(RuntimeError, match="a bug in fmap"):
         look(session_of(nn.Sequential(nn.ReLU())), PICTURE, ["0"])
 

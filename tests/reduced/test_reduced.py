@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Ran
+from PIL import Image
 from torch import nn
 
 import fmap_cli
@@ -244,10 +245,43 @@ def test_the_command_and_the_verb_say_the_same(fmap: Run, tmp_path: Path) -> Non
     assert ran.json["images"][0]["layers"][0]["cluster_sizes"] == sizes.tolist()
 
 
+def test_raw_pictures_are_the_colours_of_each_unit_and_nothing_else(fmap: Run, tmp_path: Path) -> None:
+    net = str(ROOT / "tests" / "golden" / "nets.py") + ":small"
+    asked = ("--model", net, "--size", 32, "--layer", "conv1", "--layer", "conv2", "--reduce", "pca", "--raw")
+    assert fmap("show", CAT, COFFEE, *asked, "-o", tmp_path / "raw.png").code == 0
+    session = fmap_cli.load_model(net, size=32, say=str)
+    found = fmap_cli.feature_maps(session, [CAT, COFFEE], ["conv1", "conv2"], reduce="pca", say=str)
+    drawn = np.asarray(Image.open(tmp_path / "raw.png"))
+    assert (drawn == np.asarray(found.figure(raw=True).image())).all()
+    rest, top = np.ones(drawn.shape[:2], bool), 0
+    for row in found.maps:
+        left = 0
+        for each in row:
+            basis, (_, height, width) = found.bases[each.basis], each.units
+            own = [other.values.reshape(3, -1) for of in found.maps for other in of if other.basis == each.basis]
+            low, high = np.percentile(np.concatenate(own, 1).astype(np.float64), [1, 99], axis=1)[:, :, None, None]
+            expected = np.clip((each.values[:, 0] - low) / (high - low), 0, 1) * 255
+            place = slice(top, top + height), slice(left, left + width)
+            np.testing.assert_allclose(drawn[place].transpose(2, 0, 1), expected, atol=0.51, err_msg=basis.layers[0])
+            rest[place] = False
+            left += width + 1
+        top += max(each.units[1] for each in row) + 1
+    assert (drawn[rest] == 255).all() and drawn.shape[:2] == (top - 1, left - 1)
+
+
+def test_a_clips_raw_pictures_stand_side_by_side_and_a_tile_makes_them_larger() -> None:
+    found = reduced(random(1, 4, 3, 2, 5), layout="BCTHW", reduce="mean")
+    assert (found.figure(raw=True).scene.width, found.figure(raw=True).scene.height) == (3 * 5 + 2, 2)
+    large = np.asarray(found.figure(raw=True, tile=8).image())
+    assert large.shape == (8, 3 * 20 + 2, 3)
+    small = np.asarray(found.figure(raw=True).image())
+    assert (large[4, 22] == small[1, 6]).all() and (large[:, [20, 41]] == 255).all()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--reduce", "pca", "--raw"], "--raw"),
+        (["--reduce", "pca", "--raw", "-o", "page.pdf"], "--raw"),
         (["--reduce", "pca", "--similar", "1,2"], "--similar"),
         (["--reduce", "pca", "--cmap", "gray"], "--cmap"),
         (["--reduce", "mean", "--top", "3"], "--top"),
