@@ -28,6 +28,7 @@ from fmap_cli.frameworks import load_torchvision
 load_torchvision()
 import torch  # noqa: E402
 import torchvision  # noqa: E402
+from bare_loop import WORKERS  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import fmap_cli as fmap  # noqa: E402
@@ -90,12 +91,45 @@ def captum(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[
     from captum.attr import LayerActivation
 
     batch = torch.rand(1, 3, 224, 224)
-    session = fmap.load_model(net, say=quiet)
+    session = fmap.load_model(net, size=224, say=quiet)
     theirs = LayerActivation(net, net.layer4)
-    work = "layer4's output of one image, kept (fmap: its statistics, strongest maps and the answer too)"
+    work = "layer4's output of one tensor, kept (fmap: prepares it, and statistics, strongest maps and the answer too)"
     ours = lambda: fmap.feature_maps(session, batch[0], "layer4", say=quiet).arrays["layer4"]  # noqa: E731
     assert ours().shape == theirs.attribute(batch).shape
     return work, ours, lambda: theirs.attribute(batch)
+
+
+def captum_over_photos(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """Both read the same files, in as many processes and batches of as many."""
+    from captum.attr import LayerActivation
+    from torch.utils.data import DataLoader, Dataset
+
+    photos = folder / "photos"
+    photos.mkdir()
+    measure.write_photos(photos, 64)
+    prepared = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+
+    class Photos(Dataset[torch.Tensor]):
+        files = sorted(photos.iterdir())
+
+        def __len__(self) -> int:
+            return len(self.files)
+
+        def __getitem__(self, at: int) -> torch.Tensor:
+            return prepared(Image.open(self.files[at]).convert("RGB"))
+
+    peer = LayerActivation(net, net.layer4)
+
+    def theirs() -> torch.Tensor:
+        return torch.cat([peer.attribute(each) for each in DataLoader(Photos(), batch_size=16, num_workers=WORKERS)])
+
+    def ours() -> Any:
+        return fmap.embed(session, photos, "layer4", pool="none", batch=16, say=quiet).vectors
+
+    session = fmap.load_model(net, say=quiet)
+    held, expected = ours(), theirs().flatten(1).numpy()
+    assert held.shape == expected.shape and abs(held - expected).max() <= 1e-3 * abs(expected).max()
+    return f"layer4's outputs of 64 photos, kept (captum: a DataLoader with {WORKERS} workers)", ours, theirs
 
 
 def mapextrackt(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
@@ -113,6 +147,27 @@ def mapextrackt(net: Any, folder: Path) -> tuple[str, Callable[[], object], Call
 
 
 def featlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """Both are told the network beforehand, and write the colours alone, 224 × 224 pixels."""
+    session = fmap.load_model(net, say=quiet)
+
+    def ours() -> None:
+        found = fmap.feature_maps(session, PHOTO, "layer4", reduce="pca", say=quiet)
+        found.figure(raw=True, tile=224).save(folder / "ours.png")
+
+    return "layer4's maps of one photo as principal components: the colours as a PNG", ours, featlens_alone(net, folder)
+
+
+def featlens_page(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    session = fmap.load_model(net, say=quiet)
+
+    def ours() -> None:
+        fmap.feature_maps(session, PHOTO, "layer4", reduce="pca", say=quiet).figure().save(folder / "ours.png")
+
+    work = "the same (fmap: on a page of 1,600 × 800 pixels, with the photo and what the colours mean)"
+    return work, ours, featlens_alone(net, folder)
+
+
+def featlens_alone(net: Any, folder: Path) -> Callable[[], object]:
     from featlens.pca import get_pca_map
 
     ready = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
@@ -126,20 +181,19 @@ def featlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callabl
         colours = get_pca_map(found[0].permute(1, 2, 0))
         Image.fromarray((colours * 255).astype("uint8")).resize((224, 224)).save(folder / "theirs.png")
 
-    def ours() -> None:
-        fmap.feature_maps(net, PHOTO, "layer4", reduce="pca", say=quiet).figure().save(folder / "ours.png")
-
-    return "layer4's maps of one photo as principal components, in colours, as a PNG", ours, theirs
+    return theirs
 
 
-PEERS = {
-    "torchinfo": torchinfo,
-    "fvcore": fvcore,
-    "torchlens": torchlens,
-    "captum": captum,
-    "MapExtrackt": mapextrackt,
-    "featlens": featlens,
-}
+PEERS = [
+    ("torchinfo", torchinfo),
+    ("fvcore", fvcore),
+    ("torchlens", torchlens),
+    ("captum", captum_over_photos),
+    ("captum", captum),
+    ("MapExtrackt", mapextrackt),
+    ("featlens", featlens),
+    ("featlens", featlens_page),
+]
 
 
 def main() -> int:
@@ -148,7 +202,7 @@ def main() -> int:
     torch.manual_seed(0)
     failed = False
     with tempfile.TemporaryDirectory() as name:
-        for package, work_of in PEERS.items():
+        for package, work_of in PEERS:
             try:
                 version = importlib.metadata.version(package)
                 importlib.import_module(package)

@@ -17,7 +17,7 @@ def raw_figure(reduced: Reduced, drawing: Drawing) -> Scene:
     programs would open.
     """
     ends = [ends_of(reduced, number, drawing) for number in range(len(reduced.bases))]
-    sizes = {(row, each.layer.name): _size(each, drawing.tile) for row, maps in enumerate(reduced.maps) for each in maps}
+    sizes = {(at, each.layer.name): _size(each, drawing.tile) for at, maps in enumerate(reduced.maps) for each in maps}
     frames = {each.layer.name: each.units[0] for maps in reduced.maps for each in maps}
     widths = {
         name: frames[name] * (max(size[1] for (_, of), size in sizes.items() if of == name) + _LINE)

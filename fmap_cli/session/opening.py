@@ -100,7 +100,8 @@ def open_session(
         initialise=initialise,
         labels=request.labels,
     )
-    if not isinstance(request.model, str) and _is_moved(model.module, device, request):
+    is_moved = _is_moved(model.module, device, request)
+    if is_moved and not isinstance(request.model, str):
         model = replace(model, module=copy.deepcopy(model.module))
     if request.value_range is not None:
         model = replace(model, preprocessing=replace(model.preprocessing, value_range=request.value_range))
@@ -114,7 +115,8 @@ def open_session(
             made = f"{model.name} is made in {names} and runs as it is made; --dtype float32 casts it."
             model = replace(model, notes=(Note(made, "dtype"), *model.notes))
     try:
-        model.module.to(device)
+        if is_moved:
+            model.module.to(device)
         if request.dtype is not None:
             cast_floats(model.module, dtype)
     except (RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
