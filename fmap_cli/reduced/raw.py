@@ -18,12 +18,16 @@ def raw_figure(reduced: Reduced, drawing: Drawing) -> Scene:
     """
     ends = [ends_of(reduced, number, drawing) for number in range(len(reduced.bases))]
     sizes = {(at, each.layer.name): _size(each, drawing.tile) for at, maps in enumerate(reduced.maps) for each in maps}
-    frames = {each.layer.name: each.units[0] for maps in reduced.maps for each in maps}
-    widths = {
-        name: frames[name] * (max(size[1] for (_, of), size in sizes.items() if of == name) + _LINE)
+    widths = {  # of a layer's column: that of its largest picture, frame by frame
+        name: max(
+            each.units[0] * (sizes[at, name][1] + _LINE)
+            for at, maps in enumerate(reduced.maps)
+            for each in maps
+            if each.layer.name == name
+        )
         for name in reduced.layers
     }
-    heights = [max(sizes[row, each.layer.name][0] for each in maps) + _LINE for row, maps in enumerate(reduced.maps)]
+    heights = [max(sizes[at, each.layer.name][0] for each in maps) + _LINE for at, maps in enumerate(reduced.maps)]
     scene = Scene(sum(widths.values()) - _LINE, sum(heights) - _LINE)
     refuse_large_page(reduced, scene.width, scene.height)
     lefts = {name: sum(list(widths.values())[:at]) for at, name in enumerate(widths)}
