@@ -74,6 +74,8 @@ def seen_in(
     """What these images show, whose maps are `[B, C, T, H, W]`, of what may be kept beside what is `known`."""
     count, channels, _, high, wide = maps.shape
     whole = maps.detach().reshape(count, channels, -1)
+    if whole.is_cpu or whole.dtype is torch.float64:
+        whole = whole.float()  # as which values are compared: merged parts know of no digits beyond
     rounds = min(per_image, whole.shape[2])
     found = (
         np.empty((count, channels), np.uint8),
@@ -85,7 +87,7 @@ def seen_in(
     lists = known.strongest.ends, known.weakest.ends
     size = high, wide
     lost, valid = False, _all_of(count, channels)
-    if whole.dtype is torch.float32 and whole.is_cpu and whole.is_contiguous() and not whole.is_neg():
+    if whole.is_cpu and whole.is_contiguous() and not whole.is_neg():
         maxima = np.empty((count, channels), np.float32)
         threads = threads_for(whole.numel(), torch.get_num_threads())
         lost = observe(whole.numpy(), pictured, *lists, size, maxima, found, threads)
@@ -118,10 +120,8 @@ def _search(
     of = np.flatnonzero(found[0])
     if not len(of):
         return
-    rows = maps.flatten(0, 1)[torch.from_numpy(of).to(maps.device)]
-    rows = rows if rows.dtype == torch.float64 else rows.float()
-    known = largest.to(rows.dtype).flatten().numpy()[of]
-    look(rows.cpu().numpy(), of, known, size, found)
+    rows = maps.flatten(0, 1)[torch.from_numpy(of).to(maps.device)].float().cpu().numpy()
+    look(rows, of, largest.float().flatten().numpy()[of], size, found)
 
 
 @lru_cache(maxsize=1024)

@@ -88,6 +88,19 @@ def test_lists_are_what_sorting_all_units_gives(dtype: torch.dtype, lost: bool, 
     assert found.pictured.value.shape == (30, 6) and found.images == 30
 
 
+def test_values_that_differ_beyond_float32_are_equal_and_parts_merge_to_one_run() -> None:
+    maps = drawn_maps(torch.float64, lost=False) + 1
+    beyond = maps * (1 + 1e-12 * torch.from_numpy(np.random.default_rng(1).random(maps.shape)))
+    assert (beyond != maps).any() and torch.equal(beyond.float(), maps.float())
+    whole, exact = kept_of(beyond, 7, 3), kept_of(maps, 7, 3)
+    parts = kept_of(beyond[:13], 7, 3).joined(kept_of(beyond[13:], 7, 3).renumbered(13))
+    for channel in range(maps.shape[1]):
+        order = sorted(units_of(maps, channel, 3), key=lambda unit: (-unit[0], *unit[1:]))[:STRONGEST]
+        assert listed(whole.strongest, channel) == order
+        assert listed(parts.strongest, channel) == order
+        assert listed(parts.weakest, channel) == listed(whole.weakest, channel) == listed(exact.weakest, channel)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (8, 8), (14, 14), (32, 3)], ids=str)
 def test_coarse_maps_are_torchs_pooling_as_shares_of_the_value(size: tuple[int, int]) -> None:
     maps = torch.from_numpy(np.random.default_rng(5).normal(size=(4, 3, 1, *size)).astype(np.float32))
