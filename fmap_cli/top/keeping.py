@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .watching import Seen
 
 
+_ZERO = np.float32(0)
+"""Added to values, it makes 0.0 of -0.0: which of them is found first among equals goes by how the search is cut up."""
+
+
 class Rows:
     """A sample of the images that is being drawn: `Sample`, of at most `size` images.
 
@@ -56,7 +60,7 @@ class Rows:
     def sample(self) -> Sample:
         """The images so far, in arrays that are never changed."""
         if self._sample is None:
-            value, place = self._value[self._rows], self._place[self._rows]
+            value, place = self._value[self._rows] + _ZERO, self._place[self._rows]
             priority, image = np.array(self.priority, np.int64), np.array(self.image, np.int64)
             self._sample = Sample(priority, image, value, place)
             self._value = self._place = np.empty(0)
@@ -124,6 +128,8 @@ class Keeper:
     def excitations(self) -> Excitations:
         """The record so far, which what comes later leaves as it is."""
         if self.record is None:
+            for picks in (self.strongest, self.weakest):
+                np.add(picks.value, _ZERO, out=picks.value)
             self.record = Excitations(
                 self.images,
                 self.fired,

@@ -101,6 +101,18 @@ def test_values_that_differ_beyond_float32_are_equal_and_parts_merge_to_one_run(
         assert listed(parts.weakest, channel) == listed(whole.weakest, channel) == listed(exact.weakest, channel)
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["numbers", "nan"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (9, 9)], ids=str)
+def test_zero_has_no_sign_whichever_zero_a_map_holds(size: tuple[int, int], lost: bool) -> None:
+    maps = torch.where(torch.from_numpy(np.random.default_rng(2).random((12, 4, 1, *size)) < 0.8), -0.0, 0.0)
+    if lost:
+        maps[5, 1] = torch.nan
+    for batch in (1, 5):
+        found = kept_of(maps, batch, 2)
+        for values in (found.strongest.value, found.weakest.value, found.spread.value, found.pictured.value):
+            assert not np.signbit(values[values == 0]).any() and (values == 0).any()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (8, 8), (14, 14), (32, 3)], ids=str)
 def test_coarse_maps_are_torchs_pooling_as_shares_of_the_value(size: tuple[int, int]) -> None:
     maps = torch.from_numpy(np.random.default_rng(5).normal(size=(4, 3, 1, *size)).astype(np.float32))
