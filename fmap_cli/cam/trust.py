@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ..answers.records import Target
 from ..answers.target import probability_of, value_of
 from ..errors import FmapError
+from ..foreign import allocation
 from ..inputs.records import ImageInput
 from ..session.opening import Session
 from ..session.passes import run
@@ -35,6 +36,7 @@ _BLUR = 1 / 10
 """The blur's standard deviation, as a share of the picture's shorter side."""
 
 
+@allocation.kept()
 def curves(
     session: Session,
     image: ImageInput,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import ModelError
+from ..foreign import allocation
 from ..inputs.records import ImageInput
 from ..network.axes import channel_axes
 from ..network.nested import leaves
@@ -188,7 +189,7 @@ def rest_of(session: Session, image: ImageInput, layer: LayerRef, axes: Axes) ->
     batched = session.model.input_kind != "images"
     batch_axis = _batch_axes(axes_for(session, image)) if batched else _no_batch
     remainder = Remainder(session.model.module, layer, batch_axis)
-    with remainder.installed():
+    with allocation.kept(), remainder.installed():
         yield Rest(session, image, layer, axes, remainder)
 
 
