@@ -550,3 +550,20 @@ def test_the_table_of_rooms_is_read_from_the_page() -> None:
         Room("units", False, "ground", frozenset()),
         Room("maps", True, "subject", frozenset({"units", "results"})),
     ]
+
+
+_BY_BLAS = {"convolve", "corrcoef", "correlate", "cov", "dot", "inner", "linalg", "matmul", "tensordot", "vdot"}
+
+
+def test_nothing_is_computed_by_numpys_blas() -> None:
+    """Its threads go on waiting busily after a long product: a pass of the network that follows takes twice as long.
+
+    (Products of matrices, `a @ b`, are left: of arrays there are some in `filters`, `attention` and `embedding`, made
+    once after all passes.)
+    """
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in _BY_BLAS and ast.unparse(node.value) == "np":
+                found.append(f"{path.name}:{node.lineno}: np.{node.attr}")
+    assert not found

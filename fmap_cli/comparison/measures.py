@@ -86,7 +86,7 @@ def pooled_cosine(means: np.ndarray) -> float | None:
     0.96
     """
     a, b = means[:, np.isfinite(means).all(0)]
-    aa, bb, ab = (float(each) for each in (a @ a, b @ b, a @ b))
+    aa, bb, ab = (float((one * other).sum()) for one, other in ((a, a), (b, b), (a, b)))
     return _cosine(aa, bb, ab, same=bool((a == b).all()))
 
 

@@ -357,7 +357,8 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
     ranks = [_ranks(each) for each in (first, second)]
     if len(first) < 2 or any(np.ptp(each) == 0 for each in ranks):
         return None
-    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12)
+    one, other = (each - each.mean() for each in ranks)
+    return round(float((one * other).sum() / np.sqrt((one * one).sum() * (other * other).sum())), 12)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -107,5 +107,5 @@ def _fit_channels(values: np.ndarray, channels: int) -> np.ndarray:
         return values
     if channels == 1 and len(values) == 3:
         weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601 luma, as Pillow's mode L
-        values = np.tensordot(weights, values, axes=1)[None]  # [1, H, W]
+        values = (weights[:, None, None] * values).sum(0, keepdims=True)  # [1, H, W]
     return np.broadcast_to(values, (channels, *values.shape[1:]))
