@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import measure
 from bare_loop import WORKERS, bare_loop
@@ -58,21 +57,23 @@ def stats(session: Session, folder: Path) -> None:
 def show_rate(work: str, seconds: dict[str, list[float]], batch: int, target: float) -> bool:
     """The times of fmap, then of the bare loop, and fmap's share of the loop's rate: whether that is enough.
 
-    A third are those of the loop in a process that keeps its memory.
+    A third are those of the loop in a process that keeps its memory, which nobody has asked for: without an aim.
     """
     measure.show_times(seconds)
     ours, bare, *kept = seconds.values()
-    known = [
-        f"{median(measure.ratios(each, ours)):.2f} × of a loop whose process keeps its memory too" for each in kept
-    ]
-    return measure.show_verdict(
+    loop = f"bare DataLoader and forward, {WORKERS} workers, batch {batch}"
+    met = measure.show_verdict(
         f"{work}: rate",
         measure.ratios(bare, ours),
         target,
         at_least=True,
-        against=f"bare DataLoader and forward, {WORKERS} workers, batch {batch}",
-        floor="; ".join(["1: the loop's own decoding and forward", *known]),
+        against=loop,
+        floor="1: the loop's own decoding and forward",
     )
+    for each in kept:
+        against = f"{loop}; its process keeps its memory from batch to batch, as fmap does"
+        measure.show_verdict(f"{work}: rate", measure.ratios(each, ours), None, against=against)
+    return met
 
 
 def main() -> int:

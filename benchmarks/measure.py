@@ -83,7 +83,7 @@ def _text(seconds: float) -> str:
 def show_verdict(
     what: str,
     values: Sequence[float],
-    target: float,
+    target: float | None,
     *,
     against: str = "",
     unit: str = "×",
@@ -91,15 +91,16 @@ def show_verdict(
     floor: str = "",
     peer: str = "",
 ) -> bool:
-    """One line on the median of the pairs' ratios (or seconds) against a target; whether it is met.
+    """One line on the median of the pairs' ratios (or seconds) against a target; whether it is met. None always is.
 
     Where `run.py` asks for results, the row is added to them as well. `floor` says what cannot be saved, in words.
     """
     middle = median(values)
-    met = middle >= target if at_least else middle <= target
-    sign = "≥" if at_least else "≤"
+    met = target is None or (middle >= target if at_least else middle <= target)
+    aim = "–" if target is None else f"{'≥' if at_least else '≤'} {target:g}"
     spread = f"{min(values):.3f} to {max(values):.3f} over {len(values)} pairs"
-    print(f"{what}: {middle:.3f} {unit} ({spread}); target {sign} {target:g}: {'met' if met else 'MISSED'}", flush=True)
+    verdict = "" if target is None else f"; target {aim}: {'met' if met else 'MISSED'}"
+    print(f"{what}: {middle:.3f} {unit} ({spread}){verdict}", flush=True)
     if floor:
         print(f"    floor: {floor}")
     record(
@@ -107,7 +108,7 @@ def show_verdict(
         against=against,
         unit=unit,
         values=list(values),
-        target=f"{sign} {target:g}",
+        target=aim,
         met=met,
         floor=floor,
         peer=peer,

@@ -6,12 +6,13 @@
 A package that is not installed is skipped, and that is said. What each does is named in the row; where fmap does more
 than the other (it counts where the other keeps), that is named too. Figures are fmap's time over the other's. The
 network is the same object in all rounds, as in a notebook: what fmap found out about it in the first, which is dropped,
-it still knows in the others (`fmap_cli/network/unchanged.py`).
+it still knows in the others (`fmap_cli/network/unchanged.py`). Rows that say so have a new network in each round.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import importlib.metadata
 import io
@@ -33,6 +34,9 @@ from PIL import Image  # noqa: E402
 
 import fmap_cli as fmap  # noqa: E402
 
+Work = tuple[str, Callable[[], object], Callable[[], object]]
+"""What is done, in words, and who does it: fmap, and the other package."""
+
 PHOTO = measure.REPOSITORY / "sample_images" / "coffee.png"
 
 
@@ -51,34 +55,53 @@ def quiet(_: str) -> None:
 # -- what each package does, and what fmap does for it -----------------------------------------------------------
 
 
-def torchinfo(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def torchinfo(net: Any, folder: Path) -> Work:
+    return TABLE.format("again, of the same network"), listed(lambda: net), summarised(lambda: net)
+
+
+def torchinfo_of_new(net: Any, folder: Path) -> Work:
+    return TABLE.format("of a new network"), listed(new_ones(net)), summarised(lambda: net)
+
+
+TABLE = "table of ResNet-50's layers with shapes, parameters, multiply-adds, {} (fmap: receptive fields and axes too)"
+
+
+def summarised(made: Callable[[], Any]) -> Callable[[], object]:
     from torchinfo import summary
 
-    theirs = lambda: str(summary(net, input_size=(1, 3, 224, 224), verbose=0))  # noqa: E731
-    return (
-        "table of ResNet-50's layers with shapes, parameters, multiply-adds (fmap: receptive fields and axes too)",
-        listed(net),
-        theirs,
-    )
+    columns = ("output_size", "num_params", "mult_adds")
+    return lambda: str(summary(made(), input_size=(1, 3, 224, 224), verbose=0, col_names=columns))
 
 
-def fvcore(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def fvcore(net: Any, folder: Path) -> Work:
+    return COSTS.format("again, of the same network"), listed(lambda: net), costs(lambda: net)
+
+
+def fvcore_of_new(net: Any, folder: Path) -> Work:
+    return COSTS.format("of a new network"), listed(new_ones(net)), costs(lambda: net)
+
+
+COSTS = "table of ResNet-50's layers with parameters, multiply-adds, {} (fmap: shapes, receptive fields and axes too)"
+
+
+def costs(made: Callable[[], Any]) -> Callable[[], object]:
     from fvcore.nn import FlopCountAnalysis, flop_count_table
 
     batch = torch.zeros(1, 3, 224, 224)
-    theirs = lambda: flop_count_table(FlopCountAnalysis(net, batch), max_depth=9)  # noqa: E731
-    return (
-        "table of ResNet-50's layers with parameters, multiply-adds (fmap: shapes, receptive fields and axes too)",
-        listed(net),
-        theirs,
-    )
+    return lambda: flop_count_table(FlopCountAnalysis(made(), batch), max_depth=9)
 
 
-def listed(net: Any) -> Callable[[], object]:
-    return lambda: fmap.layers(net, say=quiet).print()
+def new_ones(net: Any) -> Callable[[], Any]:
+    """Copies of the network that fmap has not seen, made beforehand. (The others keep nothing of a network.)"""
+    copies = [copy.deepcopy(net) for _ in range(8)]
+    return lambda: copies.pop() if copies else copy.deepcopy(net)
 
 
-def torchlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def listed(made: Callable[[], Any]) -> Callable[[], object]:
+    return lambda: fmap.layers(made(), say=quiet).print()
+
+
+def torchlens(net: Any, folder: Path) -> Work:
     import torchlens as peer
 
     batch = torch.rand(1, 3, 224, 224)
@@ -86,7 +109,7 @@ def torchlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callab
     return work, lambda: fmap.stats(net, batch[0], say=quiet), lambda: peer.trace(net, batch)
 
 
-def captum(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def captum(net: Any, folder: Path) -> Work:
     """Both are told the network, and captum the layer, beforehand."""
     from captum.attr import LayerActivation
 
@@ -99,7 +122,7 @@ def captum(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[
     return work, ours, lambda: theirs.attribute(batch)
 
 
-def captum_over_photos(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def captum_over_photos(net: Any, folder: Path) -> Work:
     """Both read the same files, in as many processes and batches of as many."""
     from captum.attr import LayerActivation
     from torch.utils.data import DataLoader, Dataset
@@ -132,21 +155,25 @@ def captum_over_photos(net: Any, folder: Path) -> tuple[str, Callable[[], object
     return f"layer4's outputs of 64 photos, kept (captum: a DataLoader with {WORKERS} workers)", ours, theirs
 
 
-def mapextrackt(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def mapextrackt(net: Any, folder: Path) -> Work:
+    """Both run the network on the same 224 × 224 pixels."""
     from MapExtrackt import FeatureExtractor
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    crop = Compose([Resize(256), CenterCrop(224)])
 
     def theirs() -> None:
         peer = FeatureExtractor(net)
-        peer.set_image(Image.open(PHOTO).convert("RGB"), allowed_modules=["conv"])
+        peer.set_image(crop(Image.open(PHOTO).convert("RGB")), allowed_modules=["conv"])
         peer.display_from_map(0, out_type="pil", write_text="none").save(folder / "theirs.png")
 
     def ours() -> None:
         fmap.feature_maps(net, PHOTO, "conv1", say=quiet).figure().save(folder / "ours.png")
 
-    return "conv1's 64 maps of one photo as a PNG", ours, theirs
+    return "conv1's 64 maps of one photo as a PNG (MapExtrackt: keeps the maps of all convolutions)", ours, theirs
 
 
-def featlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def featlens(net: Any, folder: Path) -> Work:
     """Both are told the network beforehand, and write the colours alone, 224 × 224 pixels."""
     session = fmap.load_model(net, say=quiet)
 
@@ -154,10 +181,14 @@ def featlens(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callabl
         found = fmap.feature_maps(session, PHOTO, "layer4", reduce="pca", say=quiet)
         found.figure(raw=True, tile=224).save(folder / "ours.png")
 
-    return "layer4's maps of one photo as principal components: the colours as a PNG", ours, featlens_alone(net, folder)
+    return (
+        "layer4's maps of one photo as principal components, a PNG (a plain hook, featlens' PCA, Pillow)",
+        ours,
+        featlens_alone(net, folder),
+    )
 
 
-def featlens_page(net: Any, folder: Path) -> tuple[str, Callable[[], object], Callable[[], object]]:
+def featlens_page(net: Any, folder: Path) -> Work:
     session = fmap.load_model(net, say=quiet)
 
     def ours() -> None:
@@ -186,7 +217,9 @@ def featlens_alone(net: Any, folder: Path) -> Callable[[], object]:
 
 PEERS = [
     ("torchinfo", torchinfo),
+    ("torchinfo", torchinfo_of_new),
     ("fvcore", fvcore),
+    ("fvcore", fvcore_of_new),
     ("torchlens", torchlens),
     ("captum", captum_over_photos),
     ("captum", captum),

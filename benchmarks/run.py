@@ -1,6 +1,6 @@
 """Runs the benchmarks one after another and writes docs/benchmarks.md from what they measured.
 
-    python benchmarks/run.py                     # all of them, about twelve minutes on two idle cores
+    python benchmarks/run.py                     # all of them, about twenty minutes on two idle cores
     python benchmarks/run.py --only stats        # those whose name holds a word; the other rows stay as they were
     python benchmarks/run.py --quick             # two rounds each, to see that they run
     python benchmarks/run.py --page              # writes the page anew, measures nothing
@@ -49,8 +49,14 @@ MEASURED = (
     "fmap_cli/network/capture.py",
     "fmap_cli/running/reading.py",
     "fmap_cli/session/batches.py",
+    "fmap_cli/top/keeping.py",
+    "fmap_cli/top/searching.py",
+    "fmap_cli/top/watching.py",
+    "fmap_cli/embedding/vectors.py",
+    "fmap_cli/drawing/raster.py",
+    "fmap_cli/foreign/allocation.py",
 )
-"""The code that most of the rows are about: kernels, hooks and readers."""
+"""The code that most of the rows are about: kernels, hooks, readers, what keeps memory and what writes PNGs."""
 
 
 class Script(NamedTuple):
@@ -175,9 +181,12 @@ def page(kept: dict[str, Any], notes: str) -> str:
     lines = [
         "# How fast fmap is",
         "",
-        "`python benchmarks/run.py` measures everything on this page and writes it. Only ratios count: fmap and what",
-        "it is held against run in turn, a pair a round, after a first pair that is dropped; a row's figure is the",
-        "median of the pairs' ratios (or of the differences in seconds), with the lowest and highest beside it.",
+        "`python benchmarks/run.py` measures everything on this page and writes it. Where a row names what fmap is",
+        "held against, both run in turn, a pair a round, after a first pair that is dropped; the figure is the median",
+        "of the pairs' ratios, or of their differences in seconds or MB, with the lowest and the highest beside it.",
+        "Most ratios are of times: below 1 fmap is faster. Those of a *rate* are of images a second: above 1 fmap is",
+        "faster. Rows that say *one run* are seconds of this machine, held against nothing. A row without an aim is",
+        "there for comparison.",
         "",
         f"Machine: {at['processor']}, {at['cores']} cores, {at['system']}; Python {at['python']}, {versions}.",
         "The load is that of the machine as the row's script began; above 1 other programs were at work, and the",
@@ -190,7 +199,7 @@ def page(kept: dict[str, Any], notes: str) -> str:
     ours = [each for each in rows if not each[2].get("peer")]
     peers = [each for each in rows if each[2].get("peer")]
     lines += [
-        "| work | against | figure | lowest to highest | reach | reached | script, date, load |",
+        "| work | against | figure | lowest to highest | aim | reached | script, date, load |",
         "|---|---|---|---|---|---|---|",
         *(_row(*each) for each in ours),
         "",
@@ -233,7 +242,8 @@ def page(kept: dict[str, Any], notes: str) -> str:
 def _figure(row: dict[str, Any]) -> tuple[str, str]:
     values, unit = row["values"], row["unit"]
     spread = f"{min(values):.2f} to {max(values):.2f}, {len(values)} rounds" if len(values) > 1 else "one run"
-    return f"{median(values):.2f} {unit}", spread
+    middle = median(values)
+    return f"{middle:.2f} {unit}" if middle >= 0.01 else f"{middle:.1g} {unit}", spread
 
 
 def _where(name: str, found: dict[str, Any]) -> str:
@@ -243,7 +253,7 @@ def _where(name: str, found: dict[str, Any]) -> str:
 
 def _row(name: str, found: dict[str, Any], row: dict[str, Any]) -> str:
     figure, spread = _figure(row)
-    reached = "yes" if row["met"] else "**no**"
+    reached = "–" if row["target"] == "–" else "yes" if row["met"] else "**no**"
     cells = (row["work"], row["against"] or "–", figure, spread, row["target"], reached, _where(name, found))
     return f"| {' | '.join(cells)} |"
 

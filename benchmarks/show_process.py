@@ -32,6 +32,9 @@ def main() -> int:
             {
                 "fmap show": measure.process([*measure.fmap_command(), *arguments]),
                 "import torch": measure.process([sys.executable, "-c", "import torch"]),
+                "import torch, left at once": measure.process(
+                    [sys.executable, "-c", "import os, torch; os._exit(0)"]  # as fmap ends
+                ),
                 "bare script": measure.process([sys.executable, bare_script, IMAGE, crop]),
             },
             rounds,
@@ -50,7 +53,13 @@ def main() -> int:
         "`show` of one image and layer, whole process",
         measure.ratios(seconds["fmap show"], seconds["import torch"]),
         TORCH_TARGET,
-        against='`python -c "import torch"`',
+        against='`python -c "import torch"`, to the end of its process',
+    )
+    measure.show_verdict(
+        "`show` of one image and layer, whole process",
+        measure.ratios(seconds["fmap show"], seconds["import torch, left at once"]),
+        None,
+        against="the same, left by `os._exit`, as fmap leaves: torch's libraries are not taken down",
     )
     print(f"    needless imports: {', '.join(sorted(needless)) or 'none'}")
     return 0 if met and not needless else 1

@@ -150,7 +150,10 @@ class ShowOptions(ChannelsOptions):
     " warm colours, and blue ones below zero, for --overlay]",
 )
 @click.option(
-    "--overlay", is_flag=True, help="Lay each map over the photo in gray: the larger a value, the more opaque."
+    "--overlay",
+    is_flag=True,
+    help="Lay each map over the photo in gray: the larger a value (the farther from 0, where there are negative ones),"
+    " the more opaque; components and clusters evenly.",
 )
 @click.option(
     "--raw",

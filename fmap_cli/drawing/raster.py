@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PNG_COMPRESSION = 1
-"""ISA-L's level: a page takes a seventh of the time of zlib's level 1, for a file no larger; level 3 saves nothing."""
+"""ISA-L's level: a page takes a fifth of the time of zlib's level 1 or less, and its file is as large to 3 %."""
 _PNG_BAND_BYTES = 1 << 22
 _MOST_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # of either side
 
@@ -116,7 +116,7 @@ def _write_png(pixels: np.ndarray, file: IO[bytes]) -> None:
     """Write `[height, width, 3]` uint8 as a PNG (ISO/IEC 15948), in which each row is what it adds to the one above.
 
     An enlarged map's rows repeat, so most of what is written are zeros. Pillow tries all five filters on every row,
-    which takes several times as long as compressing them, for files that are hardly smaller.
+    which takes several times as long as compressing them, for files a sixth smaller.
     """
     from isal import isal_zlib
 

@@ -3,7 +3,7 @@
 A network's outputs are tens of megabytes each. GNU's C library gives such memory back to the system at once and asks
 for it again a layer later; the system then clears it, page by page, which takes half of MobileNetV2's time for eight
 images. Kept, it is there. A program that runs one network may keep it until it ends (`keep`). A notebook is somebody
-else's process: there it is kept for as long as a run over many images takes, and then given back (`kept`).
+else's process: there it is kept for as long as a run of many passes takes, and then given back (`kept`).
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 Nobody tells fmap that a network has changed, so each time the whole of it is looked through: the classes of its
 modules and their methods, all attributes of all modules down to numbers and names (training flags and hooks are among
-them), and of tensors which they are, their shapes and how often they were written to. That takes a few thousandths of a
-second, where running the network takes a tenth. What cannot be looked through (an object written in C, an array) might
-change unseen: of such a network nothing is kept. Nor can be seen what stands outside it, in the globals of the module
-that defines it.
+them), and of tensors which they are, their shapes and how often torch's operations wrote to them. For ResNet-50 that
+takes 2 ms; running it takes 60 (two cores). What cannot be looked through (an object written in C, an array) might
+change unseen: of such a network nothing is kept.
+
+Two changes are not seen: of values that are written past torch (`tensor.data`, or an array that shares the memory),
+and of what stands outside the network, in the globals of the module that defines it. What is kept goes by the network's
+structure, so only a network whose structure goes by such values is answered wrongly.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -63,9 +64,11 @@ def clipped_ends(values: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarra
 def paint(
     found: ReducedMap, ends: Ends, method: str, photo: np.ndarray, size: tuple[int, int], over: bool
 ) -> np.ndarray:
-    """The picture of each frame, `[T, height, width, 3]` uint8: a unit a rectangle, or smooth `over` the photo in gray.
+    """The picture of each frame, `[T, height, width, 3]` uint8: a unit is a rectangle.
 
-    Background is the photo in gray; units that are not finite are magenta.
+    `over` lays it on the photo in gray, and components, where all are finite, are then drawn smoothly. Background is
+    the photo in gray; units that are not finite are magenta. A picture of fewer pixels than units has their mean
+    colours, but of clusters, whose colours mean nothing when mixed, one unit's.
     """
     if method not in ("pca", "kmeans"):
         return _one_value(found, ends, photo, size, over)
@@ -74,13 +77,13 @@ def paint(
     else:
         colours, known = cluster_colours(found.values[0]), np.isfinite(found.values[0])
     colours[~known] = NAN_RGB
-    smooth = over and method == "pca" and known.all()  # clusters' colours cannot be mixed
-    pages = np.stack([_resize(each, size, smooth) for each in colours])
+    how = "one unit" if method == "kmeans" else "smooth" if over and known.all() else "mean"
+    pages = np.stack([_resize(each, size, how) for each in colours])
     if over:
         pages = blend(pages, gray_photo(photo, size), OPACITY)
     if found.background is None:
         return pages
-    hidden = np.stack([_resize(each.astype(np.uint8) * 255, size, False) > 127 for each in found.background])
+    hidden = np.stack([_resize(each.astype(np.uint8) * 255, size, "mean") > 127 for each in found.background])
     return np.where(hidden[..., None], np.rint(gray_photo(photo, size)).astype(np.uint8), pages)
 
 
@@ -130,12 +133,14 @@ def over_gray(colours: np.ndarray) -> np.ndarray:
     return blend(colours[None, None], np.full((1, 1, 3), 128, np.uint8), OPACITY)[0, 0]
 
 
-def _resize(picture: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:
-    """A picture at another size: a unit is a rectangle of one colour unless `smooth`; smaller, it is the mean."""
+def _resize(picture: np.ndarray, size: tuple[int, int], how: Literal["mean", "one unit", "smooth"]) -> np.ndarray:
+    """A picture at another size. Larger, a unit is a rectangle unless it is `smooth`; smaller, a pixel is the `mean` of
+    the units that lie in it, or `one unit`.
+    """
     from PIL import Image
 
-    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), how))
+    filters = {"mean": Image.Resampling.BOX, "one unit": Image.Resampling.NEAREST, "smooth": Image.Resampling.BILINEAR}
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), filters[how]))
 
 
 def basis_name(number: int) -> str:

@@ -59,7 +59,7 @@ class Picks:
 
     @property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """The values and images, whose last columns say what another unit has to exceed."""
+        """The values and images, whose last columns say what another unit has to be beyond: `searching.Lists`."""
         return self.value, self.image
 
     def of(self, channels: np.ndarray) -> Picks:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _ZERO = np.float32(0)
-"""Added to values, it makes 0.0 of -0.0: which of them is found first among equals goes by how the search is cut up."""
+"""Adding it turns -0.0 into 0.0. The two compare equal, so which of them a search finds depends on how it is cut up."""
 
 
 class Rows:

@@ -30,7 +30,8 @@ _LARGEST_FRAME = 32 * 32
 """Of frames of more places no coarse map is drawn."""
 
 Lists = tuple[np.ndarray, np.ndarray]
-"""The values and images `[C, N]` of the lists so far, whose last columns say what another unit has to exceed."""
+"""The values and images `[C, N]` of the lists so far. Another unit has to be beyond the last column's value: above it
+in the list of the strongest, below it in that of the weakest."""
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """What is found of maps: `kinds` uint8 `[B, C]`, the sum of what a map comes into question for; and of those that come
 into question for something the R largest values, float32 `[B, C, R]`, their places in the map, int32 `[B, C, R]`, -1

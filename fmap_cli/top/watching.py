@@ -21,7 +21,7 @@ from .searching import Found, Lists, judge, look, observe
 
 
 def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
-    """The output as `[B, C, T, H, W]`, float, of so many images.
+    """The output as `[B, C, T, H, W]`, of so many images; complex numbers by their magnitude.
 
     Raises ModelError where the images of a batch cannot be told apart in it.
     """

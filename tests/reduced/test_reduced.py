@@ -16,7 +16,7 @@ from torch import nn
 import fmap_cli
 import fmap_cli as fmap
 from fmap_cli.reduced.components import fit_components
-from fmap_cli.reduced.records import Reduced
+from fmap_cli.reduced.records import COLOURS, Reduced
 
 Run = Callable[..., Ran]
 
@@ -267,6 +267,17 @@ def test_raw_pictures_are_the_colours_of_each_unit_and_nothing_else(fmap: Run, t
             left += width + 1
         top += max(each.units[1] for each in row) + 1
     assert (drawn[rest] == 255).all() and drawn.shape[:2] == (top - 1, left - 1)
+
+
+def test_clusters_keep_their_colours_in_pictures_of_fewer_pixels_than_units() -> None:
+    found = reduced(random(1, 4, 20, 30), reduce="kmeans", clusters=5)
+    named = {rgb for _, rgb in COLOURS[:5]}
+    for tile in (3, 7, 20, 31):
+        drawn = np.asarray(found.figure(raw=True, tile=tile).image())
+        assert {tuple(each) for each in drawn.reshape(-1, 3).tolist()} <= named
+    exact = np.asarray(found.figure(raw=True).image())
+    expected = np.array([rgb for _, rgb in COLOURS])[found.maps[0][0].values[0, 0].astype(int)]
+    assert (exact == expected).all()
 
 
 def test_a_clips_raw_pictures_stand_side_by_side_and_a_tile_makes_them_larger() -> None:
