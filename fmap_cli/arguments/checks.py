@@ -7,6 +7,7 @@ import functools
 import inspect
 import operator
 import re
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Any, ParamSpec, TypeVar, get_args, overload
@@ -16,6 +17,10 @@ from ..models.labels import read_labels
 from ..models.records import ModelRequest
 from ..network.records import LayerKind
 from ..units import BYTE_UNITS
+
+_one_at_a_time = threading.RLock()
+"""Verbs that are called in several threads wait for one another: while a pass goes on much of the process is another's
+(standard output, torch's defaults, the network's training flags), and torch uses all cores anyway."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -47,7 +52,8 @@ def _checked(own: dict[str, Check], function: Callable[_P, _R]) -> Callable[_P, 
         for each, value in given.arguments.items():
             if each in checks:
                 given.arguments[each] = checks[each](each, value)
-        return function(*given.args, **given.kwargs)
+        with _one_at_a_time:
+            return function(*given.args, **given.kwargs)
 
     checked.checks = frozenset(checks)  # type: ignore[attr-defined]  # for the test that every argument has one
     return checked

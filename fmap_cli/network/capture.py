@@ -36,14 +36,21 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..foreign.guests import guest_code
-from . import reporting
 from .kinds import module_kind, operation_kind
 from .leaves import argument_names, is_callable, is_leaf
 from .nested import leaves
 from .operation_names import IN_PLACE_OPERATORS, IPOW, called_by_operator, operation_name, without_counter
 from .records import LayerRef
 from .replacing import Argument, Replacement, put_in_place, rebuilt
-from .reporting import ReportingFields, ReportingInt, ReportingList, ReportingSize, ReportingTuple, named_tensors
+from .reporting import (
+    ReportingFields,
+    ReportingInt,
+    ReportingList,
+    ReportingSize,
+    ReportingTuple,
+    named_tensors,
+    under_way,
+)
 
 Sink = Callable[[Tensor], None]
 Watcher = Callable[[LayerRef], Sink | Replacement | None]
@@ -179,10 +186,10 @@ class _Pass:
             handle.remove()
 
     def run(self, inputs: tuple[Any, ...], watcher: Watcher, calls: CallWatcher | None) -> Any:
-        outer = reporting.current
+        outer = under_way.recorder
         self._start(watcher, calls)
         try:
-            reporting.current = self
+            under_way.recorder = self
             inputs = self._show_inputs(inputs)
             if self.operations:
                 with _torch_function_on(), _wrapped_functions(self), _Operations(self):
@@ -191,7 +198,7 @@ class _Pass:
                 output = self.module(*inputs)
             return self._show_outputs(output) if self.watched is self.modules else output
         finally:
-            reporting.current = outer
+            under_way.recorder = outer
             while self.scopes:
                 self._leave_scope()
 
@@ -201,20 +208,20 @@ class _Pass:
         leaf = is_leaf(module)
 
         def before(_module: nn.Module, args: Any) -> None:
-            if reporting.current is self:  # a sink may run the same module in a capture of its own
+            if under_way.recorder is self:  # a sink may run the same module in a capture of its own
                 if self.call_watcher is not None:
                     self.call_watcher(path, True)
                 self.scopes.append(_Scope(path, leaf, args[0] if args else None))
 
         def leave(_module: nn.Module, _args: Any, output: Any) -> None:
-            if reporting.current is self and self.scopes and self.scopes[-1].path == path:
+            if under_way.recorder is self and self.scopes and self.scopes[-1].path == path:
                 self.written = self.scopes[-1].first.is_written(output)
                 self._leave_scope()
                 if self.call_watcher is not None:
                     self.call_watcher(path, False)
 
         def after(_module: nn.Module, _args: Any, output: Any) -> Any:
-            if reporting.current is not self:
+            if under_way.recorder is not self:
                 return output
             name, call = self.claim(path, module=True)
             self.mark(output)
@@ -263,7 +270,7 @@ class _Pass:
     @property
     def recording(self) -> bool:
         """Operations are recorded now: they are watched, and no leaf module and no capture within runs."""
-        return self.operations and reporting.current is self and not (self.scopes and self.scopes[-1].leaf)
+        return self.operations and under_way.recorder is self and not (self.scopes and self.scopes[-1].leaf)
 
     def operation(self, operation: str, output: Any, written: bool = False) -> Any:
         """Record one operation in the running module; returns its output, followed. `written` says that this is the

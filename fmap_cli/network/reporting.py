@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -25,12 +26,24 @@ class Recorder(Protocol):
         """Record one operation; returns its output, followed."""
 
 
-current: Recorder | None = None
+class _UnderWay(threading.local):
+    """The pass that this thread is in. What other threads compute meanwhile, be it with the same module, is no part."""
+
+    recorder: Recorder | None = None
+
+
+under_way = _UnderWay()
+
+
+def _recording() -> Recorder | None:
+    recorder = under_way.recorder
+    return recorder if recorder is not None and recorder.recording else None
 
 
 def _count(operation: str) -> None:
-    if current is not None and current.recording:
-        current.count(operation)
+    recorder = _recording()
+    if recorder is not None:
+        recorder.count(operation)
 
 
 class ReportingInt(int):
@@ -62,9 +75,8 @@ for _operation in ("eq", "ne", "lt", "le", "gt", "ge", "neg"):
 
 def _taken_out(item: Any) -> Any:
     """An item as it comes out of a tuple, recorded as the operation `getitem`."""
-    if current is None or not current.recording:
-        return item
-    return current.operation("getitem", item)
+    recorder = _recording()
+    return item if recorder is None else recorder.operation("getitem", item)
 
 
 class ReportingTuple(tuple[Any, ...]):
@@ -110,9 +122,8 @@ class ReportingFields(ReportingTuple):
         if name.startswith("_"):  # `copy` and `pickle` ask before there is an original
             raise AttributeError(name)
         item = getattr(self._original, name)
-        if current is None or not current.recording or callable(item):
-            return item
-        return current.operation("getattr", item)
+        recorder = _recording()
+        return item if recorder is None or callable(item) else recorder.operation("getattr", item)
 
     def __reduce__(self) -> Any:
         return self._original.__reduce__()

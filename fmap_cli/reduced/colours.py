@@ -16,6 +16,7 @@ OPACITY = 0.7
 
 _CHANNELS = {1: ((0, 1, 2),), 2: ((0,), (1, 2)), 3: ((0,), (1,), (2,))}
 """Which of red, green and blue each component is, by how many there are."""
+Way = Literal["mean", "one unit", "smooth"]
 HUES = {1: ("white",), 2: ("red", "cyan"), 3: ("red", "green", "blue")}
 
 
@@ -68,7 +69,7 @@ def paint(
 
     `over` lays it on the photo in gray, and components, where all are finite, are then drawn smoothly. Background is
     the photo in gray; units that are not finite are magenta. A picture of fewer pixels than units has their mean
-    colours, but of clusters, whose colours mean nothing when mixed, one unit's.
+    colours, but of clusters, and where some units are not finite, one unit's: such colours mean nothing when mixed.
     """
     if method not in ("pca", "kmeans"):
         return _one_value(found, ends, photo, size, over)
@@ -77,8 +78,8 @@ def paint(
     else:
         colours, known = cluster_colours(found.values[0]), np.isfinite(found.values[0])
     colours[~known] = NAN_RGB
-    how = "one unit" if method == "kmeans" else "smooth" if over and known.all() else "mean"
-    pages = np.stack([_resize(each, size, how) for each in colours])
+    way: Way = "one unit" if method == "kmeans" or not known.all() else "smooth" if over else "mean"
+    pages = np.stack([_resize(each, size, way) for each in colours])
     if over:
         pages = blend(pages, gray_photo(photo, size), OPACITY)
     if found.background is None:
@@ -133,14 +134,14 @@ def over_gray(colours: np.ndarray) -> np.ndarray:
     return blend(colours[None, None], np.full((1, 1, 3), 128, np.uint8), OPACITY)[0, 0]
 
 
-def _resize(picture: np.ndarray, size: tuple[int, int], how: Literal["mean", "one unit", "smooth"]) -> np.ndarray:
+def _resize(picture: np.ndarray, size: tuple[int, int], way: Way) -> np.ndarray:
     """A picture at another size. Larger, a unit is a rectangle unless it is `smooth`; smaller, a pixel is the `mean` of
     the units that lie in it, or `one unit`.
     """
     from PIL import Image
 
     filters = {"mean": Image.Resampling.BOX, "one unit": Image.Resampling.NEAREST, "smooth": Image.Resampling.BILINEAR}
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), filters[how]))
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), filters[way]))
 
 
 def basis_name(number: int) -> str:
