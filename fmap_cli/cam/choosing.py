@@ -42,11 +42,15 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A layer of the pass: its output's shape, and of its values the sum, the sum of magnitudes, least and largest."""
+    """A layer of the pass: its output's shape, and of its values the sum, the sum of magnitudes, least and largest.
+
+    `is_plain` says that there are values, and that they lie in ordinary memory: of a sparse tensor nothing is read.
+    """
 
     layer: LayerRef
     shape: tuple[int, ...]
     numbers: tuple[float, float, float, float]
+    is_plain: bool = True
 
     def holds_the_same_as(self, other: Seen) -> bool:
         """Whether both hold the same values, in whatever order of axes."""
@@ -73,11 +77,12 @@ def survey(session: Session, image: ImageInput) -> tuple[list[Seen], Any]:
     def watch(layer: LayerRef) -> Sink | None:
         def sink(output: Tensor) -> None:
             numbers = (0.0, 0.0, 0.0, 0.0)
-            if output.ndim > 2 and output.is_floating_point() and output.numel():
+            is_plain = output.layout == torch.strided and output.numel() > 0
+            if is_plain and output.ndim > 2 and output.is_floating_point():
                 exact = torch.float32 if output.is_mps else torch.float64
                 total, size = output.sum(dtype=exact), output.abs().sum(dtype=exact)
                 numbers = (float(total), float(size), float(output.min()), float(output.max()))
-            seen.append(Seen(layer, tuple(output.shape), numbers))
+            seen.append(Seen(layer, tuple(output.shape), numbers, is_plain))
 
         return sink
 
@@ -108,6 +113,10 @@ def named(
         )
     shapes = {each.layer.name: each.shape for each in seen}
     resolver = axes_for(session, image, layout)
+    for each in seen:
+        if each.layer in picked and not each.is_plain:
+            why = "is empty" if 0 in each.shape else "is a sparse tensor"
+            raise LayerError(f"layer {each.layer.name!r} has no evidence to read: its output {why}.")
     axes = {each.name: resolver.of(each, shapes[each.name]) for each in picked}
     fitting = [each for each in picked if _is_map(axes[each.name], shapes[each.name])]
     if not fitting:
@@ -127,6 +136,7 @@ def chosen(session: Session, image: ImageInput, seen: Sequence[Seen], target: Ta
     """The layer that the evidence is best read from, of a detector the levels that the object's score depends on; and
     in words why it is that one. Raises LayerError where no layer has places.
     """
+    seen = [each for each in seen if each.is_plain]
     resolver = axes_for(session, image)
     if target.kind == "object":
         levels = _pyramid(session, image, seen, target, resolver)

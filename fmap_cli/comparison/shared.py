@@ -28,8 +28,8 @@ def shared_channels(means: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]
     """
     known = np.isfinite(means).all(0)
     means = np.where(known, means, 0.0)
-    usual = np.sqrt((means**2).sum(1) / max(int(known.sum()), 1))  # [2]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        usual = np.sqrt((means**2).sum(1) / max(int(known.sum()), 1))  # [2]
         a, b = np.nan_to_num(np.abs(means) / usual[:, None])  # 1 is as strong as the root mean square
     alike = np.sign(means[0]) == np.sign(means[1])
     groups = (

@@ -102,7 +102,7 @@ def write_image(image: Image, file: IO[bytes], suffix: str) -> None:
         width, height = image.size
         raise OutputError(
             f"the picture is {width} pixels wide and {height} high, and {suffix} ends at {most}.",
-            hint="Write .png, or draw fewer channels.",
+            hint="Write .png, or draw less on one page.",
         )
     if suffix == ".png":
         _write_png(np.asarray(image), file)

@@ -100,7 +100,8 @@ def norms(vectors: np.ndarray) -> np.ndarray:
     >>> norms(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)).tolist()
     [5.0, 0.0]
     """
-    return np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in vectors])
+    with np.errstate(over="ignore"):
+        return np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in vectors])
 
 
 def nearest(vectors: np.ndarray, count: int) -> list[list[tuple[int, float]]]:

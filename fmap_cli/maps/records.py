@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..answers.records import Detection, Prediction
-from ..errors import LayerError
+from ..errors import LayerError, OutputError
 from ..inputs.records import ImageInput
 from ..models.records import Origin
 from ..network.records import Axes, LayerRef
@@ -152,7 +152,10 @@ class Look(Drawn):
         print_looks([(self, [])])
 
     def figure(self, layer: str | None = None, drawing: Drawing | None = None) -> Figure:
-        """The figure of one of the layers, the first unless it is named. Raises LayerError for one not asked for."""
+        """The figure of one of the layers, the first unless it is named.
+
+        Raises LayerError for one not asked for, OutputError for one without values.
+        """
         from .figure import layer_figure
 
         named = [each for each in self.maps if layer in (None, each.layer.name)]
@@ -161,6 +164,8 @@ class Look(Drawn):
             raise LayerError(
                 f"layer {layer!r} was not asked for.", hint=", ".join(each.layer.name for each in self.maps)
             )
+        if not found[0].maps.size:
+            raise OutputError(f"{found[0].layer.name} has an empty output here, {list(found[0].shape)}: no figure.")
         units = self.units.get(found[0].layer.name, ())
         return Figure(layer_figure(self, found[0], drawing or Drawing(), units=units))
 

@@ -416,6 +416,8 @@ def _some_see_less(extent: np.ndarray) -> bool:
     At the border maps end, and fields with them.
     """
     sees = extent[1] != fields.EMPTY
+    if not sees.any():
+        return False
     first, last = -extent[0], extent[1]
     inside = sees & (-extent[2] >= first[sees].min()) & (extent[3] <= last[sees].max())
     inside &= np.abs(extent[3]) < fields.FAR

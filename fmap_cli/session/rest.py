@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..errors import ModelError
+from ..errors import LayerError, ModelError
 from ..foreign import allocation
 from ..inputs.records import ImageInput
 from ..network.axes import channel_axes
@@ -58,6 +58,8 @@ class Rest:
         with left.remember(inputs) as reach:
             self.answer = run_replaced(session, image, layer, keep, inputs=inputs)
         self.output: Tensor = kept[-1]
+        if self.output.layout != torch.strided:
+            raise LayerError(f"layer {layer.name!r} puts out a sparse tensor, whose channels cannot be replaced.")
         self.batch_axis = (
             None if self.batch_axis is None or self.output.shape[self.batch_axis] != 1 else self.batch_axis
         )

@@ -128,6 +128,7 @@ class ChannelStats:
         return np.sqrt(np.divide(self.m2, finite - 1, where=finite > 1, out=np.full(len(finite), np.nan)))
 
     @property
+    @np.errstate(over="ignore")
     def l2(self) -> np.ndarray:
         """The root of the sum of squares of the finite values."""
         return np.sqrt(self.m2 + self.finite * np.where(self.finite > 0, self.mean, 0.0) ** 2)
@@ -204,6 +205,7 @@ def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | 
     return first + second
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def whole(channels: ChannelStats) -> ChannelStats:
     """All channels as one: the record of the whole layer, with C = 1."""
     finite = channels.finite

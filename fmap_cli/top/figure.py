@@ -263,7 +263,7 @@ def _reach(dossiers: list[Dossier]) -> tuple[float, float] | None:
 
 def _draw_spread(axes: Axes, dossier: Dossier, reach: tuple[float, float] | None) -> None:
     values = dossier.spread[np.isfinite(dossier.spread)]
-    low, high = reach or (float(values.min()) - 1, float(values.max()) + 1)
+    low, high = reach or ((float(values.min()) - 1, float(values.max()) + 1) if values.size else (-1, 1))
     axes.hist(values, bins=24, range=(low, high), color=rgb(BLUE))
     for value in dossier.quantiles:
         axes.axvline(value, color=rgb(ORANGE), linewidth=points(1.5))

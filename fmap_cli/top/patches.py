@@ -36,8 +36,8 @@ def with_patches(
     lost: list[str] = []
     cutting = Cutting()
     order = np.argsort(units[:, 2], kind="stable")
-    numbers, starts = np.unique(units[order, 2], return_index=True)
-    parts = dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
+    numbers, counts = np.unique(units[order, 2], return_counts=True)
+    parts = dict(zip(numbers.tolist(), np.split(order, np.cumsum(counts)), strict=False))  # a last one is empty
     box = np.full(len(units), -1, np.int64)
     for first in range(0, len(numbers), _AT_ONCE):
         by_size: dict[tuple[int, int], dict[int, np.ndarray]] = {}

@@ -27,6 +27,8 @@ def maps_of(output: Tensor, axes: Axes, images: int) -> Tensor:
     """
     if output.is_quantized:
         output = output.dequantize()
+    if output.layout != torch.strided:
+        output = output.to_dense()
     if output.is_complex():
         output = output.abs()
     if axes.names == ("B", "C", "H", "W"):
