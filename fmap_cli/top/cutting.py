@@ -75,27 +75,29 @@ class Patches(Mapping[PatchKey, Patch]):
         of_map = (cells[0], cells[1]) if cells[0] else None
         return Patch((top, bottom), (left, right), (height, width), pixels, what == ALL, of_map)
 
-    def only(
-        self,
-        layers: Mapping[str, Iterable[int]] | None = None,
-        images: Iterable[int] | None = None,
-    ) -> Patches:
-        """Those of these layers' channels alone, and of these images."""
-        numbers, units = dict(self.layers), self.units
-        if layers is not None:
-            numbers = {name: at for name, at in self.layers.items() if name in layers}
-            parts = [np.zeros((0, 7), np.int32)]
-            for at, name in sorted({at: name for name, at in numbers.items()}.items()):
-                of_layer = _with(self.units, _LAYER, at)
-                parts.append(of_layer[np.isin(of_layer[:, _CHANNEL], np.fromiter(layers[name], np.int64))])
-            units = np.concatenate(parts)
-        if images is not None:
-            units = units[np.isin(units[:, _IMAGE], np.fromiter(images, np.int64))]
+    def only(self, layers: Mapping[str, Iterable[int]]) -> Patches:
+        """Those of these layers' channels alone."""
+        numbers = {name: at for name, at in self.layers.items() if name in layers}
+        parts = [np.zeros((0, 7), np.int32)]
+        for at, name in sorted({at: name for name, at in numbers.items()}.items()):
+            of_layer = _with(self.units, _LAYER, at)
+            parts.append(of_layer[np.isin(of_layer[:, _CHANNEL], np.fromiter(layers[name], np.int64))])
+        return self._of_units(numbers, np.concatenate(parts))
+
+    def of(self, layers: Mapping[str, int], units: np.ndarray) -> Patches:
+        """Those of these units int32 `[U, 6]` alone, in which the layers have these numbers."""
+        own = self.numbered({name: layers[name] for name in self.layers})
+        _, which = different_rows(np.concatenate([own.units[:, :_BOX], units]))
+        wanted = np.isin(which[: len(own.units)], which[len(own.units) :])
+        return own._of_units(own.layers, own.units[wanted])
+
+    def _of_units(self, layers: Mapping[str, int], units: np.ndarray) -> Patches:
+        """These of the units, and the boxes and pixels that they have."""
         units = units.copy()
         used, units[:, _BOX] = np.unique(units[:, _BOX], return_inverse=True)
         boxes = self.boxes[used]
         pixels, boxes[:, 6] = np.unique(boxes[:, 6], return_inverse=True)
-        return Patches(numbers, units, boxes, [self.pixels[at] for at in pixels])
+        return Patches(layers, units, boxes, [self.pixels[at] for at in pixels])
 
     def joined(self, other: Patches, offset: int) -> Patches:
         """Both, of which the other's images are numbered from `offset` on."""

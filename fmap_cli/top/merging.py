@@ -11,6 +11,7 @@ from ..errors import FmapError
 from ..running.alike import DOSSIERS_ALIKE, check_origins, joined_origin
 from .excitations import Excitations
 from .records import Dossiers, LayerDossiers
+from .shown import units_shown
 
 
 def merge_dossiers(runs: Sequence[tuple[str, Dossiers]]) -> Dossiers:
@@ -54,7 +55,7 @@ def joined(a: tuple[str, Dossiers], b: tuple[str, Dossiers], *, offset: int) -> 
         layers=tuple(layers),
         failures=one.failures + other.failures,
         names={number: all_names[number] for number in sorted(named)},
-        patches=one.patches.joined(other.patches, offset).only(images=named),
+        patches=one.patches.joined(other.patches, offset).of(*units_shown(layers)),
         progress=None,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +14,10 @@ from ..receptive.records import FieldRow
 from ..receptive.survey import receptive_fields
 from ..session.batches import Say
 from ..session.opening import Session, read_image
-from .cutting import Cutting, Patches, different_rows
-from .excitations import Excitations
+from .cutting import Cutting, Patches
 from .pool import pixels_of
 from .records import Dossiers
+from .shown import units_shown
 
 _AT_ONCE = 64
 """So many pictures' units are looked up at a time."""
@@ -30,7 +30,7 @@ def with_patches(
 
     What cannot be read again is said, and has none.
     """
-    layers, units = _units_of(found)
+    layers, units = units_shown(found.layers)
     names = {number: name for name, number in reversed(layers.items())}
     fields: dict[tuple[int, int], dict[str, FieldRow]] = {}
     lost: list[str] = []
@@ -69,37 +69,6 @@ def with_patches(
 
 def _read(session: Session, name: str, layout: str | None) -> ImageInput:
     return read_image(session, None if name == "bundled sample" else name, lambda _: None, layout)
-
-
-def _units_of(found: Dossiers) -> tuple[dict[str, int], np.ndarray]:
-    """The layers' numbers, and the units that may be shown, each once: int32 `[U, 6]`, in the order of layer, channel,
-    image and place.
-    """
-    layers: dict[str, int] = {}
-    known: dict[int, int] = {}
-    units = []
-    for number, layer in enumerate(found.layers):
-        layers[layer.layer.name] = known.setdefault(id(layer.found), number)
-        if layers[layer.layer.name] < number:  # one of the tensors that an earlier layer puts out
-            continue
-        of_layer = []
-        for image, place in _kept(layer.found):
-            row, at = np.nonzero(image >= 0)
-            columns = (np.full(len(row), number), layer.channels[row], image[row, at], *place[row, at].T)
-            of_layer.append(np.stack(columns, axis=1).astype(np.int32))
-        units.append(different_rows(np.concatenate(of_layer))[0])
-    return layers, np.concatenate(units) if units else np.zeros((0, 6), np.int32)
-
-
-def _kept(found: Excitations) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The images `[C, N]`, -1 where there is none, and places `[C, N, 3]` of the units that may be shown: also after
-    these dossiers were merged with others, when other images may be examples of the quantiles.
-    """
-    for picks in (found.strongest, found.weakest):
-        yield picks.image, picks.place
-    sample = found.pictured
-    there = np.where(np.isnan(sample.value), -1, sample.image[:, None])
-    yield there.T, sample.place.transpose(1, 0, 2)
 
 
 def _fields(session: Session, image: ImageInput, names: Sequence[str]) -> dict[str, FieldRow]:

@@ -89,7 +89,9 @@ def test_joined_patches_keep_layers_apart_that_share_a_tensor_on_one_side_only()
         for name, channel, number, *place in both:
             side = first if number == 0 else second
             assert alike(both[name, channel, number, *place], side[name, channel, 0, *place])
-        kept = both.only({"block.relu": [1]}, [10])
+        asked = {name: at for at, name in enumerate(both.layers)}
+        wanted = np.array([(asked["block.relu"], 1, 10, 0, 0, 0), (asked["block"], 1, 10, 0, 0, 7)], np.int32)
+        kept = both.only({"block.relu": [0, 1]}).of(asked, wanted)
         assert list(kept) == [("block.relu", 1, 10, 0, 0, 0)] and len(kept.pixels) == 1
         assert alike(kept["block.relu", 1, 10, 0, 0, 0], second["block.relu", 1, 0, 0, 0, 0])
 

@@ -200,6 +200,8 @@ def test_merged_parts_are_one_run(few: Path, tmp_path: Path) -> None:
         for channel in range(len(merged[name].channels)):
             assert same(merged.dossier(name, channel), whole_run.dossier(name, channel))
             assert all(unit.patch is not None for unit in merged.dossier(name, channel).units)
+    assert {*merged.patches} == {*whole_run.patches}
+    assert len(merged.patches) < sum(len(each.patches) for _, each in with_patches)  # fewer may be shown
     with pytest.raises(FmapError, match="same dossiers"):
         merge_dossiers([parts[0], parts[0]])
 
