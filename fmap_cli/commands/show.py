@@ -297,7 +297,7 @@ def _show_reduced(options: ShowOptions) -> int:
     found = api.reduced_layers(options.request, options.images, options.asked, remark)
     if options.out_dir is not None:
         make_directory(options.out_dir)
-    path = options.out or (options.out_dir or Path()) / page_name(found)
+    path = options.out or (options.out_dir or Path()) / page_name(found, raw=options.raw)
     drawn = found.figure(
         overlay=options.overlay, clip=options.clip, cmap=options.cmap, tile=options.tile, raw=options.raw
     )

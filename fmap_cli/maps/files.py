@@ -77,7 +77,7 @@ class FigureFiles:
             pictures = " and ".join(each.shown_name for each in look.seen_by(feature_map))
             what = "laid over neither of them" if self.drawing.overlay else "boxed on neither of them"
             self.say(f"{name} is made of {pictures}: {what}.")
-        path = self.file or self._names.path(look.image.stem, look.origin.model, name)
+        path = self.file or self._names.path(look.image.stem, look.origin.model, f"{name}-raw" if self.raw else name)
         self._wait_until_at_most(_MOST_WAITING)
         self._waiting.append(self._pool.submit(self._draw, look, feature_map, path))
         return str(path)

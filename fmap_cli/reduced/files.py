@@ -6,10 +6,10 @@ from ..drawing.files import figure_name
 from .records import Reduced
 
 
-def page_name(reduced: Reduced) -> str:
-    """`coffee-resnet18-layer4-pca.png`; of several the first and how many more."""
+def page_name(reduced: Reduced, *, raw: bool = False) -> str:
+    """`coffee-resnet18-layer4-pca.png`, or `-pca-raw.png`; of several the first and how many more."""
     images, layers = [each.stem for each in reduced.images], reduced.layers
-    return figure_name(_first(images), reduced.origin.model, f"{_first(layers)}-{reduced.method}")
+    return figure_name(_first(images), reduced.origin.model, f"{_first(layers)}-{reduced.method}{'-raw' * raw}")
 
 
 def _first(names: tuple[str, ...] | list[str]) -> str:

@@ -80,7 +80,8 @@ def whole(layer: LayerRef, output: Tensor, axes: Axes) -> Layer:
         words = "nothing here" if not maps.numel() else "a value a channel and no places"
         raise LayerError(
             f"{what}, {words}: there is no picture of it.",
-            hint="Take a layer with height and width, or tokens; `fmap show` without --reduce draws values as a strip.",
+            hint="Take a layer with height and width, or tokens; --layout says which axes they are, where that was not"
+            " found; `fmap show` without --reduce draws values as a strip.",
         )
     if channels < 2:
         raise LayerError(

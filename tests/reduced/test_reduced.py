@@ -248,7 +248,11 @@ def test_the_command_and_the_verb_say_the_same(fmap: Run, tmp_path: Path) -> Non
 def test_raw_pictures_are_the_colours_of_each_unit_and_nothing_else(fmap: Run, tmp_path: Path) -> None:
     net = str(ROOT / "tests" / "golden" / "nets.py") + ":small"
     asked = ("--model", net, "--size", 32, "--layer", "conv1", "--layer", "conv2", "--reduce", "pca", "--raw")
-    assert fmap("show", CAT, COFFEE, *asked, "-o", tmp_path / "raw.png").code == 0
+    for named in (("-o", tmp_path / "raw.png"), ("--out-dir", tmp_path)):
+        assert fmap("show", CAT, COFFEE, *asked, *named).code == 0
+    assert fmap("show", CAT, "--model", net, "--size", 32, "--layer", "conv1", "--raw", "--out-dir", tmp_path).code == 0
+    names = {each.name for each in tmp_path.iterdir()}
+    assert names == {"raw.png", "chelsea+1-nets.py_small-conv1+1-pca-raw.png", "chelsea-nets.py_small-conv1-raw.png"}
     session = fmap_cli.load_model(net, size=32, say=str)
     found = fmap_cli.feature_maps(session, [CAT, COFFEE], ["conv1", "conv2"], reduce="pca", say=str)
     drawn = np.asarray(Image.open(tmp_path / "raw.png"))
