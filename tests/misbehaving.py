@@ -136,7 +136,7 @@ SAID: dict[str, str | None] = {
     "a_training": "RuntimeError: training (guests.py:",
     "a_modules": "cannot be looked into: Odd: modules (guests.py:",
     "a_parameters": "cannot be looked into: RuntimeError: parameters (guests.py:",
-    "a_apply": "Odd: apply (guests.py:",
+    "a_apply": None,
     "a_eval": "RuntimeError: eval (guests.py:",
     "a_state": None,
     "a_words": None,

@@ -55,6 +55,12 @@ def test_a_result_or_a_line_and_nothing_is_changed(fmap: Run, name: str) -> None
         assert [each["name"] for each in ran.json["layers"]] == ["conv"]
 
 
+@pytest.mark.usefixtures("guests")
+def test_a_network_that_cannot_be_moved_runs_where_it_is_and_is_cast_to_nothing(fmap: Run) -> None:
+    ran = fmap("show", "-m", "guests.py:a_apply", "--size", 16, "--dtype", "float64", "-o", "a.png")
+    ran.refused("Odd: apply (guests.py:")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("guests")
 @pytest.mark.parametrize("name", SAID)
