@@ -12,7 +12,7 @@ from ..errors import LayerError
 from ..inputs.records import ImageInput
 from ..network.selection import names_picked, of_kinds
 from ..receptive.survey import SeenFields
-from ..session.axes import of_structure, prepare_axes
+from ..session.axes import axes_for, of_structure
 from ..session.opening import Session, read_image
 from ..session.passes import run_cheaply
 from . import inventory
@@ -91,7 +91,6 @@ def _whole(session: Session, image: ImageInput) -> _Whole:
 
 def _surveyed(session: Session, image: ImageInput) -> tuple[_Whole, SeenFields]:
     """All layers of a pass over an image of this size, and the fields of that pass."""
-    prepare_axes(session, image)
     counted, seen, real = _counted(session, image)
     resolver = seen.resolver(session, image, real)
     layers = []
@@ -119,7 +118,9 @@ def _counted(session: Session, image: ImageInput) -> tuple[Count, SeenFields, bo
             counted = count_layers(module, inputs, seen.note)
         return counted, seen
 
-    (counted, seen), real = run_cheaply(session, image, count, lambda found: found[1].by_values)
+    (counted, seen), real = run_cheaply(
+        session, image, count, lambda found: found[1].by_values, before_real=axes_for(session, image).prepare
+    )
     return counted, seen, real
 
 

@@ -15,7 +15,7 @@ from ..network.axes import AxesResolver, axes_by_layout
 from ..network.capture import Sink, capture
 from ..network.records import Axes, LayerRef
 from ..network.selection import OfLayer, names_picked, of_kinds
-from ..session.axes import axes_for, following_beside, prepare_axes
+from ..session.axes import axes_for, following_beside, learn
 from ..session.opening import Session, read_image
 from ..session.passes import run_cheaply
 from . import Follower
@@ -65,10 +65,9 @@ class SeenFields:
 
     def resolver(self, session: Session, image: ImageInput, real: bool) -> AxesResolver:
         """Who says what the layers' axes are, told what this pass has found of them; not one that was `real`."""
-        resolver = axes_for(session, image)
         if self._axes is not None and not real:
-            resolver.learn(self._axes.found())
-        return resolver.prepare()
+            learn(session, image, self._axes)
+        return axes_for(session, image).prepare()
 
     @property
     def by_values(self) -> list[str]:
@@ -106,7 +105,6 @@ def receptive_fields(
     """
     if image is None:
         image = read_image(session, None, lambda _: None)
-    prepare_axes(session, image)
     found: list[_Layer] = []
 
     def follow(module: nn.Module, inputs: tuple[Any, ...]) -> SeenFields:
@@ -124,7 +122,9 @@ def receptive_fields(
             capture(module, inputs, watch)
         return seen
 
-    seen, real = run_cheaply(session, image, follow, lambda found: found.by_values)
+    seen, real = run_cheaply(
+        session, image, follow, lambda found: found.by_values, before_real=axes_for(session, image).prepare
+    )
     resolver = seen.resolver(session, image, real)
     names = names_picked(session.model.module, found, patterns)
     shown = []

@@ -80,20 +80,16 @@ def _named(session: Session, inputs: tuple[Any, ...]) -> Iterable[tuple[Tensor, 
     return zip(images, input_axes(session, len(images)), strict=True)
 
 
-def prepare_axes(session: Session, image: ImageInput) -> None:
-    """Follow now, before a pass of the network itself, unless that pass can do it: see `following_beside`."""
-    if session.model.weights.kind != "none":
-        axes_for(session, image).prepare()
-
-
 def following_beside(session: Session, image: ImageInput, inputs: tuple[Any, ...]) -> Following | None:
-    """Who follows the axes of a pass over these inputs, made by `run_cheaply` for something else: the resolver then
-    `learn`s what was found. None where it is told already, or has to be told before by a pass of its own: a network
-    with weights may run for real here, and then over values that decide.
+    """Who follows the axes of a pass over these inputs, made by `run_cheaply` for something else; `learn` then tells
+    the resolver what was found. None where it is told already, as it has to be before a pass for real.
     """
-    if session.model.weights.kind != "none" or axes_for(session, image).is_prepared:
-        return None
-    return Following(_named(session, inputs))
+    return None if axes_for(session, image).is_prepared else Following(_named(session, inputs))
+
+
+def learn(session: Session, image: ImageInput, following: Following) -> None:
+    """Tell the resolver what was followed beside a pass that was not for real."""
+    axes_for(session, image).learn(of_structure(session, image, "followed", lambda *_: following.found()))
 
 
 def _follow_axes(session: Session, image: ImageInput, *, cheaply: bool = True) -> Followed:

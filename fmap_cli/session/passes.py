@@ -39,11 +39,12 @@ def run_cheaply(
     run: Callable[[nn.Module, tuple[Any, ...]], _Result],
     by_values: Callable[[_Result], Sequence[str]],
     module: nn.Module | None = None,
+    before_real: Callable[[], object] = lambda: None,
 ) -> tuple[_Result, bool]:
     """`run(module, inputs)` of a pass over an image of this size, in the cheapest way that works; and whether for real.
 
     What a network decides by values it decides for real where it has weights: `by_values` are the layers before which
-    it did. The module is the model's own, or a copy of it.
+    it did. The module is the model's own, or a copy of it. `before_real` is called before a pass for real.
     """
     model = session.model
     module = model.module if module is None else module
@@ -69,6 +70,7 @@ def run_cheaply(
         if has_weights and by_values(found):
             break
         return found, False
+    before_real()
     inputs = network_inputs(session, [image])
     with _model_errors(session, inputs, 1, []):
         return run(module, inputs), True
