@@ -84,6 +84,10 @@ class Patches(Mapping[PatchKey, Patch]):
             parts.append(of_layer[np.isin(of_layer[:, _CHANNEL], np.fromiter(layers[name], np.int64))])
         return self._of_units(numbers, np.concatenate(parts))
 
+    def of_images(self, images: Iterable[int]) -> Patches:
+        """Those of these images alone."""
+        return self._of_units(self.layers, self.units[np.isin(self.units[:, _IMAGE], np.fromiter(images, np.int64))])
+
     def of(self, layers: Mapping[str, int], units: np.ndarray) -> Patches:
         """Those of these units int32 `[U, 6]` alone, in which the layers have these numbers."""
         own = self.numbered({name: layers[name] for name in self.layers})

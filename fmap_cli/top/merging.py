@@ -31,7 +31,9 @@ def merge_dossiers(runs: Sequence[tuple[str, Dossiers]]) -> Dossiers:
     whole = runs[0][1]
     for name, run in runs[1:]:
         whole = joined((runs[0][0], whole), (name, run), offset=whole.entries)
-    return whole
+    if len(runs) == 1:
+        return whole
+    return replace(whole, patches=whole.patches.of(*units_shown(whole.layers)))  # once: it sorts all units
 
 
 def joined(a: tuple[str, Dossiers], b: tuple[str, Dossiers], *, offset: int) -> Dossiers:
@@ -55,7 +57,7 @@ def joined(a: tuple[str, Dossiers], b: tuple[str, Dossiers], *, offset: int) -> 
         layers=tuple(layers),
         failures=one.failures + other.failures,
         names={number: all_names[number] for number in sorted(named)},
-        patches=one.patches.joined(other.patches, offset).of(*units_shown(layers)),
+        patches=one.patches.joined(other.patches, offset).of_images(named),
         progress=None,
     )
 
