@@ -43,12 +43,8 @@ def remembered(
     The answer must go by the network's structure and by `key` alone, and nobody may change it. One that is not
     `is_lasting` is not kept.
     """
-    try:
-        now = _notes_on(module)
-        state, answers = _kept.get(module, (None, {}))
-        if state != now:
-            _kept[module] = now, (answers := {})
-    except (_UnseenError, RecursionError, TypeError):  # a network without a hash of its own has no place here, either
+    answers = _answers_on(module)
+    if answers is None:
         return find()
     if key in answers:
         return answers[key]
@@ -56,6 +52,23 @@ def remembered(
     if is_lasting(found):
         answers[key] = found
     return found
+
+
+def recalled(module: nn.Module, key: Hashable) -> Any:
+    """What is `remembered` under this key of the network as it is now; None where nothing is."""
+    return (_answers_on(module) or {}).get(key)
+
+
+def _answers_on(module: nn.Module) -> dict[Hashable, Any] | None:
+    """What is known of the network as it is now, by key; None for one of which nothing can be kept."""
+    try:
+        now = _notes_on(module)
+        state, answers = _kept.get(module, (None, {}))
+        if state != now:
+            _kept[module] = now, (answers := {})
+    except (_UnseenError, RecursionError, TypeError):  # a network without a hash of its own has no place here, either
+        return None
+    return answers
 
 
 class _UnseenError(Exception):

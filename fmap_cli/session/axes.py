@@ -17,12 +17,12 @@ from ..inputs.feeds import feed_of
 from ..inputs.records import ImageInput
 from ..network.axes import AxesResolver, Followed, Following, Growth, follow, measure, twin_of
 from ..network.blank import blank_arithmetic
-from ..network.unchanged import remembered
+from ..network.unchanged import recalled, remembered
 from .opening import Session
 from .passes import network_inputs, place_of, prefers_meta, run_cheaply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from torch import Tensor
 
@@ -55,12 +55,19 @@ def of_structure(
 ) -> _Found:
     """What goes by the network and the size of its input alone: of a network in hand it is found once, as long as it
     stays as it is, and if it is `is_lasting`."""
+    key = _key_of(session, image, what)
+    if key is None:
+        return find(session, image)
+    return remembered(session.model.module, key, lambda: find(session, image), is_lasting=is_lasting)
+
+
+def _key_of(session: Session, image: ImageInput, what: str) -> Hashable | None:
+    """Under what it is remembered; None where it is not, since the network is another one each time."""
     model = session.model
     if model.weights.kind != "given" or model.input_kind == "images":  # a detector's layers depend on what it finds
-        return find(session, image)
+        return None
     inputs = tuple((tuple(each.shape), each.dtype) for each in (image.tensor, *image.more))
-    key = (what, inputs, place_of(session), model.input_kind, model.takes)
-    return remembered(model.module, key, lambda: find(session, image), is_lasting=is_lasting)
+    return what, inputs, place_of(session), model.input_kind, model.takes
 
 
 _AXES = {"image": "BCHW", "image_pair": "BCHW", "images": "CHW", "video": "BCTHW"}
@@ -84,7 +91,11 @@ def following_beside(session: Session, image: ImageInput, inputs: tuple[Any, ...
     """Who follows the axes of a pass over these inputs, made by `run_cheaply` for something else; `learn` then tells
     the resolver what was found. None where it is told already, as it has to be before a pass for real.
     """
-    return None if axes_for(session, image).is_prepared else Following(_named(session, inputs))
+    resolver = axes_for(session, image)
+    key = None if resolver.is_prepared else _key_of(session, image, "followed")
+    if key is not None and (known := recalled(session.model.module, key)) is not None:
+        resolver.learn(known)
+    return None if resolver.is_prepared else Following(_named(session, inputs))
 
 
 def learn(session: Session, image: ImageInput, following: Following) -> None:
