@@ -19,6 +19,7 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,50 +56,40 @@ def quiet(_: str) -> None:
 # -- what each package does, and what fmap does for it -----------------------------------------------------------
 
 
-def torchinfo(net: Any, folder: Path) -> Work:
-    return TABLE.format("again, of the same network"), listed(lambda: net), summarised(lambda: net)
-
-
-def torchinfo_of_new(net: Any, folder: Path) -> Work:
-    return TABLE.format("of a new network"), listed(new_ones(net)), summarised(lambda: net)
-
-
-TABLE = "table of ResNet-50's layers with shapes, parameters, multiply-adds, {} (fmap: receptive fields and axes too)"
-
-
-def summarised(made: Callable[[], Any]) -> Callable[[], object]:
+def torchinfo(net: Any, folder: Path, *, new: bool = False) -> Work:
     from torchinfo import summary
 
     columns = ("output_size", "num_params", "mult_adds")
-    return lambda: str(summary(made(), input_size=(1, 3, 224, 224), verbose=0, col_names=columns))
+    theirs = lambda: str(summary(net, input_size=(1, 3, 224, 224), verbose=0, col_names=columns))  # noqa: E731
+    work = (
+        "table of ResNet-50's layers with shapes, parameters, multiply-adds, {} (fmap: receptive fields and axes too)"
+    )
+    return work.format(AGAIN_OR_NEW[new]), listed(net, new), theirs
 
 
-def fvcore(net: Any, folder: Path) -> Work:
-    return COSTS.format("again, of the same network"), listed(lambda: net), costs(lambda: net)
-
-
-def fvcore_of_new(net: Any, folder: Path) -> Work:
-    return COSTS.format("of a new network"), listed(new_ones(net)), costs(lambda: net)
-
-
-COSTS = "table of ResNet-50's layers with parameters, multiply-adds, {} (fmap: shapes, receptive fields and axes too)"
-
-
-def costs(made: Callable[[], Any]) -> Callable[[], object]:
+def fvcore(net: Any, folder: Path, *, new: bool = False) -> Work:
     from fvcore.nn import FlopCountAnalysis, flop_count_table
 
     batch = torch.zeros(1, 3, 224, 224)
-    return lambda: flop_count_table(FlopCountAnalysis(made(), batch), max_depth=9)
+    theirs = lambda: flop_count_table(FlopCountAnalysis(net, batch), max_depth=9)  # noqa: E731
+    work = (
+        "table of ResNet-50's layers with parameters, multiply-adds, {} (fmap: shapes, receptive fields and axes too)"
+    )
+    return work.format(AGAIN_OR_NEW[new]), listed(net, new), theirs
 
 
-def new_ones(net: Any) -> Callable[[], Any]:
-    """Copies of the network that fmap has not seen, made beforehand. (The others keep nothing of a network.)"""
-    copies = [copy.deepcopy(net) for _ in range(8)]
-    return lambda: copies.pop() if copies else copy.deepcopy(net)
+AGAIN_OR_NEW = "again, of the same network", "of a new network"
 
 
-def listed(made: Callable[[], Any]) -> Callable[[], object]:
-    return lambda: fmap.layers(made(), say=quiet).print()
+def listed(net: Any, new: bool) -> Callable[[], object]:
+    """fmap's table of the network, or each time of a copy that it has not seen. (The others keep nothing of one.)"""
+    copies = [copy.deepcopy(net) for _ in range(8 * new)]  # made beforehand
+
+    def table() -> None:
+        one = net if not new else copies.pop() if copies else copy.deepcopy(net)
+        fmap.layers(one, say=quiet).print()
+
+    return table
 
 
 def torchlens(net: Any, folder: Path) -> Work:
@@ -173,32 +164,8 @@ def mapextrackt(net: Any, folder: Path) -> Work:
     return "conv1's 64 maps of one photo as a PNG (MapExtrackt: keeps the maps of all convolutions)", ours, theirs
 
 
-def featlens(net: Any, folder: Path) -> Work:
-    """Both are told the network beforehand, and write the colours alone, 224 × 224 pixels."""
-    session = fmap.load_model(net, say=quiet)
-
-    def ours() -> None:
-        found = fmap.feature_maps(session, PHOTO, "layer4", reduce="pca", say=quiet)
-        found.figure(raw=True, tile=224).save(folder / "ours.png")
-
-    return (
-        "layer4's maps of one photo as principal components, a PNG (a plain hook, featlens' PCA, Pillow)",
-        ours,
-        featlens_alone(net, folder),
-    )
-
-
-def featlens_page(net: Any, folder: Path) -> Work:
-    session = fmap.load_model(net, say=quiet)
-
-    def ours() -> None:
-        fmap.feature_maps(session, PHOTO, "layer4", reduce="pca", say=quiet).figure().save(folder / "ours.png")
-
-    work = "the same (fmap: on a page of 1,600 × 800 pixels, with the photo and what the colours mean)"
-    return work, ours, featlens_alone(net, folder)
-
-
-def featlens_alone(net: Any, folder: Path) -> Callable[[], object]:
+def featlens(net: Any, folder: Path, *, page: bool = False) -> Work:
+    """Both are told the network beforehand. Without `page` both write the colours alone, 224 × 224 pixels."""
     from featlens.pca import get_pca_map
 
     ready = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
@@ -212,20 +179,28 @@ def featlens_alone(net: Any, folder: Path) -> Callable[[], object]:
         colours = get_pca_map(found[0].permute(1, 2, 0))
         Image.fromarray((colours * 255).astype("uint8")).resize((224, 224)).save(folder / "theirs.png")
 
-    return theirs
+    session = fmap.load_model(net, say=quiet)
+
+    def ours() -> None:
+        found = fmap.feature_maps(session, PHOTO, "layer4", reduce="pca", say=quiet)
+        (found.figure() if page else found.figure(raw=True, tile=224)).save(folder / "ours.png")
+
+    colours = "layer4's maps of one photo as principal components, a PNG (a plain hook, featlens' PCA, Pillow)"
+    whole = "the same (fmap: on a page of 1,600 × 800 pixels, with the photo and what the colours mean)"
+    return whole if page else colours, ours, theirs
 
 
 PEERS = [
     ("torchinfo", torchinfo),
-    ("torchinfo", torchinfo_of_new),
+    ("torchinfo", partial(torchinfo, new=True)),
     ("fvcore", fvcore),
-    ("fvcore", fvcore_of_new),
+    ("fvcore", partial(fvcore, new=True)),
     ("torchlens", torchlens),
     ("captum", captum_over_photos),
     ("captum", captum),
     ("MapExtrackt", mapextrackt),
     ("featlens", featlens),
-    ("featlens", featlens_page),
+    ("featlens", partial(featlens, page=True)),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from ..drawing.scene import Picture, Scene
 from .colours import ends_of, paint
 from .grid import refuse_large_page
@@ -17,31 +19,27 @@ def raw_figure(reduced: Reduced, drawing: Drawing) -> Scene:
     programs would open.
     """
     ends = [ends_of(reduced, number, drawing) for number in range(len(reduced.bases))]
-    sizes = {(at, each.layer.name): _size(each, drawing.tile) for at, maps in enumerate(reduced.maps) for each in maps}
-    widths = {  # of a layer's column: that of its largest picture, frame by frame
-        name: max(
-            each.units[0] * (sizes[at, name][1] + _LINE)
-            for at, maps in enumerate(reduced.maps)
-            for each in maps
-            if each.layer.name == name
-        )
-        for name in reduced.layers
-    }
-    heights = [max(sizes[at, each.layer.name][0] for each in maps) + _LINE for at, maps in enumerate(reduced.maps)]
-    scene = Scene(sum(widths.values()) - _LINE, sum(heights) - _LINE)
-    refuse_large_page(reduced, scene.width, scene.height)
-    lefts = {name: sum(list(widths.values())[:at]) for at, name in enumerate(widths)}
-    for row, (maps, image) in enumerate(zip(reduced.maps, reduced.images, strict=True)):
+    scene = Scene()
+    widths = dict.fromkeys(reduced.layers, 0)  # of a layer's column: that of its largest picture, frame by frame
+    tops = [0]
+    for maps in reduced.maps:
         for each in maps:
-            size = sizes[row, each.layer.name]
+            widths[each.layer.name] = max(widths[each.layer.name], each.units[0] * (_size(each, drawing)[1] + _LINE))
+        tops.append(tops[-1] + max(_size(each, drawing)[0] for each in maps) + _LINE)
+    *lefts, width = accumulate(widths.values(), initial=0)
+    scene.width, scene.height = width - _LINE, tops[-1] - _LINE
+    refuse_large_page(reduced, scene.width, scene.height)
+    columns = dict(zip(widths, lefts, strict=True))
+    for maps, image, top in zip(reduced.maps, reduced.images, tops, strict=False):
+        for each in maps:
+            size = _size(each, drawing)
             pages = paint(each, ends[each.basis], reduced.method, image.pixels, size, drawing.overlay)
             for frame, pixels in enumerate(pages):
-                left = lefts[each.layer.name] + frame * (size[1] + _LINE)
-                scene.add(Picture(left, sum(heights[:row]), pixels, size))
+                scene.add(Picture(columns[each.layer.name] + frame * (size[1] + _LINE), top, pixels, size))
     return scene
 
 
-def _size(found: ReducedMap, tile: int | None) -> tuple[int, int]:
+def _size(found: ReducedMap, drawing: Drawing) -> tuple[int, int]:
     """Height and width of a map's picture."""
-    _, height, width = found.units
+    (_, height, width), tile = found.units, drawing.tile
     return (height, width) if tile is None else (tile, max(round(tile * width / height), 1))
